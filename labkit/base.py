@@ -1,0 +1,68 @@
+"""What every other module needs: one kind of error, the device, seeds, and where the data files lie."""
+
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+class LabError(Exception):
+    """Something the user can mend. One sentence: what was wrong, what was expected, what to do."""
+
+    def _render_traceback_(self):  # IPython shows this instead of a traceback
+        return [f"labkit: {self}"]
+
+
+class NotForThisData(LabError):
+    """The notebook cannot use this data set; the runner records the status 'skipped', not 'failed'."""
+
+
+def device() -> torch.device:
+    """cuda, else mps, else cpu; LABKIT_DEVICE overrules."""
+    if name := os.environ.get("LABKIT_DEVICE"):
+        try:
+            return torch.device(name)
+        except RuntimeError:
+            raise LabError(f"LABKIT_DEVICE is {name!r}, which torch does not know: use cpu, cuda or mps.") from None
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def jobs() -> int:
+    """Worker processes to use: LABKIT_JOBS, else the cores this process may use."""
+    text = os.environ.get("LABKIT_JOBS", "")
+    if text and not (text.isdigit() and int(text) > 0):
+        raise LabError(f"LABKIT_JOBS is {text!r}: give a whole number of worker processes, 1 or more.")
+    if text:
+        return int(text)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def spawn_seeds(seed: int, n: int, purpose: str = "") -> list[int]:
+    """n 32-bit seeds drawn from `seed` for one purpose; other seeds and other purposes give other ones.
+
+    Adding 1 to a seed to get the next one makes neighbouring runs share models; numpy's SeedSequence does not.
+    """
+    return [int(s) for s in np.random.SeedSequence([seed, zlib.crc32(purpose.encode())]).generate_state(n)]
+
+
+def data_path(name: str) -> Path:
+    """A file that comes with the project: packed in the wheel as labkit/_data, else the repository's data/."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "_data", here.parent / "data"):
+        if (folder / name).exists():
+            return folder / name
+    raise LabError(f"The file data/{name} is missing: install labkit again, or restore it with 'git checkout data'.")
+
+
+def cache_path() -> Path:
+    """Where downloaded data sets go: LABKIT_CACHE, else data/cache in the repository, else ~/.cache/labkit."""
+    if folder := os.environ.get("LABKIT_CACHE"):
+        return Path(folder)
+    root = Path(__file__).resolve().parent.parent
+    return root / "data" / "cache" if (root / "pyproject.toml").exists() else Path.home() / ".cache" / "labkit"

@@ -1,0 +1,199 @@
+"""The labkit command: run, report, doctor. Heavy things are imported inside the commands, so that --help is quick."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Runs the notebooks of the course, and shows what came of their claims.")
+
+
+def main(argv=None):
+    """The entry point. Exit codes: 0 all is well, 1 a notebook or a check failed, 2 bad usage or bad input."""
+    try:
+        app(_pairs(sys.argv[1:] if argv is None else list(argv)), prog_name="labkit")
+    except Exception as problem:
+        from .base import LabError
+
+        if not isinstance(problem, LabError):
+            raise
+        print(f"labkit: {problem}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _pairs(argv):
+    """-p NAME VALUE -> -p NAME=VALUE: typer has no options of two words."""
+    out = []
+    while argv:
+        word = argv.pop(0)
+        if word in ("-p", "--parameter") and len(argv) > 1 and argv[0].isidentifier():
+            word, argv = f"{word}{'=' if word[1] == '-' else ''}{argv[0]}={argv[1]}", argv[2:]
+        out.append(word)
+    return out
+
+
+def _version(asked: bool):
+    if asked:
+        from importlib.metadata import version
+
+        print(f"labkit {version('labkit')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _top(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+                                               help="Show the version and stop.")] = False):
+    pass
+
+
+@app.command()
+def run(
+    names: Annotated[list[str], typer.Argument(metavar="NOTEBOOK...", help="01, 01_basics, a path, or all.")],
+    profile: Annotated[str, typer.Option(help="quick, full or paper.")] = "quick",
+    dataset: Annotated[str | None, typer.Option(help="The notebook's own when left out.")] = None,
+    seed: Annotated[int, typer.Option(help="The outer seed; each seed is one independent run.")] = 0,
+    parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", metavar="NAME VALUE",
+                                                        help="Another parameter of the notebook.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder that gets one folder a run.")] = Path("runs"),
+    timeout: Annotated[float | None, typer.Option(help="Seconds a notebook may take.")] = None,
+):
+    """Run notebooks with papermill; one that fails does not stop the others."""
+    from .base import LabError
+    from .repro.notebook import find_notebook, notebooks
+    from .repro.runner import check_parameters, parse_value
+    from .repro.runner import run as run_one
+
+    values = {}
+    for text in parameter or []:
+        name, found, value = text.partition("=")
+        if not found:
+            raise LabError(f"-p {name!r} has no value: write -p NAME VALUE.")
+        values[name] = parse_value(value)
+    paths = []
+    for name in names:
+        found = notebooks() if name == "all" else [find_notebook(name)]
+        if not found:
+            raise LabError("There are no notebooks here: call labkit where the folder notebooks/ is.")
+        paths += [p for p in found if p not in paths]
+    settings = dict(profile=profile, dataset=dataset, seed=seed, parameters=values)
+    for path in paths:  # all of them before the first one runs
+        check_parameters(path, **settings)
+    failed = 0
+    for path in paths:
+        record = run_one(path, **settings, out=out, timeout=timeout)
+        failed += record["status"] == "failed"
+        print(f"{record['notebook']}: {record['status']}, {record['seconds']:.0f} s, {record['peak_mb']:.0f} MB, "
+              f"{record['source']}")
+        if record["error"]:
+            print(f"labkit: {record['notebook']}: {record['error']}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path] | None, typer.Argument(help="Folders of runs, or executed notebooks.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where scoreboard.md and .html go; the first of RUNS.")] = None,
+    readme: Annotated[Path | None, typer.Option(help="Update the scoreboard in this file.")] = None,
+):
+    """Draw the scoreboard of all claims, and a table of what the runs cost."""
+    from .repro.report import collect, runs_table, scoreboard, to_html, to_markdown, update_readme, write
+
+    places = runs or [Path("runs")]
+    records = collect(places)
+    table = scoreboard(records)
+    out = out or (places[0] if places[0].is_dir() else places[0].parent)
+    out.mkdir(parents=True, exist_ok=True)
+    write(out / "scoreboard.md", to_markdown(table))
+    write(out / "scoreboard.html", to_html(table))
+    if readme:
+        update_readme(readme, to_markdown(table))
+    _show(table[["notebook", "claim", "paper's figure", "ours", "n", "verdict", "profile", "dataset"]], "Scoreboard")
+    if records:
+        _show(runs_table(records).fillna("").astype(str), "Runs")
+    for note in table.attrs["notes"]:
+        print(f"- {note}")
+    print(f"Written: {out / 'scoreboard.md'}, {out / 'scoreboard.html'}" + (f", {readme}" if readme else ""))
+
+
+@app.command()
+def doctor():
+    """Check that everything the notebooks need is here; exit 1 when something is not."""
+    checks = [_python, _torch, _vision, _machine, _disk, _data, _jupyter]
+    bad = 0
+    for check in checks:
+        try:
+            good, text = check()
+        except Exception as problem:
+            good, text = False, f"{check.__name__[1:]}: {' '.join(str(problem).split())}"
+        bad += not good
+        print(f"{'ok     ' if good else 'problem'}  {text}")
+    if bad:
+        raise typer.Exit(1)
+
+
+def _python():
+    good = sys.version_info >= (3, 11)
+    return good, f"Python {sys.version.split()[0]}" + ("" if good else ": install 3.11 or newer, then make setup")
+
+
+def _torch():
+    import torch
+
+    good = tuple(int(n) for n in torch.__version__.split("+")[0].split(".")[:2]) >= (2, 6)
+    return good, f"torch {torch.__version__}" + ("" if good else ": 2.6 or newer is needed, run make setup")
+
+
+def _vision():
+    try:
+        import torchvision
+        from torchvision.ops import nms  # noqa: F401  fails when torch and torchvision are of different builds
+    except Exception as problem:
+        return False, f"torchvision does not load ({type(problem).__name__}): install the one made for your torch"
+    return True, f"torchvision {torchvision.__version__}"
+
+
+def _machine():
+    import psutil
+    import torch
+
+    from .base import device, jobs
+
+    free = psutil.virtual_memory().available / 2**30
+    text = f"device {device()}, {jobs()} cores, {torch.get_num_threads()} torch threads, {free:.1f} GB of memory free"
+    return free > 1, text + ("" if free > 1 else ": close something, the notebooks need about 1 GB")
+
+
+def _disk():
+    import shutil
+
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    return free > 1, f"disk {free:.0f} GB free here" + ("" if free > 1 else ": make room, 1 GB is needed")
+
+
+def _data():
+    from .data import load
+
+    load("fashion")
+    return True, "data: fashion loads, its checksum is right"
+
+
+def _jupyter():
+    import jupyterlab
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    good = "python3" in KernelSpecManager().find_kernel_specs()
+    return good, f"jupyterlab {jupyterlab.__version__}, kernel python3 " + (
+        "is there" if good else "is missing: run 'python -m ipykernel install --sys-prefix'")
+
+
+def _show(table, title):
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(*map(str, table.columns), title=title)
+    for row in table.itertuples(index=False):
+        drawn.add_row(*map(str, row))
+    Console().print(drawn, markup=False)

@@ -1,0 +1,271 @@
+"""The data: load(name) -> Data, forget sets, splits. Tensors on the device, normalised, indexed (no DataLoader)."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from . import base, sources
+from .base import LabError, NotForThisData
+from .sources import names  # noqa: F401  (labkit.data.names)
+
+
+def _no_rows():
+    return torch.empty(0, dtype=torch.long)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which rows are forgotten, which stay, which test rows count.
+
+    forget, retain: training indices, together all of them, none twice. test: test indices without the classes in
+    `dropped`: those whose every training row is forgotten (Liu et al. 2023, class-wise forgetting).
+    """
+
+    forget: torch.Tensor
+    retain: torch.Tensor
+    test: torch.Tensor
+    dropped: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        rows = torch.cat([self.forget, self.retain]).sort().values
+        if not torch.equal(rows, torch.arange(len(rows), device=rows.device)):
+            raise LabError("A split's forget and retain rows must be disjoint and cover all training rows: "
+                           "make it with data.split(forget).")
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set on one device.
+
+    x, x_test: float32, normalised, images (n, c, h, w) or tables (n, d). y, y_test: (n,) int64. classes: their names.
+    mean, std: raw values = x * std + mean (images: pixels in [0, 1]). groups, groups_test: (n,) int64, the protected
+    attribute, or None. noisy: the training rows whose label was redrawn. card: what is known about the set.
+    Raises LabError on NaN, infinite values, labels out of range and lengths that differ.
+    """
+
+    name: str
+    x: torch.Tensor
+    y: torch.Tensor
+    x_test: torch.Tensor
+    y_test: torch.Tensor
+    classes: tuple[str, ...]
+    mean: torch.Tensor
+    std: torch.Tensor
+    card: dict
+    groups: torch.Tensor | None = None
+    groups_test: torch.Tensor | None = None
+    noisy: torch.Tensor = field(default_factory=_no_rows)
+
+    def __post_init__(self):
+        for part, x, y in (("training", self.x, self.y), ("test", self.x_test, self.y_test)):
+            if len(x) != len(y):
+                raise LabError(f"{self.name} has {len(x)} {part} rows, {len(y)} {part} labels: give one label a row.")
+            bad = (~torch.isfinite(x)).flatten(1).any(1).nonzero()
+            if len(bad):
+                raise LabError(f"{self.name} holds NaN or infinite values (first in {part} row {int(bad[0])}): "
+                               "clean the data before loading it.")
+            if y.dtype != torch.long:
+                raise LabError(f"{self.name} has {part} labels of type {y.dtype}: give whole numbers (int64).")
+            bad = ((y < 0) | (y >= len(self.classes))).nonzero()
+            if len(bad):
+                raise LabError(f"{self.name} has the label {int(y[bad[0]])} in {part} row {int(bad[0])}: labels run "
+                               f"from 0 to {len(self.classes) - 1}.")
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row: (c, h, w) for images, (d,) for tables."""
+        return tuple(self.x.shape[1:])
+
+    @property
+    def device(self) -> torch.device:
+        return self.x.device
+
+    def forget_random(self, share: float, seed: int = 0) -> torch.Tensor:
+        """A random `share` (between 0 and 1) of the training rows. -> sorted LongTensor on the device."""
+        return self._draw(torch.arange(len(self.y)), share, seed, whole=False)
+
+    def forget_class(self, label, share: float = 1.0, seed: int = 0) -> torch.Tensor:
+        """The training rows of one class (its index or name), or a random share of them. -> sorted LongTensor."""
+        if label in self.classes:
+            label = self.classes.index(label)
+        if not _is_whole(label) or not 0 <= label < self.n_classes:
+            raise LabError(f"{self.name} has no class {label!r}: give an index from 0 to {self.n_classes - 1} or one "
+                           f"of the names {_some(self.classes)}.")
+        return self._draw((self.y.cpu() == int(label)).nonzero().flatten(), share, seed, whole=True)
+
+    def forget_rows(self, indices) -> torch.Tensor:
+        """The given training rows, checked (see check_forget), in the given order, on the device."""
+        return check_forget(indices, len(self.y)).to(self.device)
+
+    def _draw(self, rows, share, seed, whole):
+        if not _is_number(share) or not (0 < share < 1 or whole and share == 1):
+            raise LabError(f"The share is {share!r}: give a number above 0 and {'up to' if whole else 'below'} "
+                           "1, for example 0.1.")
+        count = round(share * len(rows))
+        chosen = np.random.default_rng(_seed(seed)).choice(len(rows), count, replace=False)
+        return self.forget_rows(rows[torch.from_numpy(np.sort(chosen))])
+
+    def split(self, forget, allow_empty: bool = False) -> Split:
+        """Forget, retain and test rows for a forget set. allow_empty: also for the empty one (null tests)."""
+        forget = check_forget(forget, len(self.y), allow_empty).to(self.device)
+        stays = torch.ones(len(self.y), dtype=torch.bool, device=self.device)
+        stays[forget] = False
+        left = torch.bincount(self.y[stays], minlength=self.n_classes)
+        before = torch.bincount(self.y, minlength=self.n_classes)
+        gone = (left == 0) & (before > 0)
+        return Split(forget, stays.nonzero().flatten(), (~gone[self.y_test]).nonzero().flatten(),
+                     tuple(gone.nonzero().flatten().tolist()))
+
+    def pixels(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalised images (…, c, h, w) back to pixels in [0, 1]. Tables have none: NotForThisData."""
+        if len(self.shape) != 3:
+            raise NotForThisData(f"{self.name} is a table and has no pixels: use an image set such as fashion.")
+        return (x * self.std.to(x.device) + self.mean.to(x.device)).clamp(0, 1)
+
+    def digest(self) -> str:
+        """16 hex digits (sha256) of x, y, x_test, y_test: which data a record was made with."""
+        h = hashlib.sha256()
+        for tensor in (self.x, self.y, self.x_test, self.y_test):
+            h.update(f"{tuple(tensor.shape)}".encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return h.hexdigest()[:16]
+
+    def summary(self) -> str:
+        """One line: name, rows, shape, classes, redrawn labels, device."""
+        noisy = f", {len(self.noisy):,} labels redrawn" if len(self.noisy) else ""
+        return (f"{self.name}: {len(self.y):,} training and {len(self.y_test):,} test rows, "
+                f"{' × '.join(map(str, self.shape))}, {self.n_classes} classes{noisy}, on {self.device}")
+
+
+def check_forget(forget, n: int, allow_empty: bool = False) -> torch.Tensor:
+    """A forget set as a LongTensor, order kept. forget: list, array or tensor of training indices; n: training rows.
+
+    LabError when it is not a flat list of whole numbers, is empty, has duplicates, is out of range or is everything.
+    """
+    try:
+        rows = forget if isinstance(forget, torch.Tensor) else torch.from_numpy(np.array(forget, order="C"))
+    except (TypeError, ValueError):
+        rows = None
+    if rows is None or rows.ndim != 1:
+        raise LabError(f"A forget set is a flat list of training indices: got {_some([forget])}.")
+    if len(rows) == 0 and not allow_empty:
+        raise LabError("The forget set is empty: give at least one training index.")
+    if len(rows) and (rows.dtype == torch.bool or rows.is_floating_point() or rows.is_complex()):
+        raise LabError(f"The forget set holds {rows.dtype} values: give training indices as whole numbers "
+                       "(of a mask: mask.nonzero().flatten()).")
+    rows = rows.long()
+    outside = rows[(rows < 0) | (rows >= n)]
+    if len(outside):
+        raise LabError(f"The forget set holds the index {int(outside[0])}: training indices run from 0 to {n - 1}.")
+    values, counts = rows.unique(return_counts=True)
+    if len(values) < len(rows):
+        raise LabError(f"The forget set holds the index {int(values[counts > 1][0])} twice: give each row once.")
+    if len(rows) == n:
+        raise LabError(f"The forget set is the whole training set ({n} rows): leave at least one row to learn from.")
+    return rows
+
+
+def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, label_noise: float = 0.0, size=None,
+         at_most=None, device=None, root=None) -> Data:
+    """A data set by name (see names()) or folder:PATH. The same arguments give the same rows.
+
+    n_train, n_test: take a stratified random subset (LabError if there are fewer). at_most=(6000, 2000): the same, but
+    a smaller set is taken whole. label_noise: share of the training labels to redraw uniformly among the other
+    classes. size: images become size × size pixels (default: as they are; folder and stl10: 32; tables: ignored).
+    Channels (columns of tables) are shifted and scaled to mean 0 and standard deviation 1 over the training rows.
+    root: where torchvision's sets lie, instead of the cache. Raises LabError.
+    """
+    if size is not None and (not _is_whole(size) or size < 4):
+        raise LabError(f"size is {size!r}: give the side of the images in pixels, a whole number from 4.")
+    if not _is_number(label_noise) or not 0 <= label_noise <= 1:
+        raise LabError(f"label_noise is {label_noise!r}: give a share of the labels between 0 and 1.")
+    if size is None and (name == "stl10" or str(name).startswith("folder:")):
+        size = 32
+    raw = sources.open_source(name, size, root)
+    # one stream for each draw: more rows or more noise does not change the other choices
+    train_rng, test_rng, noise_rng = map(np.random.default_rng, base.spawn_seeds(_seed(seed), 3, "data.load"))
+    caps = (None, None) if at_most is None else at_most
+    rows = _stratified(raw.y, n_train, caps[0], train_rng, f"training rows of {name}")
+    rows_test = _stratified(raw.y_test, n_test, caps[1], test_rng, f"test rows of {name}")
+    x, x_test = (_floats(part, size) for part in raw.read(rows, rows_test))
+    mean, std = _moments(x)
+    for part in (x, x_test):
+        part.sub_(mean).div_(std)
+    y, y_test = raw.y[rows], raw.y_test[rows_test]
+    noisy = np.sort(noise_rng.choice(len(y), round(label_noise * len(y)), replace=False))
+    y[noisy] = (y[noisy] + noise_rng.integers(1, len(raw.classes), len(noisy))) % len(raw.classes)
+
+    where = base.device() if device is None else torch.device(device)
+    tensors = [x, torch.from_numpy(y), x_test, torch.from_numpy(y_test)]
+    groups = [None if g is None else torch.from_numpy(g[r]).to(where)
+              for g, r in ((raw.groups, rows), (raw.groups_test, rows_test))]
+    return Data(name, *(t.to(where) for t in tensors), raw.classes, mean.to(where), std.to(where), sources.card(name),
+                *groups, torch.from_numpy(noisy).to(where))
+
+
+def _stratified(y, n, cap, rng, what) -> np.ndarray:
+    """Row numbers, sorted: n of them (at most cap), each class in proportion and at least once."""
+    counts = np.bincount(y)
+    k = np.count_nonzero(counts)
+    for limit in (n, cap):
+        if limit is not None and (not _is_whole(limit) or limit < k):
+            raise LabError(f"Asked for {limit!r} {what}: give a whole number from {k} (one a class) to {len(y)}.")
+    if n is not None and n > len(y):
+        raise LabError(f"Asked for {n} {what}: there are only {len(y)}.")
+    n = min(v for v in (n, cap, len(y)) if v is not None)
+    if n == len(y):
+        return np.arange(n)
+    share = counts * n / len(y)
+    take = np.maximum(np.floor(share), counts > 0).astype(int)
+    while take.sum() < n:
+        take[np.argmax(share - take)] += 1
+    while take.sum() > n:  # rare classes got a row that others must give
+        take[np.argmax(np.where(take > 1, take - share, -1))] -= 1
+    return np.sort(np.concatenate([rng.choice(np.flatnonzero(y == c), t, replace=False) for c, t in enumerate(take)]))
+
+
+def _floats(x, size) -> torch.Tensor:
+    """uint8 pixels to [0, 1]; images to size × size."""
+    x = torch.from_numpy(np.ascontiguousarray(x))
+    resize = x.ndim == 4 and size and x.shape[2:] != (size, size)
+    out = torch.empty(*x.shape[:2], size, size) if resize else torch.empty(x.shape)
+    for rows in torch.arange(len(x)).split(1000):  # in parts: the floats of a large set fit in memory only once
+        part = x[rows].float() / (255 if x.dtype == torch.uint8 else 1)
+        out[rows] = F.interpolate(part, (size, size), mode="bilinear", antialias=True) if resize else part
+    return out
+
+
+def _moments(x) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of each channel (c, 1, 1) or column (d,); 1 where it is constant."""
+    axes, shape = ((0, 2, 3), (-1, 1, 1)) if x.ndim == 4 else ((0,), (-1,))
+    count = x.numel() / x.shape[1]
+    mean = sum(part.double().sum(axes) for part in x.split(1000)) / count
+    variance = sum((part.double() - mean.view(shape)).square().sum(axes) for part in x.split(1000)) / count
+    std = variance.sqrt()
+    std[std <= 1e-6 * mean.abs().clamp(min=1e-6)] = 1
+    return mean.float().view(shape), std.float().view(shape)
+
+
+def _is_whole(value) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def _seed(seed) -> int:
+    if not _is_whole(seed) or seed < 0:
+        raise LabError(f"seed is {seed!r}: give a whole number, 0 or more.")
+    return int(seed)
+
+
+def _some(items) -> str:
+    text = ", ".join(map(str, items)).replace("\n", " ")
+    return text if len(text) <= 120 else text[:120] + " …"

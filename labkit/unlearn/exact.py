@@ -1,0 +1,21 @@
+"""Exact unlearning: train again without the rows. The reference for every other method and every attack."""
+
+import torch
+
+from ..training import fit
+from .request import begin
+
+
+def retrain(model, data, forget, *, build, epochs, lr, seed, batch_size=128, momentum=0.9, weight_decay=5e-4,
+            schedule="onecycle"):
+    """A new model trained on the retain set alone.
+
+    build: seed -> freshly initialised network (the given `model` is only looked at to be replaced). With the seed
+    and recipe of the original this is *same-seed retraining*: same initial weights, same batches less the forgotten
+    rows, so that an empty request gives the original back bit for bit. With another seed it is *fresh-seed
+    retraining*; two of them show how much retraining differs from itself.
+    epochs, lr (peak of the one-cycle schedule), batch_size in rows: as in `training.fit`.
+    """
+    begin(model, data, forget)
+    return fit(build(seed), data.x, data.y, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size,
+               momentum=momentum, weight_decay=weight_decay, schedule=schedule, skip=torch.as_tensor(forget))

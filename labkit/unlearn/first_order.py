@@ -1,0 +1,139 @@
+"""Approximate unlearning by gradients: fine-tuning, ascent, and the methods that mix the two."""
+
+import copy
+from itertools import cycle
+
+import torch
+import torch.nn.functional as F
+
+from ..training import fit
+from .request import batches, begin, finite
+
+
+def finetune(model, data, forget, *, epochs=2, lr=0.03, schedule="constant", batch_size=128, momentum=0.9,
+             weight_decay=5e-4, seed=0):
+    """Go on training on the retain set and hope that the rest fades (catastrophic forgetting).
+
+    epochs: passes over the retain set; lr: learning rate, 'constant' or the peak of 'onecycle'. Its UA is a matter
+    of lr: show the sweep.
+    Source: FT in Jia et al. 2023 (10 epochs, lr 0.01 there).
+    """
+    student, forget, _ = begin(model, data, forget)
+    if len(forget) == 0:
+        return student
+    return fit(student, data.x, data.y, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size, momentum=momentum,
+               weight_decay=weight_decay, schedule=schedule, skip=forget)
+
+
+def gradient_ascent(model, data, forget, *, epochs=1, lr=0.003, batch_size=128, momentum=0.9, seed=0):
+    """Walk uphill on the loss of the forget set. Never looks at the retain set; damages what it is not asked to.
+
+    epochs: passes over the forget set. Source: GA in Jia et al. 2023 (5 epochs, lr 1e-4 there); Thudi et al. 2022.
+    """
+    student, forget, _ = begin(model, data, forget)
+    optimizer = torch.optim.SGD(student.parameters(), lr, momentum)
+    order = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        for batch in batches(forget, batch_size, order) if len(forget) else ():
+            optimizer.zero_grad()
+            (-F.cross_entropy(student(data.x[batch]), data.y[batch])).backward()
+            optimizer.step()
+    return finite(student, "gradient_ascent", lr)
+
+
+def neggrad_plus(model, data, forget, *, epochs=1, lr=0.01, beta=0.95, batch_size=128, momentum=0.9, seed=0):
+    """Descent on the retain set and ascent on the forget set in one step: β L(retain) − (1 − β) L(forget).
+
+    epochs: passes over the retain set; a forget batch goes with each retain batch. Source: NegGrad+ in Kurmanji et
+    al. 2023.
+    """
+    student, forget, retain = begin(model, data, forget)
+    if len(forget) == 0:
+        return student
+    optimizer = torch.optim.SGD(student.parameters(), lr, momentum)
+    order = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        forget_batches = cycle(batches(forget, batch_size, order))
+        for keep, drop in zip(batches(retain, batch_size, order), forget_batches, strict=False):
+            loss = beta * F.cross_entropy(student(data.x[keep]), data.y[keep])
+            loss = loss - (1 - beta) * F.cross_entropy(student(data.x[drop]), data.y[drop])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return finite(student, "neggrad_plus", lr)
+
+
+def random_labels(model, data, forget, *, epochs=2, lr=0.01, batch_size=128, momentum=0.9, seed=0):
+    """Fine-tune on everything, with wrong labels drawn at random for the forget set (drawn anew each epoch).
+
+    The drawn label is never the true one. Source: Golatkar et al. 2020; RL in Fan et al. 2024 (there it may be).
+    """
+    student, forget, _ = begin(model, data, forget)
+    if len(forget) == 0:
+        return student
+    optimizer = torch.optim.SGD(student.parameters(), lr, momentum)
+    order = torch.Generator().manual_seed(seed)
+    rows = torch.arange(len(data.y), device=forget.device)
+    y = data.y.clone()
+    for _ in range(epochs):
+        shift = torch.randint(1, data.n_classes, (len(forget),), generator=order).to(forget.device)
+        y[forget] = (data.y[forget] + shift) % data.n_classes
+        for batch in batches(rows, batch_size, order):
+            optimizer.zero_grad()
+            F.cross_entropy(student(data.x[batch]), y[batch]).backward()
+            optimizer.step()
+    return finite(student, "random_labels", lr)
+
+
+def scrub(model, data, forget, *, epochs=3, max_epochs=2, lr=0.003, temperature=2.0, alpha=0.5, gamma=1.0,
+          batch_size=128, momentum=0.9, seed=0):
+    """Disobey a frozen teacher (the original) on the forget set, obey it on the retain set, in turns.
+
+    In the first `max_epochs` of `epochs`: one pass over the forget set that maximises KL(teacher ‖ student); in
+    every epoch one pass over the retain set that minimises γ CE + α KL. Temperature T divides the logits, and T²
+    scales the KL. Source: SCRUB, Kurmanji et al. 2023 (Adam there, SGD here).
+    """
+    student, forget, retain = begin(model, data, forget)
+    if len(forget) == 0:
+        return student
+    teacher = copy.deepcopy(student)
+    optimizer = torch.optim.SGD(student.parameters(), lr, momentum)
+    order = torch.Generator().manual_seed(seed)
+
+    def step(batch, on_forget):
+        with torch.no_grad():
+            wanted = F.log_softmax(teacher(data.x[batch]) / temperature, 1)
+        logits = student(data.x[batch])
+        kl = F.kl_div(F.log_softmax(logits / temperature, 1), wanted, reduction="batchmean", log_target=True)
+        kl = kl * temperature**2
+        loss = -kl if on_forget else gamma * F.cross_entropy(logits, data.y[batch]) + alpha * kl
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    for epoch in range(epochs):
+        for batch in batches(forget, batch_size, order) if epoch < max_epochs else ():
+            step(batch, on_forget=True)
+        for batch in batches(retain, batch_size, order):
+            step(batch, on_forget=False)
+    return finite(student, "scrub", lr)
+
+
+def first_order(model, data, forget, *, tau=1e-4, relabel=None):
+    """One step along the summed gradient: θ + τ Σ ∇ℓ(z) over the forget set, or with corrected labels
+    θ − τ Σ (∇ℓ(z̃) − ∇ℓ(z)).
+
+    tau: step for the **sum** of losses, so its effect grows with the number of rows. relabel: (m,) labels of the
+    corrected rows z̃, or None for plain removal. Source: Warnecke et al. 2023, first-order update.
+    """
+    student, forget, _ = begin(model, data, forget)
+    if len(forget) == 0:
+        return student
+    total = F.cross_entropy(student(data.x[forget]), data.y[forget], reduction="sum")
+    if relabel is not None:
+        total = total - F.cross_entropy(student(data.x[forget]), relabel, reduction="sum")
+    gradients = torch.autograd.grad(total, list(student.parameters()))
+    with torch.no_grad():
+        for p, g in zip(student.parameters(), gradients, strict=True):
+            p += tau * g
+    return finite(student, "first_order", tau)

@@ -1,0 +1,34 @@
+"""What every method does first with a deletion request."""
+
+import copy
+
+import torch
+
+from ..data import check_forget
+
+
+def begin(model, data, forget):
+    """Check the request; return a copy of the model to work on, the forget rows and the retain rows.
+
+    forget: training rows, each once. An empty request is allowed here: it asks for nothing and must change nothing.
+    The copy is in evaluation mode, so that no method moves running statistics by looking at data.
+    """
+    forget = check_forget(forget, len(data.y), allow_empty=True).to(data.x.device)
+    keep = torch.ones(len(data.y), dtype=torch.bool, device=data.x.device)
+    keep[forget] = False
+    return copy.deepcopy(model).eval(), forget, keep.nonzero().squeeze(1)
+
+
+def batches(rows, batch_size, generator):
+    """The rows in a new order, cut into batches; the last one may be smaller."""
+    order = torch.randperm(len(rows), generator=generator).to(rows.device)
+    return rows[order].split(batch_size)
+
+
+def finite(model, name, lr):
+    """The model, unless a step has blown its weights up."""
+    from ..base import LabError
+
+    if not all(torch.isfinite(p).all() for p in model.parameters()):
+        raise LabError(f"{name} diverged at strength {lr}: its weights are no longer finite; take a smaller one.")
+    return model

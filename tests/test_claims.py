@@ -1,0 +1,286 @@
+"""Claims are judged rightly: simulated experiments whose truth is known, and the file that lists them."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+
+from labkit.base import LabError, data_path
+from labkit.measure.intervals import bootstrap_interval
+from labkit.repro.claims import ORDER, Claim, Part, judge, judge_part, load_claims, load_papers, merge
+
+EFFECT = Part("gain", "effect", "points")
+EQUAL = Part("gap", "equivalence", "points", margin=1.0)
+CHECK = Part("same", "check", "bitwise equal")
+REPORT = Part("figure", "report", "anything")
+
+IDS = """
+basics-target basics-cost basics-ga-damage basics-mia basics-streisand
+sisa-exact sisa-cost sisa-speedup sisa-batch sisa-accuracy
+req-label unc-over unc-under unc-beats-label unc-transfer unc-blackbox unc-estimators unc-defences req-sequential
+inv-approx inv-exact-small inv-arch inv-float inv-label inv-label-blackbox inv-linear inv-tabular
+ver-honest ver-adv-retrain ver-adv-keeps ver-forge ver-scale ver-audit
+def-gradient def-gradient-adaptive def-monitor def-noise def-prune-adaptive def-finetune def-dp
+sparse-ft sparse-l1 sparse-gap sparse-random sparse-bound sparse-cost sparse-backdoor sparse-transfer sparse-mask-leak
+""".split()
+NOT_PUBLISHED = """
+basics-streisand req-label unc-over unc-under unc-beats-label unc-transfer unc-blackbox unc-estimators unc-defences
+req-sequential inv-float inv-label-blackbox inv-tabular ver-adv-keeps ver-forge def-gradient def-gradient-adaptive
+def-dp sparse-transfer
+""".split()
+
+
+def claim(*parts, **changes):
+    fields = dict(id="test", notebook="01", paper="new here", where="", says="So.", figure="not published",
+                  unit="seed", profile="quick", parts=parts)
+    return Claim(**fields | changes)
+
+
+# ------------------------------------------------------------------ simulated experiments
+
+
+@pytest.mark.parametrize("n", [5, 10])
+def test_interval_covers_and_null_effect_is_rarely_reproduced(n):
+    draws = np.random.default_rng(n).normal(0, 2, (2000, n))
+    judged = [judge_part(EFFECT, row) for row in draws]
+    covered = np.mean([j["low"] <= 0 <= j["high"] for j in judged])
+    assert 0.935 <= covered <= 0.965
+    assert np.mean([j["verdict"] == "reproduced" for j in judged]) <= 0.035  # nominal 2.5 %: one side of the interval
+    assert np.mean([j["verdict"] == "not reproduced" for j in judged]) <= 0.035
+
+
+@pytest.mark.parametrize("n, effect", [(5, 1.5), (10, 0.8), (10, 1.2)])
+def test_power_is_that_of_the_noncentral_t(n, effect):
+    draws = np.random.default_rng(7).normal(effect, 1, (2000, n))
+    rate = np.mean([judge_part(EFFECT, row)["verdict"] == "reproduced" for row in draws])
+    power = 1 - stats.nct.cdf(stats.t.ppf(0.975, n - 1), n - 1, effect * math.sqrt(n))
+    assert abs(rate - power) < 4 * math.sqrt(power * (1 - power) / 2000)
+
+
+@pytest.mark.parametrize("n", [5, 10])
+def test_equivalence_at_the_margin_is_rarely_reproduced(n):
+    at_margin = np.random.default_rng(n).normal(1.0, 0.3, (2000, n))
+    assert np.mean([judge_part(EQUAL, row)["verdict"] == "reproduced" for row in at_margin]) <= 0.035
+    inside = np.random.default_rng(n).normal(0.1, 0.1, (200, n))
+    assert np.mean([judge_part(EQUAL, row)["verdict"] == "reproduced" for row in inside]) > 0.99
+    outside = np.random.default_rng(n).normal(2.0, 0.1, (200, n))
+    assert all(judge_part(EQUAL, row)["verdict"] == "not reproduced" for row in outside)
+
+
+def test_a_vague_measurement_of_zero_is_not_an_equivalence():
+    judged = judge_part(EQUAL, [-3.0, 0.1, 3.0])
+    assert judged["verdict"] == "partly"
+    assert judge_part(EQUAL, [-3.0, 1.5, 6.0])["verdict"] == "inconclusive"
+
+
+def test_effect_verdicts_on_both_sides():
+    below = Part("ratio", "effect", "ratio", side="below", bound=0.3)
+    cases = [([0.1, 0.11, 0.12], "reproduced"), ([0.1, 0.2, 0.5], "partly"), ([0.1, 0.3, 0.6], "inconclusive"),
+             ([0.5, 0.51, 0.52], "not reproduced")]
+    for values, verdict in cases:
+        assert judge_part(below, values)["verdict"] == verdict
+        above = Part("ratio", "effect", "ratio", side="above", bound=-0.3)
+        assert judge_part(above, [-v for v in values])["verdict"] == verdict
+
+
+def test_rows_and_targets_are_bootstrapped_from_twenty_on():
+    rng = np.random.default_rng(0)
+    values, seeds = rng.normal(1, 1, 30), np.repeat([1, 2, 3], 10)
+    judged = judge_part(EFFECT, values, unit="target", clusters=list(seeds))
+    assert (judged["mean"], judged["low"], judged["high"]) == bootstrap_interval(values, seeds)
+    assert judge_part(EFFECT, values[:19], unit="target")["low"] != pytest.approx(bootstrap_interval(values)[1])
+    with pytest.raises(LabError, match="2 cluster labels for 30 values"):
+        judge_part(EFFECT, values, unit="target", clusters=[1, 2])
+
+
+# ------------------------------------------------------------------ edges
+
+
+def test_too_few_units_never_get_a_verdict():
+    for n in (0, 1, 2):
+        for part in (EFFECT, EQUAL):
+            assert judge_part(part, [5.0] * n)["verdict"] == "too few"
+    assert judge_part(EFFECT, [5.0, 5.1, 5.2], min_units=10)["verdict"] == "too few"
+    assert judge_part(EFFECT, [5.0] * 20, enough_power=False)["verdict"] == "too few"
+    full = claim(EFFECT, profile="full")
+    assert judge(full, [5.0, 5.1, 5.2], profile="quick")["verdict"] == "too few"
+    assert judge(full, [5.0, 5.1, 5.2], profile="paper")["verdict"] == "reproduced"
+
+
+def test_one_value_has_no_interval_and_the_record_is_json():
+    judged = judge(claim(EFFECT), np.array([2.0]), profile="quick")
+    assert (judged["mean"], judged["low"], judged["high"]) == (2.0, None, None)
+    json.dumps(judged, allow_nan=False)
+
+
+def test_zero_variance_gives_an_interval_of_no_width():
+    judged = judge_part(EFFECT, [1.0, 1.0, 1.0])
+    assert judged["low"] == judged["high"] == 1.0 and judged["verdict"] == "reproduced"
+    assert judge_part(EFFECT, [0.0, 0.0, 0.0])["verdict"] == "inconclusive"  # exactly at the bound is not beyond it
+
+
+def test_checks():
+    assert judge_part(CHECK, [True] * 3)["verdict"] == "passed"
+    assert judge_part(CHECK, True)["verdict"] == "passed"
+    assert judge_part(CHECK, np.array([True, False]))["verdict"] == "failed"
+    assert judge_part(CHECK, [])["verdict"] == "too few"
+    twenty = Part("same", "check", "deletions", min_units=20)
+    assert judge_part(twenty, [True] * 19)["verdict"] == "too few"
+    assert judge_part(twenty, [True] * 20)["verdict"] == "passed"
+    with pytest.raises(LabError, match="takes True or False"):
+        judge_part(CHECK, [1, 1])
+
+
+def test_reports_take_anything_but_nan():
+    assert judge_part(REPORT, ["mlp", "cnn"])["mean"] is None
+    assert judge_part(REPORT, [1.0, 2.0])["mean"] == 1.5
+    assert judge(claim(REPORT), [{"a": 1}], profile="quick")["verdict"] == "report"
+    for part in (REPORT, EFFECT, EQUAL):
+        with pytest.raises(LabError, match="NaN"):
+            judge_part(part, [1.0, float("nan"), 2.0])
+    with pytest.raises(LabError, match="takes numbers"):
+        judge_part(EFFECT, ["1", "2", "3"])
+
+
+def test_conjunction_takes_its_worst_part():
+    parts = [Part(v, "report", "") for v in "ab"]
+    assert judge(claim(*parts), {"a": [1], "b": [2]}, profile="quick")["verdict"] == "report"
+    sample = {
+        "failed": (Part("x", "check", ""), [False]),
+        "not reproduced": (Part("x", "effect", ""), [-1.0, -1.1, -1.2]),
+        "inconclusive": (Part("x", "effect", ""), [-3.0, -0.1, 2.0]),
+        "too few": (Part("x", "effect", ""), [1.0]),
+        "partly": (Part("x", "effect", ""), [-2.0, 0.1, 3.0]),
+        "reproduced": (Part("x", "effect", ""), [1.0, 1.1, 1.2]),
+        "passed": (Part("x", "check", ""), [True]),
+        "report": (Part("x", "report", ""), ["text"]),
+    }
+    assert tuple(sample) == ORDER
+    for i, worse in enumerate(sample):
+        for better in list(sample)[i:]:
+            (p, v), (q, w) = sample[worse], sample[better]
+            both = claim(Part("q", q.kind, ""), Part("p", p.kind, ""))
+            judged = judge(both, {"p": v, "q": w}, profile="quick")
+            assert judged["verdict"] == worse
+            if worse != better:
+                decides = next(p for p in judged["parts"] if p["name"] == judged["decided_by"])
+                assert judged["decided_by"] == "p" and judged["mean"] == decides["mean"]
+
+
+def test_wrong_parts_units_and_profiles_are_named():
+    two = claim(EFFECT, EQUAL)
+    with pytest.raises(LabError, match="part 'gap' are missing"):
+        judge(two, {"gain": [1, 2, 3]}, profile="quick")
+    with pytest.raises(LabError, match="no part 'gian'"):
+        judge(two, {"gain": [1, 2, 3], "gap": [0, 0, 0], "gian": [1]}, profile="quick")
+    with pytest.raises(LabError, match="part 'gap' are missing"):
+        judge(two, [1, 2, 3], profile="quick")
+    with pytest.raises(LabError, match="unit 4 is there twice"):
+        judge(claim(EFFECT), [1, 2, 3], units=[4, 5, 4], profile="quick")
+    with pytest.raises(LabError, match="3 values over 2 seeds"):
+        judge(claim(EFFECT), [1, 2, 3], units=[4, 5], profile="quick")
+    with pytest.raises(LabError, match="profile 'quik'"):
+        judge(claim(EFFECT), [1, 2, 3], profile="quik")
+
+
+# ------------------------------------------------------------------ merging
+
+
+def record(c, values, seed, units=None, **more):
+    judged = judge(c, values, units=units, profile="quick", clusters=more.pop("clusters", None))
+    return judged | {"dataset": "fashion", "parameters": {"seed": seed, "dataset": "fashion"}, "labkit": "abc"} | more
+
+
+def test_merge_equals_judging_the_pooled_values():
+    c = claim(EFFECT, EQUAL)
+    rng = np.random.default_rng(3)
+    a, b = ({"gain": list(rng.normal(1, 1, 4)), "gap": list(rng.normal(0, 1, 4))} for _ in range(2))
+    merged, = merge([record(c, a, 0, [1, 2, 3, 4]), record(c, b, 1, [5, 6, 7, 8])], {"test": c})
+    pooled = judge(c, {k: a[k] + b[k] for k in a}, units=list(range(1, 9)), profile="quick")
+    assert {k: merged[k] for k in pooled} == pooled
+    assert (merged["seeds"], merged["runs"], merged["dataset"]) == ([0, 1], 2, "fashion")
+
+
+def test_merge_keeps_configurations_apart_and_refuses_repeats():
+    c = claim(EFFECT)
+    one = record(c, [1.0, 1.1, 1.2], 0, [1, 2, 3])
+    assert len(merge([one, record(c, [1.0, 1.1, 1.2], 0, [1, 2, 3], dataset="digits")], {"test": c})) == 2
+    assert len(merge([one, record(c, [1.0, 1.1, 1.2], 0, [1, 2, 3], labkit="def")], {"test": c})) == 2
+    with pytest.raises(LabError, match="unit 3 is there twice"):
+        merge([one, record(c, [1.0, 1.1, 1.2], 1, [3, 4, 5])], {"test": c})
+    without = [record(c, [1.0, 1.1, 1.2], 5), record(c, [1.0, 1.1, 1.2], 5)]
+    with pytest.raises(LabError, match="seed 5"):
+        merge(without, {"test": c})
+    with pytest.raises(LabError, match="does not list"):
+        merge([one], {})
+
+
+def test_merged_targets_stay_clustered():
+    c = claim(EFFECT, unit="target")
+    rng = np.random.default_rng(4)
+    a, b = list(rng.normal(1, 1, 12)), list(rng.normal(3, 1, 12))
+    merged, = merge([record(c, a, 0), record(c, b, 1)], {"test": c})
+    runs = ["run 0"] * 12 + ["run 1"] * 12
+    assert (merged["low"], merged["high"]) == bootstrap_interval(a + b, runs)[1:]
+    labelled, = merge([record(c, a, 0, clusters=[1] * 6 + [2] * 6), record(c, b, 1, clusters=[3] * 12)], {"test": c})
+    assert labelled["low"] == bootstrap_interval(a + b, [1] * 6 + [2] * 6 + [3] * 12)[1]
+
+
+# ------------------------------------------------------------------ data/claims.yaml
+
+
+def test_every_claim_is_listed():
+    claims = load_claims()
+    assert list(claims) == IDS
+    assert {c.notebook for c in claims.values()} == {f"0{i}" for i in range(1, 8)}
+    for name in NOT_PUBLISHED:
+        assert claims[name].figure.startswith("not published")
+    assert all(c.says.endswith(".") for c in claims.values())
+    assert all(p["year"] and p["authors"] and p["title"] for p in load_papers().values())
+    used = {c.paper for c in claims.values()} - {"new here"}
+    assert used == set(load_papers())
+
+
+def test_margins_and_bounds_of_the_first_notebook():
+    claims = load_claims()
+    assert claims["basics-target"].parts[0].margin == 3 and claims["basics-target"].min_units == 10
+    assert claims["basics-mia"].parts[1].margin == 0.03
+    assert {p.name: (p.side, p.bound) for p in claims["basics-cost"].parts} == {
+        "visits": ("below", 0.3), "cpu": ("below", 0.3), "gap": ("below", 0.5)}
+    assert claims["sparse-random"].profile == "full"
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda c: c.update(extra=1), "'basics-target'.*'extra' is unknown"),
+    (lambda c: c.pop("says"), "'basics-target'.*'says' is missing"),
+    (lambda c: c["parts"][0].update(kind="efect"), "'basics-target'.*'kind' must be one of"),
+    (lambda c: c["parts"][0].pop("quantity"), "'basics-target'.*'quantity' is missing"),
+    (lambda c: c["parts"][0].pop("margin"), "'basics-target'.*'margin'"),
+    (lambda c: c["parts"][0].update(side="over"), "'basics-target'.*'side'"),
+    (lambda c: c["parts"].append(c["parts"][0]), "'basics-target'.*'parts' must be named apart"),
+    (lambda c: c.update(id="basics-cost"), "'basics-cost'.*'id' is there twice"),
+    (lambda c: c.update(profile="fast"), "'basics-target'.*'profile'"),
+    (lambda c: c.update(paper="Nobody 1999"), "'basics-target'.*'paper'"),
+    (lambda c: c.update(parts=[]), "'basics-target'.*'parts'"),
+    (lambda c: c.update(notebook=1), "'basics-target'.*'notebook'"),
+])
+def test_a_bad_entry_is_named(tmp_path, change, message):
+    content = yaml.safe_load(data_path("claims.yaml").read_text(encoding="utf-8"))
+    change(content["claims"][0])
+    (tmp_path / "claims.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(LabError, match=message) as error:
+        load_claims(tmp_path / "claims.yaml")
+    assert "\n" not in str(error.value)
+
+
+def test_an_unreadable_file_is_one_sentence(tmp_path):
+    (tmp_path / "claims.yaml").write_text("claims: [", encoding="utf-8")
+    for path in (tmp_path / "claims.yaml", tmp_path / "none.yaml"):
+        with pytest.raises(LabError, match="cannot be read"):
+            load_claims(path)
+    (tmp_path / "claims.yaml").write_text("claims: 3", encoding="utf-8")
+    with pytest.raises(LabError, match="list under"):
+        load_claims(tmp_path / "claims.yaml")

