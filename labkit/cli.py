@@ -110,9 +110,8 @@ def report(
     write(out / "scoreboard.html", to_html(table))
     if readme:
         update_readme(readme, to_markdown(table))
-    _show(table[["notebook", "claim", "paper's figure", "ours", "n", "verdict", "profile", "dataset"]], "Scoreboard")
-    if records:
-        _show(runs_table(records).fillna("").astype(str), "Runs")
+    _show(table[["claim", "paper's figure", "ours", "n", "verdict", "profile", "dataset"]], "Scoreboard")
+    _show(runs_table(records).fillna("").astype(str), "Runs")
     for note in table.attrs["notes"]:
         print(f"- {note}")
     print(f"Written: {out / 'scoreboard.md'}, {out / 'scoreboard.html'}" + (f", {readme}" if readme else ""))
@@ -121,9 +120,8 @@ def report(
 @app.command()
 def doctor():
     """Check that everything the notebooks need is here; exit 1 when something is not."""
-    checks = [_python, _torch, _vision, _machine, _disk, _data, _jupyter]
     bad = 0
-    for check in checks:
+    for check in (_python, _torch, _vision, _machine, _disk, _data, _jupyter):
         try:
             good, text = check()
         except Exception as problem:
@@ -191,9 +189,12 @@ def _jupyter():
 
 def _show(table, title):
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    drawn = Table(*map(str, table.columns), title=title)
+    drawn = Table(title=title)
+    for name in table.columns:
+        drawn.add_column(name, no_wrap=name in ("claim", "verdict", "status"))
     for row in table.itertuples(index=False):
-        drawn.add_row(*map(str, row))
-    Console().print(drawn, markup=False)
+        drawn.add_row(*(escape(str(value)) for value in row))
+    Console(width=None if sys.stdout.isatty() else 160).print(drawn)

@@ -1,7 +1,7 @@
 """The data: load(name) -> Data, forget sets, splits. Tensors on the device, normalised, indexed (no DataLoader)."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -122,6 +122,22 @@ class Data:
         gone = (left == 0) & (before > 0)
         return Split(forget, stays.nonzero().flatten(), (~gone[self.y_test]).nonzero().flatten(),
                      tuple(gone.nonzero().flatten().tolist()))
+
+    def resplit(self, seed: int) -> "Data":
+        """All rows pooled and split anew into as many training and test rows, at random.
+
+        Then members and non-members come from one distribution by construction. As published they may not: the
+        original Fashion-MNIST test file is about one point harder than unused rows of its training file, and a
+        membership test reads that as membership.
+        """
+        order = torch.randperm(len(self.y) + len(self.y_test), generator=torch.Generator().manual_seed(_seed(seed)))
+        train, test = order.to(self.device).split([len(self.y), len(self.y_test)])
+        x, y = torch.cat([self.x, self.x_test]), torch.cat([self.y, self.y_test])
+        groups = None if self.groups is None else torch.cat([self.groups, self.groups_test])
+        noisy = torch.isin(train, self.noisy).nonzero().flatten()
+        return replace(self, x=x[train], y=y[train], x_test=x[test], y_test=y[test], noisy=noisy,
+                       groups=None if groups is None else groups[train],
+                       groups_test=None if groups is None else groups[test])
 
     def pixels(self, x: torch.Tensor) -> torch.Tensor:
         """Normalised images (…, c, h, w) back to pixels in [0, 1]. Tables have none: NotForThisData."""

@@ -47,8 +47,10 @@ def show_interval(values, digits: int | None = None, unit: str = "") -> str:
     half = (high - low) / 2
     if not np.isfinite(half):
         return f"{mean:.3g}{unit}"
+    if half <= 1e-9 * abs(mean):
+        return f"{mean:.4g} ± 0{unit}"
     if digits is None:  # one significant digit of the half width, two when it starts with a 1
-        digits = 0 if half == 0 else max(0, int(np.ceil(-np.log10(half) + (0.3 if f"{half:e}"[0] == "1" else 0))))
+        digits = max(0, int(np.ceil(-np.log10(half) + (0.3 if f"{half:e}"[0] == "1" else 0))))
     return f"{mean:.{digits}f} ± {half:.{digits}f}{unit}"
 
 

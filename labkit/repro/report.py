@@ -147,18 +147,19 @@ def _load(path: Path) -> dict:
     try:
         record = _from_notebook(path) if path.suffix == ".ipynb" else json.loads(path.read_text(encoding="utf-8"))
         if missing := [k for k in ("notebook", "status", "parameters", "claims") if k not in record]:
-            raise LabError(f"It lacks {missing[0]!r}.")
-        if not all({"id", "profile", "parts"} <= set(c) for c in record["claims"]):
-            raise LabError("One of its claims lacks id, profile or parts.")
+            raise LabError(f"it lacks {missing[0]!r}")
+        if not all({"id", "profile", "parts"} <= set(c) for c in record["claims"]) or not all(
+                {"name", "kind", "n", "values"} <= set(p) for c in record["claims"] for p in c["parts"]):
+            raise LabError("one of its claims lacks its profile, parts or values")
     except (LabError, OSError, ValueError, TypeError, AttributeError) as problem:
         reason = "there is no record.json" if isinstance(problem, FileNotFoundError) else " ".join(str(problem).split())
         record = {"notebook": name, "status": "damaged", "parameters": {}, "claims": [],
-                  "error": f"The record cannot be used: {reason} Run it again.".replace("json Run", "json. Run")}
+                  "error": f"The record cannot be used: {reason.rstrip('.')}. Run it again."}
     return record | {"source": str(path.parent if path.name == "record.json" else path)}
 
 
 def _from_notebook(path: Path) -> dict:
-    node, times = read(path), {}
+    node = read(path)
     times = node.metadata.get("papermill", {})
     if not any(c.get("execution_count") or c.get("outputs") for c in node.cells):
         raise LabError("The notebook was not executed.")
@@ -166,7 +167,8 @@ def _from_notebook(path: Path) -> dict:
     status = "ok" if error is None else "skipped" if error[0] == "NotForThisData" else "failed"
     return {"notebook": path.stem, "status": status, "parameters": notebook_parameters(path),
             "error": error and f"{error[0]}: {error[1]} (cell {error[2]})", "seconds": times.get("duration"),
-            "started": times.get("start_time") or "", "notebook_hash": notebook_hash(node), "labkit": None} | harvest(node)
+            "started": times.get("start_time") or "", "labkit": None,
+            "notebook_hash": notebook_hash(node)} | harvest(node)
 
 
 def _newest(records, notes) -> list[dict]:
@@ -187,8 +189,8 @@ def _newest(records, notes) -> list[dict]:
 
 
 def _row(claim, record, others):
-    row = dict(zip(COLUMNS, [claim.notebook, claim.id, claim.says, claim.paper, claim.figure, "", "", "not run", "", ""],
-                   strict=True))
+    told = [claim.notebook, claim.id, claim.says, claim.paper, claim.figure, "", "", "not run", "", ""]
+    row = dict(zip(COLUMNS, told, strict=True))
     if record is None:
         return row
     decisive = next(p for p in record["parts"] if p["name"] == record["decided_by"])

@@ -113,7 +113,8 @@ def _execute(path, executed, values, timeout, bar):
     with _environment(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE"), _watching(watched, timeout):
         try:
             papermill.execute_notebook(str(path), str(executed), parameters=values, kernel_name="python3",
-                                       progress_bar={"desc": path.stem} if bar else False)
+                                       progress_bar={"desc": path.stem} if bar else False,
+                                       extra_arguments=["--log-level=ERROR"])  # no kernel chatter on stderr
         except NoSuchKernel:
             raise LabError("There is no Jupyter kernel 'python3': run 'python -m ipykernel install'.") from None
         except Exception as problem:  # whatever it was, it fails this notebook alone

@@ -1,0 +1,163 @@
+"""Lab: one run of one notebook. Profile, seeds, data, records, claims; each shown as a table and kept in the output."""
+
+import html
+import io
+import json
+import platform
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from IPython.display import HTML, Image, Markdown, display
+
+from . import data as data_module
+from .base import LabError, NotForThisData, device, jobs, spawn_seeds
+from .repro.claims import PROFILES, judge, load_claims
+
+MIME = "application/vnd.labkit+json"
+CAPS = {"quick": (6000, 2000), "full": None, "paper": None}  # rows at most, so that quick stays quick on any data
+
+
+class Lab:
+    """lab = Lab("01", profile=profile, dataset=dataset, seed=seed): prints versions, device and threads.
+
+    profile: quick | full | paper; dataset: a name or folder:PATH; seed: everything random is spawned from it.
+    """
+
+    def __init__(self, notebook, *, profile="quick", dataset="fashion", seed=0, seeds=None):
+        if profile not in PROFILES:
+            raise LabError(f"There is no profile {profile!r}: choose one of {', '.join(PROFILES)}.")
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise LabError(f"seed is {seed!r}: give a whole number, 0 or more.")
+        if seeds is not None and (not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1):
+            raise LabError(f"seeds is {seeds!r}: give a number of seeds, 1 or more, or None for the profile's own.")
+        self.notebook, self.profile, self.dataset, self.seed = str(notebook), profile, dataset, seed
+        self._seeds, self.claims = seeds, []
+        self._catalogue = load_claims()
+        torch.set_num_threads(1)  # two threads a process were measured 10 to 35 times slower on two busy cores
+        torch.manual_seed(seed)
+        self.device = device()
+        self.versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+        versions = " · ".join(f"{k} {v}" for k, v in self.versions.items())
+        _show({"kind": "setup", "versions": self.versions, "device": str(self.device)},
+              f"Notebook {self.notebook} · profile {profile} · seed {seed} · {versions} · {self.device}, {jobs()} workers")
+
+    def settings(self, *, quick, full=None, paper=None) -> SimpleNamespace:
+        """The settings of the chosen profile; `full` starts from quick's, `paper` from full's. seeds= overrules."""
+        chosen = dict(quick)
+        for name, change in (("full", full), ("paper", paper)):
+            if PROFILES.index(self.profile) >= PROFILES.index(name):
+                chosen |= change or {}
+        if self._seeds is not None:
+            chosen["seeds"] = self._seeds
+        return SimpleNamespace(**chosen)
+
+    def load(self, **settings):
+        """The notebook's data set, capped by the profile; settings go to labkit.data.load. Shows its card."""
+        data = data_module.load(self.dataset, **({"at_most": CAPS[self.profile]} | settings))
+        name = self.dataset if not self.dataset.startswith("folder:") else "folder:" + self.dataset.rsplit("/", 1)[-1]
+        card = {k: data.card.get(k) for k in ("title", "licence", "source") if data.card.get(k)}
+        text = data.summary().replace(self.dataset, name) + "".join(f" · {v}" for v in card.values())
+        _show({"kind": "setup", "data": data.digest(), "rows": len(data.y)}, text)
+        return data
+
+    def seeds(self, n: int, purpose: str = "judge") -> list[int]:
+        """n inner seeds for one purpose. Other purposes and other outer seeds never share one: tune ≠ judge."""
+        return spawn_seeds(self.seed, n, purpose)
+
+    def require(self, condition, why: str):
+        """End the notebook with status 'skipped' and one sentence when it cannot use this data set."""
+        if not condition:
+            raise NotForThisData(why)
+
+    def say(self, *sentences):
+        """Show sentences that were built from this run's numbers."""
+        display(Markdown(" ".join(sentences)))
+
+    def table(self, frame, caption="", digits=1):
+        """Show a pandas table; keep nothing."""
+        display(HTML(_table_html(frame, caption, digits)))
+
+    def record(self, name: str, value):
+        """Keep a measurement under `name` (numbers, lists, dicts, a pandas table) in the notebook's own output."""
+        plain = _plain(value)
+        json.dumps(plain, allow_nan=False)  # fails here rather than in somebody's script
+        _show({"kind": "record", "name": name, "value": plain}, f"recorded: {name}")
+
+    def claim(self, name: str, values, *, units=None, clusters=None) -> dict:
+        """Judge a claim of data/claims.yaml on our values; show it; keep it. values: a list, or part -> list."""
+        if name not in self._catalogue:
+            raise LabError(f"There is no claim {name!r} in data/claims.yaml: add it there before judging it.")
+        result = judge(self._catalogue[name], values, profile=self.profile, units=units, clusters=clusters)
+        self.claims.append(result)
+        says = self._catalogue[name].says
+        lines = [f"{name}: {result['verdict']}. Claim: {says}"]
+        lines += [f"  {p['name']}: {_ours(p)} ({p['n']} {self._catalogue[name].unit}s), {p['verdict']}"
+                  for p in result["parts"]]
+        _show({"kind": "claim", "claim": result}, "\n".join(lines))
+        return result
+
+    def claims_table(self):
+        """What this notebook tested: paper, what it says, its figure, ours, verdict."""
+        import pandas as pd
+
+        rows = []
+        for c in self.claims:
+            known = self._catalogue[c["id"]]
+            ours = "; ".join((f"{p['name']} " if len(c["parts"]) > 1 else "") + _ours(p) for p in c["parts"])
+            rows.append({"claim": known.says, "paper": known.paper, "its figure": known.figure, "ours": ours,
+                         "verdict": c["verdict"]})
+        display(HTML(_table_html(pd.DataFrame(rows), "Claims of this notebook, with 95 % intervals", 2)))
+
+    def figure(self, fig, alt: str):
+        """Show a matplotlib figure as PNG with its description for readers who cannot see it, and close it."""
+        import matplotlib.pyplot as plt
+
+        if len(alt) < 40:
+            raise LabError("A figure's alt text says what is seen in it, in one sentence of at least 40 characters.")
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png", dpi=100)
+        plt.close(fig)
+        display(Image(buffer.getvalue(), alt=alt), metadata={"image/png": {"alt": alt}})
+
+
+def show(function):
+    """Show a function's source: nothing in labkit is hidden from the reader."""
+    import inspect
+
+    where = f"labkit/{inspect.getsourcefile(function).replace(chr(92), '/').rsplit('labkit/', 1)[-1]}"
+    display(Markdown(f"```python\n# {where}\n{inspect.getsource(function)}```"))
+
+
+def _show(value, text):
+    display({MIME: value, "text/plain": text}, raw=True)
+
+
+def _ours(part):
+    if part["mean"] is None:
+        return "no figure"
+    if part["kind"] == "check":
+        return f"{sum(part['values'])} of {part['n']}"
+    if part["low"] is None:
+        return f"{part['mean']:.3g}"
+    digits = max(0, min(4, int(np.ceil(-np.log10(max((part["high"] - part["low"]) / 2, 1e-4))) + 1)))
+    return f"{part['mean']:.{digits}f} [{part['low']:.{digits}f}, {part['high']:.{digits}f}]"
+
+
+def _plain(value):
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):
+        value = value.reset_index().to_dict("list")
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _table_html(frame, caption, digits):
+    shown = frame.copy()
+    for column in shown.columns:
+        if shown[column].dtype.kind == "f":
+            shown[column] = shown[column].map(lambda v: f"{v:.{digits}f}")
+    body = shown.to_html(index=shown.index.name is not None, border=0, escape=True)
+    return f"<div><b>{html.escape(caption)}</b>{body}</div>"

@@ -1,0 +1,51 @@
+"""One look for every notebook: colours that mean the same everywhere, large type, intervals that are drawn."""
+
+import numpy as np
+
+from ..measure.intervals import t_interval
+
+# Okabe and Ito's palette: told apart with any colour vision; markers repeat what colours say.
+COLOURS = {"original": "#0072B2", "unlearned": "#E69F00", "retrained": "#009E73", "attack": "#D55E00",
+           "defence": "#CC79A7", "other": "#666666"}
+MARKERS = {"original": "o", "unlearned": "s", "retrained": "D", "attack": "^", "defence": "P", "other": "x"}
+
+
+def style():
+    """Set matplotlib's defaults for the course: readable from the last row of a lecture hall."""
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update({
+        "figure.figsize": (8, 4.5), "figure.constrained_layout.use": True, "savefig.facecolor": "white",
+        "font.size": 13, "axes.titlesize": 14, "axes.labelsize": 13, "legend.fontsize": 12, "xtick.labelsize": 12,
+        "ytick.labelsize": 12, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+        "grid.alpha": 0.25, "lines.linewidth": 2.2, "lines.markersize": 7, "legend.frameon": False,
+    })
+
+
+def band(ax, x, runs, role, label=None, **line):
+    """Mean over seeds with its 95 % t band. x: (p,), runs: (seeds, p) -> the line."""
+    runs = np.asarray(runs, float)
+    mean, low, high = np.array([t_interval(column) for column in runs.T]).T
+    ax.fill_between(x, low, high, color=COLOURS[role], alpha=0.2, linewidth=0)
+    return ax.plot(x, mean, color=COLOURS[role], marker=MARKERS[role], label=label or role, **line)[0]
+
+
+def interval(ax, x, y, role, label=None, **style):
+    """A point with its 95 % t interval over seeds. x, y: a number, or a list with one value a seed."""
+    def middle(v):
+        if np.size(v) < 2:
+            return float(np.squeeze(v)), None
+        mean, low, high = t_interval(v)
+        return mean, [[mean - low], [high - mean]]
+
+    x_mean, x_err = middle(x)
+    y_mean, y_err = middle(y)
+    return ax.errorbar(x_mean, y_mean, xerr=x_err, yerr=y_err, fmt=MARKERS[role], color=COLOURS[role], label=label,
+                       capsize=3, **style)
+
+
+def reference(ax, runs, role, label, horizontal=True):
+    """A line with a 95 % t band across the axes, for retraining and the original. runs: (seeds,)."""
+    mean, low, high = t_interval(runs)
+    (ax.axhspan if horizontal else ax.axvspan)(low, high, color=COLOURS[role], alpha=0.15, linewidth=0)
+    return (ax.axhline if horizontal else ax.axvline)(mean, color=COLOURS[role], linestyle="--", label=label)

@@ -1,0 +1,213 @@
+"""labkit report: records from run folders and notebooks, pooled over seeds; the scoreboard in Markdown and HTML."""
+
+import json
+
+import nbformat
+import pytest
+
+from labkit.base import LabError
+from labkit.repro.claims import judge, load_claims
+from labkit.repro.report import (
+    COLUMNS,
+    _ours,
+    collect,
+    runs_table,
+    scoreboard,
+    to_html,
+    to_markdown,
+    update_readme,
+)
+
+DAMAGE = load_claims()["basics-ga-damage"]
+
+
+def record(seed=0, values=(1.0, 1.1, 1.2), units=None, claim=DAMAGE, **changes):
+    parameters = {"profile": "quick", "dataset": "fashion", "seed": seed} | changes.pop("parameters", {})
+    judged = judge(claim, values if isinstance(values, dict) else list(values), profile=parameters["profile"],
+                   units=units)
+    return {"notebook": "01_basics", "status": "ok", "error": None, "parameters": parameters, "seconds": 41.5,
+            "cpu_seconds": 80.2, "peak_mb": 512.0, "labkit": "aaa", "notebook_hash": "nnn", "data": "ddd",
+            "versions": {}, "device": "cpu", "started": "2025-01-01T00:00:00+00:00", "records": {},
+            "claims": [judged]} | changes
+
+
+def save(folder, content):
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def executed(path, content, error=None):
+    """An executed notebook whose outputs carry the record's claims."""
+    outputs = [nbformat.v4.new_output("display_data", data={"application/vnd.labkit+json": b, "text/plain": "."})
+               for b in [{"kind": "setup", "data": "ddd", "versions": {}, "device": "cpu"}]
+               + [{"kind": "claim", "claim": c} for c in content["claims"]]]
+    if error:
+        outputs.append(nbformat.v4.new_output("error", ename=error, evalue="no\nimages", traceback=["Traceback"]))
+    source = "\n".join(f"{k} = {v!r}" for k, v in content["parameters"].items())
+    node = nbformat.v4.new_notebook(cells=[
+        nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("lab", outputs=outputs, execution_count=2)])
+    nbformat.write(node, path)
+    return path
+
+
+def rows(table, claim="basics-ga-damage"):
+    return [r for _, r in table[table["claim"] == claim].iterrows()]
+
+
+# ------------------------------------------------------------------ collecting
+
+
+def test_records_of_run_folders_and_notebooks(tmp_path):
+    save(tmp_path / "runs" / "01-a", record(0))
+    save(tmp_path / "runs" / "01-b", record(1))
+    save(tmp_path / "runs" / ".tmp-01-c", record(2))
+    executed(tmp_path / "runs" / "01_basics.ipynb", record(5))
+    found = collect([tmp_path / "runs"])
+    assert [r["parameters"]["seed"] for r in found] == [5, 0, 1]
+    assert found[0]["claims"] == record(5)["claims"] and found[0]["data"] == "ddd"
+    assert [r["parameters"]["seed"] for r in collect(tmp_path / "runs" / "01-a")] == [0]
+    assert [r["parameters"]["seed"] for r in collect([tmp_path / "runs" / "01-a" / "record.json"])] == [0]
+    with pytest.raises(LabError, match="nothing at"):
+        collect([tmp_path / "none"])
+
+
+def test_damaged_records_are_reported_and_not_fatal(tmp_path):
+    runs = tmp_path / "runs"
+    save(runs / "01-a", record(0))
+    save(runs / "01-b", '{"notebook": "01_basics", ')
+    save(runs / "01-c", {"notebook": "01_basics", "status": "ok"})
+    save(runs / "01-d", "[]")
+    save(runs / "01-e", record(1) | {"claims": [{"id": "basics-ga-damage", "profile": "quick", "parts": [{}]}]})
+    (runs / "01-f").mkdir()
+    executed(runs / "01-f" / "01_basics.ipynb", record(3))  # half a run: no record.json
+    (runs / "02_x.ipynb").write_text("{", encoding="utf-8")
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")]), runs / "03_x.ipynb")
+    found = collect([runs])
+    assert [r["status"] for r in found].count("damaged") == 7
+    table = scoreboard(found)
+    assert rows(table)[0]["verdict"] == "reproduced"
+    notes = "\n".join(table.attrs["notes"])
+    for text in ("01-b: damaged", "01-c: damaged", "lacks 'parameters'", "01-f: damaged", "no record.json",
+                 "02_x: damaged", "03_x: damaged", "not executed"):
+        assert text in notes
+    assert "Traceback" not in notes
+    assert len(runs_table(found)) == 8
+
+
+# ------------------------------------------------------------------ the scoreboard
+
+
+def test_every_claim_is_in_the_table_and_seeds_are_pooled():
+    table = scoreboard([record(0, units=[1, 2, 3]), record(1, (1.3, 1.4, 1.5), units=[4, 5, 6])])
+    assert list(table.columns) == COLUMNS
+    assert list(table["claim"]) == list(load_claims())
+    row, = rows(table)
+    pooled = judge(DAMAGE, [1.0, 1.1, 1.2, 1.3, 1.4, 1.5], profile="quick")["parts"][0]
+    assert (row["verdict"], row["n"], row["ours"]) == ("reproduced", "6 seeds", _ours(pooled))
+    assert (row["notebook"], row["profile"], row["dataset"]) == ("01", "quick", "fashion")
+    assert row["paper's figure"] == DAMAGE.figure and row["says"] == DAMAGE.says
+    assert set(table[table["claim"] != "basics-ga-damage"]["verdict"]) == {"not run"}
+    assert table.attrs["notes"] == []
+
+
+def test_too_few_alone_enough_together():
+    assert rows(scoreboard([record(0, [1.0, 1.1])]))[0]["verdict"] == "too few"
+    assert rows(scoreboard([record(s, [1.0 + s / 10]) for s in range(3)]))[0]["verdict"] == "reproduced"
+
+
+def test_repeated_seeds_are_refused():
+    with pytest.raises(LabError, match="two records of the seed 0"):
+        scoreboard([record(0), record(0)])
+    with pytest.raises(LabError, match="unit 3 is there twice"):
+        scoreboard([record(0, units=[1, 2, 3]), record(1, units=[3, 4, 5])])
+
+
+def test_configurations_have_their_own_rows():
+    other = record(0, parameters={"dataset": "digits"})
+    narrow = record(0, parameters={"width": 8})
+    wide = record(0, parameters={"width": 16})
+    found = rows(scoreboard([record(0), other]))
+    assert [(r["dataset"], r["n"]) for r in found] == [("fashion", "3 seeds"), ("digits", "3 seeds")]
+    assert [r["dataset"] for r in rows(scoreboard([narrow, wide]))] == ["fashion, width=8", "fashion, width=16"]
+
+
+def test_only_the_newest_code_counts_and_the_note_says_so():
+    old = [record(s, (-1.0, -1.1, -1.2), labkit="old", started="2024-01-01") for s in (0, 1)]
+    table = scoreboard([*old, record(0)])
+    row, = rows(table)
+    assert (row["verdict"], row["n"]) == ("reproduced", "3 seeds")
+    assert any("2 older records" in n for n in table.attrs["notes"])
+
+
+def test_failed_and_skipped_runs_are_listed_and_not_counted(tmp_path):
+    failed = record(1, status="failed", error="ValueError: no (cell 3)")
+    skipped = executed(tmp_path / "04_inversion.ipynb", record(0), error="NotForThisData")
+    table = scoreboard([failed, *collect([skipped])])
+    assert rows(table)[0]["verdict"] == "not run"
+    assert table.attrs["notes"] == [
+        "01_basics (profile quick, dataset fashion, seed 1): failed. ValueError: no (cell 3)",
+        "04_inversion (profile quick, dataset fashion, seed 0): skipped. NotForThisData: no images (cell 2)"]
+
+
+def test_unknown_claims_are_left_out_with_a_note():
+    r = record(0)
+    r["claims"][0]["id"] = "gone"
+    assert "gone" in scoreboard([r]).attrs["notes"][0]
+
+
+def test_conjunctions_checks_and_reports_are_shown():
+    claims = load_claims()
+    mia = record(0, {"original": [0.1, 0.11, 0.12], "retrained": [-0.05, 0.0, 0.05]}, claim=claims["basics-mia"])
+    exact = record(0, {"bitwise": [True] * 19 + [False], "needs-optimiser": [True]}, claim=claims["sisa-exact"],
+                   notebook="02_sisa")
+    arch = record(0, {"mlp": [3.0, 4.0, 5.0], "strided_cnn": ["a"], "small_cnn": []}, claim=claims["inv-arch"],
+                  notebook="04_inversion")
+    table = scoreboard([mia, exact, arch])
+    assert rows(table, "basics-mia")[0]["verdict"] == "partly"
+    assert rows(table, "basics-mia")[0]["ours"] == "retrained 0.00 [-0.12, 0.12]"
+    assert rows(table, "sisa-exact")[0]["ours"] == "bitwise 19 of 20 hold"
+    assert rows(table, "sisa-exact")[0]["verdict"] == "failed"
+    assert rows(table, "inv-arch")[0]["ours"] == "mlp 4 [2, 6]; strided_cnn 1 figures; small_cnn nothing"
+    assert rows(table, "inv-arch")[0]["verdict"] == "report"
+
+
+@pytest.mark.parametrize("mean, half, text", [(61.384, 2.1, "61 [59, 63]"), (0.61384, 0.021, "0.61 [0.59, 0.63]"),
+                                              (0.61384, 0.012, "0.614 [0.602, 0.626]"),
+                                              (1234.5, 300, "1234 [934, 1534]"),
+                                              (1.5, 0, "1.5 [1.5, 1.5]")])
+def test_as_many_digits_as_the_interval_supports(mean, half, text):
+    assert _ours({"kind": "effect", "mean": mean, "low": mean - half, "high": mean + half, "n": 3}) == text
+
+
+# ------------------------------------------------------------------ drawing
+
+
+def test_markdown_and_html_hold_everything():
+    table = scoreboard([record(0), record(1, status="failed", error="ValueError: a | <b> (cell 1)")])
+    markdown = to_markdown(table)
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert len(lines) == len(table) + 2
+    assert all(line.replace("\\|", "").count("|") == len(COLUMNS) + 1 for line in lines)
+    assert "- 01_basics (profile quick, dataset fashion, seed 1): failed." in markdown
+    page = to_html(table)
+    assert page.startswith("<!DOCTYPE html>") and "<b>" not in page and "&lt;b&gt;" in page
+    assert 'background:#0072B2;color:#FFFFFF">reproduced</td>' in page and ">not run</td>" in page
+    assert "http" not in page.replace("https://", "http").split("<body>")[0]  # nothing is fetched from elsewhere
+    assert "<script" not in page and "<link" not in page
+
+
+def test_readme_block_is_replaced(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("# Course\n<!-- scoreboard:begin -->\nold\n<!-- scoreboard:end -->\nEnd.\n", encoding="utf-8")
+    for _ in range(2):
+        update_readme(readme, "| a |\n")
+        assert readme.read_text(encoding="utf-8") == (
+            "# Course\n<!-- scoreboard:begin -->\n| a |\n<!-- scoreboard:end -->\nEnd.\n")
+    assert [p.name for p in tmp_path.iterdir()] == ["README.md"]
+    readme.write_text("# Course\n", encoding="utf-8")
+    with pytest.raises(LabError, match="scoreboard:begin"):
+        update_readme(readme, "x")
+    with pytest.raises(LabError, match="cannot be read"):
+        update_readme(tmp_path / "none.md", "x")

@@ -1,0 +1,207 @@
+"""labkit run on tiny notebooks: the record, refusals, failures, dying kernels, and nothing left behind."""
+
+import json
+import os
+import re
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from labkit.base import LabError
+from labkit.repro.notebook import find_notebook, harvest, notebook_hash, notebook_parameters, notebooks, read
+from labkit.repro.runner import check_parameters, labkit_hash, parse_value, run
+
+PARAMETERS = 'profile = "quick"\ndataset = "fashion"\nseed = 0\nseeds = None\nrate = 0.5\nepochs = 3\nnames = ["a"]'
+SHOW = ("from IPython.display import display\n"
+        "def show(**b): display({'application/vnd.labkit+json': b, 'text/plain': 'x'}, raw=True)\n")
+
+
+def write_notebook(folder, *cells, name="01_tiny", parameters=PARAMETERS):
+    """A notebook of a parameters cell and these code cells. -> its path"""
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Tiny"),
+                                           nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})])
+    node.cells += [nbformat.v4.new_code_cell(c) for c in cells]
+    node.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(node, folder / f"{name}.ipynb")
+    return folder / f"{name}.ipynb"
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """One run with another seed and a fine parameter: (record, folder of the runs, notebook)."""
+    folder = tmp_path_factory.mktemp("done")
+    cells = [SHOW + "show(kind='setup', data='d1', versions={'torch': '2'}, device='cpu')",
+             "import os, time\nkept = bytearray(60_000_000)\nend = time.process_time() + 1\n"
+             "while time.process_time() < end: pass\ntime.sleep(0.3)",
+             "show(kind='record', name='threads', value=os.environ['OMP_NUM_THREADS'])\n"
+             "show(kind='record', name='rate', value=[rate, seed, dataset])"]
+    path = write_notebook(folder, *cells)
+    before = dict(os.environ)
+    record = run(path, seed=3, parameters={"rate": 1}, out=folder / "runs", progress=False)
+    assert dict(os.environ) == before
+    return record, folder / "runs", path
+
+
+# ------------------------------------------------------------------ the record
+
+
+def test_record_has_its_schema(done):
+    record, runs, path = done
+    final = Path(record["source"])
+    assert final.parent == runs and re.fullmatch("01-quick-fashion-s3-[0-9a-f]{8}", final.name)
+    assert sorted(p.name for p in final.iterdir()) == ["01_tiny.ipynb", "record.json"]
+    assert [p.name for p in runs.iterdir()] == [final.name]  # no leftovers
+    stored = json.loads((final / "record.json").read_text(encoding="utf-8"))
+    assert stored == {k: v for k, v in record.items() if k != "source"}
+    assert set(stored) == {"notebook", "status", "error", "parameters", "seconds", "cpu_seconds", "peak_mb", "labkit",
+                           "notebook_hash", "data", "versions", "device", "started", "records", "claims"}
+    assert (stored["notebook"], stored["status"], stored["error"]) == ("01_tiny", "ok", None)
+    assert stored["parameters"] == {"profile": "quick", "dataset": "fashion", "seed": 3, "seeds": None, "rate": 1,
+                                    "epochs": 3, "names": ["a"]}
+    assert (stored["data"], stored["versions"], stored["device"]) == ("d1", {"torch": "2"}, "cpu")
+    assert stored["labkit"] == labkit_hash() and stored["notebook_hash"] == notebook_hash(read(path))
+    assert stored["started"].endswith("+00:00")
+
+
+def test_cost_is_measured(done):
+    record, _, _ = done
+    assert record["peak_mb"] > 80  # the cell alone held 60 MB
+    assert 1 <= record["cpu_seconds"] <= record["seconds"] * os.cpu_count() + 1
+    assert record["seconds"] > 1.3
+
+
+def test_parameters_reach_the_notebook(done):
+    record, _, _ = done
+    assert record["records"]["rate"] == [1, 3, "fashion"]
+    assert record["records"]["threads"] == os.environ.get("OMP_NUM_THREADS", "1")
+
+
+def test_executed_notebook_is_the_record(done):
+    record, _, path = done
+    executed = Path(record["source"]) / "01_tiny.ipynb"
+    assert harvest(read(executed))["records"] == record["records"]
+    assert notebook_parameters(executed) == record["parameters"]  # injected values included
+    assert notebook_hash(read(executed)) == notebook_hash(read(path))  # and not counted here
+    assert harvest(read(path))["claims"] == []
+
+
+def test_same_run_replaces_and_other_seed_does_not(tmp_path):
+    path = write_notebook(tmp_path, "1 + 1")
+    first = run(path, out=tmp_path / "runs", progress=False)
+    (Path(first["source"]) / "mine.txt").write_text("old")
+    stale, fresh = tmp_path / "runs" / ".tmp-stale", tmp_path / "runs" / ".tmp-fresh"
+    stale.mkdir()
+    fresh.mkdir()
+    os.utime(stale, (time.time() - 2 * 86400,) * 2)
+    again = run(path, out=tmp_path / "runs", progress=False)
+    assert again["source"] == first["source"] and not (Path(first["source"]) / "mine.txt").exists()
+    assert not stale.exists() and fresh.exists()  # leftovers go after a day
+    fresh.rmdir()
+    other = run(path, seed=1, out=tmp_path / "runs", progress=False)
+    assert {p.name for p in (tmp_path / "runs").iterdir()} == {Path(r["source"]).name for r in (again, other)}
+
+
+# ------------------------------------------------------------------ failures
+
+
+def test_failed_cell(tmp_path):
+    record = run(write_notebook(tmp_path, SHOW + "show(kind='record', name='kept', value=1)", "1 / 0", "2"),
+                 out=tmp_path / "runs", progress=False)
+    assert record["status"] == "failed"
+    assert record["error"] == "ZeroDivisionError: division by zero (cell 4)"
+    assert record["records"] == {"kept": 1}
+    assert (Path(record["source"]) / "record.json").exists()
+
+
+def test_not_for_this_data_is_skipped(tmp_path):
+    cell = "from labkit.base import NotForThisData\nraise NotForThisData('needs images, and\\nloans has none')"
+    record = run(write_notebook(tmp_path, cell), dataset="loans", out=tmp_path / "runs", progress=False)
+    assert record["status"] == "skipped"
+    assert record["error"] == "NotForThisData: needs images, and loans has none (cell 3)"
+
+
+@pytest.mark.parametrize("death", ["import os; os._exit(1)", "import os; os.kill(os.getpid(), 9)"])
+def test_dying_kernel_fails_this_notebook_alone(tmp_path, death):
+    record = run(write_notebook(tmp_path, SHOW + "show(kind='record', name='kept', value=1)", death, "2"),
+                 out=tmp_path / "runs", progress=False)
+    assert record["status"] == "failed" and "DeadKernel" in record["error"] and "(cell 4)" in record["error"]
+    assert "\n" not in record["error"] and record["records"] == {"kept": 1}
+    assert sorted(p.name for p in Path(record["source"]).iterdir()) == ["01_tiny.ipynb", "record.json"]
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+def test_time_limit(tmp_path):
+    record = run(write_notebook(tmp_path, "import time; time.sleep(60)"), timeout=3, out=tmp_path / "runs",
+                 progress=False)
+    assert record["status"] == "failed" and record["error"].startswith("Timeout: the notebook took longer than 3 s")
+    assert record["seconds"] < 20
+
+
+# ------------------------------------------------------------------ refusals
+
+
+def test_unknown_parameters_are_refused_with_the_nearest(tmp_path):
+    path = write_notebook(tmp_path, "1")
+    with pytest.raises(LabError, match="no parameter 'epoch'.*did you mean 'epochs'"):
+        run(path, parameters={"epoch": 3}, out=tmp_path / "runs")
+    with pytest.raises(LabError, match="profile 'quik'.*did you mean 'quick'"):
+        run(path, profile="quik", out=tmp_path / "runs")
+    with pytest.raises(LabError, match="profile 'no'"):
+        run(path, parameters={"profile": "no"}, out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+    bare = write_notebook(tmp_path, "1", name="02_bare", parameters="size = 1")
+    assert check_parameters(bare) == {"size": 1}
+    with pytest.raises(LabError, match="no parameter 'seed'"):
+        check_parameters(bare, seed=1)
+    with pytest.raises(LabError, match="no parameter 'dataset'"):
+        check_parameters(bare, dataset="digits")
+
+
+@pytest.mark.parametrize("name, good, bad", [("rate", 1, "fast"), ("epochs", 5, 5.0), ("epochs", 5, True),
+                                             ("names", ["b"], "b"), ("dataset", "digits", 5), ("seeds", 5, None),
+                                             ("seeds", [1, 2], None)])
+def test_types_are_those_of_the_defaults(tmp_path, name, good, bad):
+    path = write_notebook(tmp_path, "1")
+    assert check_parameters(path, parameters={name: good})[name] == good
+    if bad is not None:
+        with pytest.raises(LabError, match=f"{name}.*must be of the type"):
+            check_parameters(path, parameters={name: bad})
+
+
+def test_values_of_the_command_line():
+    assert [parse_value(t) for t in ("3", "0.1", "1e-3", "null", "true", "[1, 2]", "cifar10", "folder:a/b")] == [
+        3, 0.1, 0.001, None, True, [1, 2], "cifar10", "folder:a/b"]
+    with pytest.raises(LabError, match="cannot be read"):
+        parse_value("[1")
+
+
+def test_parameters_must_be_literals(tmp_path):
+    path = write_notebook(tmp_path, "1", parameters="seed = 0\nrate: float = -0.5\nout = open('x')")
+    with pytest.raises(LabError, match="only literals"):
+        notebook_parameters(path)
+    path = write_notebook(tmp_path, "1", parameters="seed = 0  # why\nrate: float = -0.5\npair = (1, 2)")
+    assert notebook_parameters(path) == {"seed": 0, "rate": -0.5, "pair": (1, 2)}
+
+
+def test_notebooks_are_found_by_number_name_or_path(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    path = write_notebook(tmp_path / "notebooks", "1")
+    write_notebook(tmp_path / "notebooks", "1", name="02_more")
+    for name in ("01", "01_tiny", "01_tiny.ipynb", str(path)):
+        assert find_notebook(name, tmp_path / "notebooks") == path
+    monkeypatch.chdir(tmp_path)
+    assert find_notebook("02").name == "02_more.ipynb"
+    assert [p.stem for p in notebooks()] == ["01_tiny", "02_more"]
+    with pytest.raises(LabError, match="no notebook '03'.*01_tiny, 02_more"):
+        find_notebook("03")
+    (tmp_path / "broken.ipynb").write_text("{", encoding="utf-8")
+    with pytest.raises(LabError, match="no notebook that can be read"):
+        check_parameters(find_notebook(tmp_path / "broken.ipynb"))
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LabError, match="cannot be written"):
+        run(write_notebook(tmp_path, "1"), out=tmp_path / "file", progress=False)
