@@ -3,21 +3,26 @@
 import importlib
 import warnings
 
+from .base import LabError, NotForThisData, spawn_seeds
+
 # torch's own forward-mode derivatives still call torch.jit.script; the reader can do nothing about it
 warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
 
-from . import data, measure, models, training, unlearn  # noqa: E402
-from .base import LabError, NotForThisData, spawn_seeds  # noqa: E402
-
 __version__ = "0.1.0"
-__all__ = ["Lab", "LabError", "NotForThisData", "data", "figures", "measure", "models", "show", "spawn_seeds",
-           "training", "unlearn"]
+_MODULES = {name: f".{name}" for name in ("data", "models", "training", "measure", "unlearn")}
+_MODULES["figures"] = ".teach.figures"
+_NAMES = {"Lab": ".lab", "show": ".lab"}
+__all__ = ["LabError", "NotForThisData", "spawn_seeds", *_MODULES, *_NAMES]
 
-_LATER = {"Lab": ".lab", "show": ".lab", "figures": ".teach.figures"}
+
+def __getattr__(name):
+    """Modules are imported when they are first used, so that the command line answers at once."""
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name], __name__)
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name], __name__), name)
+    raise AttributeError(f"labkit has no attribute {name!r}")
 
 
-def __getattr__(name):  # matplotlib and IPython are imported when they are first used
-    if name not in _LATER:
-        raise AttributeError(f"labkit has no attribute {name!r}")
-    module = importlib.import_module(_LATER[name], __name__)
-    return module if _LATER[name].endswith(name) else getattr(module, name)
+def __dir__():
+    return sorted(__all__)

@@ -5,7 +5,6 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import torch
 
 
 class LabError(Exception):
@@ -19,8 +18,10 @@ class NotForThisData(LabError):
     """The notebook cannot use this data set; the runner records the status 'skipped', not 'failed'."""
 
 
-def device() -> torch.device:
-    """cuda, else mps, else cpu; LABKIT_DEVICE overrules."""
+def device():
+    """The torch.device to work on: cuda, else mps, else cpu; LABKIT_DEVICE overrules."""
+    import torch  # here, so that `labkit --help` need not wait for it
+
     if name := os.environ.get("LABKIT_DEVICE"):
         try:
             return torch.device(name)

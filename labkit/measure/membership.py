@@ -16,11 +16,10 @@ def loss_scores(logits, labels) -> np.ndarray:
 
 def auc(members, others) -> float:
     """Chance that a member scores higher than a non-member; ties count half. (n,), (m,) -> 0 to 1; 0.5 is blind."""
-    from scipy.stats import rankdata
-
     members, others = _two(members, others)
-    ranks = rankdata(np.concatenate([members, others]))
-    return float((ranks[: len(members)].sum() - len(members) * (len(members) + 1) / 2) / (len(members) * len(others)))
+    others = np.sort(others)
+    below, up_to = (np.searchsorted(others, members, side) for side in ("left", "right"))
+    return float((below + up_to).mean() / 2 / len(others))
 
 
 def tpr_at_fpr(members, others, fpr: float = 0.01) -> float:
@@ -82,13 +81,14 @@ def membership_auc(model, data, forget) -> float:
     return auc(inside, outside)
 
 
-def svc_mia(model, data, forget, features="confidence") -> dict:
+def svc_mia(model, data, forget, features="confidence", privacy=True) -> dict:
     """MIA-efficacy and MIA-privacy of Jia et al. 2023, in percent.
 
     An SVC (C 3, gamma 'auto', rbf) learns on the model itself to tell retain rows (the first |D_t| of them) from
     all test rows D_t, by the probability of the true label (features='confidence') or the entropy. efficacy: share
     of the forget set called non-member. The target is **retraining's value, not 100**. privacy: balanced accuracy
-    of the same attack, fitted on one half of members and non-members and judged on the other.
+    of the same attack, fitted on one half of members and non-members and judged on the other; privacy=False leaves
+    it out. Takes about half a second for 2 × 2,000 rows.
     """
     from sklearn.svm import SVC
 
@@ -112,9 +112,12 @@ def svc_mia(model, data, forget, features="confidence") -> dict:
         return SVC(C=3, gamma="auto", kernel="rbf").fit(np.concatenate([inside, outside]), y)
 
     called = attack(members, others).predict(train[split.forget].cpu().numpy())
-    half = attack(members[:h], others[:h])
-    privacy = (half.predict(members[h:]).mean() + 1 - half.predict(others[h:]).mean()) / 2
-    return {"efficacy": 100 * float(1 - called.mean()), "privacy": 100 * float(privacy)}
+    result = {"efficacy": 100 * float(1 - called.mean())}
+    if privacy:
+        half = attack(members[:h], others[:h])
+        right = (half.predict(members[h:]).mean() + 1 - half.predict(others[h:]).mean()) / 2
+        result["privacy"] = 100 * float(right)
+    return result
 
 
 def _attack_fold(attack, x, y, x_new):
