@@ -8,6 +8,8 @@ from ..measure.intervals import t_interval
 COLOURS = {"original": "#0072B2", "unlearned": "#E69F00", "retrained": "#009E73", "attack": "#D55E00",
            "defence": "#CC79A7", "other": "#666666"}
 MARKERS = {"original": "o", "unlearned": "s", "retrained": "D", "attack": "^", "defence": "P", "other": "x"}
+# Several unlearned models in one figure: shades of one hue, and a marker each.
+SHADES = (("#E69F00", "s"), ("#8A5A00", "v"), ("#F2C879", "o"))
 
 
 def style():
@@ -30,8 +32,11 @@ def band(ax, x, runs, role, label=None, **line):
     return ax.plot(x, mean, color=COLOURS[role], marker=MARKERS[role], label=label or role, **line)[0]
 
 
-def interval(ax, x, y, role, label=None, **style):
-    """A point with its 95 % t interval over seeds. x, y: a number, or a list with one value a seed."""
+def interval(ax, x, y, role, label=None, shade=None, **style):
+    """A point with its 95 % t interval over seeds. x, y: a number, or a list with one value a seed.
+
+    shade: number of the shade among SHADES, where several unlearned models share a figure.
+    """
     def middle(v):
         if np.size(v) < 2:
             return float(np.squeeze(v)), None
@@ -40,8 +45,20 @@ def interval(ax, x, y, role, label=None, **style):
 
     x_mean, x_err = middle(x)
     y_mean, y_err = middle(y)
-    return ax.errorbar(x_mean, y_mean, xerr=x_err, yerr=y_err, fmt=MARKERS[role], color=COLOURS[role], label=label,
-                       capsize=3, **style)
+    colour, marker = (COLOURS[role], MARKERS[role]) if shade is None else SHADES[shade]
+    return ax.errorbar(x_mean, y_mean, xerr=x_err, yerr=y_err, fmt=marker, color=colour, label=label, capsize=3,
+                       **style)
+
+
+def log_axis(ax, values, label):
+    """A logarithmic x axis that names the tried values themselves, at most five of them."""
+    from matplotlib.ticker import NullLocator
+
+    ax.set_xscale("log")
+    shown = list(values) if len(values) <= 5 else list(values[:: -(-len(values) // 4)])
+    ax.set_xticks(shown, [f"{v:g}" for v in shown])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlabel(label)
 
 
 def reference(ax, runs, role, label, horizontal=True):

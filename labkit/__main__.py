@@ -1,0 +1,5 @@
+"""python -m labkit is the labkit command."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,249 @@
+"""Checks a learner's function: runs it beside the worked solution, under a time limit, and says what differs."""
+
+import ast
+import contextlib
+import copy
+import ctypes
+import inspect
+import sys
+import textwrap
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from .feedback import CAUSES, difference, pattern, render
+
+LIMIT = 10.0  # seconds a learner's function may take for the whole check
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise, all of it data. The learner's function gets copies of the arguments, by position."""
+
+    id: str
+    title: str
+    trains: str  # for the teacher's table
+    difficulty: int  # 1 to 5
+    minutes: int
+    points: int
+    hints: tuple[str, str, str]  # the idea, the formula, almost code
+    solution: Callable
+    cases: Callable  # () -> list of (what is special about this input, its arguments); the same ones every time
+    mistakes: tuple  # (a planted mistake, the message that fits it), at least four
+    remark: str = ""  # shown when it is right
+    measure: Callable | None = None  # (result, *arguments) -> what is compared, where several results are right
+    measured: str = ""  # its name
+    rtol: float = 1e-4
+    atol: float = 1e-6
+
+
+@dataclass
+class Result:
+    """What came of a check. state: right | wrong | error | timeout | not attempted."""
+
+    exercise: Exercise
+    state: str
+    what: str = ""  # what differs
+    cause: str = ""  # one likely cause
+    points: int = field(init=False)
+
+    def __post_init__(self):
+        self.points = self.exercise.points if self.state == "right" else 0
+
+
+@dataclass
+class Outcome:
+    """What a function did with one input: a value or an exception, and whether it changed an argument."""
+
+    value: object = None
+    error: BaseException | None = None
+    changed: int | None = None  # position of the argument
+
+
+class TimeUp(BaseException):
+    """Raised inside a learner's function when its time is up; `except Exception` does not catch it."""
+
+
+def attempted(function) -> bool:
+    """Whether the body holds more than a docstring and `...`, `pass` or `raise NotImplementedError`."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return True
+    found = next((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)), None)
+    return found is None or not all(_idle(line) for line in found.body)
+
+
+def check(exercise: Exercise, function, seconds: float = LIMIT) -> Result:
+    """Run `function` on every case of the exercise and compare it with the worked solution.
+
+    It runs in a thread of its own. When the time is up an exception is raised in that thread; a single call into
+    C that does not return (a long sleep, a huge matrix product) cannot be ended so, and its thread is left behind.
+    """
+    if problem := _signature_problem(exercise.solution, function):
+        return Result(exercise, "wrong", problem, "the arguments are given by position, in the order of the template")
+    cases, outcomes = exercise.cases(), []
+    with _random_state_kept(), contextlib.redirect_stdout(_Capped(sys.stdout)):
+        ended = _limited(lambda: outcomes.extend(_outcome(function, args) for _, args in cases), seconds)
+    if ended != "done":
+        what = f"no answer after {seconds:g} s on {describe(exercise, cases[min(len(outcomes), len(cases) - 1)])}"
+        left = " Its thread could not be ended: restart the kernel." if ended == "left behind" else ""
+        return Result(exercise, "timeout", what + "." + left, "a loop whose condition never becomes false")
+    wanted = [_outcome(exercise.solution, args) for _, args in cases]
+    for case, outcome, want in zip(cases, outcomes, wanted):
+        if kind_and_text := _compare(exercise, case, outcome, want):
+            break
+    else:
+        return Result(exercise, "right")
+    kind, text = kind_and_text
+    planted = _planted(exercise, cases, outcomes)
+    if kind == "error":
+        return Result(exercise, "error", text, planted or "the line named above meets a value it was not written for")
+    if kind == "changed":
+        return Result(exercise, "wrong", text, planted or "work on a copy: clone(), copy.deepcopy(), or a new list")
+    common = pattern([o.value for o in outcomes], [w.value for w in wanted]) if kind == "value" else None
+    if exercise.measure:
+        common = None
+    return Result(exercise, "wrong", f"{text}." + (f" Over all inputs: {common}." if common else ""),
+                  planted or CAUSES[kind])
+
+
+def describe(exercise, case) -> str:
+    """The input in words: what is special about it, and its arguments in a few characters."""
+    what, args = case
+    names = list(inspect.signature(exercise.solution).parameters)
+    return f"{what} ({', '.join(f'{n} = {render(a)}' for n, a in zip(names, args))})"
+
+
+def _compare(exercise, case, outcome, want):
+    """(kind, sentence) of what differs on one case, or None."""
+    on = f"On {describe(exercise, case)}"
+    if outcome.error is not None:
+        return "error", f"{on}: {_error_text(outcome.error)}"
+    found = difference(outcome.value, want.value, exercise.rtol, exercise.atol)
+    if exercise.measure and not (found and found[0] == "type"):
+        mine, best = (exercise.measure(o.value, *case[1]) for o in (outcome, want))
+        found = difference(mine, best, exercise.rtol, exercise.atol, f"{exercise.measured} of your result")
+    if found:
+        return found[0], f"{on}: {found[1]}"
+    if outcome.changed is not None:
+        name = list(inspect.signature(exercise.solution).parameters)[outcome.changed]
+        return "changed", f"{on}: the result is right, but your function changes its argument {name!r}."
+    return None
+
+
+def _planted(exercise, cases, outcomes):
+    """The message of the planted mistake that does just what the learner's function did, on every case."""
+    for mistake, message in exercise.mistakes:
+        if all(_alike(exercise, outcome, _outcome(mistake, args)) for (_, args), outcome in zip(cases, outcomes)):
+            return message
+    return None
+
+
+def _alike(exercise, a, b):
+    if a.error is not None or b.error is not None:
+        return type(a.error) is type(b.error) and str(a.error) == str(b.error)
+    return a.changed == b.changed and difference(a.value, b.value, exercise.rtol, exercise.atol) is None
+
+
+def _outcome(function, args):
+    given = copy.deepcopy(args)
+    try:
+        value = function(*given)
+    except TimeUp:
+        raise
+    except BaseException as problem:  # SystemExit and KeyboardInterrupt of the learner's own too
+        return Outcome(error=problem)
+    changed = next((i for i, (a, b) in enumerate(zip(given, args)) if not _untouched(a, b)), None)
+    return Outcome(value, changed=changed)
+
+
+def _untouched(a, b):
+    if isinstance(b, torch.nn.Module):
+        return a.training == b.training and difference(list(a.state_dict().values()), list(b.state_dict().values()),
+                                                       0, 0) is None
+    if isinstance(b, dict):
+        return a == b
+    return difference(a, b, 0, 0) is None
+
+
+def _limited(work, seconds):
+    """Run work() in a thread. -> done | stopped | left behind"""
+    thread = threading.Thread(target=_quietly, args=(work,), daemon=True)
+    thread.start()
+    try:
+        thread.join(seconds)
+    finally:  # the reader's own interrupt ends it as well
+        late = thread.is_alive()
+        for _ in range(20 if late else 0):  # more than once, for loops that catch everything
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(TimeUp))
+            thread.join(0.05)
+            if not thread.is_alive():
+                break
+    return "done" if not late else "left behind" if thread.is_alive() else "stopped"
+
+
+def _quietly(work):
+    with contextlib.suppress(TimeUp):
+        work()
+
+
+@contextlib.contextmanager
+def _random_state_kept():
+    state = np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
+
+
+class _Capped:
+    """Passes on the first 2,000 characters that a learner's function prints, and drops the rest."""
+
+    def __init__(self, stream):
+        self.stream, self.left = stream, 2000
+
+    def write(self, text):
+        if self.left > 0:
+            self.stream.write(text[: self.left] + ("\n[printed more, not shown]\n" if len(text) > self.left else ""))
+        self.left -= len(text)
+        return len(text)
+
+    def flush(self):
+        self.stream.flush()
+
+
+def _signature_problem(solution, function):
+    names = list(inspect.signature(solution).parameters)
+    try:
+        theirs = inspect.signature(function)
+        theirs.bind(*names)
+    except TypeError:
+        count = sum(p.default is p.empty for p in theirs.parameters.values())
+        return (f"your function asks for {count} argument{'s' * (count != 1)}, and the exercise gives {len(names)}: "
+                f"{', '.join(names)}.")
+    return None
+
+
+def _error_text(error):
+    """Type, message and, where it is known, the line of the learner's code."""
+    import linecache
+    import traceback
+
+    text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    own = [f for f in traceback.extract_tb(error.__traceback__)[1:] if f.name != "_outcome"]
+    mine = [f for f in own if own and f.filename == own[0].filename]
+    if not mine:
+        return text
+    line = linecache.getline(mine[-1].filename, mine[-1].lineno).strip()
+    return f"{text} (line {mine[-1].lineno} of the cell{f': {line}' if line else ''})"
+
+
+def _idle(line):
+    if isinstance(line, ast.Raise):
+        return "NotImplementedError" in ast.unparse(line)
+    return isinstance(line, ast.Pass) or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))

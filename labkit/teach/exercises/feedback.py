@@ -1,0 +1,153 @@
+"""Says in words how a learner's result differs from the expected one. Compares numbers, tensors, lists, models."""
+
+import numbers
+
+import numpy as np
+import torch
+
+
+def difference(got, want, rtol=1e-4, atol=1e-6, where="the result") -> tuple[str, str] | None:
+    """The first thing that differs: (its kind, one sentence), or None.
+
+    Kinds: type, length, shape, dtype, device, value. Lists and tuples count as one type, and so do whole and
+    floating-point numbers where a float is expected.
+    """
+    if not _same_type(got, want):
+        return "type", f"{where} is {_type_name(got)}, expected {_type_name(want)}"
+    if isinstance(want, list | tuple):
+        if len(got) != len(want):
+            return "length", f"{where} has {_count(len(got), 'entry')}, expected {_count(len(want), 'entry')}"
+        return _first(difference(g, w, rtol, atol, f"entry [{i}]") for i, (g, w) in enumerate(zip(got, want)))
+    if isinstance(want, torch.nn.Module):
+        mine, theirs = dict(got.named_parameters()), dict(want.named_parameters())
+        if set(mine) != set(theirs):
+            return "shape", f"{where} is a model with other weights than the one it was made from"
+        return _first(difference(mine[k].detach(), theirs[k].detach(), rtol, atol, f"the weight {k!r}")
+                      for k in theirs)
+    if isinstance(want, torch.Tensor):
+        if got.device != want.device:
+            return "device", f"{where} is on the device {got.device}, expected {want.device}"
+        if got.dtype != want.dtype:
+            return "dtype", f"{where} has the dtype {_dtype(got)}, expected {_dtype(want)}"
+        got, want = got.detach().cpu().numpy(), want.detach().cpu().numpy()
+    if isinstance(want, np.ndarray):
+        if got.shape != want.shape:
+            return "shape", f"{where} has the shape {got.shape}, expected {want.shape}"
+        if got.dtype != want.dtype:
+            return "dtype", f"{where} has the dtype {got.dtype}, expected {want.dtype}"
+    if isinstance(want, np.ndarray | numbers.Number):
+        wrong = np.atleast_1d(~np.isclose(got, want, rtol=rtol, atol=atol, equal_nan=True))
+        if not wrong.any():
+            return None
+        if np.ndim(want) == 0:
+            return "value", f"{where} is {render(got)}, expected {render(want)}"
+        at = tuple(int(i) for i in np.argwhere(wrong)[0])
+        return "value", (f"{where} differs in {_count(int(wrong.sum()), 'place')} of {wrong.size}, first at "
+                         f"{list(at)}: got {render(got[at])}, expected {render(want[at])}")
+    return None if got == want else ("value", f"{where} is {render(got)}, expected {render(want)}")
+
+
+def pattern(gots, wants) -> str | None:
+    """What all results have in common: a sign, a factor, an offset, the opposite, another order, NaN. Or None."""
+    got, want = _numbers(gots), _numbers(wants)
+    if got is None or want is None or got.shape != want.shape:
+        return None
+    if np.isnan(got).all():
+        return "every value is NaN: something is divided by zero, or a mean is taken over nothing"
+    if not np.isfinite(got).all() or len(np.unique(want.round(6))) < 3:
+        return None
+    if np.allclose(got, -want, rtol=1e-4):
+        return "every value has the wrong sign"
+    for whole in (1, 100):
+        if np.allclose(got + want, whole, rtol=1e-4):
+            return f"every value is {whole} minus the expected one: the opposite is measured"
+    if np.allclose(got, got[0], rtol=1e-6):
+        return f"the result is {render(got[0])} for every input: something that is given is not used"
+    at = np.abs(want).argmax()
+    factor = got[at] / want[at]
+    if factor != 0 and np.allclose(got, factor * want, rtol=1e-4):
+        return f"every value is {_factor(factor)}"
+    if np.allclose(got - want, (got - want)[0], rtol=1e-3):
+        return f"every value is {render(abs(got[0] - want[0]))} too {'large' if got[0] > want[0] else 'small'}"
+    if all(np.allclose(np.sort(g), np.sort(w)) for g, w in zip(map(_numbers, gots), map(_numbers, wants))):
+        return "the values are the right ones, in another order"
+    return None
+
+
+CAUSES = {  # the kind of a difference -> a likely cause, where no planted mistake fits
+    "type": "a conversion is missing at the end (.item() makes a number of a tensor with one element), or a return",
+    "length": "something is left out, or counted twice: try it on three rows by hand",
+    "shape": "a mean or a maximum was taken along the wrong axis; print the shapes on the way",
+    "dtype": "a conversion is missing or one too many (.long(), .float(), .double())",
+    "device": "a new tensor was made without device=: make it where the input lies",
+    "value": "one step differs from the definition: try it on three rows by hand and compare each step",
+}
+
+
+def render(value) -> str:
+    """A value in a few characters: numbers rounded, large things by their shape, models by their class."""
+    if isinstance(value, torch.nn.Module):
+        return f"a {type(value).__name__} with {sum(p.numel() for p in value.parameters())} weights"
+    if isinstance(value, torch.Tensor | np.ndarray) and value.ndim:
+        if value.ndim == 1 and len(value) <= 8:
+            return "[" + ", ".join(render(v) for v in value.tolist()) + "]"
+        return f"{_type_name(value).split(' ')[1]} of shape {tuple(value.shape)}"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {render(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(render(v) for v in value[:8]) + (", …]" if len(value) > 8 else "]")
+    if isinstance(value, numbers.Real | torch.Tensor | np.ndarray) and not isinstance(value, bool):
+        return f"{float(value):.4g}"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _same_type(got, want):
+    for kind in (bool, numbers.Real, list | tuple, torch.nn.Module, torch.Tensor, np.ndarray):
+        if isinstance(want, kind):
+            whole = isinstance(want, numbers.Integral) and not isinstance(want, bool)
+            return (isinstance(got, kind) and (kind is bool or not isinstance(got, bool))
+                    and not (whole and not isinstance(got, numbers.Integral)))
+    return isinstance(got, type(want))
+
+
+def _type_name(value):
+    if value is None:
+        return "None (is there a return?)"
+    names = {torch.Tensor: "a tensor", np.ndarray: "a NumPy array", bool: "a bool", float: "a float", int: "an int"}
+    if isinstance(value, torch.nn.Module):
+        return "a model"
+    return next((name for kind, name in names.items() if isinstance(value, kind)), f"a {type(value).__name__}")
+
+
+def _factor(factor):
+    if factor < 0:
+        return f"{render(factor)} times the expected one"
+    return (f"{render(factor)} times as large as expected" if factor > 1 else
+            f"{render(1 / factor)} times too small")
+
+
+def _numbers(value):
+    """All numbers in a value as one float array, or None where there is something else."""
+    if isinstance(value, torch.nn.Module):
+        value = list(value.parameters())
+    if isinstance(value, list | tuple):
+        parts = [_numbers(v) for v in value]
+        return None if any(p is None for p in parts) else np.concatenate([np.zeros(0), *parts])
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray | numbers.Real) and np.asarray(value).dtype.kind in "biuf":
+        return np.asarray(value, float).ravel()
+    return None
+
+
+def _first(found):
+    return next((f for f in found if f is not None), None)
+
+
+def _dtype(tensor):
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _count(n, word):
+    return f"{n} {word if n == 1 else word.replace('entry', 'entrie') + 's'}"
