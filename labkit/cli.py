@@ -1,4 +1,4 @@
-"""The labkit command: run, report, doctor. Heavy things are imported inside the commands, so that --help is quick."""
+"""The labkit command: run, report, grade, doctor. Heavy things are imported inside the commands, so that --help is quick."""
 
 import sys
 from pathlib import Path
@@ -115,6 +115,35 @@ def report(
     for note in table.attrs["notes"]:
         print(f"- {note}")
     print(f"Written: {out / 'scoreboard.md'}, {out / 'scoreboard.html'}" + (f", {readme}" if readme else ""))
+
+
+@app.command()
+def grade(
+    notebooks: Annotated[list[Path], typer.Argument(metavar="NOTEBOOK...", help="Learners' copies.")],
+    csv: Annotated[Path | None, typer.Option(help="Write file, exercise, state and points here.")] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds an exercise may take, its check included.")] = 30,
+    memory: Annotated[float, typer.Option(min=500, help="MB that a copy's processes may take.")] = 2000,
+):
+    """Check the exercises of learners' copies anew; exit 1 when a copy could not be graded."""
+    import pandas as pd
+    from tqdm import tqdm
+
+    from .teach.grade import bubblewrap, write_csv
+    from .teach.grade import grade as grade_one
+
+    rows, (sandbox, sentence) = [], bubblewrap()
+    if csv:
+        write_csv(rows, csv)  # a folder that is not there is told before an hour of work
+    for path in tqdm(notebooks, unit="copy", disable=None):
+        rows += grade_one(path, timeout=timeout, memory=memory, sandbox=sandbox)
+        if csv:
+            write_csv(rows, csv)
+    table = pd.DataFrame(rows)
+    _show(table.drop(columns="of"), "Exercises")
+    _show(table.groupby("file", sort=False)[["points", "of"]].sum().reset_index(), "Points")
+    print(sentence)
+    if not table["exercise"].all():
+        raise typer.Exit(1)
 
 
 @app.command()

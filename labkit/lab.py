@@ -57,8 +57,9 @@ class Lab:
         data = data_module.load(self.dataset, **({"at_most": CAPS[self.profile]} | settings))
         name = self.dataset if not self.dataset.startswith("folder:") else "folder:" + self.dataset.rsplit("/", 1)[-1]
         card = {k: data.card.get(k) for k in ("title", "licence", "source") if data.card.get(k)}
-        text = data.summary().replace(self.dataset, name) + "".join(f" · {v}" for v in card.values())
-        _show({"kind": "setup", "data": data.digest(), "rows": len(data.y)}, text)
+        text = [data.summary().replace(self.dataset, name), *card.values()]
+        _show({"kind": "setup", "data": data.digest(), "rows": len(data.y)}, " · ".join(text),
+              "<br>".join(html.escape(str(line)) for line in text))
         return data
 
     def seeds(self, n: int, purpose: str = "judge") -> list[int]:
@@ -90,11 +91,10 @@ class Lab:
             raise LabError(f"There is no claim {name!r} in data/claims.yaml: add it there before judging it.")
         result = judge(self._catalogue[name], values, profile=self.profile, units=units, clusters=clusters)
         self.claims.append(result)
-        says = self._catalogue[name].says
-        lines = [f"{name}: {result['verdict']}. Claim: {says}"]
-        lines += [f"  {p['name']}: {_ours(p)} ({p['n']} {self._catalogue[name].unit}s), {p['verdict']}"
-                  for p in result["parts"]]
-        _show({"kind": "claim", "claim": result}, "\n".join(lines))
+        known = self._catalogue[name]
+        lines = [f"{name}: {result['verdict']}. Claim: {known.says}"]
+        lines += [f"  {p['name']}: {_ours(p)} ({p['n']} {known.unit}s), {p['verdict']}" for p in result["parts"]]
+        _show({"kind": "claim", "claim": result}, "\n".join(lines), _claim_html(known, result))
         return result
 
     def claims_table(self):
@@ -129,8 +129,19 @@ def show(function):
     display(Markdown(f"```python\n# {where}\n{inspect.getsource(function)}```"))
 
 
-def _show(value, text):
-    display({MIME: value, "text/plain": text}, raw=True)
+def _show(value, text, shown=None):
+    display({MIME: value, "text/plain": text} | ({"text/html": f"<div>{shown}</div>"} if shown else {}), raw=True)
+
+
+def _claim_html(claim, result):
+    """The claim in words, then each measured quantity with its interval; the verdict is a word, and a colour."""
+    edge = {"reproduced": "#0072B2", "passed": "#0072B2", "partly": "#56B4E9", "not reproduced": "#D55E00",
+            "failed": "#D55E00"}.get(result["verdict"], "#999999")
+    rows = "".join(f"<li>{html.escape(part.quantity)}: <b>{html.escape(_ours(p))}</b> ({p['n']} "
+                   f"{claim.unit}{'s' * (p['n'] != 1)}), {p['verdict']}</li>"
+                   for part, p in zip(claim.parts, result["parts"], strict=True))
+    return (f'<div style="border-left: 6px solid {edge}; padding: 0.2em 1em"><b>Claim {claim.id}: '
+            f"{result['verdict'].upper()}</b><br>{html.escape(claim.says)}<ul>{rows}</ul></div>")
 
 
 def _ours(part):

@@ -27,7 +27,8 @@ def bootstrap_interval(values, clusters=None, level: float = 0.95, draws: int = 
     """
     v = _finite(values)
     if len(v) < 20:
-        raise LabError(f"A bootstrap over {len(v)} values is too narrow: give at least 20, or use t_interval over seeds.")
+        raise LabError(f"A bootstrap over {len(v)} values is too narrow: give at least 20, or use t_interval over "
+                       "seeds.")
     rng = np.random.default_rng(seed)
     if clusters is None:
         means = v[rng.integers(0, len(v), (draws, len(v)))].mean(1)

@@ -25,7 +25,7 @@ def finetune(model, data, forget, *, epochs=2, lr=0.03, schedule="constant", bat
                weight_decay=weight_decay, schedule=schedule, skip=forget)
 
 
-def gradient_ascent(model, data, forget, *, epochs=1, lr=0.003, batch_size=128, momentum=0.9, seed=0):
+def gradient_ascent(model, data, forget, *, epochs=1, lr=0.01, batch_size=128, momentum=0.9, seed=0):
     """Walk uphill on the loss of the forget set. Never looks at the retain set; damages what it is not asked to.
 
     epochs: passes over the forget set. Source: GA in Jia et al. 2023 (5 epochs, lr 1e-4 there); Thudi et al. 2022.
@@ -85,7 +85,7 @@ def random_labels(model, data, forget, *, epochs=2, lr=0.01, batch_size=128, mom
     return finite(student, "random_labels", lr)
 
 
-def scrub(model, data, forget, *, epochs=3, max_epochs=2, lr=0.003, temperature=2.0, alpha=0.5, gamma=1.0,
+def scrub(model, data, forget, *, epochs=3, max_epochs=2, lr=0.01, temperature=2.0, alpha=0.5, gamma=1.0,
           batch_size=128, momentum=0.9, seed=0):
     """Disobey a frozen teacher (the original) on the forget set, obey it on the retain set, in turns.
 
@@ -119,7 +119,7 @@ def scrub(model, data, forget, *, epochs=3, max_epochs=2, lr=0.003, temperature=
     return finite(student, "scrub", lr)
 
 
-def first_order(model, data, forget, *, tau=1e-4, relabel=None):
+def first_order(model, data, forget, *, tau=5e-4, relabel=None):
     """One step along the summed gradient: θ + τ Σ ∇ℓ(z) over the forget set, or with corrected labels
     θ − τ Σ (∇ℓ(z̃) − ∇ℓ(z)).
 

@@ -52,7 +52,7 @@ def to_html(result) -> str:
     body = [f"<p><b>{html.escape(name)}</b>: {html.escape(text)}</p>" for name, text in _says(result)]
     body += [f"<p>{STANDS_IN}</p>"] if result.state not in ("right", "not attempted") else []
     body += [_fold(f"Hint {i}: {name}", f"<p>{_code(text)}</p>")
-             for i, (name, text) in enumerate(zip(HINTS, exercise.hints), 1)]
+             for i, (name, text) in enumerate(zip(HINTS, exercise.hints, strict=True), 1)]
     source = html.escape(inspect.getsource(exercise.solution))
     body += [_fold("Worked solution", f"<pre><code>{source}</code></pre>")]
     return (f'<div style="border:1px solid {colour};border-left-width:8px;border-radius:4px;padding:0.4em 1em;'

@@ -1,20 +1,18 @@
 """Checks a learner's function: runs it beside the worked solution, under a time limit, and says what differs."""
 
 import ast
-import contextlib
 import copy
-import ctypes
 import inspect
-import sys
+import linecache
 import textwrap
-import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
 from .feedback import CAUSES, difference, pattern, render
+from .limits import TimeUp, limited, printing_capped, random_state_kept
 
 LIMIT = 10.0  # seconds a learner's function may take for the whole check
 
@@ -63,10 +61,6 @@ class Outcome:
     changed: int | None = None  # position of the argument
 
 
-class TimeUp(BaseException):
-    """Raised inside a learner's function when its time is up; `except Exception` does not catch it."""
-
-
 def attempted(function) -> bool:
     """Whether the body holds more than a docstring and `...`, `pass` or `raise NotImplementedError`."""
     try:
@@ -80,20 +74,19 @@ def attempted(function) -> bool:
 def check(exercise: Exercise, function, seconds: float = LIMIT) -> Result:
     """Run `function` on every case of the exercise and compare it with the worked solution.
 
-    It runs in a thread of its own. When the time is up an exception is raised in that thread; a single call into
-    C that does not return (a long sleep, a huge matrix product) cannot be ended so, and its thread is left behind.
+    It gets copies of the arguments, `seconds` for all cases together, and a random state that is put back.
     """
     if problem := _signature_problem(exercise.solution, function):
         return Result(exercise, "wrong", problem, "the arguments are given by position, in the order of the template")
     cases, outcomes = exercise.cases(), []
-    with _random_state_kept(), contextlib.redirect_stdout(_Capped(sys.stdout)):
-        ended = _limited(lambda: outcomes.extend(_outcome(function, args) for _, args in cases), seconds)
+    with random_state_kept(), printing_capped():
+        ended = limited(lambda: outcomes.extend(_outcome(function, args) for _, args in cases), seconds)
     if ended != "done":
         what = f"no answer after {seconds:g} s on {describe(exercise, cases[min(len(outcomes), len(cases) - 1)])}"
         left = " Its thread could not be ended: restart the kernel." if ended == "left behind" else ""
         return Result(exercise, "timeout", what + "." + left, "a loop whose condition never becomes false")
     wanted = [_outcome(exercise.solution, args) for _, args in cases]
-    for case, outcome, want in zip(cases, outcomes, wanted):
+    for case, outcome, want in zip(cases, outcomes, wanted, strict=True):
         if kind_and_text := _compare(exercise, case, outcome, want):
             break
     else:
@@ -104,9 +97,10 @@ def check(exercise: Exercise, function, seconds: float = LIMIT) -> Result:
         return Result(exercise, "error", text, planted or "the line named above meets a value it was not written for")
     if kind == "changed":
         return Result(exercise, "wrong", text, planted or "work on a copy: clone(), copy.deepcopy(), or a new list")
-    common = pattern([o.value for o in outcomes], [w.value for w in wanted]) if kind == "value" else None
-    if exercise.measure:
-        common = None
+    common = None
+    if kind == "value":
+        common = pattern(*([_measured(exercise, o, case) for o, case in zip(found, cases, strict=True)]
+                           for found in (outcomes, wanted)))
     return Result(exercise, "wrong", f"{text}." + (f" Over all inputs: {common}." if common else ""),
                   planted or CAUSES[kind])
 
@@ -115,7 +109,7 @@ def describe(exercise, case) -> str:
     """The input in words: what is special about it, and its arguments in a few characters."""
     what, args = case
     names = list(inspect.signature(exercise.solution).parameters)
-    return f"{what} ({', '.join(f'{n} = {render(a)}' for n, a in zip(names, args))})"
+    return f"{what} ({', '.join(f'{n} = {render(a)}' for n, a in zip(names, args, strict=True))})"
 
 
 def _compare(exercise, case, outcome, want):
@@ -124,9 +118,9 @@ def _compare(exercise, case, outcome, want):
     if outcome.error is not None:
         return "error", f"{on}: {_error_text(outcome.error)}"
     found = difference(outcome.value, want.value, exercise.rtol, exercise.atol)
-    if exercise.measure and not (found and found[0] == "type"):
-        mine, best = (exercise.measure(o.value, *case[1]) for o in (outcome, want))
-        found = difference(mine, best, exercise.rtol, exercise.atol, f"{exercise.measured} of your result")
+    if exercise.measure and (not found or found[0] == "value"):
+        mine, best = (_measured(exercise, o, case) for o in (outcome, want))
+        found = difference(mine, best, exercise.rtol, exercise.atol, exercise.measured)
     if found:
         return found[0], f"{on}: {found[1]}"
     if outcome.changed is not None:
@@ -135,10 +129,17 @@ def _compare(exercise, case, outcome, want):
     return None
 
 
+def _measured(exercise, outcome, case):
+    if not exercise.measure or outcome.error is not None:
+        return outcome.value
+    return exercise.measure(outcome.value, *case[1])
+
+
 def _planted(exercise, cases, outcomes):
     """The message of the planted mistake that does just what the learner's function did, on every case."""
     for mistake, message in exercise.mistakes:
-        if all(_alike(exercise, outcome, _outcome(mistake, args)) for (_, args), outcome in zip(cases, outcomes)):
+        if all(_alike(exercise, outcome, _outcome(mistake, args))
+               for (_, args), outcome in zip(cases, outcomes, strict=True)):
             return message
     return None
 
@@ -157,7 +158,8 @@ def _outcome(function, args):
         raise
     except BaseException as problem:  # SystemExit and KeyboardInterrupt of the learner's own too
         return Outcome(error=problem)
-    changed = next((i for i, (a, b) in enumerate(zip(given, args)) if not _untouched(a, b)), None)
+    pairs = enumerate(zip(given, args, strict=True))
+    changed = next((i for i, (a, b) in pairs if not _untouched(a, b)), None)
     return Outcome(value, changed=changed)
 
 
@@ -168,53 +170,6 @@ def _untouched(a, b):
     if isinstance(b, dict):
         return a == b
     return difference(a, b, 0, 0) is None
-
-
-def _limited(work, seconds):
-    """Run work() in a thread. -> done | stopped | left behind"""
-    thread = threading.Thread(target=_quietly, args=(work,), daemon=True)
-    thread.start()
-    try:
-        thread.join(seconds)
-    finally:  # the reader's own interrupt ends it as well
-        late = thread.is_alive()
-        for _ in range(20 if late else 0):  # more than once, for loops that catch everything
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(TimeUp))
-            thread.join(0.05)
-            if not thread.is_alive():
-                break
-    return "done" if not late else "left behind" if thread.is_alive() else "stopped"
-
-
-def _quietly(work):
-    with contextlib.suppress(TimeUp):
-        work()
-
-
-@contextlib.contextmanager
-def _random_state_kept():
-    state = np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        try:
-            yield
-        finally:
-            np.random.set_state(state)
-
-
-class _Capped:
-    """Passes on the first 2,000 characters that a learner's function prints, and drops the rest."""
-
-    def __init__(self, stream):
-        self.stream, self.left = stream, 2000
-
-    def write(self, text):
-        if self.left > 0:
-            self.stream.write(text[: self.left] + ("\n[printed more, not shown]\n" if len(text) > self.left else ""))
-        self.left -= len(text)
-        return len(text)
-
-    def flush(self):
-        self.stream.flush()
 
 
 def _signature_problem(solution, function):
@@ -231,9 +186,6 @@ def _signature_problem(solution, function):
 
 def _error_text(error):
     """Type, message and, where it is known, the line of the learner's code."""
-    import linecache
-    import traceback
-
     text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     own = [f for f in traceback.extract_tb(error.__traceback__)[1:] if f.name != "_outcome"]
     mine = [f for f in own if own and f.filename == own[0].filename]

@@ -17,7 +17,8 @@ def difference(got, want, rtol=1e-4, atol=1e-6, where="the result") -> tuple[str
     if isinstance(want, list | tuple):
         if len(got) != len(want):
             return "length", f"{where} has {_count(len(got), 'entry')}, expected {_count(len(want), 'entry')}"
-        return _first(difference(g, w, rtol, atol, f"entry [{i}]") for i, (g, w) in enumerate(zip(got, want)))
+        pairs = enumerate(zip(got, want, strict=True))
+        return _first(difference(g, w, rtol, atol, f"entry [{i}] of {where}") for i, (g, w) in pairs)
     if isinstance(want, torch.nn.Module):
         mine, theirs = dict(got.named_parameters()), dict(want.named_parameters())
         if set(mine) != set(theirs):
@@ -40,15 +41,15 @@ def difference(got, want, rtol=1e-4, atol=1e-6, where="the result") -> tuple[str
         if not wrong.any():
             return None
         if np.ndim(want) == 0:
-            return "value", f"{where} is {render(got)}, expected {render(want)}"
+            return "value", f"{where} is {_pair(got, want)}"
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         return "value", (f"{where} differs in {_count(int(wrong.sum()), 'place')} of {wrong.size}, first at "
-                         f"{list(at)}: got {render(got[at])}, expected {render(want[at])}")
+                         f"{list(at)}: got {_pair(got[at], want[at])}")
     return None if got == want else ("value", f"{where} is {render(got)}, expected {render(want)}")
 
 
 def pattern(gots, wants) -> str | None:
-    """What all results have in common: a sign, a factor, an offset, the opposite, another order, NaN. Or None."""
+    """What all results have in common: a sign, a factor, an offset, the opposite, another order, NaN; or None."""
     got, want = _numbers(gots), _numbers(wants)
     if got is None or want is None or got.shape != want.shape:
         return None
@@ -56,7 +57,8 @@ def pattern(gots, wants) -> str | None:
         return "every value is NaN: something is divided by zero, or a mean is taken over nothing"
     if not np.isfinite(got).all() or len(np.unique(want.round(6))) < 3:
         return None
-    if np.allclose(got, -want, rtol=1e-4):
+    atol = 1e-5 * np.abs(want).max()
+    if np.allclose(got, -want, rtol=1e-4, atol=atol):
         return "every value has the wrong sign"
     for whole in (1, 100):
         if np.allclose(got + want, whole, rtol=1e-4):
@@ -65,11 +67,12 @@ def pattern(gots, wants) -> str | None:
         return f"the result is {render(got[0])} for every input: something that is given is not used"
     at = np.abs(want).argmax()
     factor = got[at] / want[at]
-    if factor != 0 and np.allclose(got, factor * want, rtol=1e-4):
+    if factor != 0 and np.allclose(got, factor * want, rtol=1e-4, atol=atol * abs(factor)):
         return f"every value is {_factor(factor)}"
-    if np.allclose(got - want, (got - want)[0], rtol=1e-3):
+    if np.allclose(got - want, (got - want)[0], rtol=1e-3, atol=0):
         return f"every value is {render(abs(got[0] - want[0]))} too {'large' if got[0] > want[0] else 'small'}"
-    if all(np.allclose(np.sort(g), np.sort(w)) for g, w in zip(map(_numbers, gots), map(_numbers, wants))):
+    pairs = zip(map(_numbers, gots), map(_numbers, wants), strict=True)
+    if all(g.shape == w.shape and np.allclose(np.sort(g), np.sort(w)) for g, w in pairs):
         return "the values are the right ones, in another order"
     return None
 
@@ -91,7 +94,7 @@ def render(value) -> str:
     if isinstance(value, torch.Tensor | np.ndarray) and value.ndim:
         if value.ndim == 1 and len(value) <= 8:
             return "[" + ", ".join(render(v) for v in value.tolist()) + "]"
-        return f"{_type_name(value).split(' ')[1]} of shape {tuple(value.shape)}"
+        return f"{'tensor' if isinstance(value, torch.Tensor) else 'array'} of shape {tuple(value.shape)}"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k}: {render(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -100,6 +103,15 @@ def render(value) -> str:
         return f"{float(value):.4g}"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _pair(got, want):
+    """Both numbers, with as many digits as it takes to tell them apart."""
+    for digits in range(4, 17):
+        texts = [f"{float(v):.{digits}g}" for v in (got, want)]
+        if texts[0] != texts[1]:
+            break
+    return f"{texts[0]}, expected {texts[1]}"
 
 
 def _same_type(got, want):

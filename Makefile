@@ -1,0 +1,70 @@
+# The course's commands. `make` alone lists them; each one sets up .venv first when it is missing or out of date.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup course lab test notebooks bench lint lock clean
+
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+READY := .venv/.ready
+BIN := $(VENV)/bin
+
+# One thread a process: small networks run 10 to 35 times slower when two processes fight for the cores.
+export OMP_NUM_THREADS := 1
+export OMP_WAIT_POLICY := PASSIVE
+# Whatever environment is active in this shell, the commands work in .venv.
+export VIRTUAL_ENV := $(VENV)
+unexport PYTHONPATH PYTHONHOME
+
+help:
+	@echo 'make course      set up, run every notebook, draw the scoreboard'
+	@echo 'make test        all tests (FAST=1: without the slow ones)'
+	@echo 'make lab         JupyterLab at the first notebook'
+	@echo 'make setup       only the environment, in .venv'
+	@echo 'make notebooks   rebuild what changed in notebooks/, and the scoreboard in README.md'
+	@echo 'make lint        ruff;  make bench: benchmarks;  make lock: renew requirements.lock;  make clean: remove .venv'
+
+setup: $(READY)
+	@echo 'setup: .venv is ready'
+
+# uv, and not pip: it takes the locked versions, so that torch and torchvision are always of one build.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo 'setup: Python 3.11 or newer is needed; "$(PYTHON)" is older or missing. Try: make $(MAKECMDGOALS) PYTHON=python3.12'; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo 'setup 1/4: .venv'; $(PYTHON) -m venv --clear .venv; } || { \
+	  echo 'setup: "$(PYTHON) -m venv" failed. On Debian and Ubuntu: apt-get install python3-venv'; exit 1; }
+	@test -x $(BIN)/uv || { echo 'setup 2/4: uv'; $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; }
+	@echo 'setup 3/4: the locked packages (some minutes the first time)'
+	@$(BIN)/uv pip install $$(test -t 2 || echo --quiet) --python $(BIN)/python --requirement requirements.lock
+	@echo 'setup 4/4: labkit'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+course: $(READY)
+	@failed=0; $(BIN)/labkit run all || failed=$$?; $(BIN)/labkit report runs && exit $$failed
+
+lab: $(READY)
+	@first=$$(ls notebooks/[0-9][0-9]_*.ipynb | head -n 1); \
+	$(BIN)/jupyter lab --ip=127.0.0.1 --ServerApp.root_dir=notebooks \
+	  --LabApp.default_url="/lab/tree/$${first#notebooks/}" $$(test "$$(id -u)" != 0 || echo --allow-root)
+
+test: $(READY)
+	@$(BIN)/python -m pytest $(if $(filter-out 0,$(FAST)),-m "not slow") $(PYTEST)
+
+notebooks: $(READY)
+	@$(BIN)/python notebooks/build.py $(ARGS)
+	@mkdir -p runs/committed
+	@$(BIN)/labkit report notebooks/[0-9][0-9]_*.ipynb --out runs/committed --readme README.md
+
+bench: $(READY)
+	@$(BIN)/python benches/bench_training.py
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+
+# Exact versions for Linux, macOS and Windows, Python 3.11 or newer; no index addresses in the file.
+lock: $(READY)
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	  --extra test pyproject.toml --output-file requirements.lock
+
+clean:
+	@rm -rf .venv

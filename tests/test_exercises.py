@@ -1,0 +1,479 @@
+"""Exercises: states of the engine, planted mistakes, machine-made mutants, cards in HTML and text."""
+
+import ast
+import copy
+import inspect
+import json
+import linecache
+import re
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import labkit as lk
+from labkit.base import LabError
+from labkit.teach.exercises import EXERCISES, card, check, find, hint, judge, solution
+from labkit.teach.exercises.engine import Outcome, _alike, _compare, _outcome
+from labkit.teach.exercises.feedback import difference, pattern
+from labkit.teach.exercises.limits import limited
+
+ALL = list(EXERCISES.values())
+UA = EXERCISES["1.2"]
+
+
+def define(source, **names):
+    """A function from source, as a notebook cell would define it: its lines can be read back."""
+    source = textwrap.dedent(source)
+    name = f"<cell {abs(hash(source))}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+    scope = {"torch": torch, "np": np, "F": F, "copy": copy} | names
+    exec(compile(source, name, "exec"), scope)
+    return next(v for v in reversed(scope.values()) if inspect.isfunction(v))
+
+
+def ids(exercise):
+    return exercise.id
+
+
+# ------------------------------------------------------------------ the data of the exercises
+
+
+@pytest.mark.parametrize("exercise", ALL, ids=ids)
+def test_exercise_is_complete(exercise):
+    assert exercise.id == EXERCISES[exercise.id].id and re.fullmatch(r"\d+\.\d+", exercise.id)
+    assert 1 <= exercise.difficulty <= 5 and exercise.minutes > 0 and exercise.points > 0
+    assert len(exercise.hints) == 3 and all(len(h) > 40 for h in exercise.hints)
+    assert len(exercise.mistakes) >= 4
+    messages = [m for _, m in exercise.mistakes]
+    assert len(set(messages)) == len(messages)
+    assert all(f.__doc__ and "\n" not in f.__doc__ for f, _ in exercise.mistakes)
+    first, again = exercise.cases(), exercise.cases()
+    assert all(a == b and difference(_flat(x), _flat(y), 0, 0) is None
+               for (a, x), (b, y) in zip(first, again, strict=True))  # the same inputs every time
+
+
+def _flat(args):
+    return [list(a.values()) if isinstance(a, dict) else a for a in args]
+
+
+@pytest.mark.parametrize("exercise", ALL, ids=ids)
+def test_the_solution_is_right_and_stands_alone(exercise):
+    assert judge(exercise, exercise.solution).state == "right"
+    alone = define(inspect.getsource(exercise.solution))  # np, torch, F and copy are all it needs
+    assert judge(exercise, alone).state == "right"
+
+
+def test_the_solutions_agree_with_labkit():
+    rng = np.random.default_rng(0)
+    logits, labels = torch.randn(50, 4), torch.randint(0, 4, (50,))
+    assert UA.solution(logits, labels) == pytest.approx(lk.measure.unlearning_accuracy(logits, labels))
+    a, b = rng.normal(1, 1, 40).round(1), rng.normal(0, 1, 30).round(1)
+    assert EXERCISES["1.4"].solution(a, b) == pytest.approx(lk.measure.auc(a, b))
+    mine, theirs = EXERCISES["1.5"].solution(a, b), lk.measure.best_threshold(a, b)
+    assert _gain(mine, a, b) == pytest.approx(_gain(theirs, a, b))
+    row, reference = {"UA": 1.0, "RA": 90.0, "TA": 80.0}, {"UA": 15.0, "RA": 99.0, "TA": 86.0}
+    assert EXERCISES["1.3"].solution(row, reference) == pytest.approx(lk.measure.gap(row, reference))
+    x, y = torch.randn(20, 6), torch.randint(0, 3, (20,))
+    data = type("D", (), {"x": x, "y": y})
+    model = torch.nn.Linear(6, 3)
+    theirs = lk.unlearn.gradient_ascent(model, data, torch.arange(8), lr=0.2, momentum=0)
+    assert difference(EXERCISES["1.6"].solution(model, x[:8], y[:8], 0.2), theirs) is None
+
+
+def _gain(t, a, b):
+    return (a > t).mean() - (b > t).mean()
+
+
+# ------------------------------------------------------------------ planted mistakes
+
+
+@pytest.mark.parametrize("exercise, mistake, message",
+                         [pytest.param(e, f, m, id=f"{e.id}{f.__name__}") for e in ALL for f, m in e.mistakes])
+def test_planted_mistake_is_rejected_with_its_message(exercise, mistake, message):
+    result = judge(exercise, mistake) if mistake.__name__ != "_not_returned" else check(exercise, mistake)
+    assert result.state in ("wrong", "error") and result.points == 0
+    assert result.cause == message and len(result.what) > 20
+
+
+@pytest.mark.parametrize("exercise", ALL, ids=ids)
+def test_feedback_never_quotes_the_solution(exercise):
+    body = [line.strip() for line in inspect.getsource(exercise.solution).splitlines()[1:]]
+    told = [m for _, m in exercise.mistakes] + [exercise.remark, *exercise.hints]
+    for mistake, _ in exercise.mistakes:
+        result = check(exercise, mistake)
+        told += [result.cause, result.what.split(" of the cell: ")[0]]  # what follows is the learner's own line
+    for text in told:
+        for line in body:
+            assert len(line) < 12 or line not in text, (line, text)
+    page = card.to_html(check(exercise, exercise.mistakes[0][0]))
+    outside = re.sub("<details>.*?</details>", "", page, flags=re.S)
+    assert not any(card.html.escape(line) in outside for line in body if len(line) >= 12)
+
+
+# ------------------------------------------------------------------ machine-made mutants
+
+SWAPS = {ast.Gt: (ast.GtE, ast.Lt), ast.GtE: (ast.Gt,), ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt,),
+         ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Add: (ast.Sub,), ast.Sub: (ast.Add,),
+         ast.Mult: (ast.Div,), ast.Div: (ast.Mult, ast.FloorDiv), ast.USub: (ast.UAdd,), ast.Invert: (ast.UAdd,)}
+NAMES = {"mean": ("sum", "max"), "sum": ("mean",), "argmax": ("argmin",), "argmin": ("argmax",), "max": ("min",),
+         "sort": ("unique",), "left": ("right",), "right": ("left",), "zeros": ("ones",), "ones": ("zeros",)}
+
+
+def mutants(source):
+    """(what was changed, source) for every small change at one place of the function's body."""
+    tree = ast.parse(source)
+    body = tree.body[0].body[1:]  # without the docstring
+    for node in [n for line in body for n in ast.walk(line)]:
+        before = ast.unparse(node) if not isinstance(node, ast.operator | ast.cmpop | ast.unaryop) else ""
+        for change in _changes(node):
+            saved = dict(vars(node))
+            change(node)
+            yield f"line {getattr(node, 'lineno', '?')}: {before}", ast.unparse(ast.fix_missing_locations(tree))
+            vars(node).clear()
+            vars(node).update(saved)
+    for block in [tree.body[0].body] + [n.body for line in body for n in ast.walk(line) if hasattr(n, "body")
+                                        and isinstance(n.body, list)]:
+        for i, line in enumerate(block):
+            if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)):
+                block[i] = ast.Pass()
+                yield f"dropped: {ast.unparse(line)[:60]}", ast.unparse(tree)
+                block[i] = line
+
+
+def _changes(node):
+    def setting(**values):
+        return lambda n: vars(n).update(values)
+
+    if isinstance(node, ast.BinOp | ast.UnaryOp | ast.AugAssign):
+        yield from (setting(op=new()) for new in SWAPS.get(type(node.op), ()))
+    if isinstance(node, ast.Compare):
+        yield from (setting(ops=[new()]) for new in SWAPS.get(type(node.ops[0]), ()))
+    if isinstance(node, ast.BinOp):  # drop a term: x + y -> x + 0 and so on; swap the two
+        neutral = ast.Constant(0 if isinstance(node.op, ast.Add | ast.Sub) else 1)
+        yield from (setting(left=neutral), setting(right=neutral), setting(left=node.right, right=node.left))
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield setting(value=not node.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        yield from (setting(value=v) for v in (node.value + 1, node.value - 1, -node.value) if v != node.value)
+    elif isinstance(node, ast.Constant):
+        yield from (setting(value=v) for v in NAMES.get(node.value, ()))
+    if isinstance(node, ast.Attribute):
+        yield from (setting(attr=name) for name in NAMES.get(node.attr, ()))
+    if isinstance(node, ast.Call):
+        if len(node.args) > 1:
+            yield setting(args=[node.args[1], node.args[0], *node.args[2:]])
+        if node.keywords:
+            yield from (setting(keywords=node.keywords[:i] + node.keywords[i + 1:]) for i in range(len(node.keywords)))
+        if len(node.args) == 1:  # f(x) -> x
+            yield setting(func=ast.Name("_same", ast.Load()))
+    if isinstance(node, ast.Tuple | ast.List) and len(node.elts) > 1 and isinstance(node.ctx, ast.Load):
+        yield from (setting(elts=node.elts[:i] + node.elts[i + 1:]) for i in range(len(node.elts)))
+    if isinstance(node, ast.Slice) and node.lower is None:
+        yield setting(lower=ast.Constant(1))
+
+
+def _draw_batches(r):
+    n = int(r.integers(1, 40))
+    forget = torch.from_numpy(r.permutation(n)[: r.integers(0, n + 1)])
+    return (n, forget, int(r.integers(1, 12)), int(r.integers(10**6)))
+
+
+def _draw_logits(r):
+    n, k = int(r.integers(1, 30)), int(r.integers(2, 8))
+    return (torch.from_numpy(r.normal(0, 3, (n, k))).float(), torch.from_numpy(r.integers(0, k, n)))
+
+
+def _draw_rows(r):
+    names = ["UA", "RA", "TA", "MIA", "AUC"][: r.integers(3, 6)]
+    return tuple({name: float(r.uniform(0, 100)) for name in r.permutation(names)} for _ in range(2))
+
+
+def _draw_scores(r):
+    a, b = (r.normal(r.normal(), 1 + 3 * r.random(), r.integers(1, 25)) for _ in range(2))
+    return (a.round(1), b.round(1)) if r.random() < 0.5 else (a, b)
+
+
+def _draw_model(r):
+    n, d, k = (int(v) for v in r.integers((1, 2, 2), (9, 6, 5)))
+    model = torch.nn.Sequential(torch.nn.Linear(d, 4), torch.nn.Tanh(), torch.nn.Linear(4, k))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.from_numpy(r.normal(0, 1, p.shape)))
+    return (model, torch.from_numpy(r.normal(0, 1, (n, d))).float(), torch.from_numpy(r.integers(0, k, n)),
+            float(r.uniform(0.01, 1)))
+
+
+DRAW = {"1.1": _draw_batches, "1.2": _draw_logits, "1.3": _draw_rows, "1.4": _draw_scores, "1.5": _draw_scores,
+        "1.6": _draw_model}
+
+
+def equivalent(exercise, mutant):
+    """Whether the mutant gives what the solution gives on 1,000 inputs from another generator than the check's."""
+    r = np.random.default_rng(99)
+    for _ in range(1000):
+        args = DRAW[exercise.id](r)
+        if _compare(exercise, ("drawn", args), _outcome(mutant, args), _outcome(exercise.solution, args)):
+            return False
+    return True
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("exercise", ALL, ids=ids)
+def test_mutants_of_the_solution_are_rejected(exercise, capsys):
+    source = textwrap.dedent(inspect.getsource(exercise.solution))
+    rejected, same, survivors = 0, 0, []
+    seen = {ast.unparse(ast.parse(source))}
+    for what, text in mutants(source):
+        if text in seen:
+            continue
+        seen.add(text)
+        mutant = define(text, _same=lambda x: x)
+        mutant = next(v for k, v in mutant.__globals__.items() if k == exercise.solution.__name__)
+        if check(exercise, mutant, seconds=5).state != "right":
+            rejected += 1
+        elif equivalent(exercise, mutant):
+            same += 1
+        else:
+            survivors.append(what)
+    with capsys.disabled():
+        print(f"\n  {exercise.id}: {rejected} mutants rejected, {same} equivalent, {len(survivors)} survived,", survivors)
+    assert rejected >= 10
+    assert rejected >= 0.9 * (rejected + len(survivors)), survivors
+
+
+# ------------------------------------------------------------------ states of the engine
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Results whose cards were shown."""
+    results = []
+    monkeypatch.setattr(card, "show", results.append)
+    return results
+
+
+@pytest.mark.parametrize("body", ["...", "...  # your code", '"""What it does."""\n    ...', "pass",
+                                  '"""What."""\n    raise NotImplementedError'])
+def test_not_attempted_returns_the_solution_and_runs_nothing(shown, body):
+    mine = define(f"def f(logits, labels):\n    {body}\n")
+    assert lk.exercise("1.2")(mine) is UA.solution
+    assert shown[0].state == "not attempted" and shown[0].points == 0
+
+
+def test_not_attempted_is_seen_through_the_decorator_and_signature_is_not_asked(shown):
+    scope = define('@lk.exercise("1.2")\ndef f():\n    """Doc."""\n    ...\n\ndef last(): pass', lk=lk).__globals__
+    assert scope["f"] is UA.solution and shown[0].state == "not attempted"
+
+
+def test_right_returns_the_learners_own(shown):
+    mine = define("def f(z, y):\n    return (z.max(1).indices != y).float().mean().item() * 100")  # renamed
+    assert lk.exercise("1.2")(mine) is mine
+    assert shown[0].state == "right" and shown[0].points == UA.points
+
+
+def test_several_thresholds_are_right():
+    mine = define("""
+        def f(members, strangers):
+            tries = np.concatenate([np.sort(members) - 1e-6, np.sort(strangers) + 1e-6])
+            gain = [(members > t).mean() - (strangers > t).mean() for t in tries]
+            return tries[int(np.argmax(gain))]
+    """)
+    assert check(EXERCISES["1.5"], mine).state == "right"
+
+
+@pytest.mark.parametrize("body, what", [
+    ("return logits.argmax(1) != labels", "is a tensor, expected a float"),
+    ("return None", "is None (is there a return?)"),
+    ("return 'half'", "is a str, expected a float"),
+    ("return 50.0", "is 50 for every input: something that is given is not used"),
+    ("return -100 * (logits.argmax(1) != labels).double().mean().item()", "every value has the wrong sign"),
+    ("return 5 * (logits.argmax(1) != labels).double().mean().item()", "every value is 20 times too small"),
+    ("return 3 + 100 * (logits.argmax(1) != labels).double().mean().item()", "every value is 3 too large"),
+    ("return float('nan')", "every value is NaN"),
+])
+def test_wrong_says_what_differs(shown, body, what):
+    assert lk.exercise("1.2")(define(f"def f(logits, labels):\n    {body}\n")) is UA.solution
+    assert shown[0].state == "wrong" and what in shown[0].what and shown[0].cause
+    assert "On more rows than classes" in shown[0].what  # which input
+
+
+@pytest.mark.parametrize("got, want, kind, text", [
+    (torch.zeros(3), torch.zeros(3, 1), "shape", "(3,), expected (3, 1)"),
+    (torch.zeros(3), torch.zeros(3).long(), "dtype", "float32, expected int64"),
+    (torch.zeros(3, device="meta"), torch.zeros(3), "device", "device meta, expected cpu"),
+    (torch.tensor([[1., 2], [3, 5]]), torch.tensor([[1., 2], [3, 4]]), "value",
+     "1 place of 4, first at [1, 1]: got 5, expected 4"),
+    (np.zeros(2), torch.zeros(2), "type", "a NumPy array, expected a tensor"),
+    ([1.0], [1.0, 2.0], "length", "1 entry, expected 2 entries"),
+    ([1.0, 3.0], (1.0, 2.0), "value", "entry [1] of the result is 3, expected 2"),
+    (True, 1.0, "type", "a bool, expected a float"),
+    (1.0, 1, "type", "a float, expected an int"),
+    (0.12345, 0.12346, None, ""),
+    (0.123451, 0.123549, "value", "0.1235, expected 0.1235"),
+    (torch.nn.Linear(2, 3), torch.nn.Linear(3, 2), "shape", "weight"),
+])
+def test_differences(got, want, kind, text):
+    found = difference(got, want)
+    if kind is None:
+        assert found is None
+    elif "0.1235" in text:
+        assert "0.12345, expected 0.12355" in found[1]  # as many digits as it takes
+    else:
+        assert found[0] == kind and text in found[1]
+
+
+def test_patterns():
+    want = [torch.tensor([1.0, 2.0, 4.0]), torch.tensor([3.0, 7.0])]
+    assert "another order" in pattern([w.flip(0) for w in want], want)
+    assert "wrong sign" in pattern([-w for w in want], want)
+    assert "2 times as large" in pattern([2 * w for w in want], want)
+    assert "-3 times" in pattern([-3 * w for w in want], want)
+    assert pattern([w**2 for w in want], want) is None
+    assert pattern(["a", None], want) is None
+    assert pattern([want[0]], want) is None
+
+
+@pytest.mark.parametrize("source, what", [
+    ("def f(logits): return 1.0", "asks for 1 argument, and the exercise gives 2: logits, labels"),
+    ("def f(logits, labels, k): return 1.0", "asks for 3 arguments, and the exercise gives 2"),
+    ("def f(*, logits, labels): return 1.0", "the exercise gives 2: logits, labels"),
+])
+def test_signature(source, what):
+    result = check(UA, define(source))
+    assert result.state == "wrong" and what in result.what
+
+
+def test_extra_arguments_with_defaults_and_stars_are_fine():
+    for head in ("def f(logits, labels, k=2): return", "def f(*a): logits, labels = a; return"):
+        mine = define(f"{head} 100 * (logits.argmax(1) != labels).double().mean().item()")
+        assert check(UA, mine).state == "right"
+
+
+def test_exception_is_feedback_with_the_line(shown):
+    mine = define("""
+        def helper(z):
+            return z.nothing_like_this()
+
+        def f(logits, labels):
+            return helper(logits)
+    """)
+    assert lk.exercise("1.2")(mine) is UA.solution
+    result = shown[0]
+    assert result.state == "error" and "AttributeError" in result.what
+    assert "(line 3 of the cell: return z.nothing_like_this())" in result.what
+
+
+@pytest.mark.parametrize("line", ["raise SystemExit(3)", "raise KeyboardInterrupt", "import sys; sys.exit()",
+                                  "return f(logits, labels)", "raise MemoryError", "assert False",
+                                  "raise Exception('x' * 10**6)"])
+def test_no_exception_gets_out(line):
+    result = check(UA, define(f"def f(logits, labels):\n    {line}\n"))
+    assert result.state == "error" and len(result.what) < 700
+
+
+@pytest.mark.parametrize("loop", ["while True: pass", "while True:\n        try: x = 1\n        except Exception: pass",
+                                  "while True: print('again and again')"])
+def test_endless_loop_is_stopped(loop, capsys):
+    start, before = time.perf_counter(), threading.active_count()
+    result = check(UA, define(f"def f(logits, labels):\n    {loop}\n"), seconds=0.5)
+    assert result.state == "timeout" and "no answer after 0.5 s on more rows than classes" in result.what
+    assert time.perf_counter() - start < 4 and threading.active_count() == before
+    assert len(capsys.readouterr().out) < 2500
+
+
+def test_a_call_that_cannot_be_ended_is_left_behind():
+    result = check(UA, define("def f(logits, labels):\n    import time\n    time.sleep(3)\n"), seconds=0.2)
+    assert result.state == "timeout" and "restart the kernel" in result.what
+    assert limited(lambda: None, 5) == "done"
+
+
+def test_changed_arguments_are_told_and_cannot_disturb_the_check():
+    mine = define("""
+        def f(logits, labels):
+            wrong = 100 * (logits.argmax(1) != labels).double().mean().item()
+            labels.zero_()
+            return wrong
+    """)
+    result = check(UA, mine)
+    assert result.state == "wrong" and "changes its argument 'labels'" in result.what and "copy" in result.cause
+    assert check(UA, UA.solution).state == "right"
+
+
+def test_the_random_state_of_the_notebook_stays():
+    torch.manual_seed(5)
+    np.random.seed(5)
+    wanted = torch.rand(1), np.random.rand()
+    torch.manual_seed(5)
+    np.random.seed(5)
+    check(UA, define("def f(a, b):\n    torch.manual_seed(0); np.random.seed(0); return torch.rand(1).item()"))
+    assert (torch.rand(1), np.random.rand()) == wanted
+
+
+def test_outcomes_are_alike_only_with_the_same_exception():
+    a, b = Outcome(error=ValueError("x")), Outcome(error=ValueError("y"))
+    assert _alike(UA, a, a) and not _alike(UA, a, b) and not _alike(UA, a, Outcome(1.0))
+
+
+def test_unknown_exercise_names_the_nearest():
+    with pytest.raises(LabError, match="did you mean '1.2'"):
+        lk.exercise("1.22")
+    with pytest.raises(LabError, match="directly above a def"):
+        lk.exercise("1.2")(3)
+    with pytest.raises(LabError, match="did you mean"):
+        find("nothing")
+
+
+# ------------------------------------------------------------------ the card
+
+
+def test_card_in_html_text_and_for_machines():
+    result = check(UA, UA.mistakes[0][0])
+    page, text, state = card.to_html(result), card.to_text(result), card.state(result)
+    assert page.count("<details>") == 4 and "<script" not in page and "Worked solution" in page
+    assert "✗ Exercise 1.2" in page and "difficulty 2 of 5 · 8 minutes" in page
+    assert "color:" not in page.replace("border", "") and "background" not in page  # the page's own, dark or light
+    assert result.cause in text and "✗ Exercise 1.2" in text and 'hint("1.2", 1)' in text and "<" not in text
+    assert state == {"kind": "exercise", "id": "1.2", "state": "wrong", "points": 0, "of": 1}
+    json.dumps(state)
+    for other in ("right", "timeout", "error", "not attempted"):
+        result.state = other
+        assert card.LOOKS[other][0] in card.to_text(result) and card.LOOKS[other][1] in card.to_html(result)
+    assert len({look[0] for look in card.LOOKS.values()}) == len(card.LOOKS)  # not told by colour alone
+
+
+def test_what_a_learner_writes_is_escaped():
+    mine = define("def f(a, b):\n    raise ValueError('<script>alert(1)</script>')")
+    page = card.to_html(check(UA, mine))
+    assert "<script" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_hints_and_solution_in_a_terminal(capsys):
+    hint("1.2")
+    solution("1.2")
+    out = capsys.readouterr().out
+    assert "the idea" in out and "def unlearning_accuracy" in out
+    with pytest.raises(LabError):
+        hint("1.2", 4)
+
+
+def test_plain_python_prints_the_twin(capsys, monkeypatch):
+    from IPython.core.interactiveshell import InteractiveShell
+
+    monkeypatch.setattr(InteractiveShell, "initialized", classmethod(lambda cls: False))
+    lk.exercise("1.2")(define("def f(a, b):\n    return 1.0"))
+    assert capsys.readouterr().out.startswith("✗ Exercise 1.2 · Unlearning accuracy: not yet right")
+
+
+def test_harvest_takes_no_harm():
+    import nbformat
+
+    from labkit.repro.notebook import harvest
+
+    output = nbformat.v4.new_output("display_data", {card.MIME: card.state(judge(UA, UA.solution))})
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
+    assert harvest(node)["claims"] == [] and harvest(node)["records"] == {}

@@ -1,0 +1,215 @@
+"""labkit grade on copies that are right, untouched, wrong, hostile, broken: each gets its rows, none stops the others."""
+
+import csv
+import inspect
+import shutil
+import textwrap
+
+import nbformat
+import psutil
+import pytest
+
+from labkit import cli
+from labkit.base import LabError
+from labkit.teach import grade as grade_module
+from labkit.teach.exercises import EXERCISES
+from labkit.teach.grade import bubblewrap, grade, plan, write_csv
+
+MIME = "application/vnd.labkit+json"
+NB01 = [e for e in EXERCISES if e.startswith("1.")]
+SETUP = ('import no_such_thing\nimport numpy as np\nimport torch\nimport torch.nn.functional as F\nimport copy\n'
+         'import labkit as lk\nlab = lk.Lab("01")\nraise RuntimeError("the notebook itself must not run")')
+WRONG = "def unlearning_accuracy(logits, labels):\n    return 100 * (logits.argmax(1) == labels).double().mean().item()"
+
+
+def solved(id):
+    return textwrap.dedent(inspect.getsource(EXERCISES[id].solution))
+
+
+def untouched(id):
+    e = EXERCISES[id].solution
+    return f'def {e.__name__}{inspect.signature(e)}:\n    """{e.__doc__}"""\n    ...  # your code\n'
+
+
+def write(folder, name, cells, extra=()):
+    """A copy: set-up cell, other cells, then one cell an exercise. cells: id -> source without its decorator."""
+    sources = [SETUP, *extra, *(f'@lk.exercise("{id}")\n{text}' for id, text in cells.items())]
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# 01")])
+    node.cells += [nbformat.v4.new_code_cell(s) for s in sources]
+    for cell in node.cells[2:]:  # stored outputs that claim success
+        state = {"kind": "exercise", "id": "1.2", "state": "right", "points": 1, "of": 1}
+        cell.outputs = [nbformat.v4.new_output("display_data", {MIME: state, "text/plain": "✓"})]
+    nbformat.write(node, folder / name)
+    return folder / name
+
+
+def states(rows):
+    return {r["exercise"]: r["state"] for r in rows}
+
+
+def points(rows):
+    return sum(r["points"] for r in rows)
+
+
+def test_all_right_and_helpers_are_found(tmp_path):
+    cells = {id: solved(id) for id in NB01}
+    cells["1.2"] = "def f(z, y):\n    return PERCENT * half(z, y)\nunknown_name"  # what comes later does not count
+    extra = ["PERCENT = 100\n\ndef half(z, y):\n    return share(z, y)", "from torch import mean as average\n1 / 0",
+             "def share(z, y):\n    return average((z.argmax(1) != y).double()).item()"]
+    rows = grade(write(tmp_path, "copy.ipynb", cells, extra))
+    assert states(rows) == dict.fromkeys(NB01, "right"), rows
+    assert points(rows) == sum(r["of"] for r in rows) == sum(EXERCISES[i].points for i in NB01)
+
+
+def test_untouched_wrong_missing_raising_and_magic(tmp_path):
+    cells = {"1.1": untouched("1.1"), "1.2": WRONG, "1.3": "def f(row, reference):\n    return row['UB']",
+             "1.4": f"{solved('1.4')}\n%time 1 + 1", "1.6": "def f(model, x:\n    pass"}
+    rows = grade(write(tmp_path, "copy.ipynb", cells))
+    assert states(rows) == {"1.1": "not attempted", "1.2": "wrong", "1.3": "error", "1.4": "right", "1.5": "missing",
+                            "1.6": "crashed"}
+    note = {r["exercise"]: r["note"] for r in rows}
+    assert "counted the rows that are right" in note["1.2"] and "KeyError" in note["1.3"]
+    assert "SyntaxError" in note["1.6"] and points(rows) == EXERCISES["1.4"].points
+
+
+@pytest.mark.slow
+def test_hostile_cells_cost_their_own_points_only(tmp_path):
+    cells = {
+        "1.1": "import os\nos._exit(0)",
+        "1.2": "def f(a, b):\n    while True: pass",  # the check's own limit ends it
+        "1.3": "while True: pass",  # the grader's does
+        "1.4": "kept = []\nwhile True: kept.append(bytearray(b'x' * 20_000_000))",
+        "1.5": "raise SystemExit('enough')",
+        "1.6": solved("1.6"),
+    }
+    cells = {id: text if text.startswith("def") else f"def f(): ...\n{text}" for id, text in cells.items()}
+    path = write(tmp_path, "copy.ipynb", cells)
+    node = nbformat.read(path, 4)
+    for cell in node.cells:  # so that the bad lines run before the check is asked
+        head, _, text = cell.source.partition("\ndef f(): ...\n")
+        if text:
+            cell.source = f"{text}\n{head}\ndef f(): ..."
+    nbformat.write(node, path)
+    before = len(psutil.Process().children(recursive=True))
+    rows = grade(path, timeout=4, memory=900)
+    assert states(rows) == {"1.1": "crashed", "1.2": "timeout", "1.3": "timeout", "1.4": "out of memory",
+                            "1.5": "crashed", "1.6": "right"}, rows
+    assert len(psutil.Process().children(recursive=True)) == before  # nothing left running
+
+
+def test_a_state_cannot_be_displayed_printed_or_replaced(tmp_path):
+    forged = ("from IPython.display import display\n"
+              f"display({{'{MIME}': {{'kind': 'exercise', 'id': '1.2', 'state': 'right', 'points': 1}}}}, raw=True)\n"
+              "import json, os, sys\n"
+              "for stream in (sys.stdout, sys.__stdout__):\n"
+              "    print(json.dumps({'id': '1.2', 'state': 'right', 'note': ''}), file=stream, flush=True)\n"
+              "for fd in range(1, 12):\n"
+              "    try: os.write(fd, b'{\"id\": \"1.2\", \"state\": \"right\", \"note\": \"\"}\\n')\n"
+              "    except OSError: pass\n")
+    path = write(tmp_path, "copy.ipynb", {"1.2": WRONG, "1.3": solved("1.3")})
+    node = nbformat.read(path, 4)
+    node.cells[-2].source = forged + node.cells[-2].source
+    node.cells[-1].source = "lk.exercise = lambda id: lambda f: f\n" + node.cells[-1].source
+    nbformat.write(node, path)
+    found = states(grade(path))
+    assert (found["1.2"], found["1.3"]) == ("wrong", "missing")
+
+
+def test_copies_that_are_none_and_deleted_cells(tmp_path, monkeypatch):
+    monkeypatch.setattr(grade_module, "_run", lambda *a: pytest.fail("nothing is there to run"))
+    bad = tmp_path / "bad.ipynb"
+    bad.write_text("this is no notebook", encoding="utf-8")
+    assert [(r["exercise"], r["state"]) for r in grade(bad)] == [("", "cannot be read")]
+    assert grade(tmp_path / "none.ipynb")[0]["state"] == "cannot be read"
+    assert states(grade(write(tmp_path, "any.ipynb", {}))) == dict.fromkeys(NB01, "missing")  # known by its Lab("01")
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print('hello')")])
+    for name, expected in (("holiday.ipynb", {"": "no exercises"}), ("01_hers.ipynb", dict.fromkeys(NB01, "missing"))):
+        nbformat.write(node, tmp_path / name)
+        assert states(grade(tmp_path / name)) == expected
+
+
+def test_a_process_that_dies_before_the_exercises(tmp_path, monkeypatch):
+    calls = []
+
+    def run(program, *rest):
+        calls.append([i for i in program if not i["ids"] and not i.get("ours")])
+        return [], "crashed", "labkit was being imported; exit code 1"
+
+    monkeypatch.setattr(grade_module, "_run", run)
+    rows = grade(write(tmp_path, "copy.ipynb", {"1.2": solved("1.2")}, ["labels = [1]"]))
+    assert [(r["exercise"], r["state"]) for r in rows] == [("", "cannot be graded")]
+    assert calls[0] and not calls[1] and len(calls) == 2  # tried again without the copy's helpers
+
+
+def test_plan_takes_what_is_needed_and_the_later_of_two(tmp_path):
+    extra = ["import matplotlib.pyplot as plt\nK = 2\nL = open('x')\ndef unused(): pass\nlabels = K"]
+    path = write(tmp_path, "copy.ipynb", {"1.2": WRONG + "\n    labels"}, extra)
+    node = nbformat.read(path, 4)
+    node.cells.append(nbformat.v4.new_code_cell('# again\n@lk.exercise("1.2")\ndef f(a, b): return pd.NA'))
+    node.cells.append(nbformat.v4.new_code_cell('@lk.exercise("7.9")\ndef f(): ...'))
+    nbformat.write(node, path)
+    program, expected = plan(path)
+    sources = [i["source"] for i in program]
+    assert expected == NB01 and sum("again" in s for s in sources) == 1 and not any("==" in s for s in sources)
+    assert "import pandas as pd" in sources
+    assert not any(w in s for s in sources for w in ("plt", "unused", "open", "Lab(", "no_such", "7.9"))
+
+
+def test_sandbox_sentence(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    words, sentence = bubblewrap()
+    assert words == [] and "not installed" in sentence and "your rights" in sentence
+    monkeypatch.setattr(shutil, "which", lambda name: "/nowhere/bwrap")
+    monkeypatch.setattr(grade_module.subprocess, "run", lambda *a, **k: type("R", (), {"returncode": 1}))
+    assert "does not work here" in bubblewrap()[1]
+
+
+@pytest.mark.skipif(not bubblewrap()[0], reason="bubblewrap is not here, or may not make namespaces")
+def test_bubblewrap_keeps_writing_and_network_inside(tmp_path):
+    escaped = tmp_path / "escaped.txt"
+    text = (f"try: open({str(escaped)!r}, 'w')\nexcept OSError as e: seen = str(e)\n"
+            "open('inside.txt', 'w').write('fine')\nimport socket\n"
+            "try: socket.create_connection(('192.0.2.1', 9), 1); net = True\nexcept OSError as e: net = e.errno\n"
+            "import errno\nassert net == errno.ENETUNREACH, net\n")
+    path = write(tmp_path, "copy.ipynb", {"1.2": solved("1.2")})
+    node = nbformat.read(path, 4)
+    node.cells[-1].source = text + node.cells[-1].source
+    nbformat.write(node, path)
+    rows = grade(path, sandbox=bubblewrap()[0])
+    assert states(rows)["1.2"] == "right" and not escaped.exists(), rows
+
+
+def labkit(capfd, *words):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(list(map(str, words)))
+    out, err = capfd.readouterr()
+    assert "Traceback" not in out + err
+    return stop.value.code or 0, out, err
+
+
+def test_command(tmp_path, capfd):
+    good = write(tmp_path, "good.ipynb", {"1.2": solved("1.2"), "1.3": untouched("1.3")})
+    bad = tmp_path / "bad.ipynb"
+    bad.write_text("{", encoding="utf-8")
+    code, out, _ = labkit(capfd, "grade", good, bad, "--csv", tmp_path / "points.csv")
+    assert code == 1 and "cannot be read" in out and "not attempted" in out and "ubblewrap" in out
+    with open(tmp_path / "points.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["file", "exercise", "state", "points"] and len(rows) == 1 + len(NB01) + 1
+    assert [str(good), "1.2", "right", "1"] in rows and [str(bad), "", "cannot be read", "0"] in rows
+
+
+def test_command_is_zero_when_all_could_be_graded(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(grade_module, "_run", lambda program, found, *a: found.update({"1.2": ("wrong", "")}) or
+                        ([], "done", ""))
+    assert labkit(capfd, "grade", write(tmp_path, "a.ipynb", {"1.2": WRONG}))[0] == 0
+
+
+@pytest.mark.parametrize("words", [["grade"], ["grade", "a.ipynb", "--timeout", "0"], ["grade", "a.ipynb", "--memory", "x"],
+                                   ["grade", "a.ipynb", "--csv", "no/such/folder/x.csv"]])
+def test_bad_usage_is_two(words, capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = labkit(capfd, *words)
+    assert code == 2 and err
+    with pytest.raises(LabError, match="cannot be written"):
+        write_csv([], tmp_path / "no" / "x.csv")

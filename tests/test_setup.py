@@ -1,0 +1,167 @@
+"""Set-up: pyproject, environment.yml, the lock, the README's commands and the wheel agree; no file names a machine."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+CONDA_NAMES = {"pytorch": "torch"}  # conda-forge's name -> PyPI's, where they differ
+
+
+def requirements():
+    """Name -> range of everything that pyproject.toml asks for, the extras included."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = project["dependencies"] + [r for extra in project["optional-dependencies"].values() for r in extra]
+    found = [Requirement(line) for line in lines]
+    return {canonicalize_name(r.name): r.specifier for r in found} | {"python": project["requires-python"]}
+
+
+def locked():
+    """(name, version) of each line of the lock; a name may be there twice, with other markers."""
+    lines = [r for r in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines() if r.strip()]
+    found = [Requirement(line) for line in lines]  # a line that is an option is no requirement and raises here
+    assert all(str(r.specifier).startswith("==") and r.url is None for r in found)
+    return [(canonicalize_name(r.name), str(r.specifier)[2:]) for r in found]
+
+
+def files():
+    """The text files that belong to the project: tracked, or new and not ignored."""
+    shown = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True)
+    if shown.returncode:
+        pytest.skip("this is not a git checkout")
+    for name in filter(None, shown.stdout.decode().split("\0")):
+        path = ROOT / name
+        if path.is_file() and path.suffix not in (".npz", ".png"):
+            yield name, path.read_text(encoding="utf-8")
+
+
+def test_environment_yml_and_pyproject_agree():
+    entries = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    by_pip = next(e["pip"] for e in entries if isinstance(e, dict))
+    assert "-e ." in by_pip, "environment.yml must install labkit itself"
+    lines = [e for e in entries if isinstance(e, str) and e != "pip"] + [e for e in by_pip if e != "-e ."]
+    conda = {}
+    for requirement in map(Requirement, lines):
+        name = canonicalize_name(CONDA_NAMES.get(requirement.name, requirement.name))
+        assert name not in conda, f"{name} is there twice"
+        conda[name] = str(requirement.specifier)
+    assert conda == {name: str(wanted) for name, wanted in requirements().items()}
+
+
+def test_lock_satisfies_every_range():
+    versions = {}
+    for name, version in locked():
+        versions.setdefault(name, []).append(version)
+    for name, wanted in requirements().items():
+        if name != "python":
+            assert name in versions, f"{name} is not in requirements.lock: make lock"
+            assert all(wanted.contains(v, prereleases=True) for v in versions[name]), f"{name}: make lock"
+
+
+def test_lock_holds_no_address_or_option():
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert "://" not in text and not re.search(r"(?m)^\s*-|--hash|@ ", text)
+
+
+def test_every_dependency_says_why():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    block = text.split("dependencies = [")[1].split("[project.scripts]")[0]
+    bare = [line for line in block.splitlines() if line.strip().startswith('"') and "#" not in line]
+    assert not bare, f"without a reason: {bare}"
+
+
+def test_readme_gives_the_two_commands():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    first_block = re.search(r"```(?:sh|bash)?\n(.*?)```", readme, re.S).group(1)
+    assert [line.split("#")[0].strip() for line in first_block.strip().splitlines()] == ["make course", "make test"]
+
+
+def test_commands_in_the_pages_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"(?m)^([a-z]+):", makefile))
+    verbs = subprocess.run([sys.executable, "-m", "labkit", "--help"], capture_output=True, text=True).stdout
+    for page in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, re.S))
+        unknown = set(re.findall(r"(?m)\bmake ([a-z]+)", code)) - targets
+        assert not unknown, f"{page} names {unknown}"
+        used = set(re.findall(r"(?m)(?:^|`|\s)labkit ([a-z]+)", code))
+        assert all(re.search(rf"\b{verb}\b", verbs) for verb in used), f"{page}: labkit {used}"
+
+
+def test_pages_link_to_files_that_exist():
+    for page in ("README.md", "CONTRIBUTING.md"):
+        for link in re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text(encoding="utf-8")):
+            assert "://" in link or (ROOT / link).exists(), f"{page} links to {link}"
+
+
+def test_ci_runs_the_readme_test_command():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "make test" in script.splitlines() and os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_devcontainer_is_json_and_calls_setup():
+    settings = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    assert settings["postCreateCommand"] == "make setup"
+
+
+# The patterns are written with a [x] inside, so that they do not find themselves.
+PLACES = r"(?<![\w.}])/(?:[w]ork|[r]oot|[h]ome/\w+|[U]sers/\w+)/|[C]:\\+Users|/[o]pt/(?:pypi|wheels)"
+REGISTRIES = (r"[p]ypi\.org/simple|[f]iles\.pythonhosted|[-]-(?:extra-)?index-url[ =]|[-]-find-links|"
+              r"[d]ownload\.pytorch\.org|[r]egistry\.npmjs|[a]naconda\.org|[m]cr\.microsoft|[g]hcr\.io|[d]ocker\.io")
+
+
+@pytest.mark.parametrize("pattern", [PLACES, REGISTRIES], ids=["paths", "registries"])
+def test_no_file_names_a_machine(pattern):
+    found = [f"{name}: {m.group(0)}" for name, text in files() if (m := re.search(pattern, text))]
+    found += [name for name, text in files() if str(ROOT) in text]
+    assert not found
+
+
+def test_make_says_what_is_wrong_with_an_old_python(tmp_path):
+    (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text("")
+    old = tmp_path / "old python"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    done = subprocess.run(["make", "setup", f"PYTHON={str(old)!r}"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode and "3.11" in done.stdout and not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.slow
+def test_wheel_carries_its_data_and_works_alone(tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [wheel] = (tmp_path / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "site")
+    assert {"labkit/_data/fashion.npz", "labkit/_data/claims.yaml", "labkit/_data/cards/fashion.yaml"} <= set(names)
+    assert {n.split("/")[0].split("-")[0] for n in names} == {"labkit"}
+    assert wheel.stat().st_size < 10e6
+
+    script = ("import labkit; assert labkit.__file__.startswith(SITE), labkit.__file__\n"
+              "from labkit.repro.claims import load_claims\n"
+              "print(len(labkit.data.load('fashion').y), len(load_claims()) > 0)")
+    (tmp_path / "empty").mkdir()
+
+    def python(*arguments):
+        return subprocess.run([sys.executable, *arguments], cwd=tmp_path / "empty", capture_output=True, text=True,
+                              env=os.environ | {"PYTHONPATH": str(tmp_path / "site")})
+
+    done = python("-c", f"SITE = {str(tmp_path / 'site')!r}\n{script}")
+    assert done.stdout.split() == ["6000", "True"], done.stderr
+    assert python("-m", "labkit", "--version").stdout.startswith("labkit ")
+    assert python("-m", "labkit", "doctor").returncode == 0
