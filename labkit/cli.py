@@ -1,4 +1,4 @@
-"""The labkit command: run, report, grade, doctor. Heavy things are imported inside the commands, so that --help is quick."""
+"""The labkit command: run, report, grade, doctor. Commands import what is heavy themselves: --help stays quick."""
 
 import sys
 from pathlib import Path

@@ -82,7 +82,11 @@ class Lab:
     def record(self, name: str, value):
         """Keep a measurement under `name` (numbers, lists, dicts, a pandas table) in the notebook's own output."""
         plain = _plain(value)
-        json.dumps(plain, allow_nan=False)  # fails here rather than in somebody's script
+        try:
+            json.dumps(plain, allow_nan=False)  # fails here rather than in somebody's script
+        except (TypeError, ValueError) as error:
+            raise LabError(f"The record {name!r} cannot be kept as JSON ({error}): give finite numbers, text, lists, "
+                           "dicts or a pandas table.") from None
         _show({"kind": "record", "name": name, "value": plain}, f"recorded: {name}")
 
     def claim(self, name: str, values, *, units=None, clusters=None) -> dict:

@@ -50,7 +50,7 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
             loss.backward()
             optimizer.step()
     model.eval()
-    if not torch.isfinite(loss):
+    if not torch.isfinite(loss) or not all(torch.isfinite(p).all() for p in model.parameters()):
         raise LabError(f"Training diverged (loss {loss.item()}) at learning rate {lr}: try a smaller one.")
     return model
 
@@ -105,7 +105,7 @@ def fit_packed(models, x, y, *, epochs, lr, seeds, batch_size=128, momentum=0.9,
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    if not torch.isfinite(loss):
+    if not torch.isfinite(loss) or not all(torch.isfinite(p).all() for p in parameters):
         raise LabError(f"Training diverged at learning rate {lr}: try a smaller one.")
     trained = []
     for j, model in enumerate(models):
@@ -147,6 +147,8 @@ def parallel(function, items, workers=None) -> list:
     global _FORKED
     items = list(items)
     workers = min(workers or jobs(), len(items))
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)  # forking beside a started thread pool can hang; more threads give other last digits
     if workers < 2 or torch.cuda.is_available() or _FORKED is not None:
         return [function(item) for item in items]
     if sys.platform != "linux":
@@ -154,7 +156,6 @@ def parallel(function, items, workers=None) -> list:
 
         blobs = Parallel(n_jobs=workers, backend="loky")(delayed(_packed_call)(function, item) for item in items)
         return [pickle.loads(blob) for blob in blobs]
-    torch.set_num_threads(1)  # forking a process whose thread pool has started can hang
     _FORKED = (function, items)
     try:
         with warnings.catch_warnings():

@@ -208,8 +208,8 @@ def _draw_model(r):
             float(r.uniform(0.01, 1)))
 
 
-DRAW = {"1.1": _draw_batches, "1.2": _draw_logits, "1.3": _draw_rows, "1.4": _draw_scores, "1.5": _draw_scores,
-        "1.6": _draw_model}
+DRAW = {"0.1": _draw_logits, "1.1": _draw_batches, "1.2": _draw_logits, "1.3": _draw_rows, "1.4": _draw_scores,
+        "1.5": _draw_scores, "1.6": _draw_model}
 
 
 def equivalent(exercise, mutant):
@@ -241,7 +241,8 @@ def test_mutants_of_the_solution_are_rejected(exercise, capsys):
         else:
             survivors.append(what)
     with capsys.disabled():
-        print(f"\n  {exercise.id}: {rejected} mutants rejected, {same} equivalent, {len(survivors)} survived,", survivors)
+        print(f"\n  {exercise.id}: mutants {rejected} rejected, {same} equivalent, {len(survivors)} survived",
+              *survivors)
     assert rejected >= 10
     assert rejected >= 0.9 * (rejected + len(survivors)), survivors
 
@@ -477,3 +478,17 @@ def test_harvest_takes_no_harm():
     output = nbformat.v4.new_output("display_data", {card.MIME: card.state(judge(UA, UA.solution))})
     node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
     assert harvest(node)["claims"] == [] and harvest(node)["records"] == {}
+
+
+def test_the_teachers_page_agrees_with_the_exercises():
+    from pathlib import Path
+
+    from labkit.teach.exercises import teaching_table
+
+    page = (Path(__file__).resolve().parents[1] / "docs" / "teaching.md").read_text(encoding="utf-8")
+    table = page.split("<!-- exercises:begin -->")[1].split("<!-- exercises:end -->")[0].strip()
+    assert table == teaching_table(), "paste labkit.teach.exercises.teaching_table() between the two marks"
+    columns = {line.replace("\\|", "").count("|") for line in table.splitlines()}
+    assert columns == {7}
+    minutes = sum(e.minutes for e in ALL if e.id.startswith("1."))
+    assert f"| 01 Unlearning basics | about 1 min | 120 min | {minutes} min | here |" in page

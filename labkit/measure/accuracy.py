@@ -12,7 +12,7 @@ from ..training import predict
 
 def accuracy(logits, labels) -> float:
     """Percent of rows whose largest logit is the label. (n, k), (n,) -> 0 to 100."""
-    return 100 * (logits.argmax(1) == labels).double().mean().item()
+    return 100 * (logits.argmax(1) == labels).cpu().double().mean().item()
 
 
 def unlearning_accuracy(logits, labels) -> float:

@@ -33,6 +33,8 @@ def bootstrap_interval(values, clusters=None, level: float = 0.95, draws: int = 
     if clusters is None:
         means = v[rng.integers(0, len(v), (draws, len(v)))].mean(1)
     else:
+        if np.shape(clusters) != v.shape:
+            raise LabError(f"A bootstrap got {len(v)} values and {np.size(clusters)} cluster labels: give one a value.")
         groups = [v[np.asarray(clusters) == c] for c in np.unique(clusters)]
         means = np.empty(draws)
         for d in range(draws):

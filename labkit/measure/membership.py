@@ -11,7 +11,7 @@ from .uncertainty import entropy
 
 def loss_scores(logits, labels) -> np.ndarray:
     """Membership score of each row: minus its cross-entropy, so that members score high. (n, k), (n,) -> (n,)."""
-    return -F.cross_entropy(logits.double(), labels, reduction="none").cpu().numpy()
+    return -F.cross_entropy(logits.cpu().double(), labels.cpu(), reduction="none").numpy()
 
 
 def auc(members, others) -> float:
@@ -28,8 +28,8 @@ def tpr_at_fpr(members, others, fpr: float = 0.01) -> float:
     The threshold is one of the non-members' own scores and a member must lie strictly above it.
     """
     members, others = _two(members, others)
-    allowed = int(np.floor(fpr * len(others)))
-    return float((members > np.sort(others)[::-1][allowed]).mean())
+    allowed = int(np.floor(fpr * len(others) + 1e-9))  # 0.29 * 100 is a hair below 29
+    return float((members > np.sort(others)[::-1][allowed]).mean()) if allowed < len(others) else 1.0
 
 
 def best_threshold(members, others) -> float:
@@ -69,8 +69,8 @@ def population_attack(forget_features, test_features, attack="logistic", folds: 
 
 def label_free_features(logits) -> np.ndarray:
     """What an attacker sees who does not know the label: largest probability and entropy. (n, k) -> (n, 2)."""
-    probabilities = logits.double().softmax(1)
-    return torch.stack([probabilities.max(1).values, entropy(probabilities)], 1).cpu().numpy()
+    probabilities = logits.cpu().double().softmax(1)  # on the CPU: Apple's GPUs have no double precision
+    return torch.stack([probabilities.max(1).values, entropy(probabilities)], 1).numpy()
 
 
 def membership_auc(model, data, forget) -> float:
@@ -93,10 +93,10 @@ def svc_mia(model, data, forget, features="confidence", privacy=True) -> dict:
     from sklearn.svm import SVC
 
     split = data.split(forget)
-    train, test = (predict(model, x).double().softmax(1) for x in (data.x, data.x_test[split.test]))
-    y_test = data.y_test[split.test]
+    train, test = (predict(model, x).cpu().double().softmax(1) for x in (data.x, data.x_test[split.test]))
+    y, y_test, retain = data.y.cpu(), data.y_test[split.test].cpu(), split.retain.cpu()
     if features == "confidence":
-        train, test = train.gather(1, data.y[:, None]), test.gather(1, y_test[:, None])
+        train, test = train.gather(1, y[:, None]), test.gather(1, y_test[:, None])
     elif features == "entropy":
         train, test = entropy(train)[:, None], entropy(test)[:, None]
     else:
@@ -104,14 +104,14 @@ def svc_mia(model, data, forget, features="confidence", privacy=True) -> dict:
     n = min(len(split.retain), len(test))
     if n < 10:
         raise NotForThisData("The SVC membership test needs at least 10 retained and 10 test rows.")
-    members, others = train[split.retain[:n]].cpu().numpy(), test[:n].cpu().numpy()
+    members, others = train[retain[:n]].numpy(), test[:n].numpy()
     h = n // 2
 
     def attack(inside, outside):
         y = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
         return SVC(C=3, gamma="auto", kernel="rbf").fit(np.concatenate([inside, outside]), y)
 
-    called = attack(members, others).predict(train[split.forget].cpu().numpy())
+    called = attack(members, others).predict(train[split.forget.cpu()].numpy())
     result = {"efficacy": 100 * float(1 - called.mean())}
     if privacy:
         half = attack(members[:h], others[:h])

@@ -84,19 +84,20 @@ def plan(path) -> tuple[list[dict], list[str]]:
     if not numbers and Path(path).name[:2].isdigit():
         numbers = {str(int(Path(path).name[:2]))}
     expected = [e for e in EXERCISES if e.split(".")[0] in numbers]
-    program, seen = [], set()
-    for n, source in reversed(list(enumerate(cells))):  # backwards: what is used is known before what defines it
-        mine = [i for i in dict.fromkeys(ids[n]) if last[i] == n]
-        if mine:
-            program.append({"ids": mine, "source": source})
-            seen |= _names(source)
+    items, spare = [], []  # (place in the copy, what to run); (place, text, names) of statements that may be needed
+    for n, source in enumerate(cells):
+        if mine := [i for i in dict.fromkeys(ids[n]) if last[i] == n]:
+            items.append(((n, 0), {"ids": mine, "source": source}))
         elif not ids[n]:
-            for text, defines in reversed(_helpers(source)):
-                if defines & seen:
-                    program.append({"ids": [], "source": text})
-                    seen |= _names(text)
-    imports = [{"ids": [], "source": line, "ours": True} for name, line in PREAMBLE.items() if name in seen | {"np", "torch", "lk"}]
-    return imports + program[::-1], expected
+            spare += [((n, k), text, names) for k, (text, names) in enumerate(_helpers(source))]
+    used = set().union(*(_names(item["source"]) for _, item in items))
+    while found := [h for h in spare if h[2] & used]:
+        spare = [h for h in spare if h not in found]
+        items += [(place, {"ids": [], "source": text}) for place, text, _ in found]
+        used |= set().union(*(_names(text) for _, text, _ in found))
+    ours = [line for name, line in PREAMBLE.items() if name in used | {"np", "torch", "lk"}]
+    return ([{"ids": [], "source": line, "ours": True} for line in ours]
+            + [item for _, item in sorted(items, key=lambda i: i[0])]), expected
 
 
 def bubblewrap() -> tuple[list[str], str]:

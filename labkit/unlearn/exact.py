@@ -1,7 +1,5 @@
 """Exact unlearning: train again without the rows. The reference for every other method and every attack."""
 
-import torch
-
 from ..training import fit
 from .request import begin
 
@@ -16,6 +14,6 @@ def retrain(model, data, forget, *, build, epochs, lr, seed, batch_size=128, mom
     retraining*; two of them show how much retraining differs from itself.
     epochs, lr (peak of the one-cycle schedule), batch_size in rows: as in `training.fit`.
     """
-    begin(model, data, forget)
+    _, forget, _ = begin(model, data, forget)
     return fit(build(seed), data.x, data.y, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size,
-               momentum=momentum, weight_decay=weight_decay, schedule=schedule, skip=torch.as_tensor(forget))
+               momentum=momentum, weight_decay=weight_decay, schedule=schedule, skip=forget)

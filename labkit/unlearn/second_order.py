@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call, grad, jvp, vjp, vmap
 
+from ..base import LabError
 from .request import begin, finite
 
 
@@ -39,6 +40,8 @@ def curvature_product(model, params, x, y, v, curvature="gauss-newton", damping=
     def logits(p):
         return functional_call(model, p, (x,))
 
+    if curvature not in ("gauss-newton", "hessian"):
+        raise LabError(f"There is no curvature {curvature!r}: choose 'gauss-newton' or 'hessian'.")
     if curvature == "hessian":
         _, product = jvp(grad(lambda p: loss(logits(p), y)), (params,), (v,))
     else:  # Jᵀ H_out J v: the Hessian of the loss in the logits, carried through the linearised network

@@ -60,8 +60,8 @@ lk.figures.style()
 #
 # ## 2 · Is this machine ready?
 #
-# The next cell asks `labkit doctor`, which you can also call from a terminal. Each line is a check. A problem comes with
-# what to do about it.
+# The next cell asks `labkit doctor`, which you can also call from a terminal. Each line is a check. A problem comes
+# with what to do about it.
 
 # %%
 done = subprocess.run([sys.executable, "-m", "labkit", "doctor"], capture_output=True, text=True)
@@ -143,8 +143,8 @@ met, unseen = np.array(lk.training.parallel(one_seed, seeds_used)).T
 # %%
 result = lab.claim("start-surer", met - unseen, units=seeds_used)
 show = lk.measure.show_interval
-lab.say(f"The networks give the right label {show(met)} % on the rows they were trained on and {show(unseen)} % on unseen "
-        f"ones, {show(met - unseen)} points less. Verdict: {result['verdict']}.",
+lab.say(f"The networks give the right label {show(met)} % on the rows they were trained on and {show(unseen)} % on "
+        f"unseen ones, {show(met - unseen)} points less. Verdict: {result['verdict']}.",
         "That difference is why there is something to forget, and also how it is found out who was in the data."
         if result["mean"] > 0 else "On this data there is little to forget.")
 

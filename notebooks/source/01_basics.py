@@ -10,7 +10,8 @@
 # # 01 · Unlearning basics: what does it mean that a model has forgotten?
 #
 # A patient asked a clinic to delete her scan. The clinic deleted the file. The model that learned from it is still in
-# use. **When may the clinic say that the model has forgotten, and why is "it now gets her scan wrong" the wrong answer?**
+# use. **When may the clinic say that the model has forgotten, and why is "it now gets her scan wrong" the wrong
+# answer?**
 #
 # You will
 # - train the one model that settles the question: the model that never saw the deleted rows;
@@ -117,19 +118,26 @@ lab.say(f"The model that never saw these rows gets {on_forgotten:.0f} % of them 
 #
 # A fair reference changes one thing only. If the forgotten rows were cut out of the data first, every batch after the
 # first would hold other rows, and the two models would differ by chance as well. labkit draws the order of **all** rows
-# and then leaves the forgotten ones out of their batches. Here is the idea in a few lines.
+# and then leaves the forgotten ones out of their batches.
+#
+# **Exercise 1.1** (difficulty 3, 12 minutes). Write that down. The order is drawn with
+# `torch.randperm(n, generator=torch.Generator().manual_seed(seed))`. A batch that loses all its rows stays in the list,
+# empty, so that batch number $t$ is the same one for both models. Run the cell to get your feedback; left as it is, the
+# worked solution stands in.
 
 # %%
+@lk.exercise("1.1")
 def batches_without(n, forget, batch_size, seed):
-    """Batches of one epoch over n rows: the order is drawn for all rows, the forgotten ones are dropped."""
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    stays = torch.ones(n, dtype=torch.bool)
-    stays[forget] = False
-    return [batch[stays[batch]] for batch in order.split(batch_size)]
+    """Batches of one epoch over rows 0 to n − 1, without the rows in `forget`.
 
+    n: int; forget: (m,) LongTensor; batch_size: int; seed: int -> list of LongTensors, one a batch
+    """
+    ...  # your code
 
-print("all rows:          ", [b.tolist() for b in batches_without(10, [], 4, seed=1)])
-print("without 3 and 7:   ", [b.tolist() for b in batches_without(10, [3, 7], 4, seed=1)])
+# %%
+nobody = torch.empty(0, dtype=torch.long)
+print("all rows:          ", [b.tolist() for b in batches_without(10, nobody, 4, seed=1)])
+print("without 3 and 7:   ", [b.tolist() for b in batches_without(10, torch.tensor([3, 7]), 4, seed=1)])
 
 # %% [markdown]
 # An empty request must change nothing. Sent down the same path, with no shortcut for it, it has to give the original
@@ -137,7 +145,6 @@ print("without 3 and 7:   ", [b.tolist() for b in batches_without(10, [3, 7], 4,
 
 # %%
 # NBVAL_CHECK_OUTPUT
-nobody = torch.empty(0, dtype=torch.long)
 again = lk.unlearn.retrain(original, demo, nobody, build=build, seed=demo_seed, **recipe)
 same = all(torch.equal(a, b) for a, b in zip(original.parameters(), again.parameters()))
 print("an empty request gives the original back, bit for bit:", same)
@@ -154,26 +161,60 @@ print("an empty request gives the original back, bit for bit:", same)
 #
 # Mind the first name: UA is an error rate. The **gap** to retraining is the mean of the absolute differences in these
 # numbers, in points (Jia et al. call it disparity). A gap of 0 would be perfect.
+#
+# **Exercise 1.2** (difficulty 2, 8 minutes). Write `unlearning_accuracy`. The model's answer for a row is the class
+# with the largest logit, and UA is the share of rows it now gets **wrong**.
+
+# %%
+@lk.exercise("1.2")
+def unlearning_accuracy(logits, labels):
+    """Percent of rows that are misclassified. logits (n, k), labels (n,) -> float"""
+    ...  # your code
 
 # %%
 # NBVAL_CHECK_OUTPUT
-def unlearning_accuracy(logits, labels):
-    """Percent of rows that are misclassified. (n, k), (n,) -> float"""
-    return 100 * (logits.argmax(1) != labels).double().mean().item()
-
-
 logits = lk.training.predict(original, demo.x[forget])
 ours, theirs = unlearning_accuracy(logits, demo.y[forget]), lk.measure.unlearning_accuracy(logits, demo.y[forget])
 torch.testing.assert_close(ours, theirs)
 print("our UA equals labkit's")
 
 # %% [markdown]
+# **Exercise 1.3** (difficulty 1, 5 minutes). Now the gap. A row of measures is a dict such as
+# `{"UA": 14.0, "RA": 99.0, "TA": 86.0}`; it may hold other measures as well, and these do not count.
+
+# %%
+@lk.exercise("1.3")
+def gap_to_retraining(row, reference):
+    """Mean absolute difference of UA, RA and TA between a row and the retrained model's, in points. -> float"""
+    ...  # your code
+
+# %%
+# NBVAL_CHECK_OUTPUT
+rows = {name: lk.measure.evaluate(model, demo, forget) for name, model in
+        {"original": original, "retrained": retrained}.items()}
+np.testing.assert_allclose(gap_to_retraining(rows["original"], rows["retrained"]),
+                           lk.measure.gap(rows["original"], rows["retrained"]))
+print("our gap equals labkit's; retraining's own gap is", gap_to_retraining(rows["retrained"], rows["retrained"]))
+
+# %% [markdown]
 # ## 2 · Ten seeds, and a question about strangers
 #
-# One pair of models could be luck. The next cell repeats the experiment over seeds. Each seed has its own split of the
-# rows into training and test, its own forget sets, its own initial weights. It trains the original, the retrained
+# One pair of models could be luck. The next cells repeat the experiment over seeds. Each seed has its own split of the
+# rows into training and test, its own forget sets, its own initial weights. Each trains the original, the retrained
 # models (the same seed, for a random and for a class request), and one retrained from a **fresh** seed, which shows how
 # far two honest retrainings lie apart.
+
+# %%
+def measures(model, d, forget, target=None):
+    """UA, RA, TA in percent, MIA as AUC and, where the retrained model's measures are given, the gap to them."""
+    row = lk.measure.evaluate(model, d, forget) | {"AUC": lk.measure.membership_auc(model, d, forget)}
+    return row | ({"gap": lk.measure.gap(row, target)} if target else {})
+
+
+def blind_attack(model, d, forget):
+    """AUC, on held-out folds, of a logistic regression on the largest probability and the entropy (section 5)."""
+    inside, outside = (lk.measure.label_free_features(lk.training.predict(model, x)) for x in (d.x[forget], d.x_test))
+    return lk.measure.population_attack(inside, outside, "logistic", folds=5)["auc"]
 
 # %%
 def references(seed):
@@ -194,25 +235,12 @@ def references(seed):
     return dict(seed=seed, requests=requests, models=models, costs=costs, target=target, auc=auc) | blind
 
 
-def measures(model, d, forget, target=None):
-    """UA, RA, TA in percent, MIA as AUC and, where the retrained model's measures are given, the gap to them."""
-    row = lk.measure.evaluate(model, d, forget) | {"AUC": lk.measure.membership_auc(model, d, forget)}
-    return row | ({"gap": lk.measure.gap(row, target)} if target else {})
-
-
-def blind_attack(model, d, forget):
-    """AUC, on held-out folds, of a logistic regression on the largest probability and the entropy (section 5)."""
-    inside, outside = (lk.measure.label_free_features(lk.training.predict(model, x)) for x in (d.x[forget], d.x_test))
-    return lk.measure.population_attack(inside, outside, "logistic", folds=5)["auc"]
-
-
 refs = {r["seed"]: r for r in lk.training.parallel(references, tuning + judged)}
 
 
 def targets(kind, column, seeds):
     """A measure of the retrained models, one value a seed."""
     return np.array([refs[s]["target"][kind][column] for s in seeds])
-
 
 # %%
 ua, test_error = targets("random", "UA", judged), 100 - targets("random", "TA", judged)
@@ -231,8 +259,8 @@ lab.figure(fig, f"Scatter plot of UA against test error for {len(ua)} retrained 
 # %%
 target = lab.claim("basics-target", ua - test_error, units=judged)
 show = lk.measure.show_interval
-lab.say(f"Retrained models are wrong on {show(ua)} % of the rows they never saw, and on {show(test_error)} % of the test "
-        f"set; the difference is {show(ua - test_error)} points.",
+lab.say(f"Retrained models are wrong on {show(ua)} % of the rows they never saw, and on {show(test_error)} % of the "
+        f"test set; the difference is {show(ua - test_error)} points.",
         {"reproduced": "The claim holds: the right UA is the test error, far from 100.",
          "partly": "The interval is too wide to be sure that the two agree within 3 points."}.get(
             target["verdict"], "Here the two do not agree within 3 points: look for a difference between the forget "
@@ -261,9 +289,25 @@ def scores(model, x, y):
     return lk.measure.loss_scores(lk.training.predict(model, x), y)
 
 
-np.testing.assert_allclose(
-    auc_by_counting(scores(original, demo.x[forget], demo.y[forget]), scores(original, demo.x_test, demo.y_test)),
-    lk.measure.membership_auc(original, demo, forget))
+members, strangers = scores(original, demo.x[forget], demo.y[forget]), scores(original, demo.x_test, demo.y_test)
+np.testing.assert_allclose(auc_by_counting(members, strangers), lk.measure.membership_auc(original, demo, forget))
+
+# %% [markdown]
+# That version looks at every pair, close to a million of them here. For one member, the strangers below it can be
+# counted at once if the strangers are sorted.
+#
+# **Exercise 1.4** (difficulty 4, 20 minutes). Write the AUC without comparing all pairs. Ties count half, as above.
+
+# %%
+@lk.exercise("1.4")
+def auc_by_ranks(members, strangers):
+    """Chance that a random member scores above a random stranger; ties count half. (n,), (m,) arrays -> float"""
+    ...  # your code
+
+# %%
+# NBVAL_CHECK_OUTPUT
+np.testing.assert_allclose(auc_by_ranks(members, strangers), auc_by_counting(members, strangers))
+print("sorting and counting agree")
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
@@ -279,6 +323,24 @@ for ax, (name, model) in zip(axes, {"original": original, "retrained": retrained
 axes[0].set_ylabel("share of rows per unit")
 lab.figure(fig, "Two histograms of the confidence in the true label. Left, the original model: the forget set lies "
                 "further right than the test set. Right, the retrained model: the two curves fall together.")
+
+# %% [markdown]
+# The AUC judges all thresholds together. An attacker has to settle on one. Call a row a member when its score is
+# **above** $t$. TPR($t$) is the share of members called so, FPR($t$) the share of strangers.
+#
+# **Exercise 1.5** (difficulty 3, 15 minutes). Find a $t$ that makes TPR($t$) − FPR($t$) largest. Several are right.
+
+# %%
+@lk.exercise("1.5")
+def best_threshold(members, strangers):
+    """A threshold t with the largest TPR(t) − FPR(t). (n,), (m,) arrays of scores -> float"""
+    ...  # your code
+
+# %%
+t = best_threshold(members, strangers)
+lab.say(f"At its best threshold the attack on the original model finds {100 * np.mean(members > t):.0f} % of the "
+        f"members and accuses {100 * np.mean(strangers > t):.0f} % of the strangers wrongly. These are the rows that it "
+        "was fitted on, so expect a little less on others.")
 
 # %%
 auc = {name: np.array([refs[s]["auc"][name] for s in judged]) for name in ("original", "random", "fresh")}
@@ -309,19 +371,23 @@ lab.say(f"On the original model the attack reaches an AUC of {show(auc['original
 #
 # All have one signature, `method(model, data, forget, *, settings) -> model`, and none changes the model it is given.
 # Gradient ascent is short enough to write down here.
+#
+# **Exercise 1.6** (difficulty 3, 12 minutes). One step, without an optimiser. The model you are given must be the same
+# afterwards: the clinic may want to try another method on it.
+
+# %%
+@lk.exercise("1.6")
+def ascent_step(model, x, y, lr):
+    """One step of gradient ascent on the mean cross-entropy of (x, y). Returns a new model; `model` stays as it is."""
+    ...  # your code
 
 # %%
 # NBVAL_CHECK_OUTPUT
 def ascend(model, x, y, lr, steps):
     """Gradient ascent on the loss of (x, y), whole set at once. Returns a new model."""
-    student = lk.models.build(cfg.model, data, 0, **cfg.model_settings)
-    student.load_state_dict(model.state_dict())
-    optimizer = torch.optim.SGD(student.parameters(), lr)
     for _ in range(steps):
-        optimizer.zero_grad()
-        (-torch.nn.functional.cross_entropy(student(x), y)).backward()
-        optimizer.step()
-    return student
+        model = ascent_step(model, x, y, lr)
+    return model
 
 
 by_hand = ascend(original.eval(), demo.x[forget], demo.y[forget], lr=0.01, steps=2)
@@ -357,7 +423,7 @@ GRID = {
     "fisher_forgetting": steps_of("alpha", (1e-7, 1e-6), rows=1000),
 }
 
-
+# %%
 def strength(settings):
     return next(iter(settings.values()))
 
@@ -384,7 +450,7 @@ def loss_histograms(model, d, forget):
     parts = train[forget], train[d.split(forget).retain], test
     return np.array([np.histogram(p.clip(*LOSS_BINS[[0, -1]]), LOSS_BINS)[0] / len(p) for p in parts])
 
-
+# %%
 def whole_grid(job):
     """Every method at every strength, on one tuning seed and kind of request; with histograms for the explorer."""
     seed, kind = job
@@ -614,16 +680,15 @@ panel_figure.subplots_adjust(left=0.07, right=0.98, bottom=0.14, top=0.9, wspace
 dots = {role: left_ax.plot([], [], lk.figures.MARKERS[role], color=lk.figures.COLOURS[role], label=name, alpha=0.8)[0]
         for role, name in (("original", "untouched"), ("unlearned", "unlearned"), ("retrained", "retrained"))}
 middles = np.sqrt(LOSS_BINS[1:] * LOSS_BINS[:-1])
-curves = {name: right_ax.plot(middles, 0 * middles, color=colour, linestyle=line, label=name)[0] for name, colour, line in (
-    ("forget set", lk.figures.COLOURS["unlearned"], "-"), ("retain set", lk.figures.COLOURS["other"], ":"),
-    ("test set", lk.figures.COLOURS["other"], "--"))}
+looks = {"forget set": ("unlearned", "-"), "retain set": ("other", ":"), "test set": ("other", "--")}
+curves = {name: right_ax.plot(middles, 0 * middles, line, color=lk.figures.COLOURS[role], label=name)[0]
+          for name, (role, line) in looks.items()}
 wanted = right_ax.plot(middles, 0 * middles, color=lk.figures.COLOURS["retrained"], linewidth=1.2)[0]
 left_ax.set(xticks=range(4), xticklabels=["UA", "RA", "TA", "MIA: AUC × 100"], xlim=(-0.5, 3.5), ylim=(0, 102),
             ylabel="percent")
 right_ax.set(xscale="log", xlabel="loss of a row (nats)", ylabel="share of rows in a bin")
 left_ax.legend(loc="lower center")
 legend = right_ax.legend(loc="upper left")
-
 
 # %%
 def redraw(method, step, request, seeds):
@@ -644,7 +709,7 @@ def redraw(method, step, request, seeds):
     return (f"{method} at {next(iter(settings))} = {strength(settings):g}, {request} request: gap to retraining "
             f"{here['unlearned'].gap.mean():.1f} points, untouched {here['untouched'].gap.mean():.1f}.")
 
-
+# %%
 controls = dict(
     method=lk.widgets.dropdown("method", list(GRID)),
     step=lk.widgets.slider("strength", [(str(i + 1), i) for i in range(max(map(len, GRID.values())))], 2),
@@ -652,8 +717,8 @@ controls = dict(
     seeds=lk.widgets.dropdown("seeds", [("all", "all")] + [(f"tuning seed {i + 1}", s) for i, s in enumerate(tuning)]),
 )
 panel = lk.widgets.explorer(panel_figure, redraw, **controls)
-lab.figure(panel_figure, "The explorer in its first state: UA, RA, TA and AUC of the untouched, the unlearned and the retrained "
-                "model on the left, the spread of losses on the right.")
+lab.figure(panel_figure, "The explorer in its first state: UA, RA, TA and AUC of the untouched, the unlearned and "
+           "the retrained model on the left, the spread of losses on the right.")
 panel
 
 # %% [markdown]
@@ -666,8 +731,8 @@ panel
 # > rule on rows whose status is known. **Wants** to find out who asked to be deleted.
 #
 # The attack is a logistic regression on two numbers, the largest probability and the entropy, judged on held-out folds.
-# It never sees the loss on the forget set, which some of the methods maximise directly. Overshooting needs a method that
-# can push the forget set away and keep the rest in place. NegGrad+ does both, so the claim is judged on it. Settings
+# It never sees the loss on the forget set, which some of the methods maximise directly. Overshooting needs a method
+# that can push the forget set away and keep the rest in place. NegGrad+ does both, so the claim is judged on it. Settings
 # count only while the model is of use: TA at most 10 points below retraining's.
 
 # %%
@@ -721,8 +786,8 @@ lab.say(f"The untouched model starts at {show(start)}.",
         "about just these rows, and that shows before UA is anywhere near retraining's."
         if lk.measure.t_interval(most["random_labels"] - start)[1] > 0 else
         "Random labels do not raise it here.",
-        "Ascent alone never does: by the time it goes past retraining's UA it has ruined the model for everybody, and a "
-        "ruined model treats all alike." if away["gradient_ascent"][:, -1].mean() < start.mean() else "")
+        "Ascent alone never does: by the time it goes past retraining's UA it has ruined the model for everybody, and "
+        "a ruined model treats all alike." if away["gradient_ascent"][:, -1].mean() < start.mean() else "")
 
 # %% [markdown]
 # ## 6 · What would fool you

@@ -49,12 +49,13 @@ def to_html(result) -> str:
     """The card for a notebook. Colours of text and ground are the page's own, so it reads in dark and light."""
     sign, words, colour = LOOKS[result.state]
     exercise = result.exercise
-    body = [f"<p><b>{html.escape(name)}</b>: {html.escape(text)}</p>" for name, text in _says(result)]
+    plain = result.state != "right"  # what a learner's code says is shown as it is
+    body = [f"<p><b>{name}</b>: {html.escape(text) if plain else _code(text)}</p>" for name, text in _says(result)]
     body += [f"<p>{STANDS_IN}</p>"] if result.state not in ("right", "not attempted") else []
     body += [_fold(f"Hint {i}: {name}", f"<p>{_code(text)}</p>")
              for i, (name, text) in enumerate(zip(HINTS, exercise.hints, strict=True), 1)]
     source = html.escape(inspect.getsource(exercise.solution))
-    body += [_fold("Worked solution", f"<pre><code>{source}</code></pre>")]
+    body += [_fold("Worked solution", f"<pre style='overflow-x:auto'><code>{source}</code></pre>")]
     return (f'<div style="border:1px solid {colour};border-left-width:8px;border-radius:4px;padding:0.4em 1em;'
             f'margin:0.4em 0;max-width:60em"><p><b>{sign} {html.escape(_title(exercise))}: {words}</b><br>'
             f"<small>{_facts(exercise)}</small></p>{''.join(body)}</div>")

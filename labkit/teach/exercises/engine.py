@@ -186,7 +186,7 @@ def _signature_problem(solution, function):
 
 def _error_text(error):
     """Type, message and, where it is known, the line of the learner's code."""
-    text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".removesuffix(": ")
     own = [f for f in traceback.extract_tb(error.__traceback__)[1:] if f.name != "_outcome"]
     mine = [f for f in own if own and f.filename == own[0].filename]
     if not mine:

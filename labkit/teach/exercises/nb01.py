@@ -90,7 +90,7 @@ BATCHES = Exercise(
            "With the order π of all n rows and batch size b, batch t is π[tb], …, π[(t+1)b − 1] without the rows in "
            "the forget set.",
            "Draw the order of all n rows with the seeded generator. Make a mask with one True a row and set the "
-           "forgotten ones to False. Split the order, and index each batch with the mask *of its own rows*."),
+           "forgotten ones to False. Split the order, and index each batch with the mask of its own rows."),
     mistakes=(
         (_cut_first, "you drew an order of the remaining rows only. It has nothing to do with the original's order, "
                      "so the two models would differ by chance as well. Draw it for all n rows."),
@@ -167,7 +167,7 @@ ACCURACY = Exercise(
            "Take `argmax` along the axis of the classes, compare with `!=`, turn the booleans into numbers, take the "
            "mean, times 100, and `.item()`."),
     mistakes=(
-        (_as_accuracy, "you counted the rows that are right. Mind the name: UA is the share that is *wrong*."),
+        (_as_accuracy, "you counted the rows that are right. Mind the name: UA is the share that is wrong."),
         (_as_share, "your result is a share between 0 and 1, and UA is given in percent."),
         (_as_count, "you counted rows: divide by their number, and give percent."),
         (_wrong_axis, "argmax ran down the columns. Rows are dimension 0, classes are dimension 1."),

@@ -78,7 +78,7 @@ AUC = Exercise(
     mistakes=(
         (_no_ties, "a tie counts nothing in your version: it should count half."),
         (_whole_ties, "a tie counts as a win in your version: it should count half."),
-        (_swapped, "you count the strangers above a member: it is the chance that the *member* scores higher."),
+        (_swapped, "you count the strangers above a member: it is the chance that the member scores higher."),
         (_rank_sum, "you ranked the members among all rows, so they count the members below them as well. Rank them "
                     "among the strangers, or subtract what they contribute."),
         (_not_divided, "you have the mean number of strangers below a member: divide by the number of strangers."),
