@@ -132,9 +132,10 @@ def run_all(page):
 
 
 def wait_until_idle(page, timeout=600):
-    """Until the kernel is idle and no cell waits."""
+    """Until there is a kernel, it is idle and no cell waits. (Before it has a kernel a notebook calls itself idle too.)"""
     page.wait_for_function(
-        "document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle' && "
+        "!document.querySelector('.jp-Toolbar-kernelName').textContent.includes('No Kernel') && "
+        "[...document.querySelectorAll('.jp-StatusBar-TextItem')].some(t => t.textContent.endsWith('| Idle')) && "
         "![...document.querySelectorAll('.jp-Notebook .jp-InputArea-prompt')].some(p => p.textContent.includes('*'))",
         timeout=1000 * timeout)
 
@@ -142,6 +143,16 @@ def wait_until_idle(page, timeout=600):
 def code_cell(page, text):
     """The first code cell whose source holds `text` (a Playwright locator)."""
     return page.locator(".jp-Notebook .jp-CodeCell").filter(has=page.locator(f".cm-content:has-text({text!r})")).first
+
+
+def type_and_run(page, cell, text):
+    """Replace a cell's source by typing, run it, wait until the kernel is idle."""
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(text)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_timeout(500)  # the kernel has to get it before it can be idle again
+    wait_until_idle(page, 60)
 
 
 def last_count(page):

@@ -35,4 +35,48 @@ def test_notebook_01_runs_from_the_menu(url):
         assert not lab.cell_errors(page)
         assert lab.last_count(page) is not None
         assert lab.pictures(page) >= 5
+        move_the_explorer(page)
+        assert not lab.console_errors(page)
+
+
+def move_the_explorer(page):
+    """The strength slider, by keyboard: the picture and the sentence below it change."""
+    picture = page.locator(".jp-OutputArea-output img.widget-image, .jp-OutputArea-output .widget-image img").first
+    sentence = page.locator("[role=status]").filter(has_text="gap to retraining").first
+    before, said = picture.get_attribute("src"), sentence.text_content()
+    handle = page.locator(".widget-hslider .noUi-handle").first
+    handle.scroll_into_view_if_needed()
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("([picture, src]) => picture.src !== src", arg=[picture.element_handle(), before],
+                           timeout=10_000)
+    assert sentence.text_content() != said and "untouched" in sentence.text_content()
+    lab.screenshot(page, "01_explorer")
+
+
+WRONG = """@lk.exercise("0.1")
+def probability_of_label(logits, labels):
+    return logits.softmax(1).max(1).values"""
+RIGHT = WRONG.replace(".max(1).values", "[torch.arange(len(labels)), labels]")
+
+
+def test_notebook_00_and_its_exercise(url):
+    """Left alone the exercise says so; typed in wrong, then right, its card changes and the notebook goes on."""
+    with lab.browser_page() as page:
+        lab.open_notebook(page, url, "00_start_here.ipynb")
+        lab.run_all(page)
+        lab.wait_until_idle(page)
+        assert not lab.cell_errors(page)
+        cell = lab.code_cell(page, "lk.exercise")
+        assert "not attempted" in cell.locator(".jp-OutputArea").text_content()
+        for text, mark, cause in ((WRONG, "✗", "largest probability"), (RIGHT, "✓", "")):
+            lab.type_and_run(page, cell, text)
+            card = cell.locator(".jp-OutputArea").text_content()
+            assert mark in card and cause in card and "not attempted" not in card
+            cell.locator(".jp-OutputArea").scroll_into_view_if_needed()
+            lab.screenshot(page, f"00_exercise_{'wrong' if mark == '✗' else 'right'}")
+        hints = cell.locator("details")
+        assert hints.count() >= 4 and not hints.first.evaluate("d => d.open")
+        hints.first.locator("summary").click()
+        assert hints.first.evaluate("d => d.open")
         assert not lab.console_errors(page)

@@ -30,7 +30,8 @@ def test_tables_go_through_the_mlp():
 
 
 def test_numbers_of_weights():
-    sizes = {name: models.n_weights(models.build(name, rows(FASHION), 0)) for name in ("mlp", "strided_cnn", "small_cnn")}
+    names = ("mlp", "strided_cnn", "small_cnn")
+    sizes = {name: models.n_weights(models.build(name, rows(FASHION), 0)) for name in names}
     assert sizes["mlp"] == 784 * 256 + 256 + 256 * 10 + 10 == 203_530
     assert sizes["strided_cnn"] == (16 * 16 + 16) + (16 * 16 * 32 + 32) + (32 * 49 * 10 + 10) == 24_186
     assert sizes["small_cnn"] == (9 * 16 + 16) + (9 * 16 * 32 + 32) + (32 * 49 * 64 + 64) + (64 * 10 + 10)

@@ -114,7 +114,7 @@ def _execute(path, executed, values, timeout, bar):
         try:
             papermill.execute_notebook(str(path), str(executed), parameters=values, kernel_name="python3",
                                        progress_bar={"desc": path.stem} if bar else False,
-                                       extra_arguments=["--log-level=ERROR"])  # no kernel chatter on stderr
+                                       extra_arguments=["--log-level=CRITICAL"])  # no kernel chatter on stderr
         except NoSuchKernel:
             raise LabError("There is no Jupyter kernel 'python3': run 'python -m ipykernel install'.") from None
         except Exception as problem:  # whatever it was, it fails this notebook alone
