@@ -49,12 +49,17 @@ def show_interval(values, digits: int | None = None, unit: str = "") -> str:
     mean, low, high = t_interval(values)
     half = (high - low) / 2
     if not np.isfinite(half):
-        return f"{mean:.3g}{unit}"
+        return f"{_short(mean, 3)}{unit}"
     if half <= 1e-9 * abs(mean):
-        return f"{mean:.4g} ± 0{unit}"
+        return f"{_short(mean, 4)} ± 0{unit}"
     if digits is None:  # one significant digit of the half width, two when it starts with a 1
         digits = max(0, int(np.ceil(-np.log10(half) + (0.3 if f"{half:e}"[0] == "1" else 0))))
     return f"{mean:.{digits}f} ± {half:.{digits}f}{unit}"
+
+
+def _short(value, digits):
+    """So many significant digits, and all of those before the point: 54321 rather than 5.43e+04."""
+    return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
 
 
 def _finite(values):
