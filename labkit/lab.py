@@ -4,6 +4,7 @@ import html
 import io
 import json
 import platform
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -40,7 +41,8 @@ class Lab:
         self.versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
         versions = " · ".join(f"{k} {v}" for k, v in self.versions.items())
         _show({"kind": "setup", "versions": self.versions, "device": str(self.device)},
-              f"Notebook {self.notebook} · profile {profile} · seed {seed} · {versions} · {self.device}, {jobs()} workers")
+              f"Notebook {self.notebook} · profile {profile} · seed {seed} · {versions} · {self.device}, "
+              f"{jobs()} workers")
 
     def settings(self, *, quick, full=None, paper=None) -> SimpleNamespace:
         """The settings of the chosen profile; `full` starts from quick's, `paper` from full's. seeds= overrules."""
@@ -55,9 +57,10 @@ class Lab:
     def load(self, **settings):
         """The notebook's data set, capped by the profile; settings go to labkit.data.load. Shows its card."""
         data = data_module.load(self.dataset, **({"at_most": CAPS[self.profile]} | settings))
-        name = self.dataset if not self.dataset.startswith("folder:") else "folder:" + self.dataset.rsplit("/", 1)[-1]
-        card = {k: data.card.get(k) for k in ("title", "licence", "source") if data.card.get(k)}
-        text = [data.summary().replace(self.dataset, name), *card.values()]
+        card = [data.card[k] for k in ("title", "licence", "source") if data.card.get(k)]
+        path = self.dataset.removeprefix("folder:")  # of a folder's path the last part only: a path names its owner
+        shown = path if path == self.dataset else Path(path).name or path
+        text = [str(line).replace(path, shown) for line in (data.summary(), *card)]
         _show({"kind": "setup", "data": data.digest(), "rows": len(data.y)}, " · ".join(text),
               "<br>".join(html.escape(str(line)) for line in text))
         return data
@@ -156,7 +159,7 @@ def _ours(part):
     if part["low"] is None:
         return f"{part['mean']:.3g}"
     digits = max(0, min(4, int(np.ceil(-np.log10(max((part["high"] - part["low"]) / 2, 1e-4))) + 1)))
-    return f"{part['mean']:.{digits}f} [{part['low']:.{digits}f}, {part['high']:.{digits}f}]"
+    return f"{part['mean']:z.{digits}f} [{part['low']:z.{digits}f}, {part['high']:z.{digits}f}]"  # z: no -0.00
 
 
 def _plain(value):

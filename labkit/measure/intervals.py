@@ -54,7 +54,7 @@ def show_interval(values, digits: int | None = None, unit: str = "") -> str:
         return f"{_short(mean, 4)} ± 0{unit}"
     if digits is None:  # one significant digit of the half width, two when it starts with a 1
         digits = max(0, int(np.ceil(-np.log10(half) + (0.3 if f"{half:e}"[0] == "1" else 0))))
-    return f"{mean:.{digits}f} ± {half:.{digits}f}{unit}"
+    return f"{mean:z.{digits}f} ± {half:.{digits}f}{unit}"
 
 
 def _short(value, digits):

@@ -755,7 +755,7 @@ lk.figures.interval(ax, [ua.mean()], of_seeds["blind retrained"] - 0.5, "retrain
 lk.figures.reference(ax, ua, "retrained", None, horizontal=False)
 ax.set(xlabel="UA of the unlearned model (%)", ylabel="AUC of the blind attack − 0.5",
        title="How exposed is the forget set?")
-ax.legend()
+fig.legend(loc="outside lower center", ncols=5, columnspacing=1, handletextpad=0.3)
 lab.figure(fig, "Exposure against UA for three methods and the untouched model, with lines at the retrained model's "
                 "UA and exposure. Points with intervals are settings with usable accuracy; dotted lines join them.")
 
