@@ -9,31 +9,12 @@ import torch.nn.functional as F
 
 from . import base, sources
 from .base import LabError, NotForThisData
+from .rows import Split, check_forget, checked_seed, is_number, is_whole, some, stratified
 from .sources import names  # noqa: F401  (labkit.data.names)
 
 
 def _no_rows():
     return torch.empty(0, dtype=torch.long)
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Which rows are forgotten, which stay, which test rows count.
-
-    forget, retain: training indices, together all of them, none twice. test: test indices without the classes in
-    `dropped`: those whose every training row is forgotten (Liu et al. 2023, class-wise forgetting).
-    """
-
-    forget: torch.Tensor
-    retain: torch.Tensor
-    test: torch.Tensor
-    dropped: tuple[int, ...] = ()
-
-    def __post_init__(self):
-        rows = torch.cat([self.forget, self.retain]).sort().values
-        if not torch.equal(rows, torch.arange(len(rows), device=rows.device)):
-            raise LabError("A split's forget and retain rows must be disjoint and cover all training rows: "
-                           "make it with data.split(forget).")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +76,9 @@ class Data:
         """The training rows of one class (its index or name), or a random share of them. -> sorted LongTensor."""
         if label in self.classes:
             label = self.classes.index(label)
-        if not _is_whole(label) or not 0 <= label < self.n_classes:
+        if not is_whole(label) or not 0 <= label < self.n_classes:
             raise LabError(f"{self.name} has no class {label!r}: give an index from 0 to {self.n_classes - 1} or one "
-                           f"of the names {_some(self.classes)}.")
+                           f"of the names {some(self.classes)}.")
         return self._draw((self.y.cpu() == int(label)).nonzero().flatten(), share, seed, whole=True)
 
     def forget_rows(self, indices) -> torch.Tensor:
@@ -105,11 +86,11 @@ class Data:
         return check_forget(indices, len(self.y)).to(self.device)
 
     def _draw(self, rows, share, seed, whole):
-        if not _is_number(share) or not (0 < share < 1 or whole and share == 1):
+        if not is_number(share) or not (0 < share < 1 or whole and share == 1):
             raise LabError(f"The share is {share!r}: give a number above 0 and {'up to' if whole else 'below'} "
                            "1, for example 0.1.")
         count = round(share * len(rows))
-        chosen = np.random.default_rng(_seed(seed)).choice(len(rows), count, replace=False)
+        chosen = np.random.default_rng(checked_seed(seed)).choice(len(rows), count, replace=False)
         return self.forget_rows(rows[torch.from_numpy(np.sort(chosen))])
 
     def split(self, forget, allow_empty: bool = False) -> Split:
@@ -130,7 +111,8 @@ class Data:
         original Fashion-MNIST test file is about one point harder than unused rows of its training file, and a
         membership test reads that as membership.
         """
-        order = torch.randperm(len(self.y) + len(self.y_test), generator=torch.Generator().manual_seed(_seed(seed)))
+        draw = torch.Generator().manual_seed(checked_seed(seed))
+        order = torch.randperm(len(self.y) + len(self.y_test), generator=draw)
         train, test = order.to(self.device).split([len(self.y), len(self.y_test)])
         x, y = torch.cat([self.x, self.x_test]), torch.cat([self.y, self.y_test])
         groups = None if self.groups is None else torch.cat([self.groups, self.groups_test])
@@ -159,34 +141,6 @@ class Data:
                 f"{' × '.join(map(str, self.shape))}, {self.n_classes} classes{noisy}, on {self.device}")
 
 
-def check_forget(forget, n: int, allow_empty: bool = False) -> torch.Tensor:
-    """A forget set as a LongTensor, order kept. forget: list, array or tensor of training indices; n: training rows.
-
-    LabError when it is not a flat list of whole numbers, is empty, has duplicates, is out of range or is everything.
-    """
-    try:
-        rows = forget if isinstance(forget, torch.Tensor) else torch.from_numpy(np.array(forget, order="C"))
-    except (TypeError, ValueError):
-        rows = None
-    if rows is None or rows.ndim != 1:
-        raise LabError(f"A forget set is a flat list of training indices: got {_some([forget])}.")
-    if len(rows) == 0 and not allow_empty:
-        raise LabError("The forget set is empty: give at least one training index.")
-    if len(rows) and (rows.dtype == torch.bool or rows.is_floating_point() or rows.is_complex()):
-        raise LabError(f"The forget set holds {rows.dtype} values: give training indices as whole numbers "
-                       "(of a mask: mask.nonzero().flatten()).")
-    rows = rows.long()
-    outside = rows[(rows < 0) | (rows >= n)]
-    if len(outside):
-        raise LabError(f"The forget set holds the index {int(outside[0])}: training indices run from 0 to {n - 1}.")
-    values, counts = rows.unique(return_counts=True)
-    if len(values) < len(rows):
-        raise LabError(f"The forget set holds the index {int(values[counts > 1][0])} twice: give each row once.")
-    if len(rows) == n:
-        raise LabError(f"The forget set is the whole training set ({n} rows): leave at least one row to learn from.")
-    return rows
-
-
 def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, label_noise: float = 0.0, size=None,
          at_most=None, device=None, root=None) -> Data:
     """A data set by name (see names()) or folder:PATH. The same arguments give the same rows.
@@ -197,18 +151,18 @@ def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, lab
     Channels (columns of tables) are shifted and scaled to mean 0 and standard deviation 1 over the training rows.
     root: where torchvision's sets lie, instead of the cache. Raises LabError.
     """
-    if size is not None and (not _is_whole(size) or size < 4):
+    if size is not None and (not is_whole(size) or size < 4):
         raise LabError(f"size is {size!r}: give the side of the images in pixels, a whole number from 4.")
-    if not _is_number(label_noise) or not 0 <= label_noise <= 1:
+    if not is_number(label_noise) or not 0 <= label_noise <= 1:
         raise LabError(f"label_noise is {label_noise!r}: give a share of the labels between 0 and 1.")
     if size is None and (name == "stl10" or str(name).startswith("folder:")):
         size = 32
     raw = sources.open_source(name, size, root)
     # one stream for each draw: more rows or more noise does not change the other choices
-    train_rng, test_rng, noise_rng = map(np.random.default_rng, base.spawn_seeds(_seed(seed), 3, "data.load"))
+    train_rng, test_rng, noise_rng = map(np.random.default_rng, base.spawn_seeds(checked_seed(seed), 3, "data.load"))
     caps = (None, None) if at_most is None else at_most
-    rows = _stratified(raw.y, n_train, caps[0], train_rng, f"training rows of {name}")
-    rows_test = _stratified(raw.y_test, n_test, caps[1], test_rng, f"test rows of {name}")
+    rows = stratified(raw.y, n_train, caps[0], train_rng, f"training rows of {name}")
+    rows_test = stratified(raw.y_test, n_test, caps[1], test_rng, f"test rows of {name}")
     x, x_test = (_floats(part, size) for part in raw.read(rows, rows_test))
     mean, std = _moments(x)
     for part in (x, x_test):
@@ -223,27 +177,6 @@ def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, lab
               for g, r in ((raw.groups, rows), (raw.groups_test, rows_test))]
     return Data(name, *(t.to(where) for t in tensors), raw.classes, mean.to(where), std.to(where), sources.card(name),
                 *groups, torch.from_numpy(noisy).to(where))
-
-
-def _stratified(y, n, cap, rng, what) -> np.ndarray:
-    """Row numbers, sorted: n of them (at most cap), each class in proportion and at least once."""
-    counts = np.bincount(y)
-    k = np.count_nonzero(counts)
-    for limit in (n, cap):
-        if limit is not None and (not _is_whole(limit) or limit < k):
-            raise LabError(f"Asked for {limit!r} {what}: give a whole number from {k} (one a class) to {len(y)}.")
-    if n is not None and n > len(y):
-        raise LabError(f"Asked for {n} {what}: there are only {len(y)}.")
-    n = min(v for v in (n, cap, len(y)) if v is not None)
-    if n == len(y):
-        return np.arange(n)
-    share = counts * n / len(y)
-    take = np.maximum(np.floor(share), counts > 0).astype(int)
-    while take.sum() < n:
-        take[np.argmax(share - take)] += 1
-    while take.sum() > n:  # rare classes got a row that others must give
-        take[np.argmax(np.where(take > 1, take - share, -1))] -= 1
-    return np.sort(np.concatenate([rng.choice(np.flatnonzero(y == c), t, replace=False) for c, t in enumerate(take)]))
 
 
 def _floats(x, size) -> torch.Tensor:
@@ -266,22 +199,3 @@ def _moments(x) -> tuple[torch.Tensor, torch.Tensor]:
     std = variance.sqrt()
     std[std <= 1e-6 * mean.abs().clamp(min=1e-6)] = 1
     return mean.float().view(shape), std.float().view(shape)
-
-
-def _is_whole(value) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-
-
-def _seed(seed) -> int:
-    if not _is_whole(seed) or seed < 0:
-        raise LabError(f"seed is {seed!r}: give a whole number, 0 or more.")
-    return int(seed)
-
-
-def _some(items) -> str:
-    text = ", ".join(map(str, items)).replace("\n", " ")
-    return text if len(text) <= 120 else text[:120] + " …"

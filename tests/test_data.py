@@ -121,7 +121,7 @@ def test_subsets_are_stratified(fashion):
 def test_rare_classes_stay_and_shares_are_kept():
     y = np.repeat([0, 1, 2], [900, 90, 3])
     for n in (3, 10, 331, 500, 992, 993):
-        rows = data._stratified(y, n, None, np.random.default_rng(0), "rows")
+        rows = data.stratified(y, n, None, np.random.default_rng(0), "rows")
         counts = np.bincount(y[rows], minlength=3)
         assert len(set(rows)) == n and counts.min() >= 1
         if n >= 331:  # every class is entitled to a row: no count is a whole row off

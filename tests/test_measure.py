@@ -63,9 +63,6 @@ def test_a_class_that_was_forgotten_whole_does_not_count_in_ta():
     assert whole == {"UA": 50.0, "RA": pytest.approx(50.0), "TA": pytest.approx(100 / 3)}
     part = measure.evaluate(nn.Identity(), data, [0])  # class 0 keeps a row, so its test rows count
     assert part["TA"] == pytest.approx(40.0)
-    inside = measure.loss_scores(data.x[[0, 3]], data.y[[0, 3]])
-    outside = measure.loss_scores(data.x_test[[1, 3, 4]], data.y_test[[1, 3, 4]])
-    assert measure.membership_auc(nn.Identity(), data, data.forget_class(0)) == measure.auc(inside, outside)
 
 
 def test_gap_by_hand_and_in_the_paper():
@@ -219,6 +216,18 @@ def test_scores_that_are_no_scores(function):
             function([1.0, 2.0], bad)
 
 
+def test_membership_auc_compares_rows_of_one_kind():
+    data = table(answers(0, 1, 2, 1, 1, 0), [0, 1, 1, 0, 1, 2], answers(0, 0, 1, 2, 2), [0, 1, 0, 2, 1])
+
+    def by_hand(forget, strangers):
+        return measure.auc(measure.loss_scores(data.x[forget], data.y[forget]),
+                           measure.loss_scores(data.x_test[strangers], data.y_test[strangers]))
+
+    for forget, strangers in (([2, 4], [0, 1, 2, 3, 4]), ([0], [0, 1, 2, 3, 4]), ([0, 3], [0, 2])):
+        assert measure.membership_auc(nn.Identity(), data, forget) == by_hand(forget, strangers)
+    assert by_hand([0, 3], [0, 2]) != by_hand([0, 3], [1, 3, 4])
+
+
 # ---- membership: the attacks
 
 @pytest.mark.parametrize("attack", ["threshold", "logistic"])
@@ -250,6 +259,15 @@ def test_attacks_differ_where_they_should():
         measure.population_attack(*hidden, "logistic")["auc"])
     a, b = rng.normal(1, 1, 50), rng.normal(0, 1, 70)
     assert measure.population_attack(a, b, seed=3) == measure.population_attack(a[:, None], b[:, None], seed=3)
+
+
+def test_the_logistic_attack_minds_neither_scale_nor_uneven_sides():
+    rng = np.random.default_rng(10)
+    few, many = rng.normal(1, 1, (40, 2)), rng.normal(0, 1, (800, 2))
+    found = measure.population_attack(few, many)
+    assert found["accuracy"] == pytest.approx(stats.norm.cdf(0.5**0.5), abs=0.04)  # calling all strangers: 0.5
+    for scale in (1e-5, 1e5):
+        assert measure.population_attack(few * scale + 3, many * scale + 3) == pytest.approx(found, abs=1e-3)
 
 
 @pytest.mark.parametrize("a, b, attack, words", [
@@ -327,7 +345,10 @@ def test_svc_mia_says_what_it_needs(world):
 
 
 def test_retrained_models_give_no_membership_signal():
-    """The null test: over ten splits and fresh seeds the AUC is 0.5, while the originals give their rows away."""
+    """The null test: over ten splits and fresh seeds the AUC is 0.5, while the originals give their rows away.
+
+    Also where a whole class was forgotten, although the retrained network then errs on every row of it.
+    """
     pool = lk.data.load("fashion", n_train=1500, n_test=500, device="cpu")
     recipe = dict(epochs=10, lr=0.1, batch_size=64)
     found = []
@@ -341,9 +362,13 @@ def test_retrained_models_give_no_membership_signal():
         original = fit(build(seed), data.x, data.y, seed=seed, **recipe)
         a, b = (lk.unlearn.retrain(original, data, forget, build=build, seed=s, **recipe)
                 for s in lk.spawn_seeds(seed, 2, "fresh"))
-        found.append([measure.membership_auc(m, data, forget) for m in (original, a, b)])
-    original, a, b = np.mean(found, 0)
+        whole = data.forget_class(seed)
+        c = lk.unlearn.retrain(original, data, whole, build=build, seed=seed, **recipe)
+        found.append([measure.membership_auc(m, data, forget) for m in (original, a, b)]
+                     + [measure.membership_auc(c, data, whole)])
+    original, a, b, c = np.mean(found, 0)
     assert abs(a - 0.5) < 0.03 and abs(b - 0.5) < 0.03 and original > 0.55
+    assert abs(c - 0.5) < 0.05, "150 rows of the class against 50: a wider margin"
 
 
 # ---- uncertainty

@@ -159,7 +159,8 @@ def test_unknown_claims_are_left_out_with_a_note():
 
 def test_conjunctions_checks_and_reports_are_shown():
     claims = load_claims()
-    mia = record(0, {"original": [0.1, 0.11, 0.12], "retrained": [-0.05, 0.0, 0.05]}, claim=claims["basics-mia"])
+    mia = record(0, {"original": [0.1, 0.11, 0.12], "retrained": [-0.05, 0.0, 0.05],
+                     "removed": [0.1, 0.1, 0.12]}, claim=claims["basics-mia"])
     exact = record(0, {"bitwise": [True] * 19 + [False], "needs-optimiser": [True]}, claim=claims["sisa-exact"],
                    notebook="02_sisa")
     arch = record(0, {"mlp": [3.0, 4.0, 5.0], "strided_cnn": ["a"], "small_cnn": []}, claim=claims["inv-arch"],

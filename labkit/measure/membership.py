@@ -74,10 +74,17 @@ def label_free_features(logits) -> np.ndarray:
 
 
 def membership_auc(model, data, forget) -> float:
-    """AUC of the loss score: forget set against the test set (without classes that were forgotten whole)."""
+    """AUC of the loss score: forget set against unseen rows of the same kind. 0.5 is blind.
+
+    Strangers are all test rows; where whole classes are forgotten, the test rows of these classes alone: rows of
+    other classes would be told apart by their class, not by membership.
+    """
     split = data.split(forget)
+    strangers = torch.arange(len(data.y_test), device=data.device)
+    if split.dropped:
+        strangers = torch.isin(data.y_test, torch.tensor(split.dropped, device=data.device)).nonzero().squeeze(1)
     inside = loss_scores(predict(model, data.x[split.forget]), data.y[split.forget])
-    outside = loss_scores(predict(model, data.x_test[split.test]), data.y_test[split.test])
+    outside = loss_scores(predict(model, data.x_test[strangers]), data.y_test[strangers])
     return auc(inside, outside)
 
 

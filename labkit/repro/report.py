@@ -15,7 +15,8 @@ BEGIN, END = "<!-- scoreboard:begin -->", "<!-- scoreboard:end -->"
 COLOURS = {"reproduced": "#0072B2", "passed": "#0072B2", "partly": "#56B4E9", "inconclusive": "#F0E442",
            "not reproduced": "#D55E00", "failed": "#D55E00", "too few": "#BBBBBB", "not run": "#DDDDDD",
            "report": "#FFFFFF"}
-COLUMNS = ["notebook", "claim", "says", "paper", "paper's figure", "ours", "n", "verdict", "profile", "dataset"]
+COLUMNS = ["notebook", "claim", "says", "paper", "paper's figure", "ours", "needs", "n", "verdict", "profile",
+           "dataset"]
 
 
 def collect(paths) -> list[dict]:
@@ -189,23 +190,36 @@ def _newest(records, notes) -> list[dict]:
 
 
 def _row(claim, record, others):
-    told = [claim.notebook, claim.id, claim.says, claim.paper, claim.figure, "", "", "not run", "", ""]
+    told = [claim.notebook, claim.id, claim.says, claim.paper, claim.figure, "", "", "", "not run", "", ""]
     row = dict(zip(COLUMNS, told, strict=True))
     if record is None:
         return row
     decisive = next(p for p in record["parts"] if p["name"] == record["decided_by"])
     reports = all(p["kind"] == "report" for p in record["parts"])
     shown = record["parts"] if reports else [decisive]
-    ours = "; ".join((f"{p['name']} " if len(record["parts"]) > 1 else "") + _ours(p) for p in shown)
+    rules = {p.name: p for p in claim.parts}
+    ours = "; ".join((f"{p['name']} " if len(record["parts"]) > 1 else "") + _ours(p, _bounds(rules[p["name"]]))
+                     for p in shown)
     # What tells this row from another one of the same claim, besides profile and data set.
     settings = {k: v for k, v in record["parameters"].items() if k not in ("seed", "profile", "dataset")
                 and any(o["parameters"].get(k) != v for o in others)}
     extra = "".join(f", {k}={v}" for k, v in settings.items())
-    return row | {"ours": ours, "n": f"{decisive['n']} {claim.unit}{'s' * (decisive['n'] != 1)}",
-                  "verdict": record["verdict"], "profile": record["profile"], "dataset": f"{record['dataset']}{extra}"}
+    n = f"{decisive['n']} {claim.unit}{'s' * (decisive['n'] != 1)}"
+    return row | {"ours": ours, "needs": _needs(rules[decisive["name"]]), "n": n, "verdict": record["verdict"],
+                  "profile": record["profile"], "dataset": f"{record['dataset']}{extra}"}
 
 
-def _ours(part) -> str:
+def _bounds(rule):
+    return {"effect": (rule.bound,), "equivalence": (-(rule.margin or 0), rule.margin)}.get(rule.kind, ())
+
+
+def _needs(rule) -> str:
+    """What the interval must do for the claim to hold, in words."""
+    return {"check": "all hold", "equivalence": f"within ± {rule.margin}", "effect": f"{rule.side} {rule.bound:g}",
+            "report": ""}[rule.kind]
+
+
+def _ours(part, bounds=()) -> str:
     if part["kind"] == "check":
         return f"{sum(part['values'])} of {part['n']} hold"
     if part["mean"] is None:
@@ -217,6 +231,8 @@ def _ours(part) -> str:
         return f"{part['mean']:.3g} [{part['low']:.3g}, {part['high']:.3g}]"
     # As many decimals as the interval supports: one digit of its half width, two when that starts with a 1.
     digits = max(0, -math.floor(math.log10(half)) + (f"{half:e}"[0] == "1"))
+    if any(round(end, digits) == bound for end in (part["low"], part["high"]) for bound in bounds):
+        digits += 1  # rounded, the end would lie on the line that decides
     return f"{part['mean']:.{digits}f} [{part['low']:.{digits}f}, {part['high']:.{digits}f}]"
 
 

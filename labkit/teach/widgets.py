@@ -28,7 +28,8 @@ def explorer(figure, update, **controls):
 
     def redraw(change=None):
         start = time.perf_counter()
-        sentence.value = f"<p role='status' aria-live='polite'>{update(**{k: c.value for k, c in controls.items()})}</p>"
+        seen = update(**{name: control.value for name, control in controls.items()})
+        sentence.value = f"<p role='status' aria-live='polite'>{seen}</p>"
         buffer = io.BytesIO()
         canvas.print_png(buffer)
         picture.value = buffer.getvalue()

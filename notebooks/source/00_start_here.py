@@ -19,7 +19,7 @@
 # - look at the data that every notebook starts from;
 # - do one exercise, read one claim with its verdict, and change one profile: the three habits of the course.
 #
-# *Time*: a few seconds to run. *You need*: Python, and to have seen a neural network being trained once.
+# *Time*: about twenty seconds to run. *You need*: Python, and to have seen a neural network being trained once.
 
 # %% tags=["parameters"]
 profile = "quick"  # quick | full | paper
@@ -28,14 +28,12 @@ seed = 0  # everything random is spawned from it
 seeds = None  # number of seeds; None: the profile's own
 
 # %%
-import subprocess
-import sys
-
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
 import labkit as lk
+from labkit.doctor import checks
 
 lab = lk.Lab("00", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
 lk.figures.style()
@@ -44,8 +42,9 @@ lk.figures.style()
 # ## 1 · What the law asks
 #
 # Article 17 of the European General Data Protection Regulation gives a person the right to have personal data about
-# her erased without undue delay, among other cases when she withdraws her consent or when the data are no longer
-# needed for their purpose. There are exceptions, for instance where the law itself demands that the data be kept.
+# her erased without undue delay, among other cases when she withdraws the consent it rested on and no other legal
+# ground remains, or when the data are no longer needed for their purpose. There are exceptions, for instance where the
+# law demands that the data be kept, as it often does of medical records.
 # Other laws, such as California's consumer privacy act, know a similar right.
 #
 # What the article does **not** say is what becomes of a model. It speaks of data. Whether a trained model still
@@ -60,13 +59,12 @@ lk.figures.style()
 #
 # ## 2 · Is this machine ready?
 #
-# The next cell asks `labkit doctor`, which you can also call from a terminal. Each line is a check. A problem comes
-# with what to do about it.
+# The next cell makes the checks of `labkit doctor`, which you can also call from a terminal. A problem comes with what
+# to do about it.
 
 # %%
-done = subprocess.run([sys.executable, "-m", "labkit", "doctor"], capture_output=True, text=True)
-verdict = "This machine is ready." if done.returncode == 0 else "Something is missing:\n" + done.stdout + done.stderr
-print(verdict)
+problems = [text for good, text in checks() if not good]
+print("\n".join(problems) or "This machine is ready.")
 
 # %% [markdown]
 # ## 3 · The data
@@ -145,8 +143,8 @@ result = lab.claim("start-surer", met - unseen, units=seeds_used)
 show = lk.measure.show_interval
 lab.say(f"The networks give the right label {show(met)} % on the rows they were trained on and {show(unseen)} % on "
         f"unseen ones, {show(met - unseen)} points less. Verdict: {result['verdict']}.",
-        "That difference is why there is something to forget, and also how it is found out who was in the data."
-        if result["mean"] > 0 else "On this data there is little to forget.")
+        "A difference like this one is how it is found out who was in the data." if result["verdict"] == "reproduced" else
+        "This simple signal does not show who was in the data; that does not mean that nothing was kept.")
 
 # %% [markdown]
 # *± is the half width of the 95 % interval over seeds, here and everywhere in the course.* `labkit report` collects the

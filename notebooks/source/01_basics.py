@@ -9,15 +9,15 @@
 # %% [markdown]
 # # 01 · Unlearning basics: what does it mean that a model has forgotten?
 #
-# A patient asked a clinic to delete her scan. The clinic deleted the file. The model that learned from it is still in
-# use. **When may the clinic say that the model has forgotten, and why is "it now gets her scan wrong" the wrong
-# answer?**
+# A patient asked a clinic to delete her scan. The clinic, which had no duty to keep it, deleted the file. The model
+# that learned from it is still in use. **When may the clinic say that the model has forgotten, and why is "it now gets
+# her scan wrong" the wrong answer?**
 #
 # You will
 # - train the one model that settles the question: the model that never saw the deleted rows;
 # - measure forgetting by four numbers, UA, RA, TA and MIA, always beside that model;
 # - take nine unlearning methods apart and see what each one costs and what it breaks;
-# - watch a model that forgets too hard give away whom it was asked to forget;
+# - ask whether a model that forgets too hard gives away whom it was asked to forget;
 # - put five published claims to the test, each with an interval and a verdict.
 #
 # *Time*: about one minute to run, two hours to work through. *You need*: Python, PyTorch at the level of its first
@@ -61,6 +61,7 @@ cfg = lab.settings(
 judged = lab.seeds(cfg.seeds, "judge")
 tuning = lab.seeds(cfg.tuning_seeds, "tune")
 data = lab.load(at_most=cfg.rows)
+its_class = {s: i % data.n_classes for seeds_ in (judged, tuning[::-1]) for i, s in enumerate(seeds_)}  # to forget
 lab.require(data.n_classes >= 3, "Notebook 01 forgets a whole class and needs at least 3 classes: take fashion, "
             "digits or a folder of images.")
 
@@ -111,8 +112,8 @@ lab.say(f"The model that never saw these rows gets {on_forgotten:.0f} % of them 
         f"The original gets {first_look.iloc[0, 0]:.0f} % right: it has met them.")
 
 # %% [markdown]
-# So forgetting does not mean to fail. A model that has forgotten you treats you as a stranger, and with strangers it
-# mostly does well. **The target is the retrained model**, not a wrong answer.
+# So forgetting does not mean to fail. A model that has forgotten you treats you as a stranger, well or badly, as it
+# treats all strangers. **The target is the retrained model**, not a wrong answer.
 #
 # ### The same training, less some rows
 #
@@ -159,8 +160,9 @@ print("an empty request gives the original back, bit for bit:", same)
 # | **TA**, test accuracy | percent of unseen rows that is right | $\mathrm{acc}(D_t)$ |
 # | **MIA**, membership inference | how well an attacker tells $D_f$ from unseen rows | section 2 |
 #
-# Mind the first name: UA is an error rate. The **gap** to retraining is the mean of the absolute differences in these
-# numbers, in points (Jia et al. call it disparity). A gap of 0 would be perfect.
+# Mind the first name: UA is an error rate. The **gap** to retraining is the mean absolute difference in UA, RA and TA,
+# in points. (Jia et al.'s disparity takes MIA as well; here MIA stays out, because it judges.) Two honest retrainings
+# do not have a gap of 0 either; section 4 shows how far apart they lie. A small gap is necessary, not sufficient.
 #
 # **Exercise 1.2** (difficulty 2, 8 minutes). Write `unlearning_accuracy`. The model's answer for a row is the class
 # with the largest logit, and UA is the share of rows it now gets **wrong**.
@@ -197,7 +199,7 @@ np.testing.assert_allclose(gap_to_retraining(rows["original"], rows["retrained"]
 print("our gap equals labkit's; retraining's own gap is", gap_to_retraining(rows["retrained"], rows["retrained"]))
 
 # %% [markdown]
-# ## 2 · Ten seeds, and a question about strangers
+# ## 2 · Many seeds, and a question about strangers
 #
 # One pair of models could be luck. The next cells repeat the experiment over seeds. Each seed has its own split of the
 # rows into training and test, its own forget sets, its own initial weights. Each trains the original, the retrained
@@ -220,7 +222,7 @@ def blind_attack(model, d, forget):
 def references(seed):
     """The models of one seed: the original and what retraining gives, with their measures and costs."""
     d = data.resplit(seed)
-    requests = {"random": d.forget_random(cfg.share, seed), "class": d.forget_class(seed % d.n_classes)}
+    requests = {"random": d.forget_random(cfg.share, seed), "class": d.forget_class(its_class[seed])}
     models, costs = {"original": lk.training.fit(build(seed), d.x, d.y, seed=seed, **recipe)}, {}
     for kind, forget in requests.items():
         models[kind], costs[kind] = lk.measure.timed(
@@ -243,6 +245,8 @@ def targets(kind, column, seeds):
     return np.array([refs[s]["target"][kind][column] for s in seeds])
 
 # %%
+UNDECIDED = {"partly": "The direction is as claimed, but the interval does not decide it.",
+             "inconclusive": "The interval does not decide it.", "too few": "These are too few seeds for a verdict."}
 ua, test_error = targets("random", "UA", judged), 100 - targets("random", "TA", judged)
 fig, ax = plt.subplots(figsize=(7, 4.6))
 low, high = min(ua.min(), test_error.min()) - 1, max(ua.max(), test_error.max()) + 1
@@ -251,23 +255,24 @@ ax.fill_between([low, high], [low - 3, high - 3], [low + 3, high + 3], color=lk.
 ax.plot([low, high], [low, high], color=lk.figures.COLOURS["other"], linestyle=":")
 ax.plot(test_error, ua, "D", color=lk.figures.COLOURS["retrained"], label="retrained, one seed each")
 ax.set(xlabel="test error of the retrained model, 100 − TA (%)", ylabel="UA of the retrained model (%)",
-       title="A retrained model errs on the forgotten as on strangers", xlim=(low, high), ylim=(low, high))
+       title="Retrained models: errors on the forgotten and on strangers", xlim=(low, high), ylim=(low, high))
 ax.legend(loc="upper left")
-lab.figure(fig, f"Scatter plot of UA against test error for {len(ua)} retrained models; the points lie around the "
-                "diagonal, inside a grey band of plus or minus 3 points.")
+lab.figure(fig, f"Scatter plot of UA against test error for {len(ua)} retrained models, with the diagonal and a grey "
+                "band of plus or minus 3 points around it.")
 
 # %%
 target = lab.claim("basics-target", ua - test_error, units=judged)
 show = lk.measure.show_interval
 lab.say(f"Retrained models are wrong on {show(ua)} % of the rows they never saw, and on {show(test_error)} % of the "
         f"test set; the difference is {show(ua - test_error)} points.",
-        {"reproduced": "The claim holds: the right UA is the test error, far from 100.",
-         "partly": "The interval is too wide to be sure that the two agree within 3 points."}.get(
-            target["verdict"], "Here the two do not agree within 3 points: look for a difference between the forget "
-            "set and the test set."))
+        ({"reproduced": "The claim holds: the right UA is the test error, far from 100.",
+          "not reproduced": "The two do not agree within 3 points: look for a difference between the forget set and "
+                            "the test set."} | UNDECIDED)[target["verdict"]])
 
 # %% [markdown]
-# *± gives the half width of the 95 % interval over seeds, here and everywhere in the course.*
+# *± gives the half width of the 95 % interval over seeds, here and everywhere in the course.* All seeds reshuffle one
+# pool of rows. So the interval covers the split, the request and the initial weights. It does not cover another data
+# set.
 #
 # ### Can it be told from outside?
 #
@@ -275,8 +280,9 @@ lab.say(f"Retrained models are wrong on {show(ua)} % of the rows they never saw,
 # > **May** compare rows whose status is known. **Wants** to know whether a given row was in the training set.
 #
 # A network fits its training rows more tightly than other rows. So its loss on them is lower, and that is a signal. The
-# simplest attack takes a row's score, $s(x) = \log p_y(x)$, and calls the row a member when the score is high. How well
-# any threshold can do is the **AUC**: the chance that a random member scores above a random stranger. 0.5 is blind.
+# simplest attack takes a row's score, $s(x) = \log p_y(x)$, the logarithm of the probability of its label, and calls
+# the row a member when the score is high. How well any threshold can do is the **AUC**: the chance that a random member
+# scores above a random stranger. 0.5 is blind.
 
 # %%
 def auc_by_counting(members, strangers):
@@ -293,7 +299,7 @@ members, strangers = scores(original, demo.x[forget], demo.y[forget]), scores(or
 np.testing.assert_allclose(auc_by_counting(members, strangers), lk.measure.membership_auc(original, demo, forget))
 
 # %% [markdown]
-# That version looks at every pair, close to a million of them here. For one member, the strangers below it can be
+# That version looks at every pair, hundreds of thousands of them. For one member, the strangers below it can be
 # counted at once if the strangers are sorted.
 #
 # **Exercise 1.4** (difficulty 4, 20 minutes). Write the AUC without comparing all pairs. Ties count half, as above.
@@ -321,8 +327,8 @@ for ax, (name, model) in zip(axes, {"original": original, "retrained": retrained
     ax.set(title=f"{name}: AUC {lk.measure.auc(inside, outside):.2f}", xlabel="log p/(1 − p) of the true label")
     ax.legend(loc="upper left")
 axes[0].set_ylabel("share of rows per unit")
-lab.figure(fig, "Two histograms of the confidence in the true label. Left, the original model: the forget set lies "
-                "further right than the test set. Right, the retrained model: the two curves fall together.")
+lab.figure(fig, "Two histograms of the confidence in the true label, forget set and test set as separate outlines: "
+                "the original model on the left, the retrained one on the right.")
 
 # %% [markdown]
 # The AUC judges all thresholds together. An attacker has to settle on one. Call a row a member when its score is
@@ -339,23 +345,27 @@ def best_threshold(members, strangers):
 # %%
 t = best_threshold(members, strangers)
 lab.say(f"At its best threshold the attack on the original model finds {100 * np.mean(members > t):.0f} % of the "
-        f"members and accuses {100 * np.mean(strangers > t):.0f} % of the strangers wrongly. These are the rows that it "
-        "was fitted on, so expect a little less on others.")
+        f"members and accuses {100 * np.mean(strangers > t):.0f} % of the strangers wrongly. These are the rows "
+        "that it was fitted on, so expect a little less on others.")
 
 # %%
 auc = {name: np.array([refs[s]["auc"][name] for s in judged]) for name in ("original", "random", "fresh")}
-mia = lab.claim("basics-mia", {"original": auc["original"] - 0.5, "retrained": auc["random"] - 0.5}, units=judged)
+mia = lab.claim("basics-mia", {"original": auc["original"] - 0.5, "retrained": auc["random"] - 0.5,
+                               "removed": auc["original"] - auc["random"]}, units=judged)
 lab.say(f"On the original model the attack reaches an AUC of {show(auc['original'])}. After retraining it is "
         f"{show(auc['random'])}, and {show(auc['fresh'])} after retraining from a fresh seed.",
-        {"reproduced": "Retraining has taken the signal away; this is what a method has to match.",
-         "partly": "The direction is as expected, but the interval reaches past the margin."}.get(
-             mia["verdict"], "That is not what the claim says; check that members and strangers come from one source."))
+        f"The claim asks for three things: above 0.5 before, within 0.03 of 0.5 after, and a fall between, which is "
+        f"{show(auc['original'] - auc['random'])}.",
+        ({"reproduced": "All three hold: this is what a method has to match.",
+          "not reproduced": "One of them fails; check that members and strangers come from one source."}
+         | UNDECIDED)[mia["verdict"]])
 
 # %% [markdown]
 # ## 3 · Nine ways not to retrain
 #
-# Retraining answers every question and costs a whole training. Approximate methods start from the original $\theta$
-# and try to arrive where retraining would. $L_r$ and $L_f$ are the mean losses on the retain and the forget set.
+# Retraining answers every question and costs a whole training. Approximate methods start from the original's weights
+# $\theta$ and try to arrive where retraining would. $L_r$, $L_f$ and $L_D$ are the mean losses on the retain set, the
+# forget set and both; $\ell$ is the loss of one row.
 #
 # | method | idea | step |
 # |---|---|---|
@@ -363,11 +373,15 @@ lab.say(f"On the original model the attack reaches an AUC of {show(auc['original
 # | gradient ascent | walk uphill on the forget set | $+\nabla L_f$ |
 # | NegGrad+ | both at once | $-\beta\nabla L_r + (1-\beta)\nabla L_f$ |
 # | random labels | teach wrong labels for the forget set | $-\nabla L$ with labels redrawn |
-# | SCRUB | obey a teacher on the retain set, disobey it on the forget set | KL to the original, both signs |
+# | SCRUB | obey a teacher on the retain set, disobey it on the forget set | KL to the original, up on $D_f$, down on $D_r$ |
 # | first-order | one step, summed over the forget set | $\theta + \tau \sum_{D_f} \nabla \ell$ |
-# | influence | one Newton step towards the retain set's optimum | $\theta + H^{-1}(\nabla L_D - \nabla L_r)$ |
-# | SSD | shrink weights that matter only to the forget set | $\theta_i \cdot \min(F_{D,i}/F_{f,i}, 1)$ |
-# | Fisher forgetting | noise where the retain set does not mind | $\theta + \sqrt{\alpha / F_r}\,\varepsilon$ |
+# | influence | a Newton step towards the retain set's optimum | $\theta + s\,(H + \lambda I)^{-1}(\nabla L_D - \nabla L_r)$ |
+# | SSD | shrink weights that matter only to the forget set | $\theta_i F_{D,i}/F_{f,i}$ where $F_{f,i} > \alpha F_{D,i}$ |
+# | Fisher forgetting | noise where the retain set does not mind | $\theta + \sqrt{\alpha / F_r}\,\varepsilon$, capped |
+#
+# $F$ is the mean squared gradient of the rows' losses, weight by weight, over the set in its index. $H$ is the curvature
+# (second derivatives) of $L_r$, and $\lambda$ keeps it invertible. $\varepsilon$ is standard normal noise. KL is a
+# distance between two predicted distributions. $\beta$, $\tau$, $s$, $\alpha$ and the learning rate are strengths.
 #
 # All have one signature, `method(model, data, forget, *, settings) -> model`, and none changes the model it is given.
 # Gradient ascent is short enough to write down here.
@@ -402,7 +416,8 @@ print("our ascent equals labkit's")
 # Every method has a strength, and its result depends on it more than on the method's name. On one and the same task,
 # two papers print a UA of 6.83 and of 0.63 for fine-tuning: another learning rate (Jia et al. 2023;
 # Fan et al. 2024). So the rule is fixed beforehand: for each method and each kind of request, take the
-# strength with the smallest gap to retraining (in UA, RA and TA) on **tuning seeds** that are never judged. MIA is not
+# strength with the smallest gap to retraining on **tuning seeds**, which draw on the same pool of rows and are never
+# judged themselves. MIA is not
 # part of the rule: an attack that judges must not be tuned on.
 
 # %%
@@ -412,9 +427,9 @@ def steps_of(name, values, **fixed):
 
 B = dict(batch_size=cfg.batch_size)
 GRID = {
-    "finetune": steps_of("lr", (0.05, 0.1, 0.2, 0.25, 0.3), epochs=cfg.finetune_epochs, schedule="onecycle", **B),
-    "gradient_ascent": steps_of("lr", (0.003, 0.01, 0.02, 0.04, 0.06, 0.08)),
-    "neggrad_plus": steps_of("beta", (0.99, 0.95, 0.85, 0.75, 0.7, 0.65), epochs=3, lr=0.05, **B),
+    "finetune": steps_of("lr", (0.1, 0.2, 0.25, 0.3), epochs=cfg.finetune_epochs, schedule="onecycle", **B),
+    "gradient_ascent": steps_of("lr", (0.01, 0.02, 0.04, 0.07, 0.1)),
+    "neggrad_plus": steps_of("beta", (0.99, 0.95, 0.85, 0.75, 0.65), epochs=3, lr=0.05, **B),
     "random_labels": steps_of("lr", (0.01, 0.03, 0.06), epochs=2, **B),
     "scrub": steps_of("lr", (0.01, 0.03, 0.05), **B),
     "first_order": steps_of("tau", (1e-4, 3e-4, 1e-3, 2e-3)),
@@ -435,7 +450,7 @@ def attempt(seed, d, kind, method, settings):
     try:
         model, cost = lk.measure.timed(lk.unlearn.METHODS[method], ref["models"]["original"], d, forget, **settings)
     except lk.LabError:
-        return row | dict(UA=100.0, RA=0.0, TA=0.0, AUC=0.5, gap=100.0, cpu=np.nan, visits=0), None
+        return row | dict(UA=np.nan, RA=np.nan, TA=np.nan, AUC=np.nan, gap=100.0, cpu=np.nan, visits=0), None
     return row | measures(model, d, forget, ref["target"][kind]) | dict(cpu=cost.cpu_seconds, visits=cost.visits), model
 
 # %%
@@ -497,9 +512,12 @@ def swept_runs(seed):
     for method in swept:
         for settings in GRID[method]:
             row, model = attempt(seed, d, "random", method, settings)
-            wanted = model is not None and method != "finetune"
-            attack = blind_attack(model, d, refs[seed]["requests"]["random"]) if wanted else np.nan
-            rows.append(row | {"attack": attack})
+            if model is not None and method != "finetune":
+                forget = refs[seed]["requests"]["random"]
+                sure = [100 * lk.training.predict(model, x).softmax(1).max(1).values.mean().item()
+                        for x in (d.x[forget], d.x_test)]
+                row |= {"attack": blind_attack(model, d, forget), "side": sure[0] - sure[1]}
+            rows.append(row)
     return rows
 
 
@@ -524,34 +542,37 @@ for ax, (method, title) in zip(axes, {"finetune": "fine-tuning", "gradient_ascen
     ax.set(title=title, ylim=(0, 100))
 axes[0].legend(loc="center left")
 axes[0].set_ylabel("percent of rows")
-lab.figure(fig, "Two panels, learning rate from small to large. Fine-tuning: UA climbs past the retrained model's "
-                "while TA falls slowly. Gradient ascent: UA and TA change together and steeply.")
+lab.figure(fig, "Two panels, fine-tuning and gradient ascent: TA (solid) and UA (dashed) against the learning rate, "
+                "with bands over seeds and the retrained model's TA and UA as horizontal lines.")
 
 # %% [markdown]
 # The two panels cannot be compared at one learning rate. They can at one UA. So each seed's curve is read off where its
-# UA meets the UA of the seed's own retrained model, on the straight line between the two nearest strengths. This is
-# matching, not tuning: TA has no part in it.
+# UA meets the UA of the seed's own retrained model, on the straight line between the two runs nearest in UA. This is
+# matching, not tuning: TA has no part in it. A seed whose curve never gets there is left out, and said to be.
 
 # %%
 def ta_at_matched_ua(method):
-    """TA of each judged seed where the method's UA equals retraining's, linear between strengths. (seeds,)"""
+    """TA of each judged seed where the method's UA equals retraining's; NaN where it never does. (seeds,)"""
     found = []
     for s in judged:
-        runs = sweep[(sweep.method == method) & (sweep.seed == s)].sort_values("UA")
-        found.append(np.interp(refs[s]["target"]["random"]["UA"], runs.UA, runs.TA))
+        runs = sweep[(sweep.method == method) & (sweep.seed == s)].dropna(subset="UA").sort_values("UA")
+        found.append(np.interp(refs[s]["target"]["random"]["UA"], runs.UA, runs.TA, left=np.nan, right=np.nan))
     return np.array(found)
 
 
-matched = {m: ta_at_matched_ua(m) for m in ("finetune", "gradient_ascent")}
-damage = lab.claim("basics-ga-damage", matched["finetune"] - matched["gradient_ascent"], units=judged)
-lab.say(f"At retraining's UA, gradient ascent has a TA of {show(matched['gradient_ascent'])} %, fine-tuning of "
-        f"{show(matched['finetune'])} %, and retraining itself of {show(targets('random', 'TA', judged))} %.",
-        {"reproduced": "For the same UA, ascent pays with accuracy on everybody else.",
-         "partly": "On average ascent pays more, but the seeds do not agree."}.get(
-             damage["verdict"], "Here ascent did not cost more accuracy than fine-tuning."))
+matched = pd.DataFrame({m: ta_at_matched_ua(m) for m in ("finetune", "gradient_ascent")}, index=judged).dropna()
+if len(matched) >= 3:
+    damage = lab.claim("basics-ga-damage", matched.finetune - matched.gradient_ascent, units=list(matched.index))
+    lab.say(f"At retraining's UA, which both methods reach on {len(matched)} of {len(judged)} seeds, gradient ascent has a "
+            f"TA of {show(matched.gradient_ascent)} %, fine-tuning of {show(matched.finetune)} %, and retraining itself "
+            f"of {show(targets('random', 'TA', matched.index))} %.",
+            ({"reproduced": "For the same UA, ascent pays with more accuracy on everybody else.",
+              "not reproduced": "Ascent did not cost more accuracy than fine-tuning."} | UNDECIDED)[damage["verdict"]])
+else:
+    lab.say("On this data the two methods meet retraining's UA on too few seeds, so the claim is not judged.")
 
 # %% [markdown]
-# Ascent never looks at the rows it should keep. Nothing holds them in place, so they go too.
+# Ascent never looks at the rows it should keep, so nothing in it protects them.
 #
 # ## 4 · The table
 #
@@ -560,7 +581,8 @@ lab.say(f"At retraining's UA, gradient ascent has a TA of {show(matched['gradien
 #
 # **MIA** is given in two ways, because papers mean different things by it. *AUC*: the loss attack of section 2, target
 # the retrained model's value. *SVC*: the "MIA-efficacy" of Jia et al., the share of the forget set that a support
-# vector machine calls unseen (random forgetting, two seeds: it is slow); its target is the retrained value too.
+# vector machine calls unseen (random forgetting, few seeds: it is slow); its target is the retrained value too. For a
+# class request, strangers are unseen rows of the same class, and each seed forgets another class.
 
 # %%
 def judge(job):
@@ -626,14 +648,17 @@ lab.figure(fig, "Two dot plots of the gap to retraining with 95 % intervals, one
 # %%
 g = gaps("random")
 floor, untouched = g["retrained, fresh seed"], g["untouched"]
-better = [m for m in g if m in GRID and lk.measure.t_interval(untouched - g[m])[1] > 0]
-worse = [m for m in g if m in GRID and lk.measure.t_interval(g[m] - untouched)[1] > 0]
+level = 1 - 0.05 / len(GRID)  # nine comparisons: Bonferroni
+better = [m for m in g if m in GRID and lk.measure.t_interval(untouched - g[m], level)[1] > 0]
+worse = [m for m in g if m in GRID and lk.measure.t_interval(g[m] - untouched, level)[1] > 0]
+first = next(m for m in gaps("class") if m in GRID)
 lab.say(f"For random forgetting two retrainings lie {show(floor)} points apart, and the untouched model "
         f"{show(untouched)} points from retraining.",
-        f"Closer than the untouched model, interval and all: {', '.join(better) or 'none'}.",
+        f"Closer than the untouched model (paired over seeds, corrected for {len(GRID)} comparisons): "
+        f"{', '.join(better) or 'none'}.",
         f"Further away, so worse than doing nothing: {', '.join(worse) or 'none'}.",
         f"For class forgetting the untouched model is {show(gaps('class')['untouched'])} points away and the closest "
-        f"method is {next(m for m in gaps('class') if m in GRID)}.")
+        f"method is {first}, {show(gaps('class')[first])} points.")
 
 # %% [markdown]
 # The two requests ask for different things. A forgotten class should leave a hole: nothing is ever called by its name
@@ -661,9 +686,9 @@ cost = lab.claim("basics-cost", ratio | {"gap (random)": left["random"], "gap (c
 lab.say(f"Fine-tuning visits {show(ratio['visits'])} of the rows and takes {show(ratio['cpu'])} of the CPU seconds of "
         f"retraining. It leaves {show(left['random'])} of the untouched model's gap for random forgetting and "
         f"{show(left['class'])} for class forgetting.",
-        "Both are below one half." if cost["verdict"] == "reproduced" else
-        "Cheap it is; that it closes half of the gap " + (
-            "is shown for class forgetting only." if max(left["class"]) < 0.5 else "is not shown here."))
+        "Part by part: " + ", ".join(f"{p['name']} {p['verdict']}" for p in cost["parts"]) + ".",
+        f"The visits are our choice, {cfg.finetune_epochs} of {cfg.epochs} epochs. The search for the learning rate is not "
+        f"counted; it used {len(tuning)} retrained models.")
 
 # %% [markdown]
 # ### Explore: method, strength, request
@@ -732,8 +757,8 @@ panel
 #
 # The attack is a logistic regression on two numbers, the largest probability and the entropy, judged on held-out folds.
 # It never sees the loss on the forget set, which some of the methods maximise directly. Overshooting needs a method
-# that can push the forget set away and keep the rest in place. NegGrad+ does both, so the claim is judged on it. Settings
-# count only while the model is of use: TA at most 10 points below retraining's.
+# that can push the forget set away and keep the rest in place. NegGrad+ does both, so the claim is judged on it, and
+# on it alone. Settings count only while the model is of use: TA at most 10 points below retraining's.
 
 # %%
 def distance(method):
@@ -753,11 +778,12 @@ of_seeds = {key: np.array([refs[s][key] for s in judged]) for key in ("blind", "
 lk.figures.interval(ax, [of_seeds["untouched UA"].mean()], of_seeds["blind"] - 0.5, "original", "untouched")
 lk.figures.interval(ax, [ua.mean()], of_seeds["blind retrained"] - 0.5, "retrained", "retrained")
 lk.figures.reference(ax, ua, "retrained", None, horizontal=False)
+useful = curve("gradient_ascent", "TA")[1].mean(0) > targets("random", "TA", judged).mean() - 10
 ax.set(xlabel="UA of the unlearned model (%)", ylabel="AUC of the blind attack − 0.5",
        title="How exposed is the forget set?")
 fig.legend(loc="outside lower center", ncols=5, columnspacing=1, handletextpad=0.3)
-lab.figure(fig, "Exposure against UA for three methods and the untouched model, with lines at the retrained model's "
-                "UA and exposure. Points with intervals are settings with usable accuracy; dotted lines join them.")
+lab.figure(fig, "Exposure against UA for three methods, the untouched and the retrained model, with a line at the "
+                "retrained model's UA. Points with intervals are settings with usable accuracy; dotted lines go on.")
 
 # %%
 tuned = grid[(grid.kind == "random") & (grid.method == "neggrad_plus")].groupby("strength")[["UA", "TA"]].mean()
@@ -768,26 +794,31 @@ if len(usable):
     past = usable.UA.idxmax()
     strengths, away = distance("neggrad_plus")
     away = {s: away[:, list(strengths).index(s)] for s in (at, past)}
-    streisand = lab.claim("basics-streisand", away[past] - away[at], units=judged)
+    side = curve("neggrad_plus", "side")[1][:, list(strengths).index(past)]
+    ascent = distance("gradient_ascent")[1][:, useful][:, -1]
+    streisand = lab.claim("basics-streisand", units=judged, values={
+        "exposure": away[past] - away[at], "untouched": of_seeds["blind"] - 0.5, "ascent": ascent, "side": side})
     lab.say(f"NegGrad+ comes closest to retraining's UA at β = {at:g} (chosen on the tuning seeds): there the attack's "
             f"AUC is {show(away[at])} above blind. Past it, at β = {past:g}, it is {show(away[past])}.",
-            {"reproduced": "Forgetting harder has made the forget set easier to find.",
-             "partly": "On average the forget set is easier to find, but the seeds do not agree."}.get(
-                streisand["verdict"], "On this data, forgetting harder did not make the forget set easier to find."))
+            ({"reproduced": "Forgetting harder has made the forget set easier to find.",
+              "not reproduced": "Forgetting harder did not make the forget set easier to find."}
+             | UNDECIDED)[streisand["verdict"]],
+            f"Its largest probability is {show(side)} points higher on the forget set than on unseen rows: below 0, the "
+            "forget set gives itself away by doubt, above 0 by certainty.")
 else:
     lab.say("No setting of NegGrad+ goes past retraining's UA with a usable model here, so the claim is not judged.")
 
 # %%
-away = {m: distance(m)[1] for m in ("random_labels", "gradient_ascent")}
-most = {m: values[:, values.mean(0).argmax()] for m, values in away.items()}
 start = of_seeds["blind"] - 0.5
-lab.say(f"The untouched model starts at {show(start)}.",
-        f"Random labels reach {show(most['random_labels'])}: a model that is taught nonsense about some rows is unsure "
-        "about just these rows, and that shows before UA is anywhere near retraining's."
-        if lk.measure.t_interval(most["random_labels"] - start)[1] > 0 else
-        "Random labels do not raise it here.",
-        "Ascent alone never does: by the time it goes past retraining's UA it has ruined the model for everybody, and "
-        "a ruined model treats all alike." if away["gradient_ascent"][:, -1].mean() < start.mean() else "")
+strongest = distance("random_labels")[1][:, -1]
+told = lk.measure.t_interval(strongest - start)[1] > 0
+lab.say(f"The untouched model starts at {show(start)}. Random labels at the strongest setting reach {show(strongest)}, with "
+        f"a UA of {show(curve('random_labels', 'UA')[1][:, -1])} %, where retraining has {show(ua)} %.",
+        "A model that is taught nonsense about some rows is unsure about just these rows." if told else
+        "That is not clearly more.",
+        f"Gradient ascent at its strongest usable setting is at {show(distance('gradient_ascent')[1][:, useful][:, -1])}, "
+        f"with a TA of {show(curve('gradient_ascent', 'TA')[1][:, useful][:, -1])} % against retraining's "
+        f"{show(targets('random', 'TA', judged))} %.")
 
 # %% [markdown]
 # ## 6 · What would fool you
@@ -797,7 +828,7 @@ lab.say(f"The untouched model starts at {show(start)}.",
 # **No retrained model in the table.** Rank the runs of the sweep by UA alone, as if 100 were the target.
 
 # %%
-top = sweep.sort_values("UA", ascending=False).iloc[0]
+top = sweep.dropna(subset="UA").sort_values("UA", ascending=False).iloc[0]
 lab.say(f"By UA alone the best run of the sweep is {top.method} at strength {top.strength:g}, with UA {top.UA:.0f} %. "
         f"Its TA is {top.TA:.0f} %, where retraining keeps {targets('random', 'TA', judged).mean():.0f} %. Its gap to "
         f"retraining is {top.gap:.0f} points; the untouched model's is {untouched.mean():.1f}.",
@@ -844,11 +875,11 @@ print("ascent damages:", next(c["verdict"] for c in lab.claims if c["id"] == "ba
 
 # %% [markdown]
 # You have
-# - trained the model that never saw the deleted rows, and found that it treats them as strangers;
+# - trained the model that never saw the deleted rows, and asked how it treats them;
 # - measured UA, RA, TA and MIA beside it, and seen why UA = 100 is the wrong goal for a random request;
 # - run nine methods at strengths chosen on other seeds, with their costs and their gaps;
-# - seen that forgetting too hard can point at the forgotten;
-# - judged five claims, and kept the ones that did not hold.
+# - asked whether forgetting too hard points at the forgotten;
+# - judged five claims, and kept what did not hold.
 #
 # **Read on**: Jia et al. 2023, for the measures and the table that everybody compares with; Kurmanji et al. 2023, for
 # what "forgetting" should mean in different applications; the NeurIPS 2023 challenge's evaluation, for a stricter test
