@@ -263,7 +263,7 @@ def test_attacks_differ_where_they_should():
 
 def test_the_logistic_attack_minds_neither_scale_nor_uneven_sides():
     rng = np.random.default_rng(10)
-    few, many = rng.normal(1, 1, (40, 2)), rng.normal(0, 1, (800, 2))
+    few, many = rng.normal(1, 1, (300, 2)), rng.normal(0, 1, (3000, 2))
     found = measure.population_attack(few, many)
     assert found["accuracy"] == pytest.approx(stats.norm.cdf(0.5**0.5), abs=0.04)  # calling all strangers: 0.5
     for scale in (1e-5, 1e5):
