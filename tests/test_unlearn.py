@@ -137,7 +137,7 @@ def test_every_method_moves_towards_retraining(name, worlds):
     closes_the_gap(name, worlds, SMALL[name])
 
 
-@pytest.mark.slow  # about 40 s
+@pytest.mark.slow  # about 30 s
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("model, seeds, settings, recipe", [
     ("mlp", (1, 2, 3), dict(hidden=64), dict(epochs=12, lr=0.15, batch_size=256)),
