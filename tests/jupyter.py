@@ -134,7 +134,7 @@ def run_all(page):
 def wait_until_idle(page, timeout=600):
     """Until there is a kernel, it is idle and no cell waits. (A notebook without a kernel calls itself idle too.)"""
     page.wait_for_function(
-        "!document.querySelector('.jp-Toolbar-kernelName').textContent.includes('No Kernel') && "
+        "document.querySelector('.jp-Toolbar-kernelName')?.textContent.includes('No Kernel') === false && "
         "[...document.querySelectorAll('.jp-StatusBar-TextItem')].some(t => t.textContent.endsWith('| Idle')) && "
         "![...document.querySelectorAll('.jp-Notebook .jp-InputArea-prompt')].some(p => p.textContent.includes('*'))",
         timeout=1000 * timeout)

@@ -104,7 +104,7 @@ def test_doctor(labkit, monkeypatch):
     assert code == ("problem" in out)
     for word in ("Python 3", "torch 2", "torchvision", "device", "disk", "data", "kernel python3"):
         assert word in out
-    monkeypatch.setattr(cli, "_data", lambda: 1 / 0)
+    monkeypatch.setattr("labkit.doctor._data", lambda: 1 / 0)
     code, out, _ = labkit("doctor")
     assert code == 1 and "division by zero" in out
 

@@ -41,7 +41,7 @@ def gradient_ascent(model, data, forget, *, epochs=1, lr=0.01, batch_size=128, m
     return finite(student, "gradient_ascent", lr)
 
 
-def neggrad_plus(model, data, forget, *, epochs=1, lr=0.01, beta=0.95, batch_size=128, momentum=0.9, seed=0):
+def neggrad_plus(model, data, forget, *, epochs=1, lr=0.01, beta=0.98, batch_size=128, momentum=0.9, seed=0):
     """Descent on the retain set and ascent on the forget set in one step: β L(retain) − (1 − β) L(forget).
 
     epochs: passes over the retain set; a forget batch goes with each retain batch. Source: NegGrad+ in Kurmanji et

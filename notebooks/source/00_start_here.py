@@ -30,6 +30,7 @@ seeds = None  # number of seeds; None: the profile's own
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn as sns
 import torch
 
 import labkit as lk
@@ -119,16 +120,26 @@ cfg = lab.settings(quick=dict(model="mlp", model_settings=dict(hidden=64), epoch
 
 
 def one_seed(s):
-    """Mean probability of the true label in percent, on training and on unseen rows."""
+    """Probability of the true label in percent, of each training and of each unseen row."""
     d = data.resplit(s)
     model = lk.training.fit(lk.models.build(cfg.model, d, s, **cfg.model_settings), d.x, d.y, seed=s,
                             epochs=cfg.epochs, lr=cfg.lr, batch_size=256)
     parts = (d.x, d.y), (d.x_test, d.y_test)
-    return [100 * probability_of_label(lk.training.predict(model, x), y).mean().item() for x, y in parts]
+    return [100 * probability_of_label(lk.training.predict(model, x), y).cpu().numpy() for x, y in parts]
 
 
 seeds_used = lab.seeds(cfg.seeds)
-met, unseen = np.array(lk.training.parallel(one_seed, seeds_used)).T
+found = lk.training.parallel(one_seed, seeds_used)
+met, unseen = np.array([[rows.mean() for rows in pair] for pair in found]).T
+
+# %%
+fig, ax = plt.subplots(figsize=(7, 4))
+for values, label, role, line in zip(found[0], ("training rows", "unseen rows"), ("original", "other"), ("-", "--")):
+    sns.ecdfplot(x=values, ax=ax, label=label, color=lk.figures.COLOURS[role], linestyle=line)
+ax.set(xlabel="probability of the right label (%)", ylabel="share of rows at or below it", xlim=(0, 100))
+ax.legend(loc="upper left")
+lab.figure(fig, "Cumulative shares of rows by the probability of their right label, for training rows (solid) and unseen "
+                "rows (dashed) of the first network. The lower curve is the surer one.")
 
 # %% [markdown]
 # ### A claim and its verdict
