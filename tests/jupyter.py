@@ -78,7 +78,8 @@ def jupyter_lab(folder, state, timeout=90):
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         wait_for_server(server, f"http://127.0.0.1:{port}/api/status?token={token}", state / "server.log", timeout)
-        yield lambda name: f"http://127.0.0.1:{port}/lab/tree/{name}?token={token}"
+        # reset: without it the tabs of the test before come back, hidden behind this one
+        yield lambda name: f"http://127.0.0.1:{port}/lab/tree/{name}?reset&token={token}"
     finally:
         server.send_signal(signal.SIGTERM)
         try:
