@@ -525,9 +525,9 @@ sweep = pd.DataFrame([row for rows in lk.training.parallel(swept_runs, judged) f
 
 # %%
 def curve(method, column):
-    """(strengths, (seeds, strengths) values) of a swept method, on the judged seeds."""
-    wide = sweep[sweep.method == method].pivot_table(index="seed", columns="strength", values=column)
-    strengths = [strength(k) for k in GRID[method]]
+    """(strengths, (seeds, strengths) values) of a swept method; a strength that lost a run is left out."""
+    wide = sweep[sweep.method == method].pivot(index="seed", columns="strength", values=column).loc[judged]
+    strengths = [strength(k) for k in GRID[method] if wide[strength(k)].notna().all()]
     return np.array(strengths), wide[strengths].to_numpy()
 
 
@@ -790,6 +790,7 @@ tuned = grid[(grid.kind == "random") & (grid.method == "neggrad_plus")].groupby(
 target_ua, target_ta = (targets("random", c, tuning).mean() for c in ("UA", "TA"))
 at = (tuned.UA - target_ua).abs().idxmin()
 usable = tuned[(tuned.UA > max(target_ua, tuned.UA[at]) + 3) & (tuned.TA > target_ta - 10)]
+usable = usable[usable.index.isin(curve("neggrad_plus", "attack")[0])]
 if len(usable):
     past = usable.UA.idxmax()
     strengths, away = distance("neggrad_plus")
