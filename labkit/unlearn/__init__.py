@@ -1,5 +1,6 @@
 """Unlearning methods, one signature: method(model, data, forget, *, settings) -> new model."""
 
+from . import sisa
 from .exact import retrain
 from .first_order import finetune, first_order, gradient_ascent, neggrad_plus, random_labels, scrub
 from .second_order import fisher_forgetting, influence, ssd
@@ -17,4 +18,4 @@ METHODS = {
     "fisher_forgetting": fisher_forgetting,
 }
 
-__all__ = [*METHODS, "METHODS"]
+__all__ = [*METHODS, "METHODS", "sisa"]

@@ -1,0 +1,110 @@
+"""Checkpoints of a shard: safetensors for the numbers, JSON for the rest, checked before they are trusted."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import load as tensors_of
+from safetensors.torch import save as bytes_of
+
+FORMAT = 1
+
+
+def path(folder, shard: int, done: int) -> Path:
+    """The checkpoint of a shard after its first `done` slices; its JSON lies beside it."""
+    return Path(folder) / f"shard-{shard:03d}-after-{done:03d}.safetensors"
+
+
+def save(folder, shard, done, model, optimizer, seen, recipe):
+    """Write the full state after `done` slices: weights and buffers, the optimiser's state, and counters.
+
+    seen: (m,) ids of the rows it was trained on; their hash is kept, so that a checkpoint that has seen a forgotten
+    row is never taken for a sound one. optimizer: None leaves its state out (the fault that notebook 02 shows).
+    The learning rate and the random numbers are functions of (seed, shard, slice), so counters are enough for them.
+    Written under another name and then renamed: an interrupted run leaves no half checkpoint.
+    """
+    blob = bytes_of(state(model, optimizer))
+    about = {"format": FORMAT, "shard": shard, "slices done": done, "rows seen": fingerprint(seen),
+             "recipe": recipe, "sha256": hashlib.sha256(blob).hexdigest()}
+    target = path(folder, shard, done)
+    _write(target, blob)
+    _write(target.with_suffix(".json"), json.dumps(about).encode())
+
+
+def load(folder, shard, done, seen, recipe) -> dict | None:
+    """The tensors of a sound checkpoint, or a LookupError that says in a few words why there is none."""
+    target = path(folder, shard, done)
+    name = f"checkpoint of shard {shard} after slice {done}"
+    try:
+        about, blob = json.loads(target.with_suffix(".json").read_bytes()), target.read_bytes()
+    except FileNotFoundError:
+        raise LookupError(f"the {name} is missing") from None
+    except (OSError, ValueError):
+        raise LookupError(f"the {name} cannot be read") from None
+    if not isinstance(about, dict) or about.get("sha256") != hashlib.sha256(blob).hexdigest():
+        raise LookupError(f"the {name} is damaged: its checksum does not fit")
+    if about.get("format") != FORMAT or about.get("recipe") != recipe or about.get("slices done") != done:
+        raise LookupError(f"the {name} belongs to another run")
+    if about.get("rows seen") != fingerprint(seen):
+        raise LookupError(f"the {name} has seen other rows than the ones that are left")
+    return tensors_of(blob)
+
+
+def state(model, optimizer=None) -> dict:
+    """All tensors of a model (weights and buffers) and of its optimiser, under one flat set of names."""
+    tensors = {f"model.{name}": t for name, t in model.state_dict().items()}
+    if optimizer is not None:
+        tensors |= {f"optimizer.{i}.{key}": t for i, values in optimizer.state_dict()["state"].items()
+                    for key, t in values.items() if isinstance(t, torch.Tensor)}
+    return {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+
+
+def restore(tensors, model, optimizer=None):
+    """Put a checkpoint's tensors back into a model and, if given, its optimiser, in place."""
+    model.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items()
+                           if name.startswith("model.")})
+    if optimizer is None:
+        return
+    kept = {}
+    for name, t in tensors.items():
+        if name.startswith("optimizer."):
+            _, i, key = name.split(".", 2)
+            kept.setdefault(int(i), {})[key] = t
+    optimizer.load_state_dict({"state": kept, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def wipe(folder, shard: int, after: int) -> int:
+    """Destroy a shard's checkpoints after more than `after` slices; returns how many there were.
+
+    Overwritten with zeros, flushed to the disk, then removed. What this cannot reach: backups, snapshots, and the
+    spare blocks of SSDs and copy-on-write file systems. There, keep the folder encrypted and destroy the key.
+    """
+    stale = [p for p in Path(folder).glob(f"shard-{shard:03d}-after-*.safetensors")
+             if int(p.stem.rsplit("-", 1)[1]) > after]
+    for target in stale:
+        for file in (target, target.with_suffix(".json")):
+            if file.exists():
+                with open(file, "r+b") as f:
+                    f.write(bytes(file.stat().st_size))
+                    f.flush()
+                    os.fsync(f.fileno())
+                file.unlink()
+    return len(stale)
+
+
+def size(folder) -> int:
+    """Bytes of all checkpoints in a folder, their JSON included."""
+    return sum(p.stat().st_size for p in Path(folder).glob("shard-*"))
+
+
+def fingerprint(rows) -> str:
+    """sha256 of row ids, 16 hex digits: which rows, not what is in them."""
+    return hashlib.sha256(rows.cpu().numpy().astype("<i8").tobytes()).hexdigest()[:16]
+
+
+def _write(target, blob):
+    fresh = target.with_name(target.name + ".part")
+    fresh.write_bytes(blob)
+    os.replace(fresh, target)
