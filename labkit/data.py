@@ -142,19 +142,22 @@ class Data:
 
 
 def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, label_noise: float = 0.0, size=None,
-         at_most=None, device=None, root=None) -> Data:
+         at_most=None, moments="train", device=None, root=None) -> Data:
     """A data set by name (see names()) or folder:PATH. The same arguments give the same rows.
 
     n_train, n_test: take a stratified random subset (LabError if there are fewer). at_most=(6000, 2000): the same, but
     a smaller set is taken whole. label_noise: share of the training labels to redraw uniformly among the other
     classes. size: images become size × size pixels (default: as they are; folder and stl10: 32; tables: ignored).
-    Channels (columns of tables) are shifted and scaled to mean 0 and standard deviation 1 over the training rows.
+    Channels (columns of tables) are shifted and scaled to mean 0 and standard deviation 1 over the training rows, or
+    with moments="test" over the test rows: exact unlearning must not keep a mean that the forgotten rows went into.
     root: where torchvision's sets lie, instead of the cache. Raises LabError.
     """
     if size is not None and (not is_whole(size) or size < 4):
         raise LabError(f"size is {size!r}: give the side of the images in pixels, a whole number from 4.")
     if not is_number(label_noise) or not 0 <= label_noise <= 1:
         raise LabError(f"label_noise is {label_noise!r}: give a share of the labels between 0 and 1.")
+    if moments not in ("train", "test"):
+        raise LabError(f"moments is {moments!r}: choose 'train' or 'test', the rows whose mean and spread are used.")
     if size is None and (name == "stl10" or str(name).startswith("folder:")):
         size = 32
     raw = sources.open_source(name, size, root)
@@ -164,7 +167,7 @@ def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, lab
     rows = stratified(raw.y, n_train, caps[0], train_rng, f"training rows of {name}")
     rows_test = stratified(raw.y_test, n_test, caps[1], test_rng, f"test rows of {name}")
     x, x_test = (_floats(part, size) for part in raw.read(rows, rows_test))
-    mean, std = _moments(x)
+    mean, std = _moments(x_test if moments == "test" else x)
     for part in (x, x_test):
         part.sub_(mean).div_(std)
     y, y_test = raw.y[rows], raw.y_test[rows_test]

@@ -503,3 +503,12 @@ def test_cards_agree_with_the_data(name):
     assert tuple(d.card["classes"]) == d.classes
     assert re.search("x".join(rf" ?{n} ?" for n in d.shape) if len(d.shape) > 1 else f"{d.shape[0]} columns",
                      " " + d.card["shape"])
+
+
+def test_moments_of_the_test_rows_do_not_depend_on_training_rows():
+    few, many = (data.load("fashion", n_train=n, n_test=500, moments="test") for n in (200, 2000))
+    assert torch.equal(few.mean, many.mean) and torch.equal(few.std, many.std)
+    assert abs(few.x_test.mean()) < 1e-3 and abs(few.x_test.std() - 1) < 1e-3
+    assert not torch.equal(data.load("fashion", n_train=200).mean, data.load("fashion", n_train=2000).mean)
+    with pytest.raises(LabError, match="moments is 'all'"):
+        data.load("fashion", moments="all")

@@ -85,6 +85,25 @@ def test_the_solutions_agree_with_labkit():
     assert difference(EXERCISES["1.6"].solution(model, x[:8], y[:8], 0.2), theirs) is None
 
 
+def test_the_solutions_of_02_agree_with_labkit():
+    sisa = lk.unlearn.sisa
+    place, first_slices, expected_share, majority, batch_rows = (EXERCISES[f"2.{i}"].solution for i in range(1, 6))
+    for shards, slices, seed in ((5, 5, 0), (7, 3, 11), (1, 4, 2)):
+        assert [place(row, shards, slices, seed) for row in range(99)] == [sisa.place(row, shards, slices, seed)
+                                                                           for row in range(99)]
+    p, request = sisa.by_hash(300, 6, 5, seed=1), torch.randperm(300)[:9]
+    for s, r in first_slices(p.shard, p.slice, request).items():
+        assert not set(p.rows(s, r).tolist()) & set(request.tolist()) and set(p.rows(s, r + 1).tolist()) & set(
+            request.tolist())  # as Sisa.unlearn needs it: no row before slice r, one in it
+    for slices in (1, 2, 5, 50):
+        assert expected_share(slices) == pytest.approx(sisa.cost.slicing(slices)) == pytest.approx(
+            2 / 3 + 1 / (3 * slices))
+    logits = 2 * torch.randn(4, 400, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(majority(logits), sisa.aggregate(logits, "vote").argmax(1))
+    for n, shards, requests in ((1000, 10, 4), (50, 1, 3), (200, 20, 60)):
+        assert batch_rows(n, shards, requests) == pytest.approx(sisa.cost.visits(n, 1, shards, 1, requests, batch=True))
+
+
 def _gain(t, a, b):
     return (a > t).mean() - (b > t).mean()
 
@@ -208,8 +227,33 @@ def _draw_model(r):
             float(r.uniform(0.01, 1)))
 
 
+def _draw_place(r):
+    return tuple(int(v) for v in r.integers((0, 1, 1, 0), (10**5, 12, 12, 10**6)))
+
+
+def _draw_request(r):
+    n, s, k = (int(v) for v in r.integers((1, 1, 1), (40, 8, 8)))
+    request = torch.from_numpy(r.permutation(n)[: r.integers(0, n + 1)])
+    return (torch.from_numpy(r.integers(0, s, n)), torch.from_numpy(r.integers(0, k, n)), request)
+
+
+def _draw_slices(r):
+    return (int(r.integers(1, 60)),)
+
+
+def _draw_members(r):
+    shape = tuple(r.integers((1, 1, 2), (8, 20, 7)))
+    return (torch.from_numpy(r.normal(0, 3, shape)).float(),)
+
+
+def _draw_batch(r):
+    n = int(r.integers(2, 2000))
+    return (n, int(r.integers(1, 40)), int(r.integers(0, n)))
+
+
 DRAW = {"0.1": _draw_logits, "1.1": _draw_batches, "1.2": _draw_logits, "1.3": _draw_rows, "1.4": _draw_scores,
-        "1.5": _draw_scores, "1.6": _draw_model}
+        "1.5": _draw_scores, "1.6": _draw_model, "2.1": _draw_place, "2.2": _draw_request, "2.4": _draw_slices,
+        "2.3": _draw_members, "2.5": _draw_batch}
 
 
 def equivalent(exercise, mutant):
@@ -312,6 +356,10 @@ def test_wrong_says_what_differs(shown, body, what):
     (np.zeros(2), torch.zeros(2), "type", "a NumPy array, expected a tensor"),
     ([1.0], [1.0, 2.0], "length", "1 entry, expected 2 entries"),
     ([1.0, 3.0], (1.0, 2.0), "value", "entry [1] of the result is 3, expected 2"),
+    ({0: 1}, {0: 1, 2: 3}, "length", "the result is {0: 1}, expected {0: 1, 2: 3}"),
+    ({2: 3, 0: 2}, {0: 1, 2: 3}, "value", "entry [0] of the result is 2, expected 1"),
+    ({0: torch.tensor(1)}, {0: 1}, "type", "entry [0] of the result is a tensor, expected an int"),
+    ({2: 3, 0: 1}, {0: 1, 2: 3}, None, ""),
     (True, 1.0, "type", "a bool, expected a float"),
     (1.0, 1, "type", "a float, expected an int"),
     (0.12345, 0.12346, None, ""),

@@ -1,4 +1,4 @@
-"""Says in words how a learner's result differs from the expected one. Compares numbers, tensors, lists, models."""
+"""Says how a learner's result differs from the expected one. Compares numbers, tensors, lists, dicts, models."""
 
 import numbers
 
@@ -19,6 +19,10 @@ def difference(got, want, rtol=1e-4, atol=1e-6, where="the result") -> tuple[str
             return "length", f"{where} has {_count(len(got), 'entry')}, expected {_count(len(want), 'entry')}"
         pairs = enumerate(zip(got, want, strict=True))
         return _first(difference(g, w, rtol, atol, f"entry [{i}] of {where}") for i, (g, w) in pairs)
+    if isinstance(want, dict):
+        if set(got) != set(want):
+            return "length", f"{where} is {render(got)}, expected {render(want)}"
+        return _first(difference(got[k], want[k], rtol, atol, f"entry [{k}] of {where}") for k in want)
     if isinstance(want, torch.nn.Module):
         mine, theirs = dict(got.named_parameters()), dict(want.named_parameters())
         if set(mine) != set(theirs):

@@ -45,7 +45,7 @@ def load(folder, shard, done, seen, recipe) -> dict | None:
         raise LookupError(f"the {name} cannot be read") from None
     if not isinstance(about, dict) or about.get("sha256") != hashlib.sha256(blob).hexdigest():
         raise LookupError(f"the {name} is damaged: its checksum does not fit")
-    if about.get("format") != FORMAT or about.get("recipe") != recipe or about.get("slices done") != done:
+    if [about.get(key) for key in ("format", "recipe", "shard", "slices done")] != [FORMAT, recipe, shard, done]:
         raise LookupError(f"the {name} belongs to another run")
     if about.get("rows seen") != fingerprint(seen):
         raise LookupError(f"the {name} has seen other rows than the ones that are left")

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from ...base import LabError
-from ...rows import check_forget
+from ...rows import check_forget, checked_seed, is_number, is_whole
 from ...training import parallel
 from . import checkpoints
 from .cost import kept_slices
@@ -70,7 +71,9 @@ def aggregate(logits, how: str = "mean", weights=None):
     if how != "vote":
         raise LabError(f"There is no aggregation {how!r}: choose 'mean' or 'vote'.")
     votes = (w * F.one_hot(logits.argmax(2), logits.shape[2])).sum(0)
-    return (votes + 1e-3 * mean).log()
+    equal = votes > votes.max(1, keepdim=True).values - 1e-6
+    winner = torch.where(equal, mean, -1).argmax(1)  # by 1e-3 ahead; adding the mean alone could overrule a vote
+    return (votes + 1e-3 * (mean + F.one_hot(winner, logits.shape[2]))).clamp(min=1e-30).log()
 
 
 def train(data, folder, *, build, shards: int, slices: int, epochs: float, lr: float, seed: int, batch_size: int = 32,
@@ -86,22 +89,27 @@ def train(data, folder, *, build, shards: int, slices: int, epochs: float, lr: f
     torch.use_deterministic_algorithms(True) first.
     """
     n = len(data.y)
+    seed = checked_seed(seed)
     partition = by_hash(n, shards, slices, seed) if partition is None else partition
     if (partition.shards, partition.slices, len(partition.shard)) != (shards, slices, n):
         raise LabError(f"The partition places {len(partition.shard)} rows in {partition.shards} × {partition.slices}, "
                        f"asked was {n} rows in {shards} × {slices}: make it with the same numbers.")
-    if not isinstance(keep, int) or keep < 1:
+    if not is_whole(keep) or keep < 1:
         raise LabError(f"keep is {keep!r}: give a whole number k, 1 or more, to keep every k-th slice's checkpoint.")
+    if not is_whole(batch_size) or batch_size < 1 or not is_number(epochs) or epochs <= 0:
+        raise LabError(f"SISA was asked for {epochs!r} epochs in batches of {batch_size!r}: give numbers above 0, the "
+                       "batch size a whole one.")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise LabError(f"The folder {folder.name!r} is not empty: give each ensemble a folder of its own.")
     recipe = dict(seed=seed, slices=slices, epochs=epochs, lr=lr, batch_size=batch_size, momentum=momentum,
                   weight_decay=weight_decay, keep=keep, save_optimizer=save_optimizer)
+    recipe = {k: v.item() if isinstance(v, np.generic) else v for k, v in recipe.items()}  # JSON knows no numpy
     without = check_forget(list(without), n, allow_empty=True).tolist()
     ensemble = Sisa([build(seed_of(seed, s, 0)) for s in range(shards)], partition, removed=sorted(without),
                     recipe=recipe, build=build, folder=folder, ledger=[])
-    _write(folder, "ensemble", {"recipe": recipe, "shards": shards, "shard": partition.shard.tolist(),
+    _write(folder, "ensemble", {"recipe": recipe, "shards": int(shards), "shard": partition.shard.tolist(),
                                 "slice": partition.slice.tolist()})
     return _run(ensemble, data, {s: 0 for s in range(shards)}, [], workers)
 
@@ -120,7 +128,7 @@ def unlearn(ensemble: Sisa, data, forget, workers: int | None = None) -> Sisa:
     if len(data.y) != n:
         raise LabError(f"The ensemble was trained on {n} rows and got data of {len(data.y)}: keep forgotten rows in "
                        "their place (their contents are not read), so that ids stay what they are.")
-    forget = check_forget(forget, n)
+    forget = check_forget(forget, n).cpu()  # the partition lies there
     if again := sorted(set(forget.tolist()) & set(ensemble.removed)):
         raise LabError(f"Row {again[0]} has been forgotten already: ask only for rows that are still there.")
     if len(_read(ensemble.folder, "ledger")["removed"]) != len(ensemble.removed):
@@ -145,6 +153,11 @@ def load(folder, data, build, workers: int | None = None) -> Sisa:
     about, log = _read(folder, "ensemble"), _read(folder, "ledger")
     partition = Partition(torch.tensor(about["shard"]), torch.tensor(about["slice"]), about["shards"],
                           about["recipe"]["slices"])
+    if len(data.y) != len(partition.shard):
+        raise LabError(f"The ensemble was trained on {len(partition.shard)} rows and got data of {len(data.y)}: give "
+                       "the data of its training, forgotten rows in their place.")
+    for line in log["ledger"]:  # JSON's keys are strings
+        line["restarted after slice"] = {int(s): start for s, start in line["restarted after slice"].items()}
     fresh = [build(seed_of(about["recipe"]["seed"], s, 0)) for s in range(about["shards"])]
     ensemble = Sisa(fresh, partition, removed=log["removed"], recipe=about["recipe"], build=build, folder=folder,
                     ledger=log["ledger"])

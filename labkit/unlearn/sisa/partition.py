@@ -30,6 +30,7 @@ def place(row: int, shards: int, slices: int, seed: int = 0) -> tuple[int, int]:
     """(shard, slice) of one row, from a hash of its id: no other row has a say, so no deletion moves anybody."""
     digest = hashlib.blake2b(f"{seed}:{row}".encode(), digest_size=8).digest()
     number = int.from_bytes(digest, "big")
+    shards, slices = int(shards), int(slices)
     return number % shards, number // shards % slices  # number % slices would tie the slice to the shard
 
 
@@ -38,7 +39,7 @@ def by_hash(n: int, shards: int, slices: int, seed: int = 0) -> Partition:
 
     Raises LabError when there are more shards than rows, or less than one shard or slice.
     """
-    _check(n, shards, slices)
+    shards, slices = _check(n, shards, slices)
     places = torch.tensor([place(row, shards, slices, seed) for row in range(n)])
     return Partition(places[:, 0], places[:, 1], shards, slices)
 
@@ -49,20 +50,18 @@ def by_risk(risk, shards: int, slices: int, seed: int = 0, rule: str = "equal-re
     risk: (n,) withdrawal probabilities, or anything proportional to them. rule: 'equal-requests' cuts so that each
     shard expects equally many requests (Bourtoule et al. 2021, Algorithm 1, with C = sum(risk) / S); 'least-work'
     cuts so that the expected number of rows to retrain for one request, sum over shards of P(hit) × rows, is
-    smallest (ours; the best cut among 200 candidates). Slices come from the hash, as in `by_hash`.
-    The sort looks at all rows: keep this partition, and never make it anew after a deletion.
+    smallest (ours; the best cut among 200 candidates, equal requests and equal sizes). Slices come from the
+    hash, as in `by_hash`. The sort looks at all rows: keep this partition, and never make it anew after a deletion.
     """
     risk = np.asarray(risk, dtype=float).ravel()
     n = len(risk)
-    _check(n, shards, slices)
+    shards, slices = _check(n, shards, slices)
     if not np.isfinite(risk).all() or (risk < 0).any() or risk.sum() == 0:
         raise LabError("Withdrawal probabilities must be finite, not negative and not all 0: give one a training row.")
     order = np.argsort(risk, kind="stable")
     share = np.concatenate([[0], np.cumsum(risk[order])]) / risk.sum()  # of the requests, among the first i rows
     if rule == "equal-requests":
-        cuts = np.searchsorted(share, np.arange(1, shards) / shards)
-        for s in range(len(cuts)):  # no shard without a row, however steep the risk
-            cuts[s] = np.clip(cuts[s], (cuts[s - 1] if s else 0) + 1, n - (shards - 1 - s))
+        cuts = _equal_requests(share, shards)
     elif rule == "least-work":
         cuts = _least_work(share, shards)
     else:
@@ -73,10 +72,19 @@ def by_risk(risk, shards: int, slices: int, seed: int = 0, rule: str = "equal-re
     return Partition(torch.from_numpy(shard), places, shards, slices)
 
 
+def _equal_requests(share, shards):
+    """Cuts where the share of requests reaches 1/S, 2/S, …; but no shard without a row, however steep the risk."""
+    cuts = np.searchsorted(share, np.arange(1, shards) / shards)
+    for s in range(len(cuts)):
+        cuts[s] = np.clip(cuts[s], (cuts[s - 1] if s else 0) + 1, len(share) - 1 - (shards - 1 - s))
+    return cuts
+
+
 def _least_work(share, shards):
     """Cuts among candidate positions that minimise sum of (share of requests) × (rows): dynamic programming."""
     n = len(share) - 1
-    at = np.unique(np.linspace(0, n, max(200, shards) + 1).round().astype(int))
+    even = [np.linspace(0, n, parts + 1).round().astype(int) for parts in (min(n, 200), shards)]
+    at = np.unique(np.concatenate([*even, _equal_requests(share, shards)]))
     work = (share[at][None] - share[at][:, None]) * (at[None] - at[:, None])  # of one shard from candidate i to j
     work[np.tril_indices(len(at))] = np.inf
     best, back = work[0], []
@@ -97,3 +105,4 @@ def _check(n, shards, slices):
             raise LabError(f"SISA was asked for {value!r} {name}: give a whole number, 1 or more.")
     if shards > n:
         raise LabError(f"SISA was asked for {shards} shards of {n} rows: there cannot be more shards than rows.")
+    return int(shards), int(slices)

@@ -55,6 +55,8 @@ def train_slice(model, optimizer, data, rows, shard, step, recipe):
         while left > 0:
             order = torch.randperm(len(rows))[:left]
             batches += rows[order.to(rows.device)].tensor_split(-(-len(order) // recipe["batch_size"]))
+            if 1 == len(order) < len(rows):  # a last pass over one row: BatchNorm cannot train on it alone
+                batches[-2:] = [torch.cat(batches[-2:])]
             left -= len(order)
         model.train()
         for t, batch in enumerate(batches):
