@@ -56,7 +56,7 @@ notebooks: $(READY)
 	@$(BIN)/labkit report notebooks/[0-9][0-9]_*.ipynb --out runs/committed --readme README.md
 
 bench: $(READY)
-	@$(BIN)/python benches/bench_training.py
+	@$(BIN)/python benches/bench_training.py; first=$$?; $(BIN)/python benches/bench_sisa.py && exit $$first
 
 lint: $(READY)
 	@$(BIN)/ruff check .

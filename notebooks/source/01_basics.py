@@ -815,7 +815,7 @@ strongest = distance("random_labels")[1][:, -1]
 told = lk.measure.t_interval(strongest - start)[1] > 0
 lab.say(f"The untouched model starts at {show(start)}. Random labels at the strongest setting reach {show(strongest)}, with "
         f"a UA of {show(curve('random_labels', 'UA')[1][:, -1])} %, where retraining has {show(ua)} %.",
-        "A model that is taught nonsense about some rows is unsure about just these rows." if told else
+        "A model that is taught nonsense about some rows can be recognised by its answers on just these rows." if told else
         "That is not clearly more.",
         f"Gradient ascent at its strongest usable setting is at {show(distance('gradient_ascent')[1][:, useful][:, -1])}, "
         f"with a TA of {show(curve('gradient_ascent', 'TA')[1][:, useful][:, -1])} % against retraining's "
