@@ -87,7 +87,7 @@ def test_the_solutions_agree_with_labkit():
 
 def test_the_solutions_of_02_agree_with_labkit():
     sisa = lk.unlearn.sisa
-    place, first_slices, expected_share, majority, batch_rows = (EXERCISES[f"2.{i}"].solution for i in range(1, 6))
+    place, first_slices, majority, expected_share, batch_rows = (EXERCISES[f"2.{i}"].solution for i in range(1, 6))
     for shards, slices, seed in ((5, 5, 0), (7, 3, 11), (1, 4, 2)):
         assert [place(row, shards, slices, seed) for row in range(99)] == [sisa.place(row, shards, slices, seed)
                                                                            for row in range(99)]

@@ -423,6 +423,7 @@ def test_what_is_forgotten_is_gone_even_if_retraining_never_starts(tmp_path, mon
     with pytest.warns(UserWarning, match="missing"):
         again = sisa.load(tmp_path, DATA, build, workers=1)
     assert set(again.removed) == set(ask) and len(again.ledger[-1]["notes"]) == 2 and is_exact(again)
+    assert again.ledger[-1]["asked"] == ask  # the request that was cut short is on record
     assert is_exact(unlearn(again, [rows_at(again, 1, 2)[0]]))
 
 
@@ -550,6 +551,12 @@ def test_an_ensemble_is_opened_as_it_was_left(tmp_path):
     assert same(e, again) and again.ledger == e.ledger and again.removed == e.removed and not again.training
     assert torch.equal(predict(e, DATA.x_test), predict(again, DATA.x_test))
     assert is_exact(unlearn(again, [5]))
+
+
+def test_another_network_is_refused_when_opening(tmp_path):
+    train(tmp_path)
+    with pytest.raises(LabError, match="another network"):
+        sisa.load(tmp_path, DATA, lambda seed: torch.nn.Linear(64, 10), workers=1)
 
 
 # ---- bad input

@@ -420,8 +420,10 @@ lab.say(f"A batch of 3S requests is {show(gain(1, 3))} times cheaper than retrai
 #
 # Each member sees $1/S$ of the rows. The next cell trains the ensembles with $S$ from 1 to 20, at the same number of
 # visits, over seeds. The **lone shard** is one member on its own: what one would have by just training on fewer rows.
-# On the ensembles with $S = 5$ it also times twelve single
-# requests, three a slice.
+# On the ensembles with $S = 5$ it also times twelve single requests, three a slice.
+#
+# All $S$ share one recipe, chosen beforehand on two other splits for one model and for five shards. More epochs for small
+# shards would lower the price of many; it would also raise the work.
 
 # %%
 def ensembles(job):
@@ -535,12 +537,13 @@ def rare(job):
     seed, S = job
     d, rng = data.resplit(seed), np.random.default_rng(seed)
     few = rng.permutation(d.n_classes)[: max(1, d.n_classes // 5)]
-    thin = np.isin(d.y.numpy(), few) & (rng.random(len(d.y)) > 0.1)
-    d = replace(d, x=d.x[~thin], y=d.y[~thin], noisy=d.noisy[:0])
+    thin = np.isin(d.y.cpu().numpy(), few) & (rng.random(len(d.y)) > 0.1)
+    kept = torch.from_numpy(np.flatnonzero(~thin)).to(d.x.device)
+    d = replace(d, x=d.x[kept], y=d.y[kept], noisy=d.noisy[:0])
     with tempfile.TemporaryDirectory() as folder:
         e = sisa.train(d, folder, build=build, shards=S, slices=1, seed=seed, workers=1, **recipe)
-        hit = lk.training.predict(e, d.x_test).argmax(1) == d.y_test
-    scarce = torch.from_numpy(np.isin(d.y_test.numpy(), few))
+        hit = (lk.training.predict(e, d.x_test).argmax(1) == d.y_test).cpu()
+    scarce = torch.from_numpy(np.isin(d.y_test.cpu().numpy(), few))
     recall = [100 * hit[part].double().mean().item() for part in (scarce, ~scarce)]
     return dict(seed=seed, S=S, rare=recall[0], common=recall[1])
 
@@ -673,7 +676,7 @@ panel
 # %%
 target_shard = 0
 with torch.no_grad():
-    log_p = after.logits(data.x).log_softmax(2)[:, torch.arange(n), data.y]  # (S, n)
+    log_p = after.logits(data.x).log_softmax(2).cpu()[:, torch.arange(n), data.y.cpu()]  # (S, n)
 others = [s for s in range(SHARDS) if s != target_shard]
 score = log_p[target_shard] - log_p[others].mean(0)
 score[list(after.removed)] = -torch.inf

@@ -230,4 +230,4 @@ FIRST = Exercise(
            "each shard one restart, however many of its rows go.",
 )
 
-EXERCISES = (PLACE, FIRST, SHARE, MAJORITY, BATCH)
+EXERCISES = (PLACE, FIRST, MAJORITY, SHARE, BATCH)

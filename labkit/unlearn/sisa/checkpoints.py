@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import load as tensors_of
 from safetensors.torch import save as bytes_of
 
+from ...base import LabError
+
 FORMAT = 1
 
 
@@ -63,8 +65,12 @@ def state(model, optimizer=None) -> dict:
 
 def restore(tensors, model, optimizer=None):
     """Put a checkpoint's tensors back into a model and, if given, its optimiser, in place."""
-    model.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items()
-                           if name.startswith("model.")})
+    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:
+        raise LabError("The checkpoints hold another network than `build` makes: give the build that the ensemble was "
+                       "trained with.") from None
     if optimizer is None:
         return
     kept = {}

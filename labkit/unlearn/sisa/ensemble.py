@@ -161,7 +161,7 @@ def load(folder, data, build, workers: int | None = None) -> Sisa:
     fresh = [build(seed_of(about["recipe"]["seed"], s, 0)) for s in range(about["shards"])]
     ensemble = Sisa(fresh, partition, removed=log["removed"], recipe=about["recipe"], build=build, folder=folder,
                     ledger=log["ledger"])
-    return _run(ensemble, data, {s: partition.slices for s in range(partition.shards)}, [], workers)
+    return _run(ensemble, data, {s: partition.slices for s in range(partition.shards)}, log.get("pending", []), workers)
 
 
 @dataclass
@@ -208,7 +208,7 @@ def verify_exact(ensemble: Sisa, data, workers: int | None = None) -> Exactness:
 def _run(ensemble, data, first, asked, workers):
     """Train each shard of `first` on from the slice given there; put the new members and a ledger line in place."""
     wall, cpu = time.perf_counter(), time.process_time()
-    _write(ensemble.folder, "ledger", {"removed": ensemble.removed, "ledger": ensemble.ledger})
+    _write(ensemble.folder, "ledger", {"removed": ensemble.removed, "ledger": ensemble.ledger, "pending": asked})
     wiped = sum(checkpoints.wipe(ensemble.folder, s, after) for s, after in first.items())
     torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)  # its first use in a process takes seconds: before forking
     cpu = time.process_time() - cpu
