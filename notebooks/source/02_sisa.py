@@ -699,7 +699,7 @@ lab.figure(fig, "Histogram of the size of shard 1 over a thousand fresh partitio
 hit = 100 * (after.partition.shard[request] == target_shard).double().mean().item()
 lab.say(f"Of the {len(request)} chosen rows {hit:.0f} % lay in shard 1; a blind choice would have {100 / SHARDS:.0f} %. It has "
         f"{left} rows left, where fresh partitions have {fresh.min()} to {fresh.max()}.",
-        "No honest training with fresh randomness would look like this." if left < fresh.min() else
+        "None of the thousand looks like this." if left < fresh.min() else
         "That is within what fresh partitions give.",
         f"And the comparison with training from scratch in the same partition still says: equal, {bitwise.equal}. Both are true.")
 
