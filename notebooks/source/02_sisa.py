@@ -344,16 +344,16 @@ print("the sum equals the training loop's count in every request:", bool((real.c
 
 # %% [markdown]
 # So the sum may stand for the training. That makes many requests affordable. For each seed: a fresh partition of all
-# rows, 40 single requests one after the other, and 20 batches of each size, each from the full ensemble.
+# rows, 160 single requests one after the other, and 20 batches of each size, each from the full ensemble.
 
 # %%
 def many_requests(job):
     seed, S, R = job
     rng, partition, rows = np.random.default_rng(seed), sisa.by_hash(n, S, R, seed), []
     there = np.ones(n, bool)
-    singles = [added_up(partition, there, draw(rng, there, 1), cfg.epochs) for _ in range(40)]
+    singles = [added_up(partition, there, draw(rng, there, 1), cfg.epochs) for _ in range(160)]
     rows.append(dict(kind="sequential", K=1, visits=np.mean(singles),
-                     formula=sisa.cost.visits(n, cfg.epochs, S, R, 40) / 40))
+                     formula=sisa.cost.visits(n, cfg.epochs, S, R, 160) / 160))
     for K in (S, 3 * S, 5 * S):
         batches = [added_up(partition, there := np.ones(n, bool), draw(rng, there, K), cfg.epochs) for _ in range(20)]
         rows.append(dict(kind="batch", K=K, visits=np.mean(batches),
@@ -375,7 +375,7 @@ values = {f"{kind}-S{S}-R{R}": off(counts[(counts.S == S) & (counts.R == R) & (c
           for kind in ("sequential", "batch") for S, R in LAYOUTS}
 cost = lab.claim("sisa-cost", values, units=counting)
 worst = max(cost["parts"], key=lambda p: abs(p["mean"]))
-lab.say(f"Over {len(counting)} seeds, with 40 single requests and 60 batches each, the visits are furthest from their "
+lab.say(f"Over {len(counting)} seeds, with 160 single requests and 60 batches each, the visits are furthest from their "
         f"formula for {worst['name']}: {100 * worst['mean']:+.1f} % on average.",
         {"reproduced": "Every interval lies within 5 %.",
          "not reproduced": "At least one formula is off by more than 5 %."}.get(
