@@ -6,10 +6,13 @@ from torch import nn
 from .base import LabError
 
 
-def mlp(shape, n_classes: int, hidden: int = 256) -> nn.Module:
-    """One hidden layer on flattened inputs: 204 k weights on 28×28. Takes images and tables."""
+def mlp(shape, n_classes: int, hidden: int = 256, dropout: float = 0.0) -> nn.Module:
+    """One hidden layer on flattened inputs: 204 k weights on 28×28. Takes images and tables.
+
+    dropout: share of hidden units to drop in training; 0 leaves the layer out."""
     d = int(torch.tensor(shape).prod())
-    return nn.Sequential(nn.Flatten(), nn.Linear(d, hidden), nn.ReLU(), nn.Linear(hidden, n_classes))
+    drop = [nn.Dropout(dropout)] if dropout else []
+    return nn.Sequential(nn.Flatten(), nn.Linear(d, hidden), nn.ReLU(), *drop, nn.Linear(hidden, n_classes))
 
 
 def strided_cnn(shape, n_classes: int, width: int = 16) -> nn.Module:

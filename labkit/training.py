@@ -5,6 +5,7 @@ import pickle
 import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 
 import torch
@@ -19,7 +20,8 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
     """Train `model` in place by SGD with Nesterov momentum on cross-entropy, and return it.
 
     x (n, …) float32, y (n,) int64, both on the model's device. epochs: passes over the rows, fractions allowed.
-    lr: peak learning rate; schedule: 'onecycle' (up, then down to 0) or 'constant'. seed: the order of the rows.
+    lr: peak learning rate; schedule: 'onecycle' (up, then down to 0) or 'constant'. seed: the order of the rows, and
+    the masks of dropout layers.
     skip: (m,) rows to leave out. **All** rows are permuted and the skipped ones are dropped from their batch,
     so the other rows meet the same batches as in training on everything with the same seed.
     Raises LabError when the loss becomes NaN or infinite.
@@ -36,19 +38,20 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
     order = torch.Generator().manual_seed(seed)
     loss = torch.zeros(())
     model.train()
-    for step in range(steps):
-        if step % steps_per_epoch == 0:
-            rows = torch.randperm(n, generator=order).to(x.device)
-        start = step % steps_per_epoch * batch_size
-        batch = rows[start : start + batch_size]
-        if keep is not None:
-            batch = batch[keep[batch]]
-        if len(batch):
-            optimizer.param_groups[0]["lr"] = rates[step]
-            loss = F.cross_entropy(model(x[batch]), y[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+    with _dropout_masks(model, seed):
+        for step in range(steps):
+            if step % steps_per_epoch == 0:
+                rows = torch.randperm(n, generator=order).to(x.device)
+            start = step % steps_per_epoch * batch_size
+            batch = rows[start : start + batch_size]
+            if keep is not None:
+                batch = batch[keep[batch]]
+            if len(batch):
+                optimizer.param_groups[0]["lr"] = rates[step]
+                loss = F.cross_entropy(model(x[batch]), y[batch])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
     model.eval()
     if not torch.isfinite(loss) or not all(torch.isfinite(p).all() for p in model.parameters()):
         raise LabError(f"Training diverged (loss {loss.item()}) at learning rate {lr}: try a smaller one.")
@@ -178,6 +181,17 @@ def _packed_call(function, item):
     """Results travel as bytes: torch's own way of sharing tensors needs an open file for each of them."""
     torch.set_num_threads(1)
     return pickle.dumps(function(item))
+
+
+@contextmanager
+def _dropout_masks(model, seed):
+    """Draw dropout masks from `seed` and leave torch's own random numbers alone; without dropout, do nothing."""
+    if any(isinstance(m, nn.Dropout) for m in model.modules()):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    else:
+        yield
 
 
 def _schedule(name, lr, steps):

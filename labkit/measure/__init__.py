@@ -12,10 +12,20 @@ from .membership import (
     svc_mia,
     tpr_at_fpr,
 )
-from .uncertainty import brier, ece, entropy, nll
+from .uncertainty import (
+    brier,
+    conformal_sets,
+    conformal_threshold,
+    ece,
+    entropy,
+    fit_temperature,
+    mc_dropout,
+    nll,
+)
 
 __all__ = [
-    "Cost", "accuracy", "auc", "best_threshold", "bootstrap_interval", "brier", "ece", "entropy", "evaluate", "gap",
-    "label_free_features", "loss_scores", "membership_auc", "nll", "population_attack", "show_interval", "svc_mia",
-    "t_interval", "timed", "tpr_at_fpr", "unlearning_accuracy",
+    "Cost", "accuracy", "auc", "best_threshold", "bootstrap_interval", "brier", "conformal_sets",
+    "conformal_threshold", "ece", "entropy", "evaluate", "fit_temperature", "gap",
+    "label_free_features", "loss_scores", "mc_dropout", "membership_auc", "nll", "population_attack", "show_interval",
+    "svc_mia", "t_interval", "timed", "tpr_at_fpr", "unlearning_accuracy",
 ]

@@ -70,6 +70,46 @@ def conjugate_gradient(product, b, steps, tolerance=1e-6):
     return x
 
 
+def gauss_newton(model, params, x, damping):
+    """v -> (JᵀQJ / n + damping · I) v for many directions at once: dict name -> (r, …), each mapped on its own.
+
+    Q: Hessian of cross-entropy in the logits, diag(p) − ppᵀ; it does not depend on labels. The same matrix as
+    curvature_product's 'gauss-newton'.
+    """
+    def logits(p):
+        return functional_call(model, p, (x,))
+
+    out, pull = vjp(logits, params)
+    p = out.softmax(1)
+
+    def product(v):
+        jv = jvp(logits, (params,), (v,))[1]
+        (back,) = pull(p * (jv - (p * jv).sum(1, keepdim=True)) / len(x))
+        return {k: back[k] + damping * v[k] for k in v}
+
+    return vmap(product)
+
+
+def conjugate_gradients(product, b, steps):
+    """Solve A x = b for r right-hand sides at once: dict name -> (r, …) both ways; A as gauss_newton gives it."""
+    def dots(a, c):
+        return sum((a[k] * c[k]).flatten(1).sum(1) for k in a)
+
+    def scaled(s, t):
+        return {k: s.view(-1, *[1] * (v.dim() - 1)) * v for k, v in t.items()}
+
+    x = {k: torch.zeros_like(t) for k, t in b.items()}
+    r, d, rr = b, b, dots(b, b)
+    for _ in range(steps):
+        a_d = product(d)
+        alpha = rr / dots(d, a_d).clamp(min=1e-30)
+        x = {k: x[k] + v for k, v in scaled(alpha, d).items()}
+        r = {k: r[k] - v for k, v in scaled(alpha, a_d).items()}
+        rr, old = dots(r, r), rr
+        d = {k: r[k] + v for k, v in scaled(rr / old.clamp(min=1e-30), d).items()}
+    return x
+
+
 def fisher_diagonal(model, x, y, chunk=32):
     """Mean over rows of the squared gradient of each row's own loss: dict name -> tensor like the weight.
 

@@ -1,0 +1,197 @@
+"""Which genuine rows to ask to forget: effects of rows on a target, relaxed weights, projection, rounding.
+
+No formula of Qian et al. 2023 or 2025 could be read; what is here is reconstructed from what they say they do.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch.func import functional_call, jacrev, jvp
+
+from ..base import LabError
+from ..unlearn.second_order import conjugate_gradients, gauss_newton
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A chosen request. rows: ids to ask for; weights (m,): the relaxed solution; relaxed, rounded: the objective
+    there and at the request; gap = rounded − relaxed: what rounding cost."""
+
+    rows: torch.Tensor
+    weights: torch.Tensor
+    relaxed: float
+    rounded: float
+
+    @property
+    def gap(self):
+        return self.rounded - self.relaxed
+
+
+def project(weights, budget) -> torch.Tensor:
+    """The nearest point with 0 ≤ ω ≤ 1 and Σ ω ≤ budget. (m,) -> (m,).
+
+    Clip if that is enough; else clip(ω − μ) with the shift μ > 0 at which the sum is the budget, found by bisection.
+    """
+    clipped = weights.clamp(0, 1)
+    if clipped.sum() <= budget:
+        return clipped
+    low, high = 0.0, float(weights.max())
+    for _ in range(60):
+        middle = (low + high) / 2
+        if (weights - middle).clamp(0, 1).sum() > budget:
+            low = middle
+        else:
+            high = middle
+    return (weights - high).clamp(0, 1)
+
+
+def choose(objective, holdings, *, steps=40, step=0.5) -> Choice:
+    """Minimise `objective(ω)` over 0 ≤ ω ≤ 1, Σ ω ≤ budget by projected gradient descent, then round.
+
+    objective: (m,) weights of the owned rows -> scalar, differentiable: through `effects`, or through a
+    differentiable unlearner (`removal`, `newton`, `ascent`). step: largest change of a weight in the first step,
+    falling with the square root of the steps. Rounding asks for the rows of largest weight, as many of them as make
+    the objective smallest (a dozen numbers from 1 to the budget are tried). Source: reconstruction from Qian et al. 2023 and 2025 (bi-level
+    problem, ω relaxed to [0, 1]).
+    """
+    weights = torch.full((len(holdings),), holdings.budget / len(holdings), device=holdings.x.device)
+    best = (float("inf"), weights)
+    for i in range(steps + 1):
+        weights.requires_grad_()
+        value = objective(weights)
+        if value.item() < best[0]:
+            best = (value.item(), weights.detach())
+        (gradient,) = torch.autograd.grad(value, weights)
+        size = gradient.abs().max().clamp(min=1e-12) * (i + 1) ** 0.5
+        weights = project(weights.detach() - step / size * gradient, holdings.budget)
+    order = best[1].argsort(descending=True)[: holdings.budget]
+    counts = torch.logspace(0, math.log10(len(order)), 12).round().long().unique().tolist()
+    with torch.no_grad():
+        tried = [(objective(torch.zeros_like(weights).index_fill(0, order[:k], 1.0)).item(), k) for k in counts]
+    rounded, k = min(tried)
+    return Choice(holdings.rows[order[:k]], best[1], best[0], rounded)
+
+
+def row_losses(model, params, x, y) -> torch.Tensor:
+    """Cross-entropy of each row under the given parameters. -> (m,), nats."""
+    return F.cross_entropy(functional_call(model, params, (x,)), y, reduction="none")
+
+
+def logits_at(model, x):
+    """params -> logits of one input x (…): the outputs that most attacks look at."""
+    return lambda params: functional_call(model, params, (x[None],))[0]
+
+
+def first_order_effects(model, holdings, out, *, tau) -> torch.Tensor:
+    """How deleting each owned row moves out(θ) under first-order unlearning: τ ⟨∇ out_c, ∇ℓ_i⟩. -> (m, r).
+
+    out: params -> (r,), e.g. logits_at(model, x). The first-order derivative at ω = 0 of out(θ + τ Σ ω_i ∇ℓ_i).
+    """
+    return tau * _row_products(model, holdings, _jacobian(model, out))
+
+
+def influence_effects(model, holdings, out, *, damping=0.01, cg_steps=10, rows=250, shrink=1.0) -> torch.Tensor:
+    """How deleting each owned row moves out(θ) under retraining, by influence: ⟨H⁻¹ ∇ out_c, ∇ℓ_i⟩ / n. -> (m, r).
+
+    H: Gauss-Newton matrix on the first `rows` owned rows plus `damping` · I (the weight decay of the victim's
+    training is the fitting value). shrink: factor on the result, for attackers who have measured how much influence
+    overstates. Source: Koh and Liang 2017, eq. 2.
+    """
+    params = _params(model)
+    product = gauss_newton(model, params, holdings.x[:rows], damping)
+    solved = conjugate_gradients(product, _jacobian(model, out), cg_steps)
+    return shrink / holdings.n * _row_products(model, holdings, solved)
+
+
+def through(effects, start, goal):
+    """The objective ω -> goal(start + ωᵀ effects): outputs moved linearly. effects (m, r), start (r,)."""
+    return lambda weights: goal(start + weights @ effects)
+
+
+def removal(model, holdings, *, tau):
+    """First-order unlearning as a function of weights: ω -> params θ + τ Σ ω_i ∇ℓ_i, differentiable in ω."""
+    params = _params(model)
+
+    def unlearned(weights):
+        g = torch.func.grad(lambda p: (weights * row_losses(model, p, holdings.x, holdings.y)).sum())(params)
+        return {k: params[k] + tau * g[k] for k in params}
+
+    return unlearned
+
+
+def ascent(model, holdings, *, steps, lr):
+    """K steps of ascent on the weighted mean loss, unrolled: ω -> params, differentiable in ω through every step."""
+    start = _params(model)
+
+    def unlearned(weights):
+        params = start
+        for _ in range(steps):
+            g = torch.func.grad(lambda p: (weights * row_losses(model, p, holdings.x, holdings.y)).sum())(params)
+            params = {k: params[k] + lr * g[k] / weights.sum().clamp(min=1e-6) for k in params}
+        return params
+
+    return unlearned
+
+
+def newton(model, holdings, *, damping=0.01, cg_steps=10, rows=250):
+    """Influence unlearning as a function of weights: ω -> θ + H⁻¹ Σ ω_i ∇ℓ_i / n, differentiable in ω.
+
+    The gradient is implicit: backward through H⁻¹ is H⁻¹ again, one more solve. H does not move with ω.
+    """
+    params = _params(model)
+    product = gauss_newton(model, params, holdings.x[:rows], damping)
+    sizes = [p.numel() for p in params.values()]
+
+    class Solve(torch.autograd.Function):
+        @staticmethod
+        def forward(_, flat):
+            parts = zip(params.items(), flat.split(sizes), strict=True)
+            solved = conjugate_gradients(product, {k: part.view(1, *p.shape) for (k, p), part in parts}, cg_steps)
+            return torch.cat([v.flatten() for v in solved.values()])
+
+        @staticmethod
+        def backward(_, upstream):
+            return Solve.forward(None, upstream)
+
+    def unlearned(weights):
+        g = torch.func.grad(lambda p: (weights * row_losses(model, p, holdings.x, holdings.y)).sum())(params)
+        step = Solve.apply(torch.cat([g[k].flatten() for k in params]) / holdings.n).split(sizes)
+        return {k: p + s.view(p.shape) for (k, p), s in zip(params.items(), step, strict=True)}
+
+    return unlearned
+
+
+def baseline(kind, holdings, seed, x=None, label=None) -> torch.Tensor:
+    """A request without optimisation, of as many rows as the budget: 'random', 'same-class' (of `label`) or 'nearest'
+    (to the input x, by pixels). -> row ids. A class with fewer owned rows than the budget is asked for whole."""
+    order = torch.randperm(len(holdings), generator=torch.Generator().manual_seed(seed)).to(holdings.rows.device)
+    if kind == "same-class":
+        order = order[holdings.y[order] == label]
+    elif kind == "nearest":
+        order = (holdings.x - x).flatten(1).norm(dim=1).argsort()
+    elif kind != "random":
+        raise LabError(f"There is no baseline {kind!r}: choose 'random', 'same-class' or 'nearest'.")
+    return holdings.rows[order[: holdings.budget]]
+
+
+def _params(model):
+    return {k: p.detach() for k, p in model.named_parameters()}
+
+
+def _jacobian(model, out):
+    """∇ out_c for each output: dict name -> (r, …)."""
+    return jacrev(out)(_params(model))
+
+
+def _row_products(model, holdings, directions):
+    """⟨v_c, ∇ℓ_i⟩ for each row i and direction v_c: one forward-mode pass a direction. -> (m, r)."""
+    params = _params(model)
+
+    def losses(p):
+        return row_losses(model, p, holdings.x, holdings.y)
+
+    count = len(next(iter(directions.values())))
+    return torch.stack([jvp(losses, (params,), ({k: v[c] for k, v in directions.items()},))[1]
+                        for c in range(count)], 1)
