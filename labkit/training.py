@@ -80,6 +80,8 @@ def fit_packed(models, x, y, *, epochs, lr, seeds, batch_size=128, momentum=0.9,
     if len(seeds) != k or (skip is not None and len(skip) != k):
         raise LabError(f"fit_packed got {k} models, {len(seeds)} seeds and {k if skip is None else len(skip)} "
                        "skip lists: give one of each a model.")
+    if not all(_is_mlp(m) for m in models):
+        raise LabError("fit_packed trains multilayer perceptrons without dropout: use fit_many for other networks.")
     layers = [_linear_layers(m) for m in models]
     weights = [[torch.stack([getattr(net[i], p).detach() for net in layers]) for p in ("weight", "bias")]
                for i in range(len(layers[0]))]

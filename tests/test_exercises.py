@@ -21,6 +21,7 @@ from labkit.teach.exercises import EXERCISES, card, check, find, hint, judge, so
 from labkit.teach.exercises.engine import Outcome, _alike, _compare, _outcome
 from labkit.teach.exercises.feedback import difference, pattern
 from labkit.teach.exercises.limits import limited
+from labkit.teach.exercises.nb03_more import LossGradient
 
 ALL = list(EXERCISES.values())
 UA = EXERCISES["1.2"]
@@ -102,6 +103,51 @@ def test_the_solutions_of_02_agree_with_labkit():
     assert torch.equal(majority(logits), sisa.aggregate(logits, "vote").argmax(1))
     for n, shards, requests in ((1000, 10, 4), (50, 1, 3), (200, 20, 60)):
         assert batch_rows(n, shards, requests) == pytest.approx(sisa.cost.visits(n, 1, shards, 1, requests, batch=True))
+
+
+def test_the_solutions_of_03_agree_with_others():
+    from scipy.optimize import brentq
+    from torchmetrics.functional.classification import binary_calibration_error
+
+    def over(mu, w, budget):
+        return (w - mu).clip(0, 1).sum() - budget
+
+    entropy, ece, project, hypergradient, conformal = (EXERCISES[f"3.{i}"].solution for i in range(1, 6))
+    r = np.random.default_rng(3)
+    for _ in range(50):
+        p, = _draw_probabilities(r)
+        wanted = torch.distributions.Categorical(p.double()).entropy().float()
+        assert torch.allclose(entropy(p), wanted, atol=1e-6) and torch.allclose(entropy(p), lk.measure.entropy(p))
+
+        labels = torch.from_numpy(r.integers(0, p.shape[1], len(p)))
+        confidence, called = p.max(1)
+        assert ece(confidence, called == labels, 7) == pytest.approx(lk.measure.ece(p, labels, 7), abs=1e-6)
+        sure = torch.from_numpy(r.uniform(0, 1, 60)).float()
+        right = torch.from_numpy(r.random(60) < 0.6)
+        # its confidence is that of class 1, its target whether the label is 1: our two arguments
+        theirs = binary_calibration_error(sure, right.long(), n_bins=8).item()
+        assert ece(sure, right, 8) == pytest.approx(theirs, abs=1e-6)
+
+        weights, budget = _draw_weights(r)
+        w = weights.double().numpy()
+        wanted = w.clip(0, 1)
+        if wanted.sum() > budget:
+            wanted = (w - brentq(over, 0, w.max() + 1e-9, (w, budget))).clip(0, 1)
+        assert np.allclose(project(weights, budget), wanted, atol=1e-5)
+        assert torch.allclose(project(weights, budget), lk.attack.project(weights, budget), atol=1e-6)
+
+        theta, gradients, weights, tau, loss_gradient = _draw_gradients(r)
+        weights.requires_grad_()
+        loss_gradient.loss(theta + tau * (weights[:, None] * gradients).sum(0)).backward()
+        ours = hypergradient(theta, gradients, weights.detach(), tau, loss_gradient)
+        assert torch.allclose(ours, weights.grad, rtol=1e-4, atol=1e-5)
+
+        scores, alpha = _draw_calibration(r)
+        n, q = len(scores), conformal(scores, alpha)
+        tries = sorted(scores.tolist())  # the smallest threshold with at least (n + 1)(1 - alpha) scores up to it
+        assert q == next((t for t in tries if sum(s <= t for s in tries) >= (n + 1) * (1 - alpha)), 1.0)
+        two = torch.stack([1 - scores, scores], 1)
+        assert q == pytest.approx(lk.measure.conformal_threshold(two, torch.zeros(n).long(), alpha), abs=1e-6)
 
 
 def _gain(t, a, b):
@@ -251,9 +297,39 @@ def _draw_batch(r):
     return (n, int(r.integers(1, 40)), int(r.integers(0, n)))
 
 
+def _draw_probabilities(r):
+    n, k = (int(v) for v in r.integers((1, 2), (20, 9)))
+    p = torch.from_numpy(r.normal(0, 3, (n, k))).softmax(1)
+    p[torch.from_numpy(r.random((n, k)) < 0.3) & (p < p.max(1, keepdim=True).values)] = 0
+    return ((p / p.sum(1, keepdim=True)).float(),)
+
+
+def _draw_confidence(r):
+    n, bins = int(r.integers(1, 40)), int(r.choice([1, 2, 4, 8, 16]))
+    confidence = r.integers(0, 17, n) / 16 if r.random() < 0.5 else r.uniform(0, 1, n)
+    return torch.from_numpy(confidence).float(), torch.from_numpy(r.random(n) < 0.6), bins
+
+
+def _draw_weights(r):
+    m = int(r.integers(1, 15))
+    return torch.from_numpy(r.normal(0.5, 1, m)).float(), float(r.uniform(0, m)) if r.random() < 0.5 else m // 2
+
+
+def _draw_gradients(r):
+    m, d = (int(v) for v in r.integers(1, 8, 2))
+    theta, gradients, weights = r.normal(size=d), r.normal(size=(m, d)), r.random(m)
+    return (*(torch.from_numpy(a).float() for a in (theta, gradients, weights)), float(r.uniform(0.05, 1)),
+            LossGradient(int(r.integers(10**6)), d))
+
+
+def _draw_calibration(r):
+    return torch.from_numpy(r.random(int(r.integers(1, 40)))).float(), int(r.integers(1, 64)) / 64  # exact in binary
+
+
 DRAW = {"0.1": _draw_logits, "1.1": _draw_batches, "1.2": _draw_logits, "1.3": _draw_rows, "1.4": _draw_scores,
         "1.5": _draw_scores, "1.6": _draw_model, "2.1": _draw_place, "2.2": _draw_request, "2.4": _draw_slices,
-        "2.3": _draw_members, "2.5": _draw_batch}
+        "2.3": _draw_members, "2.5": _draw_batch, "3.1": _draw_probabilities, "3.2": _draw_confidence,
+        "3.3": _draw_gradients, "3.4": _draw_weights, "3.5": _draw_calibration}
 
 
 def equivalent(exercise, mutant):

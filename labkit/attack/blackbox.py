@@ -2,6 +2,8 @@
 
 import torch
 
+from ..base import LabError
+
 
 def two_point(f, plus, minus) -> torch.Tensor:
     """Zeroth-order estimate of the Jacobian of f from pairs of points. -> (m, r).
@@ -22,6 +24,8 @@ def zeroth_order_effects(oracle, x, *, pairs, seed) -> torch.Tensor:
     rows as the budget allows (half the owned rows at most): 2 · pairs queries. Real requests hold whole rows, so the
     two points of a pair are their indicator vectors.
     """
+    if len(oracle.holdings) < 2:
+        raise LabError("Trial requests come in disjoint pairs: at least 2 owned rows are needed.")
     held, draw = oracle.holdings, torch.Generator().manual_seed(seed)
     size = min(held.budget, len(held) // 2)
     plus, minus = torch.zeros(2, pairs, len(held), device=held.x.device)

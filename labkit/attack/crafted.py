@@ -30,8 +30,10 @@ def craft(model, x, y, target, adversarial, *, eps, steps=60, lr=0.1, low=None, 
 
     def inside(d):
         d = d.clamp(-eps, eps)
-        return d if low is None else (x + d).clamp(low, high) - x
+        return d if low is None and high is None else (x + d).clamp(low, high) - x
 
+    with torch.no_grad():
+        delta.copy_(inside(delta))
     for _ in range(steps if eps else 0):
         g = grad(lambda p: row_losses(model, p, x + delta, y).sum())(params)
         flat = torch.cat([v.flatten() for v in g.values()])

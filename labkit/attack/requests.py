@@ -47,16 +47,16 @@ def project(weights, budget) -> torch.Tensor:
     return (weights - high).clamp(0, 1)
 
 
-def choose(objective, holdings, *, steps=40, step=0.5) -> Choice:
+def choose(objective, holdings, *, steps=40, step=0.5, seed=0) -> Choice:
     """Minimise `objective(ω)` over 0 ≤ ω ≤ 1, Σ ω ≤ budget by projected gradient descent, then round.
 
     objective: (m,) weights of the owned rows -> scalar, differentiable: through `effects`, or through a
     differentiable unlearner (`removal`, `newton`, `ascent`). step: largest change of a weight in the first step,
-    falling with the square root of the steps. Rounding asks for the rows of largest weight, as many of them as make
-    the objective smallest (a dozen numbers from 1 to the budget are tried). Source: reconstruction from Qian et al. 2023 and 2025 (bi-level
-    problem, ω relaxed to [0, 1]).
+    falling with the square root of the steps. The rounded request is the best of two dozen: the largest weights, in
+    a dozen numbers from 1 to the budget, and a dozen random draws in which row i is asked for with probability ω_i
+    (`seed`). Source: reconstruction from Qian et al. 2023 and 2025 (bi-level problem, ω relaxed to [0, 1]).
     """
-    weights = torch.full((len(holdings),), holdings.budget / len(holdings), device=holdings.x.device)
+    weights = holdings.x.new_full((len(holdings),), holdings.budget / len(holdings))
     best = (float("inf"), weights)
     for i in range(steps + 1):
         weights.requires_grad_()
@@ -66,12 +66,17 @@ def choose(objective, holdings, *, steps=40, step=0.5) -> Choice:
         (gradient,) = torch.autograd.grad(value, weights)
         size = gradient.abs().max().clamp(min=1e-12) * (i + 1) ** 0.5
         weights = project(weights.detach() - step / size * gradient, holdings.budget)
-    order = best[1].argsort(descending=True)[: holdings.budget]
-    counts = torch.logspace(0, math.log10(len(order)), 12).round().long().unique().tolist()
+    order = best[1].argsort(descending=True)
+    counts = torch.logspace(0, math.log10(holdings.budget), 12).round().long().unique().tolist()
+    draw = torch.Generator().manual_seed(seed)
+    tried = [order[:k] for k in counts]
+    for _ in range(12):
+        hit = (torch.rand(len(order), generator=draw).to(order.device) < best[1]).nonzero().squeeze(1)
+        tried.append(hit[best[1][hit].argsort(descending=True)][: holdings.budget])
     with torch.no_grad():
-        tried = [(objective(torch.zeros_like(weights).index_fill(0, order[:k], 1.0)).item(), k) for k in counts]
-    rounded, k = min(tried)
-    return Choice(holdings.rows[order[:k]], best[1], best[0], rounded)
+        rounded = [objective(torch.zeros_like(weights).index_fill(0, rows, 1.0)).item() for rows in tried]
+    chosen = min((value, i) for i, value in enumerate(rounded) if len(tried[i]))
+    return Choice(holdings.rows[tried[chosen[1]]], best[1], best[0], chosen[0])
 
 
 def row_losses(model, params, x, y) -> torch.Tensor:

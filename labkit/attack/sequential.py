@@ -50,6 +50,7 @@ def replan(objective, horizon):
         share = max(1, -(-held.budget // (rounds - i)))
         now = held if horizon == "receding" else held.with_budget(share)
         weights = choose(objective(model, now), now).weights
-        return held.rows[weights.topk(min(share, len(held))).indices]
+        best = weights.topk(min(share, len(held)))
+        return held.rows[best.indices[best.values > 0.05]]  # rows of weight 0 would only do harm to the plan
 
     return plan

@@ -40,12 +40,14 @@ def isolated(model, x, y, share: float = 0.1) -> torch.Tensor:
     proxy, alone = residuals(model, x, y), torch.zeros(len(y), dtype=torch.bool, device=y.device)
     for c in y.unique():
         rows = (y == c).nonzero().squeeze(1)
-        distance = torch.cdist(proxy[rows], proxy[rows])
+        distance = torch.cdist(proxy[rows], proxy[rows], compute_mode="donot_use_mm_for_euclid_dist")
         similarity = distance.max() - distance
         best, medoids = torch.zeros(len(rows), device=y.device), []
         for _ in range(math.ceil(share * len(rows))):
             gain = (similarity - best[:, None]).clamp(min=0).sum(0)
             gain[medoids] = -1
+            if medoids and gain.max() <= 1e-6 * len(rows) * distance.max():
+                break  # every row has a twin among the medoids: another one would look isolated for nothing
             medoids.append(int(gain.argmax()))
             best = torch.maximum(best, similarity[:, medoids[-1]])
         joined = similarity[:, medoids].argmax(1)
