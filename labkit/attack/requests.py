@@ -38,7 +38,7 @@ def project(weights, budget) -> torch.Tensor:
     if clipped.sum() <= budget:
         return clipped
     low, high = 0.0, float(weights.max())
-    for _ in range(60):
+    for _ in range(30):
         middle = (low + high) / 2
         if (weights - middle).clamp(0, 1).sum() > budget:
             low = middle
@@ -47,7 +47,7 @@ def project(weights, budget) -> torch.Tensor:
     return (weights - high).clamp(0, 1)
 
 
-def choose(objective, holdings, *, steps=40, step=0.5, seed=0) -> Choice:
+def choose(objective, holdings, *, steps=20, step=0.5, seed=0) -> Choice:
     """Minimise `objective(ω)` over 0 ≤ ω ≤ 1, Σ ω ≤ budget by projected gradient descent, then round.
 
     objective: (m,) weights of the owned rows -> scalar, differentiable: through `effects`, or through a

@@ -37,11 +37,12 @@ def spread(request):
     return lambda model, held, i, rounds: request.tensor_split(rounds)[i]
 
 
-def replan(objective, horizon):
+def replan(objective, horizon, steps=8):
     """Look at the present model in each round, plan, send this round's share of the budget.
 
     objective: (model, holdings) -> (ω -> scalar), e.g. through fresh effects. horizon: 'greedy' plans this round's
-    share only; 'receding' plans all that is left of the budget and sends the strongest rows of the plan.
+    share only; 'receding' plans all that is left of the budget and sends the strongest rows of the plan. steps: of
+    `choose`, for each plan.
     """
     if horizon not in ("greedy", "receding"):
         raise LabError(f"There is no horizon {horizon!r}: choose 'greedy' or 'receding'.")
@@ -49,7 +50,7 @@ def replan(objective, horizon):
     def plan(model, held, i, rounds):
         share = max(1, -(-held.budget // (rounds - i)))
         now = held if horizon == "receding" else held.with_budget(share)
-        weights = choose(objective(model, now), now).weights
+        weights = choose(objective(model, now), now, steps=steps).weights
         best = weights.topk(min(share, len(held)))
         return held.rows[best.indices[best.values > 0.05]]  # rows of weight 0 would only do harm to the plan
 
