@@ -161,6 +161,7 @@ def parallel(function, items, workers=None) -> list:
 
         blobs = Parallel(n_jobs=workers, backend="loky")(delayed(_packed_call)(function, item) for item in items)
         return [pickle.loads(blob) for blob in blobs]
+    torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)  # its first use imports 4 s of torch: here, not per worker
     _FORKED = (function, items)
     try:
         with warnings.catch_warnings():
