@@ -580,7 +580,7 @@ lab.say(f"Of the rows asked for to make a target surer, {100 * same['over']:.0f}
 # the effects from the answers, $\hat s_i \propto \sum (\omega^+_i - \omega^-_i)\,(f(\omega^+) - f(\omega^-))$. The attacker's code receives a `BlackBox` or an `UnlearningOracle`. They have no weights and count what is asked.
 
 # %%
-PAIRS = (8, 24, 72)
+PAIRS = (8, 24, 64)
 
 
 def from_answers(job):
@@ -700,7 +700,7 @@ def requests_against(v, parts, name):
         start = out(dict(network.named_parameters())).detach()
         effects = sum(attack.first_order_effects(m, v.held, o, tau=tau) for m, o in parts)
         goals = {g: attack.through(effects, start, GOALS[g](int(start.argmax()))) for g in ("over", "under")}
-    return {g: attack.choose(goal, v.held, steps=10).rows for g, goal in goals.items()}
+    return {g: attack.choose(goal, v.held, steps=8).rows for g, goal in goals.items()}
 
 
 def aimed(job):
@@ -863,7 +863,7 @@ def flipped_at_once(job):
     return share
 
 
-CAMPAIGNS = [b for b in (6, 12, 24, 48) if b <= len(victims[0].held)]
+CAMPAIGNS = [b for b in (6, 12, 18, 24, 36, 48) if b <= len(victims[0].held)]
 at_once = np.mean(lk.training.parallel(flipped_at_once, tuning), 0)
 campaign_budget = CAMPAIGNS[int(np.argmax(at_once >= 0.5))] if (at_once >= 0.5).any() else CAMPAIGNS[-1]
 
