@@ -35,23 +35,38 @@ def test_notebook_01_runs_from_the_menu(url):
         assert not lab.cell_errors(page)
         assert lab.last_count(page) is not None
         assert lab.pictures(page) >= 5
-        move_the_explorer(page)
+        said = move_the_explorer(page, "gap to retraining", "ArrowRight")
+        assert "untouched" in said
         assert not lab.console_errors(page)
 
 
-def move_the_explorer(page):
-    """The strength slider, by keyboard: the picture and the sentence below it change."""
+@pytest.mark.parametrize("name, text, key", [("02_sisa", "shards of", "ArrowRight"),
+                                             ("03_requests", "rows chosen for", "ArrowLeft")])
+def test_later_notebooks_run_and_their_explorers_move(url, name, text, key):
+    with lab.browser_page() as page:
+        lab.open_notebook(page, url, f"{name}.ipynb")
+        lab.run_all(page)
+        lab.wait_until_idle(page)
+        assert not lab.cell_errors(page)
+        assert lab.pictures(page) >= 5
+        move_the_explorer(page, text, key)
+        assert not lab.console_errors(page)
+
+
+def move_the_explorer(page, text, key):
+    """The first slider, by keyboard: the picture and the sentence below it change. -> the new sentence"""
     picture = page.locator(".jp-OutputArea-output img.widget-image, .jp-OutputArea-output .widget-image img").first
-    sentence = page.locator("[role=status]").filter(has_text="gap to retraining").first
+    sentence = page.locator("[role=status]").filter(has_text=text).first
     before, said = picture.get_attribute("src"), sentence.text_content()
     handle = page.locator(".widget-hslider .noUi-handle").first
     handle.scroll_into_view_if_needed()
     handle.focus()
-    page.keyboard.press("ArrowRight")
+    page.keyboard.press(key)
     page.wait_for_function("([picture, src]) => picture.src !== src", arg=[picture.element_handle(), before],
                            timeout=10_000)
-    assert sentence.text_content() != said and "untouched" in sentence.text_content()
-    lab.screenshot(page, "01_explorer")
+    assert sentence.text_content() != said
+    lab.screenshot(page, f"explorer_{text.split()[0]}")
+    return sentence.text_content()
 
 
 WRONG = """@lk.exercise("0.1")

@@ -174,7 +174,7 @@ lab.say(f"The networks give the right label {show(met)} % on the rows they were 
 # | 00 | start here | is everything ready? |
 # | 01 | unlearning basics | what does it mean that a model has forgotten? |
 # | 02 | SISA | can exact forgetting be cheap? |
-# | 03 | malicious requests | what can a person do with the right to ask? *(planned)* |
+# | 03 | malicious requests | what can a person do with the right to ask? |
 # | 04 | inversion | what does the deletion itself give away? *(planned)* |
 # | 05 | verification | can a provider fake it? *(planned)* |
 # | 06 | defences | what helps, also against attackers who know it? *(planned)* |

@@ -21,8 +21,9 @@
 # - put the defences that people already have in front of them, with a threshold that ordinary people can live with.
 #
 # *Time*: about a minute and a half to run, three hours to work through. *You need*: notebooks 01 and 02.
-# *Papers*: Qian et al. 2025 (attacks on uncertainty), Qian et al. 2023 (malicious requests), Zhao et al. 2023 (requests over time).
-# None of their formulas could be read here: **every formula below is our reconstruction from what they say they do.**
+# *Papers*: Qian et al. 2025 (attacks on uncertainty), Qian et al. 2023 (malicious requests), Zhao et al. 2023 (requests
+# over time). None of their formulas could be read here: **every formula below is our reconstruction from what they say
+# they do.**
 
 # %% tags=["parameters"]
 profile = "quick"  # quick | full | paper
@@ -67,12 +68,13 @@ BUDGET = max(6, round(0.03 * n))  # rows that may be asked for: 3 % of the train
 recipe = dict(epochs=cfg.epochs, lr=cfg.lr, batch_size=cfg.batch_size, weight_decay=cfg.weight_decay)
 show = lk.measure.show_interval
 
-
+# %%
 def picture(d, x):
     """A row as matplotlib shows it: an image; a table as one line of grey values."""
     if x.dim() != 3:
         return (x.cpu()[None],)
-    return (d.pixels(x).cpu().permute(1, 2, 0).squeeze(2), "gray_r") if x.shape[0] == 1 else (d.pixels(x).cpu().permute(1, 2, 0),)
+    pixels = d.pixels(x).cpu().permute(1, 2, 0)
+    return (pixels.squeeze(2), "gray_r") if x.shape[0] == 1 else (pixels,)
 
 
 def build(seed):
@@ -110,8 +112,8 @@ ALL = [(i, j) for i in range(len(victims)) for j in range(cfg.targets)]  # every
 FEW = [(i, j) for i, j in ALL if j < cfg.few]  # the first few of each victim, for what is dear
 
 # %% [markdown]
-# **Exercise 3.1** (difficulty 1, 5 minutes). The entropy $H(p) = -\sum_c p_c \ln p_c$ says in one number how unsure a prediction is: 0 when
-# one class has everything, $\ln k$ when all $k$ are alike.
+# **Exercise 3.1** (difficulty 1, 5 minutes). The entropy $H(p) = -\sum_c p_c \ln p_c$ says in one number how unsure a
+# prediction is: 0 when one class has everything, $\ln k$ when all $k$ are alike.
 
 # %%
 @lk.exercise("3.1")
@@ -120,22 +122,25 @@ def entropy(p):
     ...  # your code
 
 # %% [markdown]
-# Being unsure is not a fault. Being unsure **where it is often wrong** is what one wants. A model is *calibrated* when, of the predictions it
-# makes with confidence 0.8, eight in ten are right. The expected calibration error (ECE) is the mean distance from that, bin by bin.
+# Being unsure is not a fault. Being unsure **where it is often wrong** is what one wants. A model is *calibrated* when,
+# of the predictions it makes with confidence 0.8, eight in ten are right. The expected calibration error (ECE) is the
+# mean distance from that, bin by bin.
 #
-# **Exercise 3.2** (difficulty 2, 12 minutes). Cut the confidences into equal bins. In each, take the distance between mean confidence and the share that
-# is right. Average the distances, weighted by the share of rows in the bin.
+# **Exercise 3.2** (difficulty 2, 12 minutes). Cut the confidences into equal bins. In each, take the distance between
+# mean confidence and the share that is right. Average the distances, weighted by the share of rows in the bin.
 
 # %%
 @lk.exercise("3.2")
 def ece(confidence, correct, bins):
-    """Expected calibration error, 0 to 1. confidence (n,) in [0, 1], correct (n,) bool; a bin holds its lower edge -> float"""
+    """Expected calibration error, 0 to 1. confidence (n,) in [0, 1], correct (n,) bool; a bin holds
+    its lower edge -> float"""
     ...  # your code
 
 # %%
 # NBVAL_CHECK_OUTPUT
 print("entropy of a fair coin, a sure one:", entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]])).numpy().round(4) + 0.0)
-print("ECE of 0.9, 0.9, 0.9 with one wrong:", round(ece(torch.tensor([0.9, 0.9, 0.9]), torch.tensor([True, True, False]), 10), 4))
+print("ECE of 0.9, 0.9, 0.9 with one wrong:",
+      round(ece(torch.tensor([0.9, 0.9, 0.9]), torch.tensor([True, True, False]), 10), 4))
 
 # %%
 ACT = 0.8  # a prediction this sure is acted on; anything less goes to a person
@@ -147,22 +152,25 @@ for v in victims:
                  "acted on, %": 100 * acted.double().mean().item(),
                  "wrong among those acted on, %": 100 * (~right)[acted].double().mean().item()})
 before = pd.DataFrame(rows)
-lab.table(pd.DataFrame([{k: show(before[k]) for k in before}]), f"The networks before any request, mean over {len(victims)} victims")
-lab.say(f"The networks get {show(before['accuracy, %'])} % right, but they know where: among the answers they are at least {ACT} sure of, only "
-        f"{show(before['wrong among those acted on, %'])} % are wrong. That is what confidence is for. Whoever can move it decides "
-        "which cases a person still looks at.")
+lab.table(pd.DataFrame([{k: show(before[k]) for k in before}]),
+          f"The networks before any request, mean over {len(victims)} victims")
+lab.say(f"The networks get {show(before['accuracy, %'])} % right, but they know where: among the answers they are at least "
+        f"{ACT} sure of, only {show(before['wrong among those acted on, %'])} % are wrong. That is what confidence is for. "
+        "Whoever can move it decides which cases a person still looks at.")
 
 # %% [markdown]
 # ## 2 · What does one deletion do to somebody else's prediction?
 #
-# > **Threat model.** **Who** somebody who supplied half of the training rows, a data broker for example. **Sees** the model's weights and its own rows
-# > (in section 6: only answers). **May** ask for the deletion of at most 3 % of the training rows, all of them its own and
-# > genuine. **Wants** the model to be surer, or less sure, about one input that is not in the training set, with the label unchanged.
+# > **Threat model.** **Who** somebody who supplied half of the training rows, a data broker for example. **Sees** the
+# > model's weights and its own rows (in section 6: only answers). **May** ask for the deletion of at most 3 % of the
+# > training rows, all of them its own and genuine. **Wants** the model to be surer, or less sure, about one input that
+# > is not in the training set, with the label unchanged.
 #
-# Let $g_i = \nabla_\theta \ell(z_i; \theta)$ be the gradient of row $i$'s loss, and $\omega_i \in \{0, 1\}$ say whether the row is
-# asked for. First-order unlearning (Warnecke et al. 2023) answers a request with one step uphill:
+# Let $g_i = \nabla_\theta \ell(z_i; \theta)$ be the gradient of row $i$'s loss, and $\omega_i \in \{0, 1\}$ say whether
+# the row is asked for. First-order unlearning (Warnecke et al. 2023) answers a request with one step uphill:
 # $$\theta_u(\omega) = \theta + \tau \sum_i \omega_i\, g_i.$$
-# The attacker wants a small loss $L(\theta_u(\omega))$ at the target. Let $\omega_i$ be any number for a moment; then by the chain rule
+# The attacker wants a small loss $L(\theta_u(\omega))$ at the target. Let $\omega_i$ be any number for a moment; then
+# by the chain rule
 # $$\frac{\partial L}{\partial \omega_i} = \tau\, \langle \nabla_\theta L(\theta_u(\omega)),\; g_i \rangle.$$
 # A row is useful when its gradient points where the attacker's loss falls. This *hypergradient* is all the attack needs.
 #
@@ -175,8 +183,9 @@ def hypergradient(theta, gradients, weights, tau, loss_gradient):
     ...  # your code
 
 # %% [markdown]
-# How strong is the step, $\tau$? Too small, and nothing is unlearned; too large, and the model breaks by itself. A provider would compare with retraining. So the rule
-# is: on two **other** seeds, with random requests, take the largest $\tau$ whose model is at most half a point of test accuracy below the retrained one.
+# How strong is the step, $\tau$? Too small, and nothing is unlearned; too large, and the model breaks by itself. A
+# provider would compare with retraining. So the rule is: on two **other** seeds, with random requests, take the largest
+# $\tau$ whose model is at most half a point of test accuracy below the retrained one.
 
 # %%
 def strength(job):
@@ -196,17 +205,20 @@ TAUS = [1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3]
 grid = pd.DataFrame(sum(lk.training.parallel(strength, tuning), []))
 fine = grid.groupby("tau").TA.mean() >= -0.5
 tau = max([t for t in TAUS if fine[t]], default=TAUS[0])
-lab.table(pd.DataFrame([{"tau": f"{t:g}"} | {f"{k} − {k} of retraining, points": show(grid[grid.tau == t][k]) for k in ("UA", "TA")} for t in TAUS]),
+lab.table(pd.DataFrame([{"tau": f"{t:g}"}
+                        | {f"{k} − {k} of retraining, points": show(grid[grid.tau == t][k]) for k in ("UA", "TA")}
+                        for t in TAUS]),
           f"First-order unlearning of {BUDGET} random rows, tuning seeds: the rule takes tau = {tau:g}")
 
 # %% [markdown]
 # ## 3 · Choosing the request
 #
-# The attacker now has a direction for each row, and a budget $B$. It lets every $\omega_i$ take any value in $[0, 1]$ with $\sum_i \omega_i \le B$, walks
-# downhill, and after each step goes back to the nearest allowed point. At the end it asks for the rows of largest weight.
+# The attacker now has a direction for each row, and a budget $B$. It lets every $\omega_i$ take any value in $[0, 1]$
+# with $\sum_i \omega_i \le B$, walks downhill, and after each step goes back to the nearest allowed point. At the end
+# it asks for the rows of largest weight.
 #
-# **Exercise 3.4** (difficulty 3, 15 minutes). Write the way back: clip to $[0, 1]$. If the sum is then over budget, subtract one number $\mu$ from all
-# weights before clipping, the one that makes the sum $B$. Find it by bisection.
+# **Exercise 3.4** (difficulty 3, 15 minutes). Write the way back: clip to $[0, 1]$. If the sum is then over budget,
+# subtract one number $\mu$ from all weights before clipping, the one that makes the sum $B$. Find it by bisection.
 
 # %%
 @lk.exercise("3.4")
@@ -215,7 +227,8 @@ def project(weights, budget):
     ...  # your code
 
 # %% [markdown]
-# What to want? Let $p = p(x_t; \theta_u)$ be the target's prediction, $y$ the label it has now, and $m$ the **margin**: the logit of $y$ less the largest other one.
+# What to want? Let $p = p(x_t; \theta_u)$ be the target's prediction, $y$ the label it has now, and $m$ the **margin**:
+# the logit of $y$ less the largest other one.
 #
 # - over-confidence: $L = -\ln p_y$;
 # - under-confidence: $L = -H(p) + \lambda \max(0, \kappa - m)$. The second part keeps the label by a margin $\kappa$;
@@ -225,7 +238,8 @@ def project(weights, budget):
 
 # %%
 KAPPA = 0.5
-GOALS = {"over": attack.overconfidence, "under": lambda label: attack.underconfidence(label, KAPPA), "flip": attack.label_flip}
+GOALS = {"over": attack.overconfidence, "under": lambda label: attack.underconfidence(label, KAPPA),
+         "flip": attack.label_flip}
 v, x, label = victims[0], victims[0].x[0], victims[0].label[0]
 out, goal = attack.logits_at(v.model, x), GOALS["under"](label)
 unlearned = attack.removal(v.model, v.held, tau=tau)  # ω -> parameters after the request, differentiable
@@ -238,13 +252,15 @@ for step in range(16):
     size = gradient.abs().max().clamp(min=1e-12) * (step + 1) ** 0.5
     weights = project(weights.detach() - 0.5 / size * gradient, BUDGET)
 choice = attack.choose(lambda w: goal(out(unlearned(w))), v.held, steps=15)
-lab.say(f"In {len(walk) - 1} steps the attacker's loss falls from {walk[0][0]:.2f} to {min(a for a, _ in walk):.2f}. labkit's `choose` does the same walk ({choice.relaxed:.2f}) and "
-        f"then rounds: it asks for {len(choice.rows)} rows, and the loss there is {choice.rounded:.2f}. Rounding costs {choice.gap:.2f}.")
+lab.say(f"In {len(walk) - 1} steps the attacker's loss falls from {walk[0][0]:.2f} to {min(a for a, _ in walk):.2f}. "
+        f"labkit's `choose` does the same walk ({choice.relaxed:.2f}) and then rounds: it asks for {len(choice.rows)} rows, "
+        f"and the loss there is {choice.rounded:.2f}. Rounding costs {choice.gap:.2f}.")
 
 # %%
 # NBVAL_CHECK_OUTPUT
 params = {k: p.detach() for k, p in v.model.named_parameters()}
-one = [grad(lambda p, i=i: attack.requests.row_losses(v.model, p, v.held.x[[i]], v.held.y[[i]]).sum())(params) for i in range(20)]
+one = [grad(lambda p, i=i: attack.requests.row_losses(v.model, p, v.held.x[[i]], v.held.y[[i]]).sum())(params)
+       for i in range(20)]
 G = torch.stack([torch.cat([g.flatten() for g in row.values()]) for row in one])
 theta = torch.cat([p.flatten() for p in params.values()])
 first = torch.cat([g.flatten() for g in grad(lambda p: out(p)[label])(params).values()])
@@ -253,8 +269,9 @@ effects = attack.first_order_effects(v.model, v.held, out, tau=tau)[:20, label]
 print("20 effects by hand and by labkit agree:", torch.allclose(by_hand, effects, rtol=1e-3, atol=1e-6))
 
 # %% [markdown]
-# That was an attack on **one** way of unlearning. If the provider retrains, there is no step $\tau$. The classical estimate of what retraining does is the influence function
-# (Koh and Liang 2017): replace $\tau\, \nabla L$ by $H^{-1} \nabla L / n$, with $H$ the curvature of the training loss. It is an estimate. So before use, measure it: on
+# That was an attack on **one** way of unlearning. If the provider retrains, there is no step $\tau$. The classical
+# estimate of what retraining does is the influence function (Koh and Liang 2017): replace $\tau\, \nabla L$ by
+# $H^{-1} \nabla L / n$, with $H$ the curvature of the training loss. It is an estimate. So before use, measure it: on
 # the tuning seeds, what does it predict, and what does retraining do?
 
 # %%
@@ -271,20 +288,20 @@ def predicted_and_real(job):
         start, effects = out(dict(v.model.named_parameters())).detach(), influence(v.model, v.held, out)
         for goal in ("over", "flip"):
             for budget in (BUDGET // 3, BUDGET):
-                picked = attack.choose(attack.through(effects, start, GOALS[goal](v.label[j])), v.held.with_budget(budget)).rows
+                picked = attack.choose(attack.through(effects, start, GOALS[goal](v.label[j])),
+                                       v.held.with_budget(budget)).rows
                 moved = start + effects[torch.isin(v.held.rows, picked)].sum(0)
-                rows.append({"goal": goal, "j": j, "predicted": (attack.margin(moved, v.label[j]) - attack.margin(start, v.label[j])).item()})
+                change = attack.margin(moved, v.label[j]) - attack.margin(start, v.label[j])
+                rows.append({"goal": goal, "j": j, "predicted": change.item()})
                 requests.append(picked)
     for row, model in zip(rows, train(v.data, [job] * len(requests), requests)):
         z = lk.training.predict(model, v.x[[row["j"]]])[0], lk.training.predict(v.model, v.x[[row["j"]]])[0]
         row["real"] = (attack.margin(z[0], v.label[row["j"]]) - attack.margin(z[1], v.label[row["j"]])).item()
     return rows
 
-
+# %%
 scatter = pd.DataFrame(sum(lk.training.parallel(predicted_and_real, tuning), []))
 SHRINK = float((scatter.predicted * scatter.real).sum() / (scatter.predicted**2).sum())
-
-# %%
 fig, ax = plt.subplots(figsize=(7.5, 4.6))
 for name, role, label in (("over", "attack", "to make surer"), ("flip", "original", "to flip the label")):
     part = scatter[scatter.goal == name]
@@ -292,19 +309,21 @@ for name, role, label in (("over", "attack", "to make surer"), ("flip", "origina
 ends = np.array([scatter.predicted.min(), scatter.predicted.max()])
 ax.plot(ends, ends, ":", color=lk.figures.COLOURS["other"], label="as predicted")
 ax.plot(ends, SHRINK * ends, "--", color=lk.figures.COLOURS["retrained"], label=f"{SHRINK:.2f} of it")
-ax.set(xlabel="margin change that influence predicts (logits)", ylabel="after retraining (logits)", ylim=(-1.3 * abs(scatter.real).max(), 1.3 * abs(scatter.real).max()),
+ax.set(xlabel="margin change that influence predicts (logits)", ylabel="after retraining (logits)",
+       ylim=(-1.3 * abs(scatter.real).max(), 1.3 * abs(scatter.real).max()),
        title="Influence points the right way and overstates")
 ax.legend(loc="upper left", fontsize=11)
-lab.figure(fig, "Margin change after exact retraining against the change that influence predicted, for requests chosen on tuning "
-                "seeds, with the diagonal and the fitted line through the origin.")
-lab.say(f"Influence has the sign right in {100 * ((scatter.predicted * scatter.real) > 0).mean():.0f} % of {len(scatter)} requests. What retraining does is "
-        f"{SHRINK:.2f} of the prediction, so the attacker shrinks its effects by that factor.")
+lab.figure(fig, "Margin change after exact retraining against the change that influence predicted, for requests chosen "
+                "on tuning seeds, with the diagonal and the fitted line through the origin.")
+lab.say(f"Influence has the sign right in {100 * ((scatter.predicted * scatter.real) > 0).mean():.0f} % of {len(scatter)} "
+        f"requests. What retraining does is {SHRINK:.2f} of the prediction, so the attacker shrinks its effects by that "
+        "factor.")
 
 # %% [markdown]
 # ## 4 · The attack, on every way of unlearning
 #
-# Each target gets a request for each goal, chosen once with first-order unlearning in mind and once with retraining in mind. As controls, two **random** requests of the full budget. Then
-# every provider carries them out.
+# Each target gets a request for each goal, chosen once with first-order unlearning in mind and once with retraining in
+# mind. As controls, two **random** requests of the full budget. Then every provider carries them out.
 
 # %%
 def effects_of(v, j, aim):
@@ -315,7 +334,7 @@ def effects_of(v, j, aim):
         return start, SHRINK * influence(v.model, v.held, out)
     return start, attack.first_order_effects(v.model, v.held, out, tau=tau)
 
-
+# %%
 def requests_for(job):
     """All requests against one target: {(aim, goal): row ids}."""
     v, j = victims[job[0]], job[1]
@@ -352,27 +371,32 @@ def answer(v, j, model):
 def outcome(v, j, model):
     """The answer, the same after temperature scaling, and the conformal set: both fitted anew after the deletion."""
     z, z_val = lk.training.predict(model, v.x[[j]]), lk.training.predict(model, v.validation[0])
-    T, q = lk.measure.fit_temperature(z_val, v.validation[1]), lk.measure.conformal_threshold(z_val.softmax(1), v.validation[1])
+    T = lk.measure.fit_temperature(z_val, v.validation[1])
+    q = lk.measure.conformal_threshold(z_val.softmax(1), v.validation[1])
     return answer(v, j, model) | dict(H_scaled=lk.measure.entropy((z / T).softmax(1)).item(),
                                       size=float(lk.measure.conformal_sets(z.softmax(1), q).sum()))
 
-
+# %%
 def approximate(job):
     """Outcomes of all requests against one target under the approximate unlearners."""
     i, j = job
     rows = []
     for (aim, goal), asked in requests[job].items():
         for how, unlearn in HOW.items():
-            if how == "first-order" or goal.startswith("random") or aim == {"influence": "retraining"}.get(how, "first-order"):
-                rows.append(dict(i=i, j=j, aim=aim, goal=goal, how=how, rows=len(asked), **outcome(victims[i], j, unlearn(victims[i], asked))))
+            if (how == "first-order" or goal.startswith("random")
+                    or aim == {"influence": "retraining"}.get(how, "first-order")):
+                rows.append(dict(i=i, j=j, aim=aim, goal=goal, how=how, rows=len(asked),
+                                 **outcome(victims[i], j, unlearn(victims[i], asked))))
     return rows
 
 
 results = sum(lk.training.parallel(approximate, ALL), [])
 
 # %% [markdown]
-# Now the exact ones. Same-seed retraining repeats the original training without the rows. Fresh-seed retraining also changes the initial weights and the order, as a
-# provider would who keeps no seeds. SISA retrains the shards of an ensemble (three here). Requests aimed at first-order unlearning go through exact retraining for the first few targets of a victim only.
+# Now the exact ones. Same-seed retraining repeats the original training without the rows. Fresh-seed retraining also
+# changes the initial weights and the order, as a provider would who keeps no seeds. SISA retrains the shards of an
+# ensemble (three here). Requests aimed at first-order unlearning go through exact retraining for the first few targets
+# of a victim only.
 
 # %%
 def retrained(job):
@@ -388,8 +412,10 @@ def retrained(job):
 
 jobs = []
 for i in range(len(victims)):
-    keys = {how: [(j, k) for j in range(cfg.targets) for k in requests[i, j] if k[0] == "retraining" or k[1].startswith("random")
-                  or (k[0] == "first-order" and j < cfg.few and "same" in how)] for how in ("retrained, same seed", "retrained, fresh seed")}
+    keys = {how: [(j, k) for j in range(cfg.targets) for k in requests[i, j]
+                  if k[0] == "retraining" or k[1].startswith("random")
+                  or (k[0] == "first-order" and j < cfg.few and "same" in how)]
+            for how in ("retrained, same seed", "retrained, fresh seed")}
     jobs += [(i, how, part[s : s + 8]) for how, part in keys.items() for s in range(0, len(part), 8)]
 results += sum(lk.training.parallel(retrained, jobs), [])
 
@@ -402,8 +428,9 @@ def sharded(job):
         for j in range(cfg.few):
             for aim, goal in [("retraining", g) for g in GOALS] + [("none", "random 1")]:
                 shutil.copytree(f"{folder}/all", f"{folder}/{goal}{j}")
-                after = sisa.unlearn(sisa.load(f"{folder}/{goal}{j}", v.data, build), v.data, requests[job, j][aim, goal], workers=1)
-                rows.append(dict(i=job, j=j, aim=aim, goal=goal, how="SISA", rows=len(requests[job, j][aim, goal]), **outcome(v, j, after)))
+                asked = requests[job, j][aim, goal]
+                after = sisa.unlearn(sisa.load(f"{folder}/{goal}{j}", v.data, build), v.data, asked, workers=1)
+                rows.append(dict(i=job, j=j, aim=aim, goal=goal, how="SISA", rows=len(asked), **outcome(v, j, after)))
     return rows
 
 
@@ -414,7 +441,8 @@ table = pd.DataFrame(results)
 control = table[table.goal.str.startswith("random")].groupby(["i", "j", "how"])[["p", "H", "H_scaled", "size"]].mean()
 table = table.join(control.add_suffix("_random"), on=["i", "j", "how"])
 table["dp"], table["dH"] = table.p - table.p_random, table.H - table.H_random
-AIMED = {how: "first-order" if how in ("first-order", "ascent", "fine-tuning") else "retraining" for how in table.how.unique()}
+AIMED = {how: "first-order" if how in ("first-order", "ascent", "fine-tuning") else "retraining"
+         for how in table.how.unique()}
 
 
 def of(how, goal, aim=None):
@@ -422,21 +450,30 @@ def of(how, goal, aim=None):
     return table[(table.how == how) & (table.goal == goal) & (table.aim == (aim or AIMED[how]))].sort_values(["i", "j"])
 
 
-shown = [{"unlearning": how, "aimed at": AIMED[how], "targets": len(of(how, "over")), "over: Δp": of(how, "over").dp.mean(), "label kept": of(how, "over").kept.mean(),
-          "under: ΔH, nats": of(how, "under").dH.mean(), "label kept ": of(how, "under").kept.mean(), "flip: flipped": 1 - of(how, "flip").kept.mean(),
-          "random: flipped": 1 - table[(table.how == how) & table.goal.str.startswith("random")].kept.mean()} for how in AIMED]
-lab.table(pd.DataFrame(shown), "Chosen requests less random ones, mean over targets; the last two columns are shares of targets", 2)
+shown = [{"unlearning": how, "aimed at": AIMED[how], "targets": len(of(how, "over")),
+          "over: Δp": of(how, "over").dp.mean(), "label kept": of(how, "over").kept.mean(),
+          "under: ΔH, nats": of(how, "under").dH.mean(), "label kept ": of(how, "under").kept.mean(),
+          "flip: flipped": 1 - of(how, "flip").kept.mean(),
+          "random: flipped": 1 - table[(table.how == how) & table.goal.str.startswith("random")].kept.mean()}
+         for how in AIMED]
+lab.table(pd.DataFrame(shown),
+          "Chosen requests less random ones, mean over targets; the last two columns are shares of targets", 2)
 
 # %% [markdown]
-# **Predict before you read on.** Exact retraining has no unlearning step that could be abused. Does that make it safe? Look at its two rows in the table.
+# **Predict before you read on.** Exact retraining has no unlearning step that could be abused. Does that make it safe?
+# Look at its two rows in the table.
 
 # %%
 exact = "retrained, same seed"
-lab.say(f"Under first-order unlearning, requests chosen for it raise a target's confidence by {of('first-order', 'over').dp.mean():.2f} more than random ones, or its entropy by "
+lab.say("Under first-order unlearning, requests chosen for it raise a target's confidence by "
+        f"{of('first-order', 'over').dp.mean():.2f} more than random ones, or its entropy by "
         f"{of('first-order', 'under').dH.mean():.2f} nats.",
-        f"Under exact retraining with the same seed, requests chosen with influence raise confidence by {of(exact, 'over').dp.mean():.2f} or entropy by {of(exact, 'under').dH.mean():.2f} nats. "
-        + ("Exact unlearning is no defence: the rows are really gone, and that is the attack." if of(exact, "over").dp.mean() > 0.05 else "Exact unlearning blunts the attack here."),
-        f"The older attack flips {100 * (1 - of(exact, 'flip').kept.mean()):.0f} % of the labels there; the requests for under-confidence flip {100 * (1 - of(exact, 'under').kept.mean()):.0f} %.")
+        "Under exact retraining with the same seed, requests chosen with influence raise confidence by "
+        f"{of(exact, 'over').dp.mean():.2f} or entropy by {of(exact, 'under').dH.mean():.2f} nats. "
+        + ("Exact unlearning is no defence: the rows are really gone, and that is the attack."
+           if of(exact, "over").dp.mean() > 0.05 else "Exact unlearning blunts the attack here."),
+        f"The older attack flips {100 * (1 - of(exact, 'flip').kept.mean()):.0f} % of the labels there; the requests for "
+        f"under-confidence flip {100 * (1 - of(exact, 'under').kept.mean()):.0f} %.")
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.6), sharey=True)
@@ -444,8 +481,10 @@ for ax, how in zip(axes, ("first-order", exact)):
     base, up, down = (of(how, g) for g in ("over", "over", "under"))
     order = base.p_random.to_numpy().argsort()
     for k, at in enumerate(order):
-        ax.annotate("", (k, up.p.iloc[at]), (k, base.p_random.iloc[at]), arrowprops=dict(arrowstyle="->", color=lk.figures.COLOURS["attack"], lw=1.8))
-        ax.annotate("", (k, down.p.iloc[at]), (k, base.p_random.iloc[at]), arrowprops=dict(arrowstyle="->", color=lk.figures.COLOURS["original"], lw=1.8))
+        ax.annotate("", (k, up.p.iloc[at]), (k, base.p_random.iloc[at]),
+                    arrowprops=dict(arrowstyle="->", color=lk.figures.COLOURS["attack"], lw=1.8))
+        ax.annotate("", (k, down.p.iloc[at]), (k, base.p_random.iloc[at]),
+                    arrowprops=dict(arrowstyle="->", color=lk.figures.COLOURS["original"], lw=1.8))
     ax.plot(range(len(order)), base.p_random.to_numpy()[order], "o", color=lk.figures.COLOURS["other"], markersize=5)
     ax.axhline(ACT, color="black", linestyle=":")
     ax.set(xlabel="targets, sorted", title=how[0].upper() + how[1:], ylim=(0, 1.02), xticks=[])
@@ -454,16 +493,20 @@ handles = [plt.Line2D([], [], color=lk.figures.COLOURS[c], marker=m, label=t) fo
            (("other", "o", "random requests"), ("attack", "^", "to make surer"), ("original", "v", "to make unsure"))]
 handles += [plt.Line2D([], [], color="black", linestyle=":", label="acted on above")]
 fig.legend(handles=handles, loc="outside lower center", ncols=4)
-lab.figure(fig, "For each target an arrow up, to its confidence after requests for over-confidence, and an arrow down, after requests "
-                "for under-confidence, from its confidence after random requests: first-order unlearning left, exact retraining right.")
+lab.figure(fig, "For each target an arrow up, to its confidence after requests for over-confidence, and an arrow down, "
+                "after requests for under-confidence, from its confidence after random requests: first-order unlearning "
+                "left, exact retraining right.")
 
 # %% [markdown]
-# The dotted line is the decision of section 1: above it, nobody looks. Requests that carry a case across that line decide whether a person sees it. Retraining has a spread of its own: two random requests, or two seeds, do not
-# give the same model. A move only counts as a **success** when it is larger than that. So let $\gamma$ be 1.96 times the root mean square
-# of the entropy difference between two random requests, each retrained with a fresh seed, and ask for a move of more than $\gamma$ in the intended direction, with the label kept.
+# The dotted line is the decision of section 1: above it, nobody looks. Requests that carry a case across that line
+# decide whether a person sees it. Retraining has a spread of its own: two random requests, or two seeds, do not give
+# the same model. A move only counts as a **success** when it is larger than that. So let $\gamma$ be 1.96 times the
+# root mean square of the entropy difference between two random requests, each retrained with a fresh seed, and ask for
+# a move of more than $\gamma$ in the intended direction, with the label kept.
 
 # %%
-two = [table[(table.how == "retrained, fresh seed") & (table.goal == f"random {k}")].sort_values(["i", "j"]).H.to_numpy() for k in (1, 2)]
+two = [table[(table.how == "retrained, fresh seed") & (table.goal == f"random {k}")].sort_values(["i", "j"]).H.to_numpy()
+       for k in (1, 2)]
 GAMMA = float(1.96 * np.sqrt(np.mean((two[0] - two[1]) ** 2)))
 
 
@@ -473,13 +516,17 @@ def success(rows, direction):
 
 
 clusters = of(exact, "over").i.tolist()  # the victim of each target: targets of one victim share a network
-wins = {how: {"under": success(of(how, "under"), 1), "flip": success(of(how, "flip"), 1), "over": success(of(how, "over"), -1)} for how in ("first-order", exact)}
+wins = {how: {"under": success(of(how, "under"), 1), "flip": success(of(how, "flip"), 1),
+              "over": success(of(how, "over"), -1)} for how in ("first-order", exact)}
 crossed = {g: of(exact, g) for g in ("over", "under")}
 below, above = crossed["over"].p_random < ACT, crossed["under"].p_random >= ACT
-lab.say(f"The spread of retraining is {GAMMA:.2f} nats. Beyond it and with the label kept, {100 * wins[exact]['under'].mean():.0f} % of the targets are made unsure and {100 * wins[exact]['over'].mean():.0f} % "
-        f"sure under exact retraining; the label attack manages {100 * wins[exact]['flip'].mean():.0f} %.",
-        f"Of {int(below.sum())} targets that a person would have seen, {int((crossed['over'].p[below] >= ACT).sum())} are now acted on unseen; of {int(above.sum())} that were acted on, "
-        f"{int((crossed['under'].p[above] < ACT).sum())} now wait for a person.")
+lab.say(f"The spread of retraining is {GAMMA:.2f} nats. Beyond it and with the label kept, "
+        f"{100 * wins[exact]['under'].mean():.0f} % of the targets are made unsure and "
+        f"{100 * wins[exact]['over'].mean():.0f} % sure under exact retraining; the label attack manages "
+        f"{100 * wins[exact]['flip'].mean():.0f} %.",
+        f"Of {int(below.sum())} targets that a person would have seen, {int((crossed['over'].p[below] >= ACT).sum())} are "
+        f"now acted on unseen; of {int(above.sum())} that were acted on, {int((crossed['under'].p[above] < ACT).sum())} now "
+        "wait for a person.")
 
 # %% [markdown]
 # ### How many rows does it take?
@@ -519,9 +566,11 @@ def smaller_retrained(job):
             for (_, goal, b), model in zip(asked, models)]
 
 
-whole = table[(table.how == exact) & (table.aim == "retraining")][["i", "j", "how", "goal", "p", "H", "kept"]]  # section 4 has these
+cols = ["i", "j", "how", "goal", "p", "H", "kept"]
+whole = table[(table.how == exact) & (table.aim == "retraining")][cols]  # section 4 has these
 curve = pd.DataFrame(sum([r for r, _ in done.values()], []) + sum(lk.training.parallel(smaller_retrained, ALL), []))
-curve = pd.concat([curve, whole.assign(budget=BUDGET, kappa=KAPPA)]).join(control[["p", "H"]].add_suffix("_random"), on=["i", "j", "how"])
+curve = pd.concat([curve, whole.assign(budget=BUDGET, kappa=KAPPA)])
+curve = curve.join(control[["p", "H"]].add_suffix("_random"), on=["i", "j", "how"])
 curve["dH"] = curve.H - curve.H_random
 
 
@@ -540,11 +589,11 @@ for ax, how in zip(axes, ("first-order", exact)):
     ax.set(xlabel="rows asked for", title=how[0].upper() + how[1:], ylim=(-4, 104), xticks=BUDGETS)
 axes[0].set_ylabel("success (% of targets)")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-lab.figure(fig, "Share of targets moved beyond the spread of retraining with the label kept, against the number of rows asked for, "
-                "with 95 % bands over targets: first-order unlearning left, exact retraining right.")
+lab.figure(fig, "Share of targets moved beyond the spread of retraining with the label kept, against the number of rows "
+                "asked for, with 95 % bands over targets: first-order unlearning left, exact retraining right.")
 half = {g: 100 * succeeded(exact, g)[:, 1].mean() for g in ("over", "under")}
-lab.say(f"With {BUDGETS[1]} rows, {100 * BUDGETS[1] / n:.1f} % of the training set, retraining makes {half['over']:.0f} % of the targets sure and "
-        f"{half['under']:.0f} % unsure, with the label kept.")
+lab.say(f"With {BUDGETS[1]} rows, {100 * BUDGETS[1] / n:.1f} % of the training set, retraining makes {half['over']:.0f} % "
+        f"of the targets sure and {half['under']:.0f} % unsure, with the label kept.")
 
 # %% [markdown]
 # ### Which images are asked for?
@@ -564,20 +613,24 @@ for row, (goal, text) in zip(axes, picks):
     row[0].set_ylabel(text, fontsize=10)
     for ax in row:
         ax.set(xticks=[], yticks=[])
-lab.figure(fig, "Three rows of images: on the left the target, then seven of the rows asked for to make the model surer, to make it "
-                "unsure, and to flip the label, each with its class.")
-same = {g: np.mean([(victims[i].data.y[requests[i, j]["retraining", g]] == victims[i].label[j]).double().mean().item() for i, j in ALL]) for g in GOALS}
-lab.say(f"Of the rows asked for to make a target surer, {100 * same['over']:.0f} % carry its label; to make it unsure, {100 * same['under']:.0f} %; to flip it, {100 * same['flip']:.0f} %. "
-        "To weaken a belief, take away what supports it; to strengthen it, take away the rest of the evidence.")
+lab.figure(fig, "Three rows of images: on the left the target, then seven of the rows asked for to make the model surer, "
+                "to make it unsure, and to flip the label, each with its class.")
+same = {g: np.mean([(victims[i].data.y[requests[i, j]["retraining", g]] == victims[i].label[j]).double().mean().item()
+                    for i, j in ALL]) for g in GOALS}
+lab.say(f"Of the rows asked for to make a target surer, {100 * same['over']:.0f} % carry its label; to make it unsure, "
+        f"{100 * same['under']:.0f} %; to flip it, {100 * same['flip']:.0f} %. To weaken a belief, take away what supports "
+        "it; to strengthen it, take away the rest of the evidence.")
 
 # %% [markdown]
 # ## 5 · From answers alone
 #
-# > **Threat model.** **Who** as before. **Sees** its own rows and answers to queries. **May** train models of its own, or ask the provider what a deletion would do
-# > (a preview, or many small accounts). **Wants** the same.
+# > **Threat model.** **Who** as before. **Sees** its own rows and answers to queries. **May** train models of its own,
+# > or ask the provider what a deletion would do (a preview, or many small accounts). **Wants** the same.
 #
-# Two ways. A **surrogate**: train networks on the own rows, choose on those, and hope that it carries over. Or **zeroth order**: send pairs of random trial requests $\omega^+, \omega^-$, and estimate
-# the effects from the answers, $\hat s_i \propto \sum (\omega^+_i - \omega^-_i)\,(f(\omega^+) - f(\omega^-))$. The attacker's code receives a `BlackBox` or an `UnlearningOracle`. They have no weights and count what is asked.
+# Two ways. A **surrogate**: train networks on the own rows, choose on those, and hope that it carries over. Or **zeroth
+# order**: send pairs of random trial requests $\omega^+, \omega^-$, and estimate the effects from the answers,
+# $\hat s_i \propto \sum (\omega^+_i - \omega^-_i)\,(f(\omega^+) - f(\omega^-))$. The attacker's code receives a
+# `BlackBox` or an `UnlearningOracle`. They have no weights and count what is asked.
 
 # %%
 PAIRS = (8, 24, 64)
@@ -595,10 +648,11 @@ def from_answers(job):
         effects = attack.zeroth_order_effects(oracle, v.x[j], pairs=pairs, seed=j)
         for goal in ("over", "under"):
             picked = attack.choose(attack.through(effects, start, GOALS[goal](v.label[j])), v.held).rows
-            rows.append(dict(i=i, j=j, how="first-order", goal=goal, queries=oracle.queries + box.queries) | answer(v, j, HOW["first-order"](v, picked)))
+            rows.append(dict(i=i, j=j, how="first-order", goal=goal, queries=oracle.queries + box.queries)
+                        | answer(v, j, HOW["first-order"](v, picked)))
     return asked, rows
 
-
+# %%
 def own_networks(i):
     """Three networks that the attacker trains on its own rows, by the recipe that the provider publishes."""
     held = victims[i].held
@@ -626,7 +680,7 @@ def moved(frame):
 transfer = moved(pd.DataFrame(sum(lk.training.parallel(blind_retrained, range(len(victims))), [])))
 trial = moved(pd.DataFrame(sum([r for _, r in blind.values()], [])))
 most = trial[trial.queries == trial.queries.max()]
-white = {how: moved(pd.concat([of(how, g) for g in ("over", "under")])[["i", "j", "how", "goal", "p", "H", "kept"]]) for how in ("first-order", exact)}
+white = {how: moved(pd.concat([of(how, g) for g in ("over", "under")])[cols]) for how in ("first-order", exact)}
 
 # %%
 fig, ax = plt.subplots(figsize=(7.5, 4.4))
@@ -640,20 +694,25 @@ ax.axhline(0, color=lk.figures.COLOURS["other"], linestyle=":", label="random re
 lk.figures.log_axis(ax, asked, "queries to the provider, per target")
 ax.set(ylabel="entropy moved as intended (nats)", title="Trial requests in place of gradients (dashed: with the weights)")
 ax.legend(loc="upper left", fontsize=11)
-lab.figure(fig, "Entropy moved in the intended direction against the number of trial requests, with 95 % bands over targets; dashed lines "
-                "show the attack that sees the weights, a dotted line random requests.")
-lab.say(f"Chosen on three surrogates, the requests move the entropy by {transfer.move.mean():.2f} nats under exact retraining; with the victim's weights it was {white[exact].move.mean():.2f}. "
-        f"With {int(trial.queries.max())} queries a target, trial requests move it by {most.move.mean():.2f} nats under first-order unlearning; with the weights it was {white['first-order'].move.mean():.2f}.")
+lab.figure(fig, "Entropy moved in the intended direction against the number of trial requests, with 95 % bands over "
+                "targets; dashed lines show the attack that sees the weights, a dotted line random requests.")
+lab.say(f"Chosen on three surrogates, the requests move the entropy by {transfer.move.mean():.2f} nats under exact "
+        f"retraining; with the victim's weights it was {white[exact].move.mean():.2f}. "
+        f"With {int(trial.queries.max())} queries a target, trial requests move it by {most.move.mean():.2f} nats under "
+        f"first-order unlearning; with the weights it was {white['first-order'].move.mean():.2f}.")
 
 # %% [markdown]
 # ## 6 · Better estimates of uncertainty?
 #
 # Softmax is known to be a poor measure of doubt, and there are better ones. Can they be moved as well?
 # - **Temperature scaling** divides the logits by a $T$ fitted on validation rows, here anew after every deletion.
-# - **MC dropout** leaves dropout on and averages over 20 masks. A **deep ensemble** averages five networks; each unlearns the same request.
-# - A **conformal set** holds all labels whose score $1 - p_c$ is at most $q$, where $q$ comes from validation rows. For rows like those, it contains the true label at least nine times in ten.
+# - **MC dropout** leaves dropout on and averages over 20 masks. A **deep ensemble** averages five networks; each
+#   unlearns the same request.
+# - A **conformal set** holds all labels whose score $1 - p_c$ is at most $q$, where $q$ comes from validation rows. For
+#   rows like those, it contains the true label at least nine times in ten.
 #
-# **Exercise 3.5** (difficulty 3, 10 minutes). The promise hangs on the threshold. From the scores of $n$ validation rows take the $\lceil (n + 1)(1 - \alpha) \rceil$-th smallest. When that rank exceeds $n$, the threshold is 1.
+# **Exercise 3.5** (difficulty 3, 10 minutes). The promise hangs on the threshold. From the scores of $n$ validation
+# rows take the $\lceil (n + 1)(1 - \alpha) \rceil$-th smallest. When that rank exceeds $n$, the threshold is 1.
 
 # %%
 @lk.exercise("3.5")
@@ -676,7 +735,8 @@ def other_networks(i):
 
 
 def estimates(v, drop, five, x, request):
-    """After first-order unlearning of a request: entropy by MC dropout (new masks) and ensemble, size of the conformal set."""
+    """After first-order unlearning of a request: entropy by MC dropout (new masks) and ensemble, size of the
+    conformal set."""
     model, drop, *five = (lk.unlearn.first_order(m, v.data, request, tau=tau) for m in (v.model, drop, *five))
     p = lk.training.predict(model, v.validation[0]).softmax(1)
     q = conformal_threshold(1 - p.gather(1, v.validation[1][:, None]).squeeze(1), 0.1)
@@ -684,7 +744,8 @@ def estimates(v, drop, five, x, request):
         dropout = lk.measure.mc_dropout(drop, x[None], 50, seed=1)
         ensemble = sum(m(x[None]).softmax(1) for m in five) / len(five)
         sets = lk.measure.conformal_sets(model(x[None]).softmax(1), q)
-    return dict(dropout=lk.measure.entropy(dropout).item(), ensemble=lk.measure.entropy(ensemble).item(), conformal=float(sets.sum()))
+    return dict(dropout=lk.measure.entropy(dropout).item(), ensemble=lk.measure.entropy(ensemble).item(),
+                conformal=float(sets.sum()))
 
 
 extras = lk.training.parallel(other_networks, range(len(victims)))
@@ -702,7 +763,7 @@ def requests_against(v, parts, name):
         goals = {g: attack.through(effects, start, GOALS[g](int(start.argmax()))) for g in ("over", "under")}
     return {g: attack.choose(goal, v.held, steps=8).rows for g, goal in goals.items()}
 
-
+# %%
 def aimed(job):
     """How far requests aimed at each estimator move it, less what random requests do."""
     v, (drop, five), j, rows = victims[job[0]], extras[job[0]], job[1], []
@@ -719,11 +780,14 @@ def aimed(job):
         asked = requests_against(v, parts, name) | {k: requests[job]["none", k] for k in ("random 1", "random 2")}
         after = {g: estimates(v, drop, five, x, r)[name] for g, r in asked.items()}
         at_random = (after["random 1"] + after["random 2"]) / 2
-        rows += [dict(i=job[0], j=j, estimator=name, goal=g, move=s * (after[g] - at_random)) for g, s in (("over", -1), ("under", 1))]
+        rows += [dict(i=job[0], j=j, estimator=name, goal=g, move=s * (after[g] - at_random))
+                 for g, s in (("over", -1), ("under", 1))]
     return rows
 
 
 est = pd.DataFrame(sum(lk.training.parallel(aimed, ALL), []))
+
+# %%
 scaled = pd.concat([of("first-order", g).assign(goal=g) for g in ("over", "under")])
 scaled["move"] = np.where(scaled.goal == "over", -1, 1) * (scaled.H_scaled - scaled.H_scaled_random)
 plain = white["first-order"].move.mean()
@@ -732,19 +796,29 @@ for v in victims:
     p, q = lk.training.predict(v.model, v.measure[0]).softmax(1), lk.training.predict(v.model, v.validation[0]).softmax(1)
     sets = lk.measure.conformal_sets(p, conformal_threshold(1 - q.gather(1, v.validation[1][:, None]).squeeze(1), 0.1))
     coverage.append(sets.gather(1, v.measure[1][:, None]).double().mean().item())
-rows = [{"estimator": "softmax", "unit": "nats", "moved up": white["first-order"][white["first-order"].goal == "under"].move.mean(), "moved down": white["first-order"][white["first-order"].goal == "over"].move.mean()},
-        {"estimator": "temperature scaling", "unit": "nats", "moved up": scaled[scaled.goal == "under"].move.mean(), "moved down": scaled[scaled.goal == "over"].move.mean()}]
-rows += [{"estimator": text, "unit": unit, "moved up": est[(est.estimator == e) & (est.goal == "under")].move.mean(), "moved down": est[(est.estimator == e) & (est.goal == "over")].move.mean()}
-         for e, text, unit in (("dropout", "MC dropout", "nats"), ("ensemble", "ensemble of five", "nats"), ("conformal", "conformal set", "labels"))]
-lab.table(pd.DataFrame(rows), "Uncertainty moved as intended under first-order unlearning, less what random requests do; mean over targets")
-lab.say(f"Before the attack, the conformal sets held the true label for {show([100 * c for c in coverage])} % of the measured rows, as promised. The promise is an average over rows like the validation rows. It says nothing about one "
-        "row that somebody has aimed at.", f"Fitting the temperature again on clean rows leaves {100 * scaled.move.mean() / plain:.0f} % of the move: one number for all rows cannot repair one of them.")
+rows = [{"estimator": "softmax", "unit": "nats",
+         "moved up": white["first-order"][white["first-order"].goal == "under"].move.mean(),
+         "moved down": white["first-order"][white["first-order"].goal == "over"].move.mean()},
+        {"estimator": "temperature scaling", "unit": "nats", "moved up": scaled[scaled.goal == "under"].move.mean(),
+         "moved down": scaled[scaled.goal == "over"].move.mean()}]
+rows += [{"estimator": text, "unit": unit, "moved up": est[(est.estimator == e) & (est.goal == "under")].move.mean(),
+          "moved down": est[(est.estimator == e) & (est.goal == "over")].move.mean()}
+         for e, text, unit in (("dropout", "MC dropout", "nats"), ("ensemble", "ensemble of five", "nats"),
+                               ("conformal", "conformal set", "labels"))]
+lab.table(pd.DataFrame(rows), "Uncertainty moved as intended under first-order unlearning, less what random requests do; "
+                              "mean over targets")
+lab.say(f"Before the attack, the conformal sets held the true label for {show([100 * c for c in coverage])} % of "
+        "the measured rows, as promised. The promise is an average over rows like the validation rows. It says nothing "
+        "about one row that somebody has aimed at.",
+        f"Fitting the temperature again on clean rows leaves {100 * scaled.move.mean() / plain:.0f} % of the move: one "
+        "number for all rows cannot repair one of them.")
 
 # %% [markdown]
 # ### Not one target, but all
 #
-# The paper also reports that ECE rises. For that the request must work on rows nobody has picked. Here it is chosen so that, on the attacker's **public** sample, wrong answers get surer and right ones come down to the margin $\\kappa$. ECE is then
-# measured on rows that neither party has used.
+# The paper also reports that ECE rises. For that the request must work on rows nobody has picked. Here it is chosen so
+# that, on the attacker's **public** sample, wrong answers get surer and right ones come down to the margin $\\kappa$.
+# ECE is then measured on rows that neither party has used.
 
 # %%
 def joint(i):
@@ -758,11 +832,14 @@ def joint(i):
         m = (z.gather(1, called) - z.scatter(1, called, -torch.inf).amax(1, keepdim=True)).squeeze(1)
         return torch.where(right, (m - KAPPA).abs(), -m).mean()
 
-    step, newton = attack.removal(v.model, v.held, tau=tau), attack.newton(v.model, v.held, damping=cfg.weight_decay, cg_steps=5)
-    chosen = attack.choose(lambda w: goal(step(w)), v.held, steps=15).rows, attack.choose(lambda w: goal(newton(SHRINK * w)), v.held, steps=6).rows
+    step = attack.removal(v.model, v.held, tau=tau)
+    newton = attack.newton(v.model, v.held, damping=cfg.weight_decay, cg_steps=5)
+    chosen = (attack.choose(lambda w: goal(step(w)), v.held, steps=15).rows,
+              attack.choose(lambda w: goal(newton(SHRINK * w)), v.held, steps=6).rows)
     blind = [requests[i, j]["none", "random 1"] for j in range(2)]
     exact_models = train(v.data, [v.seed] * 3, [chosen[1], *blind])
-    models = {("before", "before"): v.model, ("first-order", "chosen"): HOW["first-order"](v, chosen[0]), ("first-order", "random"): HOW["first-order"](v, blind[0]),
+    models = {("before", "before"): v.model, ("first-order", "chosen"): HOW["first-order"](v, chosen[0]),
+              ("first-order", "random"): HOW["first-order"](v, blind[0]),
               (exact, "chosen"): exact_models[0], (exact, "random"): exact_models[1]}
     return {k: (lk.training.predict(m, v.measure[0]).softmax(1), v.measure[1]) for k, m in models.items()}
 
@@ -777,31 +854,39 @@ def bins_of(pairs, count=10):
     full = [b for b in range(count) if (which == b).sum() >= 20]
     return [c[which == b].mean() for b in full], [right[which == b].mean() for b in full]
 
-
+# %%
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 4.2), sharey=True)
 for ax, how in zip(axes, ("first-order", exact)):
     ax.plot([0.2, 1], [0.2, 1], ":", color="black", label="calibrated")
     for key, role in ((("before", "before"), "original"), ((how, "random"), "other"), ((how, "chosen"), "attack")):
         label = {"before": "before", "random": "random requests", "chosen": "chosen requests"}[key[1]]
-        ax.plot(*bins_of([s[key] for s in spoiled]), marker=lk.figures.MARKERS[role], color=lk.figures.COLOURS[role], label=label)
+        ax.plot(*bins_of([s[key] for s in spoiled]), marker=lk.figures.MARKERS[role],
+                color=lk.figures.COLOURS[role], label=label)
     ax.set(xlabel="confidence", title=how[0].upper() + how[1:], xlim=(0.2, 1.02), ylim=(0.2, 1.02))
 axes[0].set_ylabel("share that is right")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-lab.figure(fig, "Reliability diagrams on rows that neither party used: share right against confidence before, after random and after chosen "
-                "requests, under first-order unlearning left and exact retraining right.")
+lab.figure(fig, "Reliability diagrams on rows that neither party used: share right against confidence before, after random "
+                "and after chosen requests, under first-order unlearning left and exact retraining right.")
 eces = {k: [lk.measure.ece(*s[k]) for s in spoiled] for k in spoiled[0]}
 accs = {k: [lk.measure.accuracy(*s[k]) for s in spoiled] for k in spoiled[0]}
-lab.table(pd.DataFrame([{"unlearning": how, "request": what, "ECE": show(eces[how, what]), "accuracy, %": show(accs[how, what])} for how, what in eces]), "Calibration on the measured rows")
+lab.table(pd.DataFrame([{"unlearning": how, "request": what, "ECE": show(eces[how, what]),
+                         "accuracy, %": show(accs[how, what])} for how, what in eces]), "Calibration on the measured rows")
 risen = {how: np.array(eces[how, "chosen"]) - np.array(eces[how, "random"]) for how in ("first-order", exact)}
-lab.say(f"Chosen requests raise the ECE by {show(risen['first-order'])} over random ones under first-order unlearning, and by {show(risen[exact])} under exact retraining.",
-        "So calibration as a whole can be spoiled where unlearning is a step." if lk.measure.t_interval(risen["first-order"])[1] > 0 else "On these victims the rise under first-order unlearning is not beyond doubt.",
-        "It does not carry over to retraining: single targets can be moved there, the average over all rows hardly." if abs(risen[exact].mean()) < 0.02 else "")
+lab.say(f"Chosen requests raise the ECE by {show(risen['first-order'])} over random ones under first-order unlearning, and "
+        f"by {show(risen[exact])} under exact retraining.",
+        "So calibration as a whole can be spoiled where unlearning is a step."
+        if lk.measure.t_interval(risen["first-order"])[1] > 0
+        else "On these victims the rise under first-order unlearning is not beyond doubt.",
+        "It does not carry over to retraining: single targets can be moved there, the average over all rows hardly."
+        if abs(risen[exact].mean()) < 0.02 else "")
 
 # %% [markdown]
 # ## 7 · Rows made to be deleted
 #
-# So far all rows were genuine. Qian et al. 2023 go further: some rows are **prepared before training**, with their true labels and a change too small to notice, so that their *deletion* is the attack. We reconstruct
-# this by gradient matching: find $\delta$, $\|\delta\|_\infty \le \varepsilon$, so that the prepared rows' summed gradient points where the target gets another label. The attacker prepares them on a network of its own.
+# So far all rows were genuine. Qian et al. 2023 go further: some rows are **prepared before training**, with their true
+# labels and a change too small to notice, so that their *deletion* is the attack. We reconstruct this by gradient
+# matching: find $\delta$, $\|\delta\|_\infty \le \varepsilon$, so that the prepared rows' summed gradient points where
+# the target gets another label. The attacker prepares them on a network of its own.
 
 # %%
 EPS = 0.3  # in units of the normalised pixels
@@ -813,31 +898,44 @@ def planted(job):
     rows, mine = requests[job]["none", "random 1"], surrogates[i][0]
     adversarial = int(v.p[j].argsort()[-2])
     x = v.data.x.clone()
-    x[rows] = attack.craft(mine, v.data.x[rows], v.data.y[rows], v.x[j], adversarial, eps=EPS, low=v.data.x.min(), high=v.data.x.max())
+    x[rows] = attack.craft(mine, v.data.x[rows], v.data.y[rows], v.x[j], adversarial, eps=EPS,
+                           low=v.data.x.min(), high=v.data.x.max())
     d = replace(v.data, x=x)
     model = train(d, [v.seed])[0]
     poisoned = SimpleNamespace(**{**vars(v), "data": d, "model": model})
     first = {k: answer(v, j, m)["p"] for k, m in (("before", model), ("after", HOW["first-order"](poisoned, rows)))}
     genuine = {k: answer(v, j, m)["p"] for k, m in (("before", v.model), ("after", HOW["first-order"](v, rows)))}
     again = answer(v, j, train(d, [v.seed], [rows])[0])["p"], answer(v, j, train(v.data, [v.seed], [rows])[0])["p"]
-    return dict(before=first["before"], after=first["after"], genuine_before=genuine["before"], genuine_after=genuine["after"], same=again[0] == again[1],
+    return dict(before=first["before"], after=first["after"], genuine_before=genuine["before"],
+                genuine_after=genuine["after"], same=again[0] == again[1],
                 test=lk.measure.accuracy(lk.training.predict(model, v.measure[0]), v.measure[1]))
 
 
 crafted = pd.DataFrame(lk.training.parallel(planted, FEW))
-rows = [{"rows": t, "p(label) before": crafted[b].mean(), "after first-order unlearning": crafted[a].mean(), "fall": show(crafted[b] - crafted[a])}
+
+# %%
+rows = [{"rows": t, "p(label) before": crafted[b].mean(), "after first-order unlearning": crafted[a].mean(),
+         "fall": show(crafted[b] - crafted[a])}
         for t, b, a in (("the same rows, genuine", "genuine_before", "genuine_after"), ("prepared", "before", "after"))]
-lab.table(pd.DataFrame(rows), f"{len(FEW)} targets, {BUDGET} random rows of the attacker, prepared with ε = {EPS} (normalised pixels)")
+lab.table(pd.DataFrame(rows),
+          f"{len(FEW)} targets, {BUDGET} random rows of the attacker, prepared with ε = {EPS} (normalised pixels)")
 more = (crafted.before - crafted.after) - (crafted.genuine_before - crafted.genuine_after)
-lab.say(f"Prepared rows make the withdrawal cost {show(more)} more of the target's probability than the same rows in their genuine form, and nothing shows before: the test accuracy is {show(crafted.test)} %.",
-        "Choosing among genuine rows does far more (section 4): once trained on, prepared rows fit, and rows that fit have small gradients." if (table[(table.how == "first-order") & (table.goal == "flip") & (table.aim == "first-order")].dp.mean() < -more.mean()) else "",
-        f"Under exact retraining the preparation is void in {int(crafted.same.sum())} of {len(crafted)} cases, bit for bit: what is left is the training set without the rows. There only the choice of rows matters.")
+plain_flips = table[(table.how == "first-order") & (table.goal == "flip") & (table.aim == "first-order")]
+lab.say(f"Prepared rows make the withdrawal cost {show(more)} more of the target's probability than the same rows in their "
+        f"genuine form, and nothing shows before: the test accuracy is {show(crafted.test)} %.",
+        "Choosing among genuine rows does far more (section 4): once trained on, prepared rows fit, and rows that fit have "
+        "small gradients." if plain_flips.dp.mean() < -more.mean() else "",
+        f"Under exact retraining the preparation is void in {int(crafted.same.sum())} of {len(crafted)} cases, bit for bit: "
+        "what is left is the training set without the rows. There only the choice of rows matters.")
 
 # %% [markdown]
 # ## 8 · Requests over time
 #
-# Requests come one after the other, and other people's in between. An attacker who looks at the model before each request can adapt (Zhao et al. 2023). Four plans share a budget over six rounds of
-# first-order unlearning, with another person's request after each. (So that there is room for better and worse, the budget is the smallest of a grid with which one request flips half of the targets of the tuning seeds.) all at once; the same rows spread out; **greedy**, which plans one round; **receding horizon**, which plans all rounds and sends one.
+# Requests come one after the other, and other people's in between. An attacker who looks at the model before each
+# request can adapt (Zhao et al. 2023). Four plans share a budget over six rounds of first-order unlearning, with
+# another person's request after each. (So that there is room for better and worse, the budget is the smallest of a grid
+# with which one request flips half of the targets of the tuning seeds.) all at once; the same rows spread out;
+# **greedy**, which plans one round; **receding horizon**, which plans all rounds and sends one.
 
 # %%
 ROUNDS = 6
@@ -852,7 +950,7 @@ def flip_objective(v, j):
 
     return objective
 
-
+# %%
 def flipped_at_once(job):
     """Share of a tuning victim's targets that one request flips, for each budget."""
     v, share = victim(job), []
@@ -877,31 +975,41 @@ def over_time(job):
     plans = {"at once": attack.at_once(once), "spread": attack.spread(once), "greedy": attack.replan(objective, "greedy"),
              "receding horizon": attack.replan(objective, "receding")}
     for name, plan in plans.items():
-        model, asked = attack.campaign(v.model, held, plan, lambda m, r: lk.unlearn.first_order(m, v.data, r, tau=tau), others)
+        model, asked = attack.campaign(v.model, held, plan,
+                                       lambda m, r: lk.unlearn.first_order(m, v.data, r, tau=tau), others)
         z = lk.training.predict(model, v.x[[j]])[0]
-        rows.append(dict(i=i, j=j, plan=name, rows=len(asked), margin=attack.margin(z, v.label[j]).item()) | answer(v, j, model))
+        rows.append(dict(i=i, j=j, plan=name, rows=len(asked), margin=attack.margin(z, v.label[j]).item())
+                    | answer(v, j, model))
     return rows
 
 
 seqs = pd.DataFrame(sum(lk.training.parallel(over_time, ALL), []))
-lab.table(pd.DataFrame([{"plan": k, "rows asked for": g.rows.mean(), "labels flipped, %": 100 * (1 - g.kept.mean()), "margin, logits": show(g.margin)} for k, g in seqs.groupby("plan", sort=False)]),
+
+# %%
+lab.table(pd.DataFrame([{"plan": k, "rows asked for": g.rows.mean(), "labels flipped, %": 100 * (1 - g.kept.mean()),
+                         "margin, logits": show(g.margin)} for k, g in seqs.groupby("plan", sort=False)]),
           f"{campaign_budget} rows in six rounds, benign requests between them, {len(ALL)} targets")
 plan = {k: 1 - g.sort_values(["i", "j"]).kept.to_numpy() for k, g in seqs.groupby("plan")}
 margins = {k: g.sort_values(["i", "j"]).margin.to_numpy() for k, g in seqs.groupby("plan")}
 gained = lk.measure.bootstrap_interval(margins["at once"] - margins["receding horizon"], clusters)
 by_waiting = lk.measure.bootstrap_interval(margins["at once"] - margins["spread"], clusters)
-lab.say(f"Planning again in each round lowers the margin by {gained[0]:.2f} logits more than one request of the same size (95 % interval {gained[1]:.2f} to {gained[2]:.2f}); "
+lab.say(f"Planning again in each round lowers the margin by {gained[0]:.2f} logits more than one request of the same size "
+        f"(95 % interval {gained[1]:.2f} to {gained[2]:.2f}); "
         f"the same rows, only spread out, by {by_waiting[0]:.2f} ({by_waiting[1]:.2f} to {by_waiting[2]:.2f}).",
-        "So adapting helps beyond mere waiting." if gained[1] > max(0, by_waiting[0]) else "How much of that is adaptation and how much mere waiting is not clear from these targets.")
+        "So adapting helps beyond mere waiting." if gained[1] > max(0, by_waiting[0])
+        else "How much of that is adaptation and how much mere waiting is not clear from these targets.")
 
 # %% [markdown]
 # ## 9 · The defences people already have
 #
-# A provider can look at a request before carrying it out. Four gates, each a score: the rise of the **validation loss** on a trial copy; the share of validation **labels that change**; the share of requested rows with an
-# **isolated gradient** (Qian et al. 2023 filter such rows; reconstructed from EPIC, Yang et al. 2022); and the **length of the mean gradient** of the requested rows.
+# A provider can look at a request before carrying it out. Four gates, each a score: the rise of the **validation loss**
+# on a trial copy; the share of validation **labels that change**; the share of requested rows with an **isolated
+# gradient** (Qian et al. 2023 filter such rows; reconstructed from EPIC, Yang et al. 2022); and the **length of the
+# mean gradient** of the requested rows.
 #
-# A gate refuses what lies above a threshold, and refusing lawful deletions is unlawful itself. So the threshold comes from benign requests alone, at 1 % refused. Which benign requests? Random rows are the easy choice. Real
-# people ask for *their* rows: one person's, one class's, wrongly labelled ones, twenty photographs of one thing.
+# A gate refuses what lies above a threshold, and refusing lawful deletions is unlawful itself. So the threshold comes
+# from benign requests alone, at 1 % refused. Which benign requests? Random rows are the easy choice. Real people ask
+# for *their* rows: one person's, one class's, wrongly labelled ones, twenty photographs of one thing.
 
 # %%
 GATES = ("validation loss", "labels changed", "isolated gradients", "gradient length")
@@ -922,7 +1030,7 @@ def scores(v, ready, request):
     return dict(zip(GATES, (defend.loss_gate(before, after, v.validation[1]), defend.label_gate(before, after),
                             defend.isolation_gate(alone, request), defend.gradient_gate(proxy, request))))
 
-
+# %%
 def gated(job):
     """Scores of one stream of benign requests to one victim, or (stream 'attack') of the chosen ones."""
     (i, stream), v = job, victims[job[0]]
@@ -934,12 +1042,15 @@ def gated(job):
 
 
 desks = lk.training.parallel(desk, range(len(victims)))
-gate = pd.DataFrame(sum(lk.training.parallel(gated, [(i, s) for i in range(len(victims)) for s in (*defend.STREAMS, "attack")]), []))
+jobs = [(i, s) for i in range(len(victims)) for s in (*defend.STREAMS, "attack")]
+gate = pd.DataFrame(sum(lk.training.parallel(gated, jobs), []))
 
 # %%
 def caught(streams):
-    """Which malicious requests each gate refuses, its threshold at 1 % of the benign requests of these streams, victim by victim."""
-    out = gate[(gate.stream == "attack") & gate.goal.isin(["over", "under", "flip"])][["i", "j", "aim", "goal", *GATES]].copy()
+    """Which malicious requests each gate refuses, its threshold at 1 % of the benign requests of these streams,
+    victim by victim."""
+    attacks = (gate.stream == "attack") & gate.goal.isin(["over", "under", "flip"])
+    out = gate[attacks][["i", "j", "aim", "goal", *GATES]].copy()
     for name in GATES:
         limits = {i: defend.threshold(gate[(gate.i == i) & gate.stream.isin(streams)][name]) for i in range(len(victims))}
         out[name] = (out[name] > out.i.map(limits)).astype(float)
@@ -952,33 +1063,46 @@ on_uncertainty = fair[fair.goal.isin(["over", "under"])]
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.6), sharey=True)
 for ax, aim in zip(axes, ("first-order", "retraining")):
-    for frame, role, text, shift in ((easy, "other", "threshold from random requests", -0.2), (fair, "defence", "threshold from realistic requests", 0.2)):
+    for frame, role, text, shift in ((easy, "other", "threshold from random requests", -0.2),
+                                     (fair, "defence", "threshold from realistic requests", 0.2)):
         part = frame[(frame.aim == aim) & frame.goal.isin(["over", "under"])]
         for k, name in enumerate(GATES):
             mean, low, high = (100 * u for u in lk.measure.bootstrap_interval(part[name], part.i))
-            ax.bar(k + shift, mean, 0.38, color=lk.figures.COLOURS[role], label=text if k == 0 else None, hatch="//" if role == "defence" else None, edgecolor="white")
+            ax.bar(k + shift, mean, 0.38, color=lk.figures.COLOURS[role], label=text if k == 0 else None,
+                   hatch="//" if role == "defence" else None, edgecolor="white")
             ax.errorbar(k + shift, mean, [[mean - low], [high - mean]], color="black", capsize=3, linewidth=1.2)
-    ax.set(xticks=range(len(GATES)), xticklabels=[g.replace(" ", "\n") for g in GATES], title=f"Aimed at {aim}", ylim=(0, 103))
+    ax.set(xticks=range(len(GATES)), xticklabels=[g.replace(" ", "\n") for g in GATES],
+           title=f"Aimed at {aim}", ylim=(0, 103))
     ax.tick_params(axis="x", labelsize=11)
 axes[0].set_ylabel("malicious requests caught (%)")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-lab.figure(fig, "Share of malicious requests that each of four gates catches at 1 % benign requests refused, with thresholds from random and "
-                "from realistic benign requests, for requests aimed at first-order unlearning and at retraining.")
-best, best_easy = on_uncertainty[list(GATES)].mean().idxmax(), easy[easy.goal.isin(["over", "under"])][list(GATES)].mean().idxmax()
+lab.figure(fig, "Share of malicious requests that each of four gates catches at 1 % benign requests refused, with "
+                "thresholds from random and from realistic benign requests, for requests aimed at first-order "
+                "unlearning and at retraining.")
+
+# %%
+best = on_uncertainty[list(GATES)].mean().idxmax()
+best_easy = easy[easy.goal.isin(["over", "under"])][list(GATES)].mean().idxmax()
 limit = {i: defend.threshold(g[best_easy]) for i, g in gate[gate.stream == "random"].groupby("i")}
 refused = {s: (g[best_easy] > g.i.map(limit)).mean() for s, g in gate.groupby("stream") if s in defend.REALISTIC}
-lab.say(f"Against random requests the attack looks easy to catch: “{best_easy}” catches {100 * easy[easy.goal.isin(['over', 'under'])][best_easy].mean():.0f} % of it. But with that threshold it would also refuse "
+lab.say(f"Against random requests the attack looks easy to catch: “{best_easy}” catches "
+        f"{100 * easy[easy.goal.isin(['over', 'under'])][best_easy].mean():.0f} % of it. But with that threshold it would "
+        "also refuse "
         + ", ".join(f"{100 * r:.0f} % of {s.replace('-', ' ')} requests" for s, r in refused.items()) + ".",
-        f"With a threshold that real people can live with, the best gate is “{best}”, and it catches {100 * on_uncertainty[best].mean():.0f} %: "
-        + ", ".join(f"{100 * g[best].mean():.0f} % of those for {'over' if goal == 'over' else 'under'}-confidence aimed at {aim}" for (aim, goal), g in on_uncertainty.groupby(["aim", "goal"])) + ".")
+        f"With a threshold that real people can live with, the best gate is “{best}”, and it catches "
+        f"{100 * on_uncertainty[best].mean():.0f} %: "
+        + ", ".join(f"{100 * g[best].mean():.0f} % of those for {'over' if goal == 'over' else 'under'}-confidence "
+                    f"aimed at {aim}" for (aim, goal), g in on_uncertainty.groupby(["aim", "goal"])) + ".")
 
 # %% [markdown]
-# Two more defences need no threshold. **Recalibration** was section 6: one temperature for all rows. **Differential privacy** bounds what any few rows can do to any output, and so it bounds
-# this attack by definition; what it costs in accuracy is measured in notebook 06, together with attackers who know the gates.
+# Two more defences need no threshold. **Recalibration** was section 6: one temperature for all rows. **Differential
+# privacy** bounds what any few rows can do to any output, and so it bounds this attack by definition; what it costs in
+# accuracy is measured in notebook 06, together with attackers who know the gates.
 #
 # ### Explore: goal, budget, κ, unlearner
 #
-# Each row is a target. Grey: its confidence after random requests; coloured: after the chosen ones; a cross: the label is lost. Right: success against budget.
+# Each row is a target. Grey: its confidence after random requests; coloured: after the chosen ones; a cross: the label
+# is lost. Right: success against budget.
 
 # %%
 panel_figure = Figure(figsize=(10, 4.6), layout="none")
@@ -993,7 +1117,8 @@ left_ax.set(xlim=(0, 1.02), ylim=(-0.7, len(ALL) - 0.3), xlabel="probability of 
 left_ax.legend(loc="upper left", fontsize=10)
 share_line = right_ax.plot([], [], "-o", color=lk.figures.COLOURS["attack"])[0]
 chosen_star = right_ax.plot([], [], "*", color=lk.figures.COLOURS["original"], markersize=17)[0]
-_ = right_ax.set(xlim=(0, 1.05 * BUDGET), ylim=(-4, 104), xlabel="rows asked for", ylabel="success (% of targets)", xticks=BUDGETS)
+_ = right_ax.set(xlim=(0, 1.05 * BUDGET), ylim=(-4, 104), xlabel="rows asked for",
+                 ylabel="success (% of targets)", xticks=BUDGETS)
 
 # %%
 def redraw(goal, budget, kappa, how):
@@ -1009,15 +1134,19 @@ def redraw(goal, budget, kappa, how):
     share_line.set_data(BUDGETS, share)
     chosen_star.set_data([budget], [share[BUDGETS.index(budget)]])
     left_ax.set_title(f"{how}, {budget} rows" + (f", κ = {kappa:g}" if goal == "under" else ""), fontsize=13)
-    return (f"{budget} rows chosen for “{goal}”, unlearned by {how}: the confidence goes from {now.p_random.mean():.2f} to {now.p.mean():.2f} on average, the label holds for "
-            f"{int(kept.sum())} of {len(now)} targets, and {share[BUDGETS.index(budget)]:.0f} % are moved beyond the spread of retraining.")
+    return (f"{budget} rows chosen for “{goal}”, unlearned by {how}: the confidence goes from {now.p_random.mean():.2f} to "
+            f"{now.p.mean():.2f} on average, the label holds for {int(kept.sum())} of {len(now)} targets, and "
+            f"{share[BUDGETS.index(budget)]:.0f} % are moved beyond the spread of retraining.")
 
-
-panel = lk.widgets.explorer(panel_figure, redraw, goal=lk.widgets.dropdown("goal", [("surer", "over"), ("unsure", "under"), ("another label", "flip")], "under"),
-                            budget=lk.widgets.slider("rows", BUDGETS, BUDGETS[-1]), kappa=lk.widgets.slider("κ", list(KAPPAS), KAPPA),
+# %%
+GOAL_NAMES = [("surer", "over"), ("unsure", "under"), ("another label", "flip")]
+panel = lk.widgets.explorer(panel_figure, redraw, goal=lk.widgets.dropdown("goal", GOAL_NAMES, "under"),
+                            budget=lk.widgets.slider("rows", BUDGETS, BUDGETS[-1]),
+                            kappa=lk.widgets.slider("κ", list(KAPPAS), KAPPA),
                             how=lk.widgets.dropdown("unlearner", ["first-order", "ascent", exact], exact))
-lab.figure(panel_figure, "The explorer in its first state: for each target the probability of its label after random and after chosen requests under exact "
-           "retraining on the left, success against the number of rows asked for on the right.")
+lab.figure(panel_figure, "The explorer in its first state: for each target the probability of its label after random and "
+           "after chosen requests under exact retraining on the left, success against the number of rows asked for on the "
+           "right.")
 panel
 
 # %% [markdown]
@@ -1038,7 +1167,8 @@ def no_hinge(job):
 
 bare = np.array(lk.training.parallel(no_hinge, FEW))
 hinged = of("first-order", "under")[of("first-order", "under").j < cfg.few]
-lab.say(f"Without the hinge the entropy rises to {bare[:, 1].mean():.2f} nats (with it: {hinged.H.mean():.2f}), and {100 * (1 - bare[:, 0].mean()):.0f} % of the labels are lost (with it: {100 * (1 - hinged.kept.mean()):.0f} %). "
+lab.say(f"Without the hinge the entropy rises to {bare[:, 1].mean():.2f} nats (with it: {hinged.H.mean():.2f}), and "
+        f"{100 * (1 - bare[:, 0].mean()):.0f} % of the labels are lost (with it: {100 * (1 - hinged.kept.mean()):.0f} %). "
         "A paper could show the first number and call it an attack on uncertainty. Much of it is the old attack on labels.")
 
 # %% [markdown]
@@ -1046,45 +1176,58 @@ lab.say(f"Without the hinge the entropy rises to {bare[:, 1].mean():.2f} nats (w
 
 # %%
 moves = white[exact].groupby(["i", "j"]).move.mean()
-lab.say(f"All {len(moves)} targets, under exact retraining: moved by {moves.mean():.2f} nats on average. The best quarter of them, picked afterwards: {moves.nlargest(len(moves) // 4).mean():.2f}. The worst quarter: {moves.nsmallest(len(moves) // 4).mean():.2f}.")
+lab.say(f"All {len(moves)} targets, under exact retraining: moved by {moves.mean():.2f} nats on average. The best quarter "
+        f"of them, picked afterwards: {moves.nlargest(len(moves) // 4).mean():.2f}. The worst quarter: "
+        f"{moves.nsmallest(len(moves) // 4).mean():.2f}.")
 
 # %% [markdown]
-# **The attacker's own estimate.** Influence promised more than retraining gave (section 3). A notebook that stops at first-order unlearning, with the very $\tau$ that the attacker optimised through, would have missed it.
+# **The attacker's own estimate.** Influence promised more than retraining gave (section 3). A notebook that stops at
+# first-order unlearning, with the very $\tau$ that the attacker optimised through, would have missed it.
 
 # %%
-lab.say(f"Chosen for first-order unlearning and judged on it, requests for over-confidence move the confidence by {of('first-order', 'over').dp.mean():.2f}. Judged on retraining, the same requests move it by "
+lab.say("Chosen for first-order unlearning and judged on it, requests for over-confidence move the confidence by "
+        f"{of('first-order', 'over').dp.mean():.2f}. Judged on retraining, the same requests move it by "
         f"{of(exact, 'over', 'first-order').dp.mean():.2f}; chosen for retraining, {of(exact, 'over').dp.mean():.2f}.")
 
 # %% [markdown]
 # ## 11 · What was tested
 #
-# Intervals are bootstraps over targets, drawn victim by victim, because targets of one victim share a network. “Exact” is same-seed retraining where nothing else is said.
+# Intervals are bootstraps over targets, drawn victim by victim, because targets of one victim share a network. “Exact”
+# is same-seed retraining where nothing else is said.
 
 # %%
-flips = {how: (1 - of(how, "flip").kept.to_numpy()) - (1 - table[(table.how == how) & table.goal.str.startswith("random")].groupby(["i", "j"]).kept.mean().to_numpy()) for how in ("first-order", exact)}
+flips = {how: (1 - of(how, "flip").kept.to_numpy())
+         - (1 - table[(table.how == how) & table.goal.str.startswith("random")].groupby(["i", "j"]).kept.mean().to_numpy())
+         for how in ("first-order", exact)}
 once = [judged[i] for i, _ in ALL]
 lab.claim("req-label", {"first-order": flips["first-order"], "exact": flips[exact]}, clusters=once)
-lab.claim("unc-over", {"confidence": of("first-order", "over").dp, "label-kept": of("first-order", "over").kept}, clusters=once)
-lab.claim("unc-under", {"entropy": of("first-order", "under").dH, "label-kept": of("first-order", "under").kept}, clusters=once)
-lab.claim("unc-beats-label", {k: wins[how]["under"] - wins[how]["flip"] for k, how in (("first-order", "first-order"), ("exact", exact))}, clusters=once)
-fresh = moved(pd.concat([of("retrained, fresh seed", g) for g in ("over", "under")])[["i", "j", "how", "goal", "p", "H", "kept"]])
+lab.claim("unc-over", {"confidence": of("first-order", "over").dp, "label-kept": of("first-order", "over").kept},
+          clusters=once)
+lab.claim("unc-under", {"entropy": of("first-order", "under").dH, "label-kept": of("first-order", "under").kept},
+          clusters=once)
+lab.claim("unc-beats-label", {k: wins[how]["under"] - wins[how]["flip"]
+                              for k, how in (("first-order", "first-order"), ("exact", exact))}, clusters=once)
+fresh = moved(pd.concat([of("retrained, fresh seed", g) for g in ("over", "under")])[cols])
 
 
 def by_direction(name, frame):
     """The moves up and down as two parts of a claim, a value a target: each direction has to hold by itself."""
-    return {f"{name}, {text}": frame[frame.goal == g].sort_values(["i", "j"]).move.tolist() for g, text in (("over", "surer"), ("under", "unsure"))}
+    return {f"{name}, {text}": frame[frame.goal == g].sort_values(["i", "j"]).move.tolist()
+            for g, text in (("over", "surer"), ("under", "unsure"))}
 
 
 _ = lab.claim("unc-transfer", by_direction("same seed", white[exact]) | by_direction("fresh seed", fresh), clusters=once)
 
 # %%
 queries = most[most.goal == "over"].queries.astype(float).tolist()
-lab.claim("unc-blackbox", by_direction("surrogate", transfer) | by_direction("zeroth order", most) | {"queries": queries}, clusters=once)
+lab.claim("unc-blackbox", by_direction("surrogate", transfer) | by_direction("zeroth order", most) | {"queries": queries},
+          clusters=once)
 slack = 3 * np.sqrt(0.09 * (1 / len(victims[0].validation[1]) + 1 / len(victims[0].measure[1])))  # both halves are samples
 parts = by_direction("temperature", scaled)
 for name in ("dropout", "ensemble", "conformal"):
     parts |= by_direction(name, est[est.estimator == name])
-_ = lab.claim("unc-estimators", parts | {"coverage": [c >= 0.9 - slack for c in coverage]}, clusters={k: once for k in parts})
+_ = lab.claim("unc-estimators", parts | {"coverage": [c >= 0.9 - slack for c in coverage]},
+              clusters={k: once for k in parts})
 
 # %%
 caught_by, limits_kept = {}, []
@@ -1095,7 +1238,8 @@ for aim in ("first-order", "retraining"):
     for _, g in gate[gate.stream.isin(defend.REALISTIC)].groupby("i"):
         limits_kept.append(len(g) >= 1000 and (g[gate_name] > defend.threshold(g[gate_name])).mean() <= 0.01)
 easily = easy[easy.goal.isin(["over", "under"])].groupby(["i", "j"])[best_easy].mean().tolist()
-lab.claim("unc-defences", caught_by | {"threshold": limits_kept, "easy-stream": easily, "recalibration": [scaled.move.mean() / plain]},
+lab.claim("unc-defences", caught_by | {"threshold": limits_kept, "easy-stream": easily,
+                                       "recalibration": [scaled.move.mean() / plain]},
           clusters={k: once for k in (*caught_by, "easy-stream")})
 _ = lab.claim("req-sequential", plan["receding horizon"] - plan["at once"], clusters=once)
 
@@ -1117,7 +1261,8 @@ print("over-confidence:", verdicts["unc-over"], "· survives retraining:", verdi
 # - done it without weights, from surrogates and from counted queries, and against four other estimates of uncertainty;
 # - set thresholds on benign requests, easy and realistic, and seen that the choice of the stream decides what a gate is worth.
 #
-# **Read on**: Qian et al. 2025, for attacks on uncertainty as a goal of their own; Qian et al. 2023, for prepared rows and for filtering by gradients; Zhao et al. 2023, for requests over time as a control problem;
-# Obadinma et al. 2024, for the same goals reached by changing the input; Koh and Liang 2017, for influence functions.
+# **Read on**: Qian et al. 2025, for attacks on uncertainty as a goal of their own; Qian et al. 2023, for prepared rows
+# and for filtering by gradients; Zhao et al. 2023, for requests over time as a control problem; Obadinma et al. 2024,
+# for the same goals reached by changing the input; Koh and Liang 2017, for influence functions.
 #
 # **Next**: notebook 04 turns to the other side. The provider unlearns, and somebody reads from the two models what was deleted.
