@@ -112,7 +112,7 @@ def test_the_solutions_of_03_agree_with_others():
     def over(mu, w, budget):
         return (w - mu).clip(0, 1).sum() - budget
 
-    entropy, ece, project, hypergradient, conformal = (EXERCISES[f"3.{i}"].solution for i in range(1, 6))
+    entropy, ece, hypergradient, project, conformal = (EXERCISES[f"3.{i}"].solution for i in range(1, 6))
     r = np.random.default_rng(3)
     for _ in range(50):
         p, = _draw_probabilities(r)
