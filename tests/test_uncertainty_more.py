@@ -207,3 +207,24 @@ def test_networks_with_dropout_cannot_be_packed():
     x, y = rows()
     with pytest.raises(LabError):
         fit_packed([build(s, dropout=0.4) for s in range(2)], x, y, seeds=[5, 6], **RECIPE)
+
+
+# ------------------------------------------------------------------ intervals over targets
+
+
+def test_targets_that_all_agree_get_the_exact_binomial_bound():
+    from scipy.stats import binomtest
+    for n in (9, 21, 72):
+        for hits in (0, n):
+            exact = binomtest(hits, n).proportion_ci(0.95, "exact")
+            mean, low, high = lk.measure.target_interval([hits / n] * n, list(range(n)))
+            assert (mean, low, high) == pytest.approx((hits / n, exact.low, exact.high))
+    assert lk.measure.target_interval([1.0] * 72)[1] > 0.95 > lk.measure.target_interval([1.0] * 71)[1]
+
+
+def test_other_targets_get_the_bootstrap_or_below_twenty_the_t_interval():
+    values = np.random.default_rng(0).normal(size=24)
+    clusters = [0, 1, 2] * 8
+    assert lk.measure.target_interval(values, clusters) == lk.measure.bootstrap_interval(values, clusters)
+    assert lk.measure.target_interval(values[:9], clusters[:9]) == lk.measure.t_interval(values[:9])
+    assert lk.measure.target_interval([2.0] * 24) == (2.0, 2.0, 2.0)

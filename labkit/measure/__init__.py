@@ -1,7 +1,7 @@
 """Measures: accuracy and cost, membership inference, uncertainty, intervals."""
 
 from .accuracy import Cost, accuracy, evaluate, gap, timed, unlearning_accuracy
-from .intervals import bootstrap_interval, show_interval, t_interval
+from .intervals import bootstrap_interval, show_interval, t_interval, target_interval
 from .membership import (
     auc,
     best_threshold,
@@ -27,5 +27,5 @@ __all__ = [
     "Cost", "accuracy", "auc", "best_threshold", "bootstrap_interval", "brier", "conformal_sets",
     "conformal_threshold", "ece", "entropy", "evaluate", "fit_temperature", "gap",
     "label_free_features", "loss_scores", "mc_dropout", "membership_auc", "nll", "population_attack", "show_interval",
-    "svc_mia", "t_interval", "timed", "tpr_at_fpr", "unlearning_accuracy",
+    "svc_mia", "t_interval", "target_interval", "timed", "tpr_at_fpr", "unlearning_accuracy",
 ]

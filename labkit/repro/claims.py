@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..base import LabError, data_path
-from ..measure.intervals import bootstrap_interval, t_interval
+from ..measure.intervals import bootstrap_interval, t_interval, target_interval
 
 PROFILES = ("quick", "full", "paper")
 KINDS = ("check", "effect", "equivalence", "report")
@@ -185,7 +185,10 @@ def _interval(part, values, unit, clusters):
     many = unit in ("row", "target") and len(values) >= 20
     if many and clusters is not None and len(clusters) != len(values):
         raise LabError(f"Part {part.name!r}: {len(clusters)} cluster labels for {len(values)} values; give one each.")
-    mean, low, high = bootstrap_interval(values, clusters) if many else t_interval(values)
+    if unit in ("row", "target") and part.kind != "report":
+        mean, low, high = target_interval(values, clusters if many else None)
+    else:
+        mean, low, high = bootstrap_interval(values, clusters) if many else t_interval(values)
     return (mean, low, high) if math.isfinite(low) else (mean, None, None)  # JSON has no infinity
 
 

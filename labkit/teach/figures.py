@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..measure.intervals import bootstrap_interval, t_interval
+from ..measure.intervals import t_interval, target_interval
 
 # Okabe and Ito's palette: told apart with any colour vision; markers repeat what colours say.
 COLOURS = {"original": "#0072B2", "unlearned": "#E69F00", "retrained": "#009E73", "attack": "#D55E00",
@@ -27,11 +27,11 @@ def style():
 def band(ax, x, runs, role, label=None, clusters=None, **line):
     """Mean with its 95 % band. x: (p,), runs: (seeds, p) -> the line.
 
-    The band is a t interval over seeds. With clusters (the seed of each row) the rows are targets, at least 20 of
-    them, and the band is a bootstrap over targets, drawn seed by seed.
+    The band is a t interval over seeds. With clusters (the seed of each row) the rows are targets, and the band
+    is measure.target_interval: from 20 targets on a bootstrap, drawn seed by seed.
     """
     runs = np.asarray(runs, float)
-    spread = t_interval if clusters is None else lambda column: bootstrap_interval(column, clusters)
+    spread = t_interval if clusters is None else lambda column: target_interval(column, clusters)
     mean, low, high = np.array([spread(column) for column in runs.T]).T
     ax.fill_between(x, low, high, color=COLOURS[role], alpha=0.2, linewidth=0)
     return ax.plot(x, mean, color=COLOURS[role], marker=MARKERS[role], label=label or role, **line)[0]

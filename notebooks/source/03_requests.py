@@ -150,24 +150,29 @@ for v in victims:
     right, acted = p.argmax(1) == v.measure[1], p.max(1).values >= ACT
     rows.append({"accuracy, %": 100 * right.double().mean().item(), "ECE": ece(p.max(1).values, right, 10),
                  "acted on, %": 100 * acted.double().mean().item(),
-                 "wrong among those acted on, %": 100 * (~right)[acted].double().mean().item()})
+                 "wrong among those acted on, %": 100 * (~right & acted).sum().item() / max(1, int(acted.sum()))})
 before = pd.DataFrame(rows)
+wrong_acted = before["wrong among those acted on, %"]
 lab.table(pd.DataFrame([{k: show(before[k]) for k in before}]),
           f"The networks before any request, mean over {len(victims)} victims")
-lab.say(f"The networks get {show(before['accuracy, %'])} % right, but they know where: among the answers they are at least "
-        f"{ACT} sure of, only {show(before['wrong among those acted on, %'])} % are wrong. That is what confidence is for. "
+lab.say(f"The networks get {show(before['accuracy, %'])} % right. Among the answers they are at least {ACT} sure of, "
+        f"{show(wrong_acted)} % are wrong.",
+        "They know where they may err, and that is what confidence is for."
+        if wrong_acted.mean() < 0.5 * (100 - before["accuracy, %"].mean()) else "",
         "Whoever can move it decides which cases a person still looks at.")
 
 # %% [markdown]
 # ## 2 · What does one deletion do to somebody else's prediction?
 #
 # > **Threat model.** **Who** somebody who supplied half of the training rows, a data broker for example. **Sees** the
-# > model's weights and its own rows (in section 6: only answers). **May** ask for the deletion of at most 3 % of the
-# > training rows, all of them its own and genuine. **Wants** the model to be surer, or less sure, about one input that
-# > is not in the training set, with the label unchanged.
+# > weights (in section 6 those of every network that makes up the estimate; in section 5 only answers), its own rows, a
+# > labelled public sample, and what the provider publishes: training recipe, number of rows, unlearning method and its
+# > step. **May** ask for the deletion of at most 3 % of the training rows, all of them its own and genuine. **Wants** the
+# > model to be surer, or less sure, about one input that is not in the training set, with the label unchanged.
 #
-# Let $g_i = \nabla_\theta \ell(z_i; \theta)$ be the gradient of row $i$'s loss, and $\omega_i \in \{0, 1\}$ say whether
-# the row is asked for. First-order unlearning (Warnecke et al. 2023) answers a request with one step uphill:
+# Let $\theta$ be the weights, $\ell(z_i; \theta)$ the loss of row $i$ and $g_i = \nabla_\theta \ell(z_i; \theta)$ its
+# gradient, and let $\omega_i \in \{0, 1\}$ say whether the row is asked for. First-order unlearning (Warnecke et al.
+# 2023) answers a request with one step uphill:
 # $$\theta_u(\omega) = \theta + \tau \sum_i \omega_i\, g_i.$$
 # The attacker wants a small loss $L(\theta_u(\omega))$ at the target. Let $\omega_i$ be any number for a moment; then
 # by the chain rule
@@ -185,7 +190,8 @@ def hypergradient(theta, gradients, weights, tau, loss_gradient):
 # %% [markdown]
 # How strong is the step, $\tau$? Too small, and nothing is unlearned; too large, and the model breaks by itself. A
 # provider would compare with retraining. So the rule is: on two **other** seeds, with random requests, take the largest
-# $\tau$ whose model is at most half a point of test accuracy below the retrained one.
+# $\tau$ whose model is at most half a point of test accuracy below the retrained one. (Other seeds are other splits of
+# the same images. Only three numbers are taken from them: $\tau$, the shrinking of section 3, the budget of section 8.)
 
 # %%
 def strength(job):
@@ -231,7 +237,8 @@ def project(weights, budget):
 # the logit of $y$ less the largest other one.
 #
 # - over-confidence: $L = -\ln p_y$;
-# - under-confidence: $L = -H(p) + \lambda \max(0, \kappa - m)$. The second part keeps the label by a margin $\kappa$;
+# - under-confidence: $L = -H(p) + \lambda \max(0, \kappa - m)$, with $\lambda = 5$. The second part, the *hinge*, keeps
+#   the label by a margin $\kappa$;
 # - the older attack, for comparison: $L = m$, until another label wins.
 #
 # Here is the walk for one target and the second goal.
@@ -254,7 +261,8 @@ for step in range(16):
 choice = attack.choose(lambda w: goal(out(unlearned(w))), v.held, steps=15)
 lab.say(f"In {len(walk) - 1} steps the attacker's loss falls from {walk[0][0]:.2f} to {min(a for a, _ in walk):.2f}. "
         f"labkit's `choose` does the same walk ({choice.relaxed:.2f}) and then rounds: it asks for {len(choice.rows)} rows, "
-        f"and the loss there is {choice.rounded:.2f}. Rounding costs {choice.gap:.2f}.")
+        f"and the loss there is {choice.rounded:.2f}. Rounding {'costs' if choice.gap >= 0 else 'gains'} "
+        f"{abs(choice.gap):.2f}.")
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -267,12 +275,16 @@ first = torch.cat([g.flatten() for g in grad(lambda p: out(p)[label])(params).va
 by_hand = hypergradient(theta, G, torch.zeros(20, device=data.device), tau, lambda t: first)
 effects = attack.first_order_effects(v.model, v.held, out, tau=tau)[:20, label]
 print("20 effects by hand and by labkit agree:", torch.allclose(by_hand, effects, rtol=1e-3, atol=1e-6))
+half = torch.full((20,), 0.5, device=data.device)  # away from 0 it matters where the loss gradient is taken
+expected = tau * G @ (first + tau * G.T @ half)
+got = hypergradient(theta, G, half, tau, lambda t: first + t - theta)
+print("and with half weights:", torch.allclose(got, expected, rtol=1e-3, atol=1e-6))
 
 # %% [markdown]
 # That was an attack on **one** way of unlearning. If the provider retrains, there is no step $\tau$. The classical
 # estimate of what retraining does is the influence function (Koh and Liang 2017): replace $\tau\, \nabla L$ by
-# $H^{-1} \nabla L / n$, with $H$ the curvature of the training loss. It is an estimate. So before use, measure it: on
-# the tuning seeds, what does it predict, and what does retraining do?
+# $C^{-1} \nabla L / n$, with $C$ the curvature (Hessian matrix) of the training loss over its $n$ rows. It is an
+# estimate. So before use, measure it: on the tuning seeds, what does it predict, and what does retraining do?
 
 # %%
 def influence(model, held, out):
@@ -301,23 +313,24 @@ def predicted_and_real(job):
 
 # %%
 scatter = pd.DataFrame(sum(lk.training.parallel(predicted_and_real, tuning), []))
-SHRINK = float((scatter.predicted * scatter.real).sum() / (scatter.predicted**2).sum())
+slope = float((scatter.predicted * scatter.real).sum() / (scatter.predicted**2).sum())
+SHRINK = float(np.clip(slope, 0.05, 1.0))  # what the attacker multiplies its effects by
 fig, ax = plt.subplots(figsize=(7.5, 4.6))
 for name, role, label in (("over", "attack", "to make surer"), ("flip", "original", "to flip the label")):
     part = scatter[scatter.goal == name]
     ax.plot(part.predicted, part.real, lk.figures.MARKERS[role], color=lk.figures.COLOURS[role], label=label)
 ends = np.array([scatter.predicted.min(), scatter.predicted.max()])
 ax.plot(ends, ends, ":", color=lk.figures.COLOURS["other"], label="as predicted")
-ax.plot(ends, SHRINK * ends, "--", color=lk.figures.COLOURS["retrained"], label=f"{SHRINK:.2f} of it")
+ax.plot(ends, slope * ends, "--", color=lk.figures.COLOURS["retrained"], label=f"{slope:.2f} of it")
 ax.set(xlabel="margin change that influence predicts (logits)", ylabel="after retraining (logits)",
        ylim=(-1.3 * abs(scatter.real).max(), 1.3 * abs(scatter.real).max()),
-       title="Influence points the right way and overstates")
+       title="What influence predicts, and what retraining does")
 ax.legend(loc="upper left", fontsize=11)
 lab.figure(fig, "Margin change after exact retraining against the change that influence predicted, for requests chosen "
                 "on tuning seeds, with the diagonal and the fitted line through the origin.")
 lab.say(f"Influence has the sign right in {100 * ((scatter.predicted * scatter.real) > 0).mean():.0f} % of {len(scatter)} "
-        f"requests. What retraining does is {SHRINK:.2f} of the prediction, so the attacker shrinks its effects by that "
-        "factor.")
+        f"requests. What retraining does is {slope:.2f} of the prediction"
+        + (", so influence overstates, and the attacker shrinks its effects by that factor." if slope < 1 else "."))
 
 # %% [markdown]
 # ## 4 · The attack, on every way of unlearning
@@ -364,9 +377,10 @@ HOW = {
 
 
 def answer(v, j, model):
-    """What the model now says of target j: probability of its label, entropy in nats, label kept."""
+    """What the model now says of target j: probability of its label, entropy in nats, label kept, top probability."""
     p = lk.training.predict(model, v.x[[j]]).softmax(1)
-    return dict(p=p[0, v.label[j]].item(), H=lk.measure.entropy(p).item(), kept=float(p.argmax() == v.label[j]))
+    return dict(p=p[0, v.label[j]].item(), H=lk.measure.entropy(p).item(), kept=float(p.argmax() == v.label[j]),
+                top=p.max().item())
 
 
 def outcome(v, j, model):
@@ -396,8 +410,8 @@ results = sum(lk.training.parallel(approximate, ALL), [])
 # %% [markdown]
 # Now the exact ones. Same-seed retraining repeats the original training without the rows. Fresh-seed retraining also
 # changes the initial weights and the order, as a provider would who keeps no seeds. SISA retrains the shards of an
-# ensemble (three here). Requests aimed at first-order unlearning go through exact retraining for the first few targets
-# of a victim only.
+# ensemble (three here). The label attack aimed at first-order unlearning
+# goes through exact retraining too, for the first few targets of a victim.
 
 # %%
 def retrained(job):
@@ -415,7 +429,7 @@ jobs = []
 for i in range(len(victims)):
     keys = {how: [(j, k) for j in range(cfg.targets) for k in requests[i, j]
                   if k[0] == "retraining" or k[1].startswith("random")
-                  or (k[0] == "first-order" and j < cfg.few and "same" in how)]
+                  or (k == ("first-order", "flip") and j < cfg.few and "same" in how)]
             for how in ("retrained, same seed", "retrained, fresh seed")}
     jobs += [(i, how, part[s : s + 8]) for how, part in keys.items() for s in range(0, len(part), 8)]
 results += sum(lk.training.parallel(retrained, jobs), [])
@@ -439,7 +453,7 @@ results += sum(lk.training.parallel(sharded, range(len(victims))), [])
 
 # %%
 table = pd.DataFrame(results)
-control = table[table.goal.str.startswith("random")].groupby(["i", "j", "how"])[["p", "H", "H_scaled", "size"]].mean()
+control = table[table.goal.str.startswith("random")].groupby(["i", "j", "how"])[["p", "H", "H_scaled", "size", "top"]].mean()
 table = table.join(control.add_suffix("_random"), on=["i", "j", "how"])
 table["dp"], table["dH"] = table.p - table.p_random, table.H - table.H_random
 AIMED = {how: "first-order" if how in ("first-order", "ascent", "fine-tuning") else "retraining"
@@ -466,7 +480,7 @@ lab.say("The cheap guesses under first-order unlearning, against random requests
         + "; ".join(f"{text} move the confidence by {guess[g].dp.mean():+.2f} and keep "
                     f"{100 * guess[g].kept.mean():.0f} % of the labels"
                     for g, text in (("same-class", "rows of the same class"), ("nearest", "the nearest rows"))) + ".",
-        "Withdrawing a class's rows weakens it, for everybody; it does not aim."
+        "Withdrawing many rows of a class weakens the class."
         if guess["same-class"].dp.mean() < -0.02 else "")
 
 # %% [markdown]
@@ -478,10 +492,11 @@ exact = "retrained, same seed"
 lab.say("Under first-order unlearning, requests chosen for it raise a target's confidence by "
         f"{of('first-order', 'over').dp.mean():.2f} more than random ones, or its entropy by "
         f"{of('first-order', 'under').dH.mean():.2f} nats.",
-        "Under exact retraining with the same seed, requests chosen with influence raise confidence by "
-        f"{of(exact, 'over').dp.mean():.2f} or entropy by {of(exact, 'under').dH.mean():.2f} nats. "
-        + ("Exact unlearning is no defence: the rows are really gone, and that is the attack."
-           if of(exact, "over").dp.mean() > 0.05 else "Exact unlearning blunts the attack here."),
+        "Under exact retraining with the same seed, requests chosen with influence change confidence by "
+        f"{of(exact, 'over').dp.mean():+.2f} or entropy by {of(exact, 'under').dH.mean():+.2f} nats.",
+        "Exact unlearning is no defence: the rows are really gone, and that is the attack."
+        if min(lk.measure.target_interval(f, of(exact, "over").i)[1] for f in (of(exact, "over").dp, of(exact, "under").dH)) > 0
+        else "Whether exact unlearning blunts the attack is not beyond doubt here.",
         f"The older attack flips {100 * (1 - of(exact, 'flip').kept.mean()):.0f} % of the labels there; the requests for "
         f"under-confidence flip {100 * (1 - of(exact, 'under').kept.mean()):.0f} %.")
 
@@ -538,15 +553,20 @@ def success(rows, direction):
 clusters = of(exact, "over").i.tolist()  # the victim of each target: targets of one victim share a network
 wins = {how: {"under": success(of(how, "under"), 1), "flip": success(of(how, "flip"), 1),
               "over": success(of(how, "over"), -1)} for how in ("first-order", exact)}
-crossed = {g: of(exact, g) for g in ("over", "under")}
-below, above = crossed["over"].p_random < ACT, crossed["under"].p_random >= ACT
-lab.say(f"The spread of retraining is {GAMMA:.2f} nats. Beyond it and with the label kept, "
-        f"{100 * wins[exact]['under'].mean():.0f} % of the targets are made unsure and "
-        f"{100 * wins[exact]['over'].mean():.0f} % sure under exact retraining; the label attack manages "
-        f"{100 * wins[exact]['flip'].mean():.0f} %.",
-        f"Of {int(below.sum())} targets that a person would have seen, {int((crossed['over'].p[below] >= ACT).sum())} are "
-        f"now acted on unseen; of {int(above.sum())} that were acted on, {int((crossed['under'].p[above] < ACT).sum())} now "
-        "wait for a person.")
+lab.say(f"The spread of retraining is {GAMMA:.2f} nats. Beyond it and with the label kept, exact retraining is made to turn "
+        f"{100 * wins[exact]['under'].mean():.0f} % of the targets unsure and {100 * wins[exact]['over'].mean():.0f} % sure; "
+        f"the label attack turns {100 * wins[exact]['flip'].mean():.0f} % unsure with the label kept.")
+
+# %%
+fitting = table[(table.how == exact) & (table.aim != "first-order")].sort_values(["i", "j"])
+seen = {g: fitting[fitting.goal == g].top.to_numpy() for g in ("over", "under", "random 1", "random 2")}
+below, above = seen["random 1"] < ACT, seen["random 1"] >= ACT
+lab.say(f"After one random request and exact retraining, a person would see {int(below.sum())} targets. With requests for "
+        f"over-confidence, {int((seen['over'][below] >= ACT).sum())} of them are acted on unseen; with another random request, "
+        f"{int((seen['random 2'][below] >= ACT).sum())}.",
+        f"{int(above.sum())} targets would be acted on. With requests for under-confidence "
+        f"{int((seen['under'][above] < ACT).sum())} of them wait for a person; with another random request, "
+        f"{int((seen['random 2'][above] < ACT).sum())}.")
 
 # %% [markdown]
 # ### How many rows does it take?
@@ -637,16 +657,18 @@ lab.figure(fig, "Three rows of images: on the left the target, then seven of the
                 "to make it unsure, and to flip the label, each with its class.")
 same = {g: np.mean([(victims[i].data.y[requests[i, j]["retraining", g]] == victims[i].label[j]).double().mean().item()
                     for i, j in ALL]) for g in GOALS}
-lab.say(f"Of the rows asked for to make a target surer, {100 * same['over']:.0f} % carry its label; to make it unsure, "
-        f"{100 * same['under']:.0f} %; to flip it, {100 * same['flip']:.0f} %.",
-        "To weaken a belief, take away what supports it; to strengthen it, take away the rest of the evidence."
-        if same["flip"] > 1.2 * same["over"] else "")
+own = np.mean([(victims[i].held.y == victims[i].label[j]).double().mean().item() for i, j in ALL])
+lab.say(f"Of the attacker's rows, {100 * own:.0f} % carry a target's label. Of those asked for to make the target surer, "
+        f"{100 * same['over']:.0f} % do; to make it unsure, {100 * same['under']:.0f} %; to flip it, "
+        f"{100 * same['flip']:.0f} %.",
+        "To weaken a belief, take away what supports it." if same["flip"] > 1.5 * own else "")
 
 # %% [markdown]
 # ## 5 · From answers alone
 #
-# > **Threat model.** **Who** as before. **Sees** its own rows and answers to queries. **May** train models of its own,
-# > or ask the provider what a deletion would do (a preview, or many small accounts). **Wants** the same.
+# > **Threat model.** **Who** as before. **Sees** its own rows, answers to queries, the recipe and the number of rows.
+# > **May** train models of its own, or ask the provider what a deletion would do (a preview, or many small accounts).
+# > **Wants** the same.
 #
 # Two ways. A **surrogate**: train networks on the own rows, choose on those, and hope that it carries over. Or **zeroth
 # order**: send pairs of random trial requests $\omega^+, \omega^-$, and estimate the effects from the answers,
@@ -801,7 +823,7 @@ def aimed(job):
     for name, parts in outs.items():
         after = {g: estimates(v, drop, five, x, r)[name] for g, r in requests_against(v, parts, name).items()}
         at_random = (blind[0][name] + blind[1][name]) / 2
-        rows += [dict(i=job[0], j=j, estimator=name, goal=g, move=s * (after[g] - at_random))
+        rows += [dict(i=job[0], j=j, estimator=name, goal=g, move=s * (after[g] - at_random), at_random=at_random)
                  for g, s in (("over", -1), ("under", 1))]
     return rows
 
@@ -832,34 +854,50 @@ lab.say(f"Before the attack, the conformal sets held the true label for {show([1
         f"the measured rows{', as promised' if np.mean(coverage) >= 0.89 else ', less than promised'}. The promise is an "
         "average over rows like the validation rows. It says nothing "
         "about one row that somebody has aimed at.",
-        f"Fitting the temperature again on clean rows leaves {100 * scaled.move.mean() / plain:.0f} % of the move: one "
-        "number for all rows cannot repair one of them.")
+        f"{100 * (est[est.estimator == 'conformal'].at_random <= 1).mean():.0f} % of the targets have a set of one label after "
+        "random requests; where there is one, there is nothing to shrink.")
+
+# %%
+left = {g: 100 * scaled[scaled.goal == g].move.mean() / white["first-order"][white["first-order"].goal == g].move.mean()
+        for g in ("over", "under")}
+lab.say(f"Fitting the temperature again on clean rows leaves {left['over']:.0f} % of the move down and "
+        f"{left['under']:.0f} % of the move up.",
+        "One number for all rows cannot repair one of them." if min(left.values()) > 25 else "")
 
 # %% [markdown]
 # ### Not one target, but all
 #
-# The paper also reports that ECE rises. For that the request must work on rows nobody has picked. Here it is chosen so
-# that, on the attacker's **public** sample, the model gets surer of whatever it says now, right or wrong. ECE is then
-# measured on rows that neither party has used.
+# The paper also reports that ECE rises. For that the request must work on rows nobody has picked. Here it is chosen on
+# the attacker's **public** sample, once so that the model gets surer of whatever it says now, and once so that it gets
+# less sure and keeps its labels. Calibration is then measured on rows that neither party has used. ECE has no sign, so
+# the table also has the mean confidence less the accuracy: above 0 the model is over-confident.
+
+# %%
+def goals_for_all(v):
+    """Two losses of the parameters over the public sample: surer of the present answers, or less sure with them kept."""
+    called = lk.training.predict(v.model, v.public[0]).argmax(1, keepdim=True)
+
+    def less_sure(params):
+        z = functional_call(v.model, params, (v.public[0],))
+        m = z.gather(1, called) - z.scatter(1, called, -torch.inf).amax(1, keepdim=True)
+        return (5 * (KAPPA - m).clamp(min=0)).mean() - lk.measure.entropy(z.softmax(1)).mean()
+
+    return {"surer": lambda params: F.cross_entropy(functional_call(v.model, params, (v.public[0],)), called.squeeze(1)),
+            "less sure": less_sure}
 
 # %%
 def joint(i):
-    """ECE and accuracy on the measured rows: before, after random requests, after chosen ones; first-order and exact."""
-    v = victims[i]
-    called = lk.training.predict(v.model, v.public[0]).argmax(1)
-
-    def goal(params):
-        return F.cross_entropy(functional_call(v.model, params, (v.public[0],)), called)
-
+    """Predictions on the measured rows: before, after random and after chosen requests; first-order and exact."""
+    v, asked = victims[i], {}
     step = attack.removal(v.model, v.held, tau=tau)
     newton = attack.newton(v.model, v.held, damping=cfg.weight_decay, cg_steps=5)
-    chosen = (attack.choose(lambda w: goal(step(w)), v.held, steps=15).rows,
-              attack.choose(lambda w: goal(newton(SHRINK * w)), v.held, steps=6).rows)
-    blind = [requests[i, j]["none", "random 1"] for j in range(2)]
-    exact_models = train(v.data, [v.seed] * 3, [chosen[1], *blind])
-    models = {("before", "before"): v.model, ("first-order", "chosen"): HOW["first-order"](v, chosen[0]),
-              ("first-order", "random"): HOW["first-order"](v, blind[0]),
-              (exact, "chosen"): exact_models[0], (exact, "random"): exact_models[1]}
+    for name, goal in goals_for_all(v).items():
+        asked["first-order", name] = attack.choose(lambda w, goal=goal: goal(step(w)), v.held, steps=12).rows
+        asked[exact, name] = attack.choose(lambda w, goal=goal: goal(newton(SHRINK * w)), v.held, steps=5).rows
+    asked["first-order", "random"] = asked[exact, "random"] = requests[i, 0]["none", "random 1"]
+    retrained = train(v.data, [v.seed] * 3, [r for (how, _), r in asked.items() if how == exact])
+    models = {("before", "before"): v.model} | dict(zip([k for k in asked if k[0] == exact], retrained))
+    models |= {k: HOW["first-order"](v, r) for k, r in asked.items() if k[0] == "first-order"}
     return {k: (lk.training.predict(m, v.measure[0]).softmax(1), v.measure[1]) for k, m in models.items()}
 
 
@@ -873,31 +911,47 @@ def bins_of(pairs, count=10):
     full = [b for b in range(count) if (which == b).sum() >= 20]
     return [c[which == b].mean() for b in full], [right[which == b].mean() for b in full]
 
-# %%
+
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 4.2), sharey=True)
 for ax, how in zip(axes, ("first-order", exact)):
     ax.plot([0.2, 1], [0.2, 1], ":", color="black", label="calibrated")
-    for key, role in ((("before", "before"), "original"), ((how, "random"), "other"), ((how, "chosen"), "attack")):
-        label = {"before": "before", "random": "random requests", "chosen": "chosen requests"}[key[1]]
-        ax.plot(*bins_of([s[key] for s in spoiled]), marker=lk.figures.MARKERS[role],
-                color=lk.figures.COLOURS[role], label=label)
+    for key, role, label in ((("before", "before"), "original", "before"), ((how, "surer"), "attack", "made surer"),
+                             ((how, "less sure"), "unlearned", "made less sure")):
+        ax.plot(*bins_of([s[key] for s in spoiled]), marker=lk.figures.MARKERS[role], color=lk.figures.COLOURS[role],
+                label=label)
     ax.set(xlabel="confidence", title=how[0].upper() + how[1:], xlim=(0.2, 1.02), ylim=(0.2, 1.02))
 axes[0].set_ylabel("share that is right")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-lab.figure(fig, "Reliability diagrams on rows that neither party used: share right against confidence before, after random "
-                "and after chosen requests, under first-order unlearning left and exact retraining right.")
-eces = {k: [lk.measure.ece(*s[k]) for s in spoiled] for k in spoiled[0]}
-accs = {k: [lk.measure.accuracy(*s[k]) for s in spoiled] for k in spoiled[0]}
-lab.table(pd.DataFrame([{"unlearning": how, "request": what, "ECE": show(eces[how, what]),
-                         "accuracy, %": show(accs[how, what])} for how, what in eces]), "Calibration on the measured rows")
-risen = {how: np.array(eces[how, "chosen"]) - np.array(eces[how, "random"]) for how in ("first-order", exact)}
-lab.say(f"Chosen requests raise the ECE by {show(risen['first-order'])} over random ones under first-order unlearning, and "
-        f"by {show(risen[exact])} under exact retraining.",
-        "So calibration as a whole can be spoiled where unlearning is a step."
-        if lk.measure.t_interval(risen["first-order"])[1] > 0
-        else "On these victims the rise under first-order unlearning is not beyond doubt.",
-        "Under retraining the rise is small: single targets can be moved there, the average over all rows hardly."
-        if abs(risen[exact].mean()) < 0.02 else "")
+lab.figure(fig, "Reliability diagrams on rows that neither party used: share right against confidence before and after "
+                "requests that make the model surer or less sure, under first-order unlearning left and exact "
+                "retraining right.")
+
+# %%
+def all_rows(key, measure):
+    """A measure of (probabilities, labels) for each victim, as an array."""
+    return np.array([measure(*s[key]) for s in spoiled])
+
+
+def surplus(p, y):
+    """Mean confidence less accuracy, points."""
+    return 100 * (p.max(1).values.mean() - (p.argmax(1) == y).float().mean()).item()
+
+
+lab.table(pd.DataFrame([{"unlearning": how, "request": what, "ECE": show(all_rows((how, what), lk.measure.ece)),
+                         "confidence − accuracy, points": show(all_rows((how, what), surplus)),
+                         "accuracy, %": show(all_rows((how, what), lk.measure.accuracy))} for how, what in spoiled[0]]),
+          "Calibration on the measured rows, over victims")
+for how in ("first-order", exact):
+    up, down = (all_rows((how, k), surplus) - all_rows((how, "random"), surplus) for k in ("surer", "less sure"))
+    at_random = all_rows((how, "random"), lk.measure.ece)
+    ece_up = {k: all_rows((how, k), lk.measure.ece) - at_random for k in ("surer", "less sure")}
+    rises = [k for k, e in ece_up.items() if lk.measure.t_interval(e)[1] > 0]
+    lab.say(f"{how[0].upper() + how[1:]}: against random requests, the surplus of confidence changes by {show(up)} points "
+            f"(surer) and {show(down)} points (less sure), the ECE by {show(ece_up['surer'])} and "
+            f"{show(ece_up['less sure'])}.",
+            f"A rise of ECE is beyond doubt for: {', '.join(rises)}." if rises else
+            f"With {len(victims)} victims no rise of ECE is beyond doubt: a single target can be moved far, the average "
+            "over all rows little.")
 
 # %% [markdown]
 # ## 7 · Rows made to be deleted
@@ -915,19 +969,21 @@ def planted(job):
     """Prepared rows for one target: the victim trained on them, before and after they are asked for."""
     (i, j), v = job, victims[job[0]]
     rows, mine = requests[job]["none", "random 1"], surrogates[i][0]
-    adversarial = int(v.p[j].argsort()[-2])
+    z = lk.training.predict(mine, v.x[[j]])[0]
+    adversarial = int(z.index_fill(0, torch.tensor([v.label[j]], device=z.device), -torch.inf).argmax())
     x = v.data.x.clone()
-    x[rows] = attack.craft(mine, v.data.x[rows], v.data.y[rows], v.x[j], adversarial, eps=EPS,
-                           low=v.data.x.min(), high=v.data.x.max())
+    x[rows] = attack.craft(mine, x[rows], v.data.y[rows], v.x[j], adversarial, eps=EPS,
+                           low=v.held.x.min(), high=v.held.x.max())
     d = replace(v.data, x=x)
     model = train(d, [v.seed])[0]
     poisoned = SimpleNamespace(**{**vars(v), "data": d, "model": model})
     first = {k: answer(v, j, m)["p"] for k, m in (("before", model), ("after", HOW["first-order"](poisoned, rows)))}
     genuine = {k: answer(v, j, m)["p"] for k, m in (("before", v.model), ("after", HOW["first-order"](v, rows)))}
     again = answer(v, j, train(d, [v.seed], [rows])[0])["p"], answer(v, j, train(v.data, [v.seed], [rows])[0])["p"]
-    return dict(before=first["before"], after=first["after"], genuine_before=genuine["before"],
+    test = [lk.measure.accuracy(lk.training.predict(m, v.measure[0]), v.measure[1]) for m in (model, v.model)]
+    return dict(i=i, before=first["before"], after=first["after"], genuine_before=genuine["before"],
                 genuine_after=genuine["after"], same=again[0] == again[1],
-                test=lk.measure.accuracy(lk.training.predict(model, v.measure[0]), v.measure[1]))
+                test=test[0] - test[1])
 
 
 crafted = pd.DataFrame(lk.training.parallel(planted, FEW))
@@ -938,14 +994,16 @@ rows = [{"rows": t, "p(label) before": crafted[b].mean(), "after first-order unl
         for t, b, a in (("the same rows, genuine", "genuine_before", "genuine_after"), ("prepared", "before", "after"))]
 lab.table(pd.DataFrame(rows),
           f"{len(FEW)} targets, {BUDGET} random rows of the attacker, prepared with ε = {EPS} (normalised pixels)", 2)
-more = (crafted.before - crafted.after) - (crafted.genuine_before - crafted.genuine_after)
-plain_flips = table[(table.how == "first-order") & (table.goal == "flip") & (table.aim == "first-order")]
-lab.say(f"Prepared rows make the withdrawal cost {show(more)} more of the target's probability than the same rows in their "
-        f"genuine form, and nothing shows before: the test accuracy is {show(crafted.test)} %.",
-        "Choosing among genuine rows does far more (section 4): once trained on, prepared rows fit, and rows that fit have "
-        "small gradients." if plain_flips.dp.mean() < -more.mean() else "",
+per_victim = crafted.groupby("i").mean()  # targets of one victim share networks: an interval over victims
+more = (per_victim.before - per_victim.after) - (per_victim.genuine_before - per_victim.genuine_after)
+aimed_fall = -of("first-order", "flip")[of("first-order", "flip").j < cfg.few].dp.mean()
+lab.say(f"The withdrawal of prepared rows costs {show(more)} more of the target's probability than that of the same rows "
+        "in their genuine form" + (". " if lk.measure.t_interval(more)[1] > 0 else ": not beyond doubt. ")
+        + f"Before it, the test accuracy differs by {show(per_victim.test)} points.",
+        f"Choosing among genuine rows (section 4) costs {aimed_fall:.2f}.",
         f"Under exact retraining the preparation is void in {int(crafted.same.sum())} of {len(crafted)} cases, bit for bit: "
-        "what is left is the training set without the rows. There only the choice of rows matters.")
+        "what is left is the training set without the rows. There only the choice of rows matters."
+        if crafted.same.any() else "")
 
 # %% [markdown]
 # ## 8 · Requests over time
@@ -957,6 +1015,8 @@ lab.say(f"Prepared rows make the withdrawal cost {show(more)} more of the target
 # - the same rows **spread** out, as fixed beforehand;
 # - **greedy**: look at the model, plan one round;
 # - **receding horizon**: look at the model, plan all that is left, send one round.
+#
+# As a control, random rows of the attacker, spread out.
 #
 # So that there is room for better and for worse, the budget is the smallest of a grid with which one request flips half
 # of the targets of the tuning seeds.
@@ -997,12 +1057,14 @@ def over_time(job):
     others = defend.benign("one-user", v.data, BUDGET // 2, ROUNDS, 7 * j + 1)
     once = attack.choose(objective(v.model, held), held, steps=8).rows
     plans = {"at once": attack.at_once(once), "spread": attack.spread(once), "greedy": attack.replan(objective, "greedy"),
-             "receding horizon": attack.replan(objective, "receding")}
+             "receding horizon": attack.replan(objective, "receding"),
+             "random, spread": attack.spread(attack.baseline("random", held, 10 * j + 3))}
     for name, plan in plans.items():
         model, asked = attack.campaign(v.model, held, plan,
                                        lambda m, r: lk.unlearn.first_order(m, v.data, r, tau=tau), others)
         z = lk.training.predict(model, v.x[[j]])[0]
-        rows.append(dict(i=i, j=j, plan=name, rows=len(asked), margin=attack.margin(z, v.label[j]).item())
+        test = lk.measure.accuracy(lk.training.predict(model, v.measure[0]), v.measure[1])
+        rows.append(dict(i=i, j=j, plan=name, rows=len(asked), margin=attack.margin(z, v.label[j]).item(), test=test)
                     | answer(v, j, model))
     return rows
 
@@ -1011,17 +1073,21 @@ seqs = pd.DataFrame(sum(lk.training.parallel(over_time, ALL), []))
 
 # %%
 lab.table(pd.DataFrame([{"plan": k, "rows asked for": g.rows.mean(), "labels flipped, %": 100 * (1 - g.kept.mean()),
-                         "margin, logits": show(g.margin)} for k, g in seqs.groupby("plan", sort=False)]),
+                         "margin, logits": g.margin.mean(), "test accuracy, %": g.test.mean()}
+                        for k, g in seqs.groupby("plan", sort=False)]),
           f"{campaign_budget} rows in {ROUNDS} rounds, benign requests between them, {len(ALL)} targets")
 plan = {k: 1 - g.sort_values(["i", "j"]).kept.to_numpy() for k, g in seqs.groupby("plan")}
 margins = {k: g.sort_values(["i", "j"]).margin.to_numpy() for k, g in seqs.groupby("plan")}
-gained = lk.measure.bootstrap_interval(margins["at once"] - margins["receding horizon"], clusters)
-by_waiting = lk.measure.bootstrap_interval(margins["at once"] - margins["spread"], clusters)
-lab.say(f"Planning again in each round lowers the margin by {gained[0]:.2f} logits more than one request of the same size "
-        f"(95 % interval {gained[1]:.2f} to {gained[2]:.2f}); "
-        f"the same rows, only spread out, by {by_waiting[0]:.2f} ({by_waiting[1]:.2f} to {by_waiting[2]:.2f}).",
-        "So adapting helps beyond mere waiting." if gained[1] > max(0, by_waiting[0])
-        else "How much of that is adaptation and how much mere waiting is not clear from these targets.")
+waiting, adapting = (lk.measure.target_interval(margins[a] - margins[b], clusters)
+                     for a, b in (("at once", "spread"), ("spread", "receding horizon")))
+lab.say(f"Spreading the same rows out lowers the margin by {waiting[0]:.2f} logits against sending them at once (95 % interval "
+        f"{waiting[1]:.2f} to {waiting[2]:.2f}): each round's gradients are those of a model that is already pushed. "
+        f"Planning again lowers it by another {adapting[0]:.2f} ({adapting[1]:.2f} to {adapting[2]:.2f}).",
+        "On margins, adapting helps beyond waiting." if adapting[1] > 0 else "Adapting is not shown to help beyond waiting.",
+        f"It shows: the test accuracy is {seqs[seqs.plan == 'receding horizon'].test.mean():.0f} % then, after random rows "
+        f"{seqs[seqs.plan == 'random, spread'].test.mean():.0f} %.",
+        f"In flipped labels adapting adds {100 * (plan['receding horizon'] - plan['spread']).mean():.0f} points to spreading "
+        "out.")
 
 # %% [markdown]
 # ## 9 · The defences people already have
@@ -1062,7 +1128,9 @@ def gated(job):
         return [dict(i=i, j=j, stream=stream, aim=aim, goal=goal) | scores(v, desks[i], r)
                 for j in range(cfg.targets) for (aim, goal), r in requests[i, j].items() if aim != "none"]
     asked = defend.benign(stream, v.data, BUDGET, cfg.benign, v.seed % 10**6, desks[i][-1])
-    return [dict(i=i, stream=stream) | scores(v, desks[i], r) for r in asked]
+    fresh = defend.benign(stream, v.data, BUDGET, cfg.benign // 5, v.seed % 10**6 + 1, desks[i][-1])  # checks the threshold
+    return [dict(i=i, stream=stream + tag) | scores(v, desks[i], r)
+            for tag, part in (("", asked), (", held out", fresh)) for r in part]
 
 
 desks = lk.training.parallel(desk, range(len(victims)))
@@ -1091,7 +1159,7 @@ for ax, aim in zip(axes, ("first-order", "retraining")):
                                      (fair, "defence", "threshold from realistic requests", 0.2)):
         part = frame[(frame.aim == aim) & frame.goal.isin(["over", "under"])]
         for k, name in enumerate(GATES):
-            mean, low, high = (100 * u for u in lk.measure.bootstrap_interval(part[name], part.i))
+            mean, low, high = (100 * u for u in lk.measure.target_interval(part[name], part.i))
             ax.bar(k + shift, mean, 0.38, color=lk.figures.COLOURS[role], label=text if k == 0 else None,
                    hatch="//" if role == "defence" else None, edgecolor="white")
             ax.errorbar(k + shift, mean, [[mean - low], [high - mean]], color="black", capsize=3, linewidth=1.2)
@@ -1115,15 +1183,30 @@ lab.say(f"Against random requests the attack looks easy to catch: “{best_easy}
         f"{100 * easy[easy.goal.isin(['over', 'under'])][best_easy].mean():.0f} % of it. But with that threshold it would "
         "also refuse "
         + ", ".join(f"{100 * r:.0f} % of {PLAIN[s]}" for s, r in refused.items()) + ".",
-        f"With a threshold that real people can live with, the best gate is “{best}”, and it catches "
+        f"With a threshold that refuses 1 % of realistic requests, the best gate is “{best}”, and it catches "
         f"{100 * on_uncertainty[best].mean():.0f} %: "
         + ", ".join(f"{100 * g[best].mean():.0f} % of those for {'over' if goal == 'over' else 'under'}-confidence "
                     f"aimed at {aim}" for (aim, goal), g in on_uncertainty.groupby(["aim", "goal"])) + ".")
 
+# %%
+pushed = gate[gate.stream == "attack"].groupby(["aim", "goal"])["labels changed"].mean()
+people = gate[gate.stream.isin(defend.REALISTIC)]
+limits = {i: defend.threshold(g[best]) for i, g in people.groupby("i")}
+hardest = max(((g[best] > g.i.map(limits)).mean(), PLAIN[s]) for s, g in people.groupby("stream"))
+size = table[table.aim != "none"].rows.mean()
+lab.say(f"At that threshold “{best}” refuses up to {100 * hardest[0]:.1f} % of one kind ({hardest[1]}). Benign requests had "
+        f"{BUDGET} rows, malicious ones {size:.0f} on average.",
+        "On trial, requests for over-confidence aimed at first-order unlearning change "
+        f"{100 * pushed['first-order', 'over']:.1f} % of the validation labels, those aimed at retraining "
+        f"{100 * pushed['retraining', 'over']:.1f} %, realistic requests {100 * people['labels changed'].mean():.1f} %.",
+        "The first push the whole model to reach one target, and that is what a trial run sees."
+        if pushed["first-order", "over"] > 2 * pushed["retraining", "over"] else "")
+
 # %% [markdown]
-# Two more defences need no threshold. **Recalibration** was section 6: one temperature for all rows. **Differential
-# privacy** bounds what any few rows can do to any output, and so it bounds this attack by definition; what it costs in
-# accuracy is measured in notebook 06, together with attackers who know the gates.
+# An attacker who knows the gates would weigh in what they look at; notebook 06 lets it. Two more defences need no
+# threshold. **Recalibration** was section 6: one temperature for all rows. **Differential privacy** bounds what any few
+# rows can do to any output, and so it bounds this attack by definition; what it costs in accuracy is measured in
+# notebook 06.
 #
 # ### Explore: goal, budget, κ, unlearner
 #
@@ -1195,7 +1278,8 @@ bare = np.array(lk.training.parallel(no_hinge, FEW))
 hinged = of("first-order", "under")[of("first-order", "under").j < cfg.few]
 lab.say(f"Without the hinge the entropy rises to {bare[:, 1].mean():.2f} nats (with it: {hinged.H.mean():.2f}), and "
         f"{100 * (1 - bare[:, 0].mean()):.0f} % of the labels are lost (with it: {100 * (1 - hinged.kept.mean()):.0f} %). "
-        "A paper could show the first number and call it an attack on uncertainty. Much of it is the old attack on labels.")
+        "A paper could show the first number and call it an attack on uncertainty."
+        + (" Much of it is the old attack on labels." if hinged.kept.mean() - bare[:, 0].mean() > 0.2 else ""))
 
 # %% [markdown]
 # **Targets picked after the attack.** Ours were drawn before it, by a rule. Here is what could have been shown instead.
@@ -1207,20 +1291,24 @@ lab.say(f"All {len(moves)} targets, under exact retraining: moved by {moves.mean
         f"{moves.nsmallest(len(moves) // 4).mean():.2f}.")
 
 # %% [markdown]
-# **The attacker's own estimate.** Influence promised more than retraining gave (section 3). And here is first-order
-# unlearning, with the very $\tau$ that the attacker optimised through, beside retraining.
+# **The attacker's own estimate.** Section 3 compared what influence promised with what retraining gave. Here is
+# first-order unlearning, with the very $\tau$ that the attacker optimised through, beside retraining.
 
 # %%
 first_few = [of("first-order", "flip"), of(exact, "flip", "first-order"), of(exact, "flip")]
 lost = [100 * (1 - f[f.j < cfg.few].kept.mean()) for f in first_few]
 lab.say("Chosen for first-order unlearning and judged on it, the label attack flips "
-        f"{lost[0]:.0f} % of the first few targets. Judged on retraining, the same requests flip {lost[1]:.0f} %; those chosen for retraining, {lost[2]:.0f} %.")
+        f"{lost[0]:.0f} % of the first few targets. Judged on retraining, the same requests flip "
+        f"{lost[1]:.0f} %; those chosen for retraining, {lost[2]:.0f} %.")
 
 # %% [markdown]
 # ## 11 · What was tested
 #
-# Intervals are bootstraps over targets, drawn victim by victim, because targets of one victim share a network. “Exact”
-# is same-seed retraining where nothing else is said.
+# Intervals are bootstraps over targets, drawn victim by victim, because targets of one victim share a network. Three
+# victims are few: the intervals speak mostly about these networks, and `labkit report` over several outer seeds says
+# more. Where all targets agree, the interval is the exact binomial one: to show a share above 95 % takes 72 targets that
+# agree, so that part of the first claims needs four outer seeds. “Exact” is same-seed retraining where nothing
+# else is said.
 
 # %%
 flips = {how: (1 - of(how, "flip").kept.to_numpy())
@@ -1262,8 +1350,11 @@ for aim in ("first-order", "retraining"):
     rows = on_uncertainty[on_uncertainty.aim == aim]
     gate_name = rows[list(GATES)].mean().idxmax()  # the best gate against this aim
     caught_by[f"caught, aimed at {aim}"] = rows.groupby(["i", "j"])[gate_name].mean().tolist()
-    for _, g in gate[gate.stream.isin(defend.REALISTIC)].groupby("i"):
-        limits_kept.append(len(g) >= 1000 and (g[gate_name] > defend.threshold(g[gate_name])).mean() <= 0.01)
+    for i in range(len(victims)):
+        scored, unseen = (gate[(gate.i == i) & gate.stream.isin(streams)][gate_name]
+                          for streams in (defend.REALISTIC, [f"{s}, held out" for s in defend.REALISTIC]))
+        allowed = 0.01 + 3 * np.sqrt(0.01 * 0.99 / len(unseen))
+        limits_kept.append(len(scored) >= 1000 and (unseen > defend.threshold(scored)).mean() <= allowed)
 easily = easy[easy.goal.isin(["over", "under"])].groupby(["i", "j"])[best_easy].mean().tolist()
 lab.claim("unc-defences", caught_by | {"threshold": limits_kept, "easy-stream": easily,
                                        "recalibration": [scaled.move.mean() / plain]},
