@@ -42,7 +42,8 @@ def benign(kind, data, size, count, seed, losses=None) -> list[torch.Tensor]:
             p = np.asarray(losses, dtype=float) + 1e-6
             rows = rng.choice(n, size, replace=False, p=p / p.sum())
         else:
-            distance = (flat - flat[int(rng.integers(n))]).norm(dim=1)
+            centre = flat[[int(rng.integers(n))]]  # cdist without a difference of all rows in memory
+            distance = torch.cdist(centre, flat, compute_mode="donot_use_mm_for_euclid_dist")[0]
             rows = distance.topk(size, largest=False).indices.cpu().numpy()
         requests.append(torch.from_numpy(np.sort(rows)).to(data.device))
     return requests
