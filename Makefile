@@ -56,7 +56,8 @@ notebooks: $(READY)
 	@$(BIN)/labkit report notebooks/[0-9][0-9]_*.ipynb --out runs/committed --readme README.md
 
 bench: $(READY)
-	@$(BIN)/python benches/bench_training.py; first=$$?; $(BIN)/python benches/bench_sisa.py && exit $$first
+	@$(BIN)/python benches/bench_training.py; first=$$?; $(BIN)/python benches/bench_sisa.py; second=$$?; \
+	$(BIN)/python benches/bench_inversion.py && exit $$((first + second))
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -22,6 +22,7 @@ from labkit.teach.exercises.engine import Outcome, _alike, _compare, _outcome
 from labkit.teach.exercises.feedback import difference, pattern
 from labkit.teach.exercises.limits import limited
 from labkit.teach.exercises.nb03_more import LossGradient
+from labkit.teach.exercises.nb04_more import ridge
 
 ALL = list(EXERCISES.values())
 UA = EXERCISES["1.2"]
@@ -148,6 +149,39 @@ def test_the_solutions_of_03_agree_with_others():
         assert q == next((t for t in tries if sum(s <= t for s in tries) >= (n + 1) * (1 - alpha)), 1.0)
         two = torch.stack([1 - scores, scores], 1)
         assert q == pytest.approx(lk.measure.conformal_threshold(two, torch.zeros(n).long(), alpha), abs=1e-6)
+
+
+def test_the_solutions_of_04_agree_with_others():
+    cosine, variation, leak, deleted, rebuild = (EXERCISES[f"4.{i}"].solution for i in range(1, 6))
+    r = np.random.default_rng(4)
+    for _ in range(50):
+        gradient, target = _draw_directions(r)
+        assert torch.allclose(cosine(gradient, target), 1 - F.cosine_similarity(gradient, target, 0), atol=1e-5)
+
+        images, = _draw_images(r)
+        assert torch.allclose(variation(images), lk.attack.total_variation(images), atol=1e-6)
+
+        weight, bias = _draw_layer(r)
+        wanted = torch.linalg.lstsq(bias[:, None], weight).solution[0]
+        assert torch.allclose(leak(weight, bias), wanted, rtol=1e-4, atol=1e-4)
+        layer = torch.nn.Linear(weight.shape[1], len(bias))
+        theirs = lk.attack.leak(layer, torch.cat([weight.flatten(), bias]))
+        assert torch.allclose(leak(weight, bias), theirs.float(), rtol=1e-4, atol=1e-4)
+
+        before, after, which = _draw_probes(r)
+        fall = [np.mean([float(before[i, c] - after[i, c]) for i in range(len(which)) if which[i] == c])
+                for c in range(before.shape[1])]
+        assert deleted(before, after, which) == int(np.argmax(fall))
+
+        before, after, public, n, penalty = _draw_ridge(r)
+        theirs = lk.attack.rebuild_row(before[None], after[None], public, n=n, loss="square", penalty=penalty).row
+        assert torch.allclose(rebuild(before, after, public, n, penalty), theirs, rtol=1e-6)
+    rows, y = torch.from_numpy(r.random((30, 4))), torch.from_numpy(r.normal(0, 1, 30))
+    before, after = ridge(rows, y, 2.0), ridge(rows[1:], y[1:], 2.0)
+    assert torch.allclose(rebuild(before, after, rows[1:], 30, 2.0), rows[0])  # exact with the rows left
+    labels = (y > 0).long()
+    theirs = lk.attack.fit_linear(rows, labels, loss="square", penalty=2.0)
+    assert torch.allclose(ridge(rows, labels.double(), 2.0), theirs[0])
 
 
 def _gain(t, a, b):
@@ -326,10 +360,41 @@ def _draw_calibration(r):
     return torch.from_numpy(r.random(int(r.integers(1, 40)))).float(), int(r.integers(1, 64)) / 64  # exact in binary
 
 
+def _draw_directions(r):
+    d = int(r.integers(1, 20))
+    return tuple(torch.from_numpy(r.normal(0, r.uniform(0.01, 5), d)).float() for _ in range(2))
+
+
+def _draw_images(r):
+    return (torch.from_numpy(r.random(tuple(r.integers((1, 1, 2, 2), (5, 4, 8, 8))))).float(),)
+
+
+def _draw_layer(r):
+    h, d = (int(v) for v in r.integers(1, 12, 2))
+    delta = r.normal(size=h) * (r.random(h) < 0.7)
+    delta[r.integers(h)] = r.uniform(0.1, 1)
+    return tuple(torch.from_numpy(a).float() for a in (np.outer(delta, r.normal(size=d)), delta))
+
+
+def _draw_probes(r):
+    k = int(r.integers(1, 9))
+    which = r.permutation(np.concatenate([np.arange(k), r.integers(0, k, r.integers(0, 20))]))
+    p = (torch.from_numpy(r.normal(0, 2, (len(which), k))).softmax(1) for _ in range(2))
+    return (*p, torch.from_numpy(which))
+
+
+def _draw_ridge(r):
+    n, d, m = (int(v) for v in r.integers((10, 1, 5), (40, 6, 60)))
+    rows, y = torch.from_numpy(r.random((n + m, d))), torch.from_numpy(r.normal(0, 1, n))
+    penalty = float(r.uniform(0, 5))
+    return ridge(rows[:n], y, penalty), ridge(rows[1:n], y[1:], penalty), rows[n:], n, penalty
+
+
 DRAW = {"0.1": _draw_logits, "1.1": _draw_batches, "1.2": _draw_logits, "1.3": _draw_rows, "1.4": _draw_scores,
         "1.5": _draw_scores, "1.6": _draw_model, "2.1": _draw_place, "2.2": _draw_request, "2.4": _draw_slices,
         "2.3": _draw_members, "2.5": _draw_batch, "3.1": _draw_probabilities, "3.2": _draw_confidence,
-        "3.3": _draw_gradients, "3.4": _draw_weights, "3.5": _draw_calibration}
+        "3.3": _draw_gradients, "3.4": _draw_weights, "3.5": _draw_calibration,
+        "4.1": _draw_directions, "4.2": _draw_images, "4.3": _draw_layer, "4.4": _draw_probes, "4.5": _draw_ridge}
 
 
 def equivalent(exercise, mutant):

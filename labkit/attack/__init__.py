@@ -1,8 +1,29 @@
-"""Attacks: requests for deletion that do harm. Each function takes only what its threat model grants."""
+"""Attacks: requests that do harm, and readers of what a deletion gives away. Each function takes only what its threat
+model grants."""
 
 from .blackbox import two_point, zeroth_order_effects
 from .crafted import craft, matching
 from .holdings import BlackBox, Holdings, UnlearningOracle, check_request, hold
+from .inversion import (
+    Inversion,
+    difference,
+    flat,
+    invert,
+    leak,
+    similarity,
+    through_curvature,
+    total_variation,
+    weighted_difference,
+)
+from .labels import (
+    Probes,
+    confidence_change,
+    deleted_classes,
+    label_of_update,
+    probes_by_gradient,
+    probes_by_queries,
+)
+from .linear import Rebuilt, fit_linear, rebuild_row
 from .requests import (
     Choice,
     ascent,
@@ -31,9 +52,11 @@ from .uncertainty import (
 )
 
 __all__ = [
-    "BlackBox", "Choice", "Holdings", "UnlearningOracle", "ascent", "at_once", "baseline", "campaign", "check_request",
-    "check_target", "choose", "craft", "ensemble_outputs", "first_order_effects", "hold", "influence_effects",
-    "label_flip", "logits_at", "margin", "matching", "miscalibration", "newton", "overconfidence", "pick_targets",
-    "project", "removal", "replan", "set_size", "soft_threshold", "spread", "through", "two_point", "underconfidence",
-    "zeroth_order_effects",
+    "BlackBox", "Choice", "Holdings", "Inversion", "Probes", "Rebuilt", "UnlearningOracle", "ascent", "at_once",
+    "baseline", "campaign", "check_request", "check_target", "choose", "confidence_change", "craft", "deleted_classes",
+    "difference", "ensemble_outputs", "first_order_effects", "fit_linear", "flat", "hold", "influence_effects",
+    "invert", "label_flip", "label_of_update", "leak", "logits_at", "margin", "matching", "miscalibration", "newton",
+    "overconfidence", "pick_targets", "probes_by_gradient", "probes_by_queries", "project", "rebuild_row", "removal",
+    "replan", "set_size", "similarity", "soft_threshold", "spread", "through", "through_curvature", "total_variation",
+    "two_point", "underconfidence", "weighted_difference", "zeroth_order_effects",
 ]

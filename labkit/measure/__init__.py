@@ -1,6 +1,7 @@
-"""Measures: accuracy and cost, membership inference, uncertainty, intervals."""
+"""Measures: accuracy and cost, membership inference, uncertainty, images, intervals."""
 
 from .accuracy import Cost, accuracy, evaluate, gap, timed, unlearning_accuracy
+from .images import assign, mse, psnr, ssim
 from .intervals import bootstrap_interval, show_interval, t_interval, target_interval
 from .membership import (
     auc,
@@ -24,8 +25,9 @@ from .uncertainty import (
 )
 
 __all__ = [
-    "Cost", "accuracy", "auc", "best_threshold", "bootstrap_interval", "brier", "conformal_sets",
+    "Cost", "accuracy", "assign", "auc", "best_threshold", "bootstrap_interval", "brier", "conformal_sets",
     "conformal_threshold", "ece", "entropy", "evaluate", "fit_temperature", "gap",
-    "label_free_features", "loss_scores", "mc_dropout", "membership_auc", "nll", "population_attack", "show_interval",
-    "svc_mia", "t_interval", "target_interval", "timed", "tpr_at_fpr", "unlearning_accuracy",
+    "label_free_features", "loss_scores", "mc_dropout", "membership_auc", "mse", "nll", "population_attack",
+    "psnr", "show_interval", "ssim", "svc_mia", "t_interval", "target_interval", "timed", "tpr_at_fpr",
+    "unlearning_accuracy",
 ]

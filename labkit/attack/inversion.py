@@ -1,0 +1,231 @@
+"""Unlearning inversion: what the server that keeps both models can read from their difference (Hu et al. 2024)."""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.func import functional_call, grad, vmap
+
+from ..base import LabError, NotForThisData
+from ..unlearn.second_order import curvature_product
+
+WEIGHTLESS = (nn.Flatten, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.Tanh, nn.Sigmoid, nn.Softplus)
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """What `invert` found. images (t, u, c, h, w): pixels in [0, 1]; labels (t, u); loss (t,): cosine distance plus
+    TV at the end, the attack's own; frames: iteration -> images at that time."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    loss: torch.Tensor
+    frames: dict = field(default_factory=dict)
+
+
+def flat(model) -> torch.Tensor:
+    """All parameters as one float64 vector, in the order of named_parameters. -> (d,)"""
+    return torch.cat([p.detach().double().flatten() for p in model.parameters()])
+
+
+def unflat(model, vector) -> dict:
+    """A vector (d,) cut into the shapes of the model's parameters: dict name -> tensor."""
+    sizes = [p.numel() for p in model.parameters()]
+    if vector.shape[-1] != sum(sizes):
+        raise LabError(f"The vector has {vector.shape[-1]} numbers and the model {sum(sizes)} weights: give a "
+                       "difference of two versions of this model.")
+    return {k: part.view(p.shape) for (k, p), part in zip(model.named_parameters(), vector.split(sizes), strict=True)}
+
+
+def difference(before, after) -> torch.Tensor:
+    """θ_u − θ in float64: the *naive* target. -> (d,).
+
+    Training subtracts gradients, so leaving rows out, or walking uphill on them, adds theirs: this sign is that of
+    the gradient of the deleted rows (Hu et al. 2024, Eq. 2). Needs to know: both models.
+    """
+    if [p.shape for p in before.parameters()] != [p.shape for p in after.parameters()]:
+        raise LabError("The two models have parameters of different shapes, so they have no difference: give two "
+                       "versions of one network.")
+    return _moved(flat(after) - flat(before))
+
+
+def weighted_difference(start, before, after, n: int, u: int) -> torch.Tensor:
+    """(n − u)(θ_u − θ_0) − n(θ − θ_0) in float64: the *informed* target, matched at θ_0. -> (d,).
+
+    start: θ_0, where both trainings began; n rows before, u of them deleted. After one full-batch step each this is
+    lr times the summed gradient of the deleted rows, exactly. Needs to know: θ_0, n and u, more than the server of
+    the threat model. Source: the released code of Hu et al. 2024.
+    """
+    if not 0 < u < n:
+        raise LabError(f"{u} of {n} rows deleted: give 0 < u < n, as the weights are n and n − u.")
+    return _moved((n - u) * difference(start, after) - n * difference(start, before))
+
+
+def through_curvature(model, vector, x, y, *, damping: float) -> torch.Tensor:
+    """The vector times (C + damping · I), with C the Gauss-Newton curvature of the mean loss at public rows. -> (d,).
+
+    Influence unlearning moves by C⁻¹ g, so its difference must be multiplied back before a gradient can be matched to
+    it (as HRec does for linear models, Bertran et al. 2024). Needs to know: the damping, and labelled public rows.
+    """
+    params = {k: p.detach() for k, p in model.named_parameters()}
+    v = unflat(model, vector.to(x.dtype))
+    product = curvature_product(model, params, x, y, v, "gauss-newton", damping)
+    return torch.cat([product[k].double().flatten() for k in params])
+
+
+def leak(model, target) -> torch.Tensor:
+    """The input of the first linear layer, in closed form. target (d,) -> (inputs of that layer,), as the model saw it.
+
+    Unit i of that layer has dL/dW_i = (dL/db_i) · input, so for one deleted row any unit with dL/db_i ≠ 0 gives the
+    input away; the units are averaged by (dL/db_i)². On an mlp the input is the image itself. Source: Phong et al.
+    2017; Geiping et al. 2020, Prop. 3.1.
+    """
+    found = next((k for k, m in model.named_modules() if isinstance(m, nn.Linear) and m.bias is not None), None)
+    if found is None:
+        raise LabError("The model has no linear layer with a bias, and the leak reads inputs from one.")
+    gradient = unflat(model, target.double())
+    weight, bias = (gradient[f"{found}.{k}".lstrip(".")] for k in ("weight", "bias"))
+    return bias @ weight / bias.square().sum().clamp(min=1e-300)
+
+
+def similarity(model, x, y, targets) -> torch.Tensor:
+    """Cosine of the gradient of the mean loss on each dummy batch with its target. -> (t,), differentiable in x and y.
+
+    x (t, u, …): t batches of u inputs; y (t, u) labels, or (t, u, k) probabilities; targets (t, d) of length 1. For
+    chains of linear and convolutional layers all t gradients come from one pass; other networks go through vmap.
+    """
+    if not _is_chain(model):
+        return _similarity_any(model, x, y, targets)
+    t, u = x.shape[:2]
+    a, ins, outs = x.flatten(0, 1), [], []
+    for m in model:
+        if _plain(m):
+            if isinstance(m, nn.Linear) and a.dim() > 2:
+                return _similarity_any(model, x, y, targets)
+            ins.append(a)
+            outs.append(m(a))
+        a = outs[-1] if _plain(m) else m(a)
+    loss = F.cross_entropy(a, y.flatten(0, 1), reduction="sum") / u
+    deltas = torch.autograd.grad(loss, outs, create_graph=True)  # rows do not meet, so the sum keeps them apart
+    parts = iter(targets.split([p.numel() for p in model.parameters()], 1))
+    dot, square = 0, 0
+    for m, i, d in zip((m for m in model if _plain(m)), ins, deltas, strict=True):
+        if isinstance(m, nn.Conv2d):  # a convolution is a linear layer on patches, summed over positions
+            i = F.unfold(i, m.kernel_size, m.dilation, m.padding, m.stride).unflatten(0, (t, u))
+            d = d.flatten(2).unflatten(0, (t, u))
+            weight = torch.einsum("tuol,tuil->toi", d, i).flatten(1)
+            dot, square = dot + (weight * next(parts)).sum(1), square + weight.square().sum(1)
+            bias = d.sum((1, 3))
+        else:  # the gradient Σ δ aᵀ is never formed: ⟨Σ δ aᵀ, T⟩ = Σ δᵀ T a, and its norm is a sum of inner products
+            i, d = i.unflatten(0, (t, u)), d.unflatten(0, (t, u))
+            dot = dot + (d * (i @ next(parts).view(t, m.out_features, m.in_features).mT)).sum((1, 2))
+            square = square + ((d @ d.mT) * (i @ i.mT)).sum((1, 2))
+            bias = d.sum(1)
+        if m.bias is not None:
+            dot, square = dot + (bias * next(parts)).sum(1), square + bias.square().sum(1)
+    return dot / square.clamp(min=1e-30).sqrt()
+
+
+def total_variation(images) -> torch.Tensor:
+    """Mean absolute difference of neighbours, across plus down: anisotropic TV. (…, c, h, w) -> (…)."""
+    across = (images[..., 1:] - images[..., :-1]).abs().mean((-3, -2, -1))
+    return across + (images[..., 1:, :] - images[..., :-1, :]).abs().mean((-3, -2, -1))
+
+
+def invert(model, targets, labels, *, shape, mean, std, steps, lr=0.1, tv=1e-2, signed=False, restarts=1, seed=0,
+           frames=(), batch=1) -> Inversion:
+    """Search for the images whose gradient points where the target points: 1 − cosine + tv · TV, all targets at once.
+
+    model: where the gradient is taken (θ, or θ_0 for the informed target). targets (t, d): only directions count.
+    labels (t, u): taken as known; None: soft labels of `batch` images a target are searched for too (DLG). shape, mean,
+    std: of an image and its normalisation. steps: iterations; lr: step of Adam in pixels, halved after 3/8, 5/8 and
+    7/8 of them; tv: a number, or (t,) one a target; signed: give Adam the sign of the gradient
+    alone, as the released code does. Images stay in
+    [0, 1]. restarts: starts from other noise, of which the smallest loss is kept, **never** the best picture.
+    Source: Hu et al. 2024 with the search of Geiping et al. 2020.
+    """
+    if len(shape) != 3:
+        raise NotForThisData("Inversion by search rebuilds images; for tables use attack.rebuild_row.")
+    targets = torch.atleast_2d(targets)
+    unflat(model, targets[0])  # refuses vectors of another length
+    if labels is not None:
+        labels = torch.as_tensor(labels, device=targets.device)
+        if labels.dim() != 2 or len(labels) != len(targets):
+            raise LabError(f"There are {len(targets)} targets and labels of shape {tuple(labels.shape)}: give a row of "
+                           "labels for each target, (t, u).")
+    if not (norm := targets.norm(dim=1, keepdim=True)).min() > 0 or not torch.isfinite(norm).all():
+        raise LabError("A target is zero or not finite: where the model did not change there is nothing to invert.")
+    if restarts < 1 or torch.as_tensor(tv).numel() not in (1, len(targets)):
+        raise LabError(f"restarts is {restarts} and tv has {torch.as_tensor(tv).numel()} values: give at least one "
+                       "start, and one tv, or one for each target.")
+    t, like = len(targets) * restarts, next(model.parameters())
+    aim = (targets / norm).to(like.dtype).repeat_interleave(restarts, 0)
+    strength = torch.as_tensor(tv).to(like).expand(len(targets)).repeat_interleave(restarts)
+    u = batch if labels is None else labels.shape[1]
+    noise = torch.Generator().manual_seed(seed)
+    images = torch.randn(t, u, *shape, generator=noise).to(like).clamp(0, 1).requires_grad_()
+    if labels is None:
+        k = model(images[0].detach()).shape[-1]
+        soft = torch.randn(t, u, k, generator=noise).to(like).requires_grad_()
+    searched = [images] + ([soft] if labels is None else [])
+    truth = None if labels is None else _checked(labels, model, images).repeat_interleave(restarts, 0)
+    adam, kept = torch.optim.Adam(searched, lr), {}
+
+    def losses():
+        y = soft.softmax(2) if labels is None else truth
+        return 1 - similarity(model, (images - mean) / std, y, aim) + strength * total_variation(images).mean(1)
+
+    for step in range(steps):
+        if step in frames:
+            kept[step] = images.detach().clone()
+        adam.param_groups[0]["lr"] = lr * 0.5 ** sum(step >= share * steps for share in (3 / 8, 5 / 8, 7 / 8))
+        gradients = torch.autograd.grad(losses().sum(), searched)
+        for part, g in zip(searched, gradients, strict=True):
+            part.grad = g.sign() if signed else g
+        adam.step()
+        with torch.no_grad():
+            images.clamp_(0, 1)
+    final = losses().detach().view(-1, restarts)
+    best = final.argmin(1) + restarts * torch.arange(len(targets), device=final.device)
+    found = soft.detach().argmax(2)[best] if labels is None else labels
+    kept[steps] = images.detach()
+    return Inversion(kept[steps][best], found, final.min(1).values, {s: v[best] for s, v in kept.items()})
+
+
+def _similarity_any(model, x, y, targets):
+    params = {k: p.detach() for k, p in model.named_parameters()}
+
+    def loss(p, rows, labels):
+        return F.cross_entropy(functional_call(model, p, (rows,)), labels)
+
+    gradients = vmap(grad(loss), (None, 0, 0))(params, x, y)
+    g = torch.cat([part.flatten(1) for part in gradients.values()], 1)
+    return (g * targets).sum(1) / g.square().sum(1).clamp(min=1e-30).sqrt()
+
+
+def _is_chain(model):
+    """Layers one after the other, each used once, none working in place."""
+    return (isinstance(model, nn.Sequential) and len(set(map(id, model))) == len(model)
+            and all(_plain(m) or isinstance(m, WEIGHTLESS) and not getattr(m, "inplace", False) for m in model))
+
+
+def _plain(m):
+    conv = isinstance(m, nn.Conv2d) and m.groups == 1 and m.padding_mode == "zeros" and isinstance(m.padding, tuple)
+    return conv or isinstance(m, nn.Linear)
+
+
+def _moved(vector):
+    if not vector.any():
+        raise LabError("The two models are equal: their difference is zero, so there is nothing to invert. Was the "
+                       "request carried out?")
+    return vector
+
+
+def _checked(labels, model, images):
+    with torch.no_grad():
+        k = model(images[0]).shape[-1]
+    if labels.dtype != torch.int64 or labels.min() < 0 or labels.max() >= k:
+        raise LabError(f"The labels reach from {labels.min()} to {labels.max()}: give class indices (int64) from 0 to "
+                       f"{k - 1}.")
+    return labels
