@@ -22,7 +22,7 @@ from labkit.teach.exercises.engine import Outcome, _alike, _compare, _outcome
 from labkit.teach.exercises.feedback import difference, pattern
 from labkit.teach.exercises.limits import limited
 from labkit.teach.exercises.nb03_more import LossGradient
-from labkit.teach.exercises.nb04_more import ridge
+from labkit.teach.exercises.nb04_linear import ridge
 
 ALL = list(EXERCISES.values())
 UA = EXERCISES["1.2"]
