@@ -455,3 +455,22 @@ def test_black_box_attackers_reach_no_gradient_and_no_weights():
         attack.difference(box, box)
     probes = attack.probes_by_queries(box, 3, 1, **GIVEN, coordinates=4, steps=2)
     assert attack.confidence_change(box, box, probes, mean=ZERO, std=GIVEN["std"]).tolist() == [0, 0, 0]
+
+
+def test_lpips_says_what_it_needs(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(LabError, match="AlexNet's weights"):
+        measure.lpips(torch.zeros(1, 1, 28, 28), torch.zeros(1, 1, 28, 28))
+
+
+@pytest.mark.slow
+def test_lpips_with_weights_at_hand(monkeypatch, tmp_path):
+    """The weights are random here: equal images are at distance 0, and more noise is further away."""
+    models = pytest.importorskip("torchvision.models")
+    (tmp_path / "checkpoints").mkdir()
+    torch.manual_seed(0)
+    torch.save(models.alexnet(weights=None).state_dict(), tmp_path / "checkpoints" / "alexnet-owt-7be5be79.pth")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    x, noise = torch.rand(2, 1, 28, 28), torch.rand(2, 1, 28, 28)
+    same, near, far = (measure.lpips((x + s * (noise - x)), x) for s in (0, 0.1, 0.9))
+    assert same.shape == (2,) and same.abs().max() < 1e-6 and (near > 0).all() and (far > near).all()

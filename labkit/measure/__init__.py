@@ -1,7 +1,7 @@
 """Measures: accuracy and cost, membership inference, uncertainty, images, intervals."""
 
 from .accuracy import Cost, accuracy, evaluate, gap, timed, unlearning_accuracy
-from .images import assign, mse, psnr, ssim
+from .images import assign, lpips, mse, psnr, ssim
 from .intervals import bootstrap_interval, show_interval, t_interval, target_interval
 from .membership import (
     auc,
@@ -27,7 +27,7 @@ from .uncertainty import (
 __all__ = [
     "Cost", "accuracy", "assign", "auc", "best_threshold", "bootstrap_interval", "brier", "conformal_sets",
     "conformal_threshold", "ece", "entropy", "evaluate", "fit_temperature", "gap",
-    "label_free_features", "loss_scores", "mc_dropout", "membership_auc", "mse", "nll", "population_attack",
+    "label_free_features", "loss_scores", "lpips", "mc_dropout", "membership_auc", "mse", "nll", "population_attack",
     "psnr", "show_interval", "ssim", "svc_mia", "t_interval", "target_interval", "timed", "tpr_at_fpr",
     "unlearning_accuracy",
 ]
