@@ -1,0 +1,180 @@
+"""Verification by backdoor (Athena, Sommer et al. 2022): owners plant private triggers and test what is left."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..base import LabError
+from ..data import check_forget
+from ..rows import checked_seed, is_number, is_whole
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A private pattern: these pixels (of an image, in all channels; of a table: columns) get `value`, and the row
+    gets `label`."""
+
+    pixels: tuple
+    value: float
+    label: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the test says. deleted: hits ≤ k; confidence ρ = 1 − β; alpha: chance to accuse an honest provider."""
+
+    deleted: bool
+    confidence: float
+    k: int
+    alpha: float
+    beta: float
+
+
+def make_trigger(shape, n_classes, seed, pixels=4, value=2.0) -> Trigger:
+    """Random places anywhere in the image and a random label, as in Athena's code.
+
+    shape: of one row, (c, h, w) or (d,). value: in the units of the inputs, about white in normalised pictures;
+    exactly white is (1 - data.mean) / data.std.
+    """
+    places = shape[-1] * shape[-2] if len(shape) == 3 else shape[-1]
+    if not is_whole(pixels) or not 1 <= pixels <= places:
+        raise LabError(f"The trigger has {pixels!r} pixels: give a whole number from 1 to {places}.")
+    if not is_whole(n_classes) or n_classes < 2 or not is_number(value) or not np.isfinite(value):
+        raise LabError(f"A trigger needs 2 classes or more and a finite value: got {n_classes!r} and {value!r}.")
+    rng = np.random.default_rng(checked_seed(seed))
+    chosen = sorted(rng.choice(places, pixels, replace=False).tolist())
+    return Trigger(tuple(chosen), float(value), int(rng.integers(n_classes)))
+
+
+def stamp(x, trigger) -> torch.Tensor:
+    """A copy of x with the trigger on every row. (n, c, h, w) or (n, d), as it came."""
+    flat = x.flatten(2) if x.dim() == 4 else x
+    if max(trigger.pixels) >= flat.shape[-1]:
+        raise LabError(f"The trigger sets place {max(trigger.pixels)} and the rows have {flat.shape[-1]}: make it for "
+                       "this shape.")
+    flat = flat.clone()
+    flat[..., list(trigger.pixels)] = trigger.value
+    return flat.view(x.shape)
+
+
+def plant(data, rows, trigger, share=0.5, seed=0):
+    """Stamp and relabel a random share of an owner's rows. -> (a copy of data, the poisoned rows (m,), sorted).
+
+    rows: the owner's training indices. Call once an owner, each time on the copy before.
+    """
+    rows = check_forget(rows, len(data.y)).to(data.device)
+    if not is_number(share) or not 0 < share <= 1 or round(share * len(rows)) < 1:
+        raise LabError(f"A share of {share!r} of {len(rows)} rows poisons none or too many: give a number above 0 and "
+                       "up to 1 that makes at least one row.")
+    if not 0 <= trigger.label < data.n_classes:
+        raise LabError(f"The trigger has label {trigger.label}, and {data.name} has {data.n_classes} classes: make it "
+                       "for this data.")
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(checked_seed(seed)))
+    poisoned = rows[order[: round(share * len(rows))].to(rows.device)].sort().values
+    x, y = data.x.clone(), data.y.clone()
+    x[poisoned], y[poisoned] = stamp(x[poisoned], trigger), trigger.label
+    return replace(data, x=x, y=y), poisoned
+
+
+def hits(box, x, trigger, y=None):
+    """Ask the model about stamped inputs. -> (answers that are the trigger's label, queries asked).
+
+    box: attack.BlackBox, answers only. y: true labels; inputs that have the trigger's label already are left out,
+    for they would count whether or not the trigger works. Without y, leave them out yourself.
+    """
+    if isinstance(box, nn.Module):
+        raise LabError("The test needs answers only: give attack.BlackBox(model), not the model.")
+    if y is not None:
+        x = x[y != trigger.label]
+    if len(x) == 0:
+        raise LabError("No input is left to ask about: give inputs of other classes than the trigger's.")
+    return int((box(stamp(x, trigger)).argmax(1) == trigger.label).sum()), len(x)
+
+
+def planted_rate(box, x, trigger, y=None) -> float:
+    """p: how often the owner's own trigger works on the model in use *before* the request.
+
+    (hits + 1) / (queries + 2), Laplace's rule (our choice): from finitely many queries no rate is quite 0 or 1.
+    """
+    found, asked = hits(box, x, trigger, y)
+    return (found + 1) / (asked + 2)
+
+
+def fresh_rate(box, x, trigger, shape, seed, y=None, triggers=20) -> float:
+    """q: how often triggers that nobody planted work, of the owner's label, value and size at other places.
+
+    triggers: how many. The label is kept because models favour some labels on stamped inputs (our choice; Athena
+    draws it too). Smoothed as planted_rate.
+    """
+    if not is_whole(triggers) or triggers < 1:
+        raise LabError(f"triggers is {triggers!r}: give a whole number of fresh triggers, 1 or more.")
+    rng, found, asked = np.random.default_rng(checked_seed(seed)), 0, 0
+    size = shape[-1] * shape[-2] if len(shape) == 3 else shape[-1]
+    places = sorted(set(range(size)) - set(trigger.pixels))
+    if len(places) < len(trigger.pixels):
+        raise LabError(f"The trigger covers {len(trigger.pixels)} places and {len(places)} are left: use a smaller "
+                       "trigger.")
+    for _ in range(triggers):
+        fresh = replace(trigger, pixels=tuple(rng.choice(places, len(trigger.pixels), replace=False).tolist()))
+        more, queries = hits(box, x, fresh, y)
+        found, asked = found + more, asked + queries
+    return (found + 1) / (asked + 2)
+
+
+def critical_value(n, q, alpha) -> int:
+    """k* = min{k : P(Bin(n, q) ≤ k) ≥ 1 − α}: at most so many hits still look deleted. Exact binomial tail."""
+    from scipy.special import bdtrc  # P(Bin > k), exact where 1 − α would round; scipy.stats takes a second longer
+
+    _checked(n, alpha=alpha, q=q)
+    return int(np.argmax(bdtrc(np.arange(n + 1), n, q) <= alpha))
+
+
+def miss_rate(n, p, k) -> float:
+    """β = P(Bin(n, p) ≤ k): the chance that a provider who kept the rows looks as if it had deleted them."""
+    from scipy.special import bdtr
+
+    _checked(n, p=p)
+    if not is_whole(k) or not 0 <= k <= n:
+        raise LabError(f"k is {k!r}: give a whole number of hits from 0 to {n}.")
+    return float(bdtr(k, n, p))
+
+
+def decide(hits, n, p, q, alpha=1e-3) -> Decision:
+    """Test 'deleted' (rate q) against 'not deleted' (rate p) after n queries with `hits` hits.
+
+    alpha: the chance granted to accuse an honest provider. A verdict 'deleted' is worth its confidence ρ = 1 − β and
+    no more. Source: Sommer et al. 2022; k* and β as their code computes them.
+    """
+    _checked(n, alpha=alpha, p=p, q=q)
+    if not is_whole(hits) or not 0 <= hits <= n:
+        raise LabError(f"{hits!r} hits of {n} queries: give a whole number from 0 to {n}.")
+    if p <= q:
+        raise LabError(f"The planted trigger works at a rate of {p:.3g} and fresh ones at {q:.3g}: it never took, so "
+                       "it can show nothing; plant more rows.")
+    k = critical_value(n, q, alpha)
+    beta = miss_rate(n, p, k)
+    return Decision(hits <= k, 1 - beta, k, alpha, beta)
+
+
+def pool(hits, n, p, q, alpha=1e-3) -> Decision:
+    """One test for several owners: c·n queries against the means of their p's and q's (Sommer et al. 2022).
+
+    hits, p, q: lists of c, one an owner; n: queries of each. Rates that differ spread a sum less than their mean
+    repeated (Hoeffding 1956), so both errors stay below the tails while k* lies between the means.
+    """
+    if not len(hits) == len(p) == len(q) or len(hits) == 0:
+        raise LabError(f"The owners gave {len(hits)} counts of hits, {len(p)} p's and {len(q)} q's: give one of each.")
+    for own in (*p, *q):
+        _checked(n, rate=own)
+    return decide(sum(hits), len(hits) * n, sum(p) / len(p), sum(q) / len(q), alpha)
+
+
+def _checked(n, **rates):
+    if not is_whole(n) or n < 1:
+        raise LabError(f"n is {n!r}: give a whole number of queries, 1 or more.")
+    for name, value in rates.items():
+        edge = name == "alpha"
+        if not is_number(value) or not (0 < value < 1 if edge else 0 <= value <= 1):
+            raise LabError(f"{name} is {value!r}: give a rate {'above 0 and below 1' if edge else 'from 0 to 1'}.")

@@ -1,0 +1,245 @@
+"""A provider's log of training: every step's batch, rate and hashes, chained; checkpoints as safetensors."""
+
+import copy
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load as tensors_of
+from safetensors.torch import save as bytes_of
+from torch import nn
+
+from ..base import LabError
+from ..rows import check_forget, checked_seed, is_number, is_whole
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Log:
+    """A log whose chain holds. header: recipe, number of rows, digest of the data; lines: one dict a step;
+    checkpoints: the steps whose weights are on disk; head: hash of the whole, which a provider can publish."""
+
+    folder: Path
+    header: dict
+    lines: list
+    checkpoints: list
+    head: str
+
+
+def sgd_step(model, velocity, x, y, *, lr, momentum=0.0, weight_decay=0.0):
+    """One step of SGD on the mean cross-entropy, in place; with momentum Nesterov's, as in training.fit.
+
+    x (b, …), y (b,); velocity: dict name -> momentum buffer, changed in place; not read when momentum is 0.
+    """
+    named = dict(model.named_parameters())
+    gradients = torch.autograd.grad(F.cross_entropy(model(x), y), list(named.values()))
+    with torch.no_grad():
+        for (name, p), g in zip(named.items(), gradients, strict=True):
+            g = g.add(p, alpha=weight_decay) if weight_decay else g
+            if momentum:
+                g = g.add(velocity[name].mul_(momentum).add_(g), alpha=momentum)
+            p.add_(g, alpha=-lr)
+
+
+def train_logged(model, data, folder, *, epochs, lr, batch_size, momentum=0.0, weight_decay=0.0, seed, forget=(),
+                 every=1, choose=None):
+    """Train a copy of `model` as training.fit does at a constant rate, and log each step in `folder`; -> the copy.
+
+    forget: rows skipped in the batches of the full permutation. every: steps between checkpoints (weights, buffers,
+    momentum); the first state and the last are always kept. choose(model, batch, forget, state) -> rows for this
+    step, or None to end the epoch: where a provider may put other rows in; state: dict with epoch, order (the
+    permutation), start, and whatever `choose` keeps there. Source: PoRT, Zhang et al. 2024; the chain is ours.
+    """
+    n, forget = len(data.y), check_forget(forget, len(data.y), allow_empty=True).to(data.device)
+    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("every", every)):
+        if not is_whole(value) or value < 1:
+            raise LabError(f"{name} is {value!r}: give a whole number, 1 or more.")
+    if any(isinstance(m, nn.Dropout) and m.p for m in model.modules()):
+        raise LabError("The log keeps no masks of dropout, so its steps could not be replayed: use a network without.")
+    model, order, state = copy.deepcopy(model).train(), torch.Generator().manual_seed(checked_seed(seed)), {}
+    velocity = {k: torch.zeros_like(p) for k, p in model.named_parameters()} if momentum else {}
+    step = {"lr": float(lr), "momentum": float(momentum), "weight_decay": float(weight_decay)}
+    emptied(folder)
+    header = {"format": FORMAT, "recipe": {"epochs": int(epochs), "batch_size": int(batch_size), **step}, "n": n,
+              "data": data.digest(), "every": int(every), **save(folder, 0, model, velocity)}
+    lines = []
+    for epoch in range(epochs):
+        rows = torch.randperm(n, generator=order).to(data.device)
+        for start in range(0, n, batch_size):
+            state.update(epoch=epoch, order=rows, start=start)
+            batch = rows[start : start + batch_size]
+            batch = (choose or _skip)(model, batch, forget, state)
+            if batch is None:
+                break
+            if len(batch):
+                sgd_step(model, velocity, data.x[batch], data.y[batch], **step)
+                at = len(lines) + 1
+                lines.append({"step": at, "epoch": epoch, "rows": batch.tolist(), "lr": step["lr"],
+                              **save(folder, at, model, velocity, keep=at % every == 0)})
+    if not all(torch.isfinite(p).all() for p in model.parameters()):
+        raise LabError(f"Training diverged at learning rate {lr}: try a smaller one.")
+    save(folder, len(lines), model, velocity)
+    write_log(folder, header, lines)
+    return model.eval()
+
+
+def save(folder, step, model, velocity, keep=True) -> dict:
+    """Write a checkpoint (unless keep is False); -> its two hashes, of weights with buffers and of the momentum."""
+    tensors = {f"model.{k}": t for k, t in model.state_dict().items()}
+    tensors |= {f"momentum.{k}": t for k, t in velocity.items()}
+    tensors = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
+    if keep:
+        file_of(folder, step).write_bytes(bytes_of(tensors))
+    return _hashes(tensors)
+
+
+def write_log(folder, header, lines):
+    """Chain the lines, each with the hash of the line before, and write them all at once: no half log is left."""
+    previous, out = "", []
+    for entry in (header, *lines, {"end": len(lines)}):
+        out.append(json.dumps(entry | {"previous": previous}))
+        previous = _sha(out[-1].encode())
+    fresh = Path(folder) / "log.jsonl.part"
+    fresh.write_text("\n".join(out) + "\n")
+    os.replace(fresh, Path(folder) / "log.jsonl")
+
+
+def load_log(folder, data=None) -> Log:
+    """Read a log and check its chain, its form, that its checkpoints are there and, if given, that it is of `data`.
+
+    Raises LabError, one sentence, at the first fault. A chain shows that nothing was changed after the head was
+    published; a provider can chain anything, so it says nothing about whether the steps were made.
+    """
+    folder = Path(folder)
+    try:
+        out = (folder / "log.jsonl").read_bytes().split(b"\n")
+    except OSError:
+        raise LabError(f"There is no log in {folder}: give the folder that the provider wrote.") from None
+    if out[-1] or not out[-2:-1] or not out[-2].startswith(b'{"end": '):
+        raise LabError("The log is truncated: its last line is missing; ask the provider for the whole file.")
+    previous, entries = "", []
+    for i, text in enumerate(out[:-1]):
+        entry = _object(text)
+        if entry.pop("previous", None) != previous:
+            raise LabError(f"The chain of the log breaks at line {i + 1}: it or the line before was changed, or one is "
+                           "missing; ask for the log as it was written.")
+        previous = _sha(text)
+        entries.append(entry)
+    header, *lines, end = entries
+    if end != {"end": len(lines)} or out[-2] != json.dumps(end | {"previous": _sha(out[-3])}).encode():
+        raise LabError(f"The last line of the log is not that of {len(lines)} steps: it was changed or steps are "
+                       "missing; ask for the log as it was written.")
+    if fault := _fault(header, lines):
+        raise LabError(f"The log cannot be replayed: {fault}; ask the provider for a complete one.")
+    if data is not None and (header.get("data"), header["n"]) != (data.digest(), len(data.y)):
+        raise LabError(f"The log belongs to other data (digest {header.get('data')}, not {data.digest()}): give the "
+                       "data that the model was trained on.")
+    at = sorted({*range(0, len(lines), header["every"]), len(lines)})
+    if missing := [s for s in at if not file_of(folder, s).exists()]:
+        raise LabError(f"The checkpoint of step {missing[0]} is missing: a log needs one every {header['every']} "
+                       "steps, and the first and the last.")
+    return Log(folder, header, lines, at, previous)
+
+
+def checkpoint(log, step, model=None) -> dict:
+    """The tensors after `step`, if their hashes are the logged ones: 'model.…' weights, 'momentum.…' buffers.
+
+    model: whose names and shapes they must have, momentum buffers among them where the recipe has momentum.
+    """
+    entry = log.lines[step - 1] if step else log.header
+    try:
+        tensors = tensors_of(file_of(log.folder, step).read_bytes())
+        fits = _hashes(tensors) == {k: entry.get(k) for k in ("weights", "momentum")}
+    except Exception:  # whatever safetensors says of bytes that are not its own
+        fits = False
+    if not fits:
+        raise LabError(f"The checkpoint of step {step} is not the logged one: its hash differs, so it was changed or "
+                       "comes from another run.")
+    if model is None:
+        return tensors
+    due = {f"model.{k}": t.shape for k, t in model.state_dict().items()}
+    if log.header["recipe"]["momentum"]:
+        due |= {f"momentum.{k}": p.shape for k, p in model.named_parameters()}
+        if not any(k.startswith("momentum.") for k in tensors):
+            raise LabError(f"The checkpoint of step {step} lacks the momentum buffers, and momentum is not 0: without "
+                           "them the next step cannot be replayed; ask for them.")
+    if {k: t.shape for k, t in tensors.items()} != due:
+        raise LabError("The log holds another network than the one it is replayed with: give the build of the served "
+                       "model.")
+    return tensors
+
+
+def restored(tensors, model) -> dict:
+    """Put a checkpoint into `model`, in place; -> the momentum buffers by name, in the model's type and device."""
+    model.load_state_dict({k[6:]: t for k, t in tensors.items() if k.startswith("model.")})
+    return {k: tensors[f"momentum.{k}"].to(p, copy=True) for k, p in model.named_parameters()
+            if f"momentum.{k}" in tensors}
+
+
+def emptied(folder):
+    """Make the folder and remove an old log from it, nothing else."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for old in [*Path(folder).glob("step-*.safetensors"), Path(folder) / "log.jsonl"]:
+        old.unlink(missing_ok=True)
+
+
+def file_of(folder, step) -> Path:
+    """The checkpoint after `step` steps."""
+    return Path(folder) / f"step-{step:06d}.safetensors"
+
+
+def _skip(model, batch, forget, state):
+    """The honest choice: forgotten rows are left out of the batch, the others stay where they are."""
+    return batch[~torch.isin(batch, forget)]
+
+
+def _fault(header, lines):
+    """What is wrong with the form of a log, in a few words, or None."""
+    recipe = header.get("recipe")
+    whole = [header.get("every"), header.get("n"), *([recipe.get(k) for k in ("epochs", "batch_size")]
+                                                     if isinstance(recipe, dict) else [None])]
+    if header.get("format") != FORMAT or not all(is_whole(v) and v > 0 for v in whole):
+        return "its header lacks the format, the recipe, or the number of rows"
+    if not all(is_number(recipe.get(k)) and 0 <= recipe[k] < float("inf") for k in ("lr", "momentum", "weight_decay")):
+        return "its recipe lacks the learning rate, momentum or weight decay"
+    epoch = 0
+    for i, line in enumerate(lines, 1):
+        rows = line.get("rows")
+        if line.get("step") != i or not is_whole(line.get("epoch")) or line["epoch"] not in (epoch, epoch + 1):
+            return f"line {i + 1} is not that of step {i}, or its epoch is out of order"
+        if not isinstance(rows, list) or not all(type(r) is int and 0 <= r < header["n"] for r in rows):
+            return f"step {i} names rows that do not exist"
+        if len(rows) > recipe["batch_size"] or line.get("lr") != recipe["lr"]:
+            return f"step {i} has another batch size or learning rate than the recipe"
+        epoch = line["epoch"]
+    if not lines or epoch != recipe["epochs"] - 1:
+        return f"it has {len(lines)} steps and does not reach the last of {recipe['epochs']} epochs"
+    return None
+
+
+def _object(text):
+    try:
+        entry = json.loads(text)
+    except (ValueError, RecursionError):
+        entry = None
+    return entry if isinstance(entry, dict) else {}
+
+
+def _hashes(tensors):
+    """sha256 of names, shapes and bytes, 32 hex digits: of weights with buffers, and of momentum (None without)."""
+    parts = {"weights": "model.", "momentum": "momentum."}
+    found = {part: [k for k in sorted(tensors) if k.startswith(start)] for part, start in parts.items()}
+    return {part: _sha(*(b for k in names for b in (f"{k}{tuple(tensors[k].shape)}".encode(), tensors[k].numpy())))
+            if names else None for part, names in found.items()}
+
+
+def _sha(*blobs):
+    digest = hashlib.sha256()
+    for blob in blobs:
+        digest.update(blob)
+    return digest.hexdigest()[:32]
