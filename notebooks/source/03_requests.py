@@ -57,7 +57,7 @@ lk.figures.style()
 cfg = lab.settings(
     quick=dict(model="mlp", model_settings=dict(hidden=32), rows=(2000, 2000), epochs=8, lr=0.1, batch_size=128,
                weight_decay=0.02, seeds=3, targets=7, few=3, benign=250),
-    full=dict(model="strided_cnn", model_settings={}, rows=(1200, 2000), lr=0.05, seeds=5, targets=4, few=2),
+    full=dict(model="strided_cnn", model_settings={}, rows=(1000, 2000), lr=0.05, seeds=5, targets=4, few=2),
     paper=dict(model="resnet18", rows=None, epochs=30, weight_decay=5e-4),
 )
 judged, tuning = lab.seeds(cfg.seeds, "judge"), lab.seeds(2, "tune")
