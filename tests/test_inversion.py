@@ -315,13 +315,13 @@ def test_the_search_rebuilds_the_deleted_image_and_no_other(digits, case, kind):
     if kind != "mlp":
         model, x = seeded(lambda: lk.models.strided_cnn(SHAPE, 10, 8), dtype=torch.float32), (originals - MEAN) / STD
         targets = torch.stack([attack.difference(model, ascended(model, x[i : i + 1], labels[i])) for i in range(4)])
-    found = search((model, targets, labels, originals))
+    found = search((model, targets, labels, originals), steps=300)
     assert found.images.shape == (4, 1, *SHAPE) and found.images.min() >= 0 and found.images.max() <= 1
     gained = measure.psnr(found.images[:, 0], originals)
     class_means = torch.stack([pixels[y == k].mean(0) for k in labels.flatten()])
     assert (gained > measure.psnr(class_means, originals) + 5).sum() >= 3
     other = targets.roll(1, 0)  # another request's update, under the right label
-    wrong = search((model, other, labels, originals)).images[:, 0]
+    wrong = search((model, other, labels, originals), steps=300).images[:, 0]
     assert (gained > measure.psnr(wrong, originals) + 5).sum() >= 3
 
 
@@ -346,7 +346,7 @@ def test_same_seed_same_result_and_only_directions_count(case):
 
 
 def test_frames_are_kept_before_their_iteration_and_at_the_end(case):
-    found = search(case, steps=10, frames=(0, 4))
+    found = search(case, steps=10, frames=(0, 4), signed=True)  # then no step is longer than lr
     assert list(found.frames) == [0, 4, 10] and torch.equal(found.frames[10], found.images)
     start = torch.randn(4, 1, *SHAPE, generator=torch.Generator().manual_seed(0)).clamp(0, 1)
     assert torch.equal(found.frames[0], start)
