@@ -1,7 +1,7 @@
 # The course's commands. `make` alone lists them; each one sets up .venv first when it is missing or out of date.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup course lab test notebooks bench lint lock clean
+.PHONY: help setup course lab test same notebooks bench lint lock clean
 
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
@@ -18,6 +18,7 @@ unexport PYTHONPATH PYTHONHOME
 help:
 	@echo 'make course      set up, run every notebook, draw the scoreboard'
 	@echo 'make test        all tests (FAST=1: without the slow ones)'
+	@echo 'make same        run every notebook twice on one seed: equal records?'
 	@echo 'make lab         JupyterLab at the first notebook'
 	@echo 'make setup       only the environment, in .venv'
 	@echo 'make notebooks   rebuild what changed in notebooks/, and the scoreboard in README.md'
@@ -50,6 +51,9 @@ lab: $(READY)
 test: $(READY)
 	@$(BIN)/python -m pytest $(if $(filter-out 0,$(FAST)),-m "not slow") $(PYTEST)
 
+same: $(READY)
+	@LABKIT_SAME=all $(BIN)/python -m pytest tests/test_notebooks.py -k same_seed
+
 notebooks: $(READY)
 	@$(BIN)/python notebooks/build.py $(ARGS)
 	@mkdir -p runs/committed
@@ -57,7 +61,8 @@ notebooks: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python benches/bench_training.py; first=$$?; $(BIN)/python benches/bench_sisa.py; second=$$?; \
-	$(BIN)/python benches/bench_inversion.py && exit $$((first + second))
+	$(BIN)/python benches/bench_inversion.py; third=$$?; \
+	$(BIN)/python benches/bench_monitor.py && exit $$((first + second + third))
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -16,7 +16,7 @@ from .base import LabError, jobs
 
 
 def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_decay=5e-4, schedule="onecycle",
-        skip=None):
+        skip=None, penalty=None, span=None):
     """Train `model` in place by SGD with Nesterov momentum on cross-entropy, and return it.
 
     x (n, …) float32, y (n,) int64, both on the model's device. epochs: passes over the rows, fractions allowed.
@@ -24,6 +24,8 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
     the masks of dropout layers.
     skip: (m,) rows to leave out. **All** rows are permuted and the skipped ones are dropped from their batch,
     so the other rows meet the same batches as in training on everything with the same seed.
+    penalty: (model, epoch from 0) -> a scalar to add to the loss of each batch. span: (first, last) epochs, to run
+    only that part of the schedule, with momentum starting at 0.
     Raises LabError when the loss becomes NaN or infinite.
     """
     n = len(x)
@@ -35,13 +37,16 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
         keep[skip] = False
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, nesterov=momentum > 0, weight_decay=weight_decay)
     rates = _schedule(schedule, lr, steps)
+    first, last = (0, steps) if span is None else (round(e * steps_per_epoch) for e in span)
     order = torch.Generator().manual_seed(seed)
     loss = torch.zeros(())
     model.train()
     with _dropout_masks(model, seed):
-        for step in range(steps):
+        for step in range(last):
             if step % steps_per_epoch == 0:
                 rows = torch.randperm(n, generator=order).to(x.device)
+            if step < first:
+                continue
             start = step % steps_per_epoch * batch_size
             batch = rows[start : start + batch_size]
             if keep is not None:
@@ -49,6 +54,8 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
             if len(batch):
                 optimizer.param_groups[0]["lr"] = rates[step]
                 loss = F.cross_entropy(model(x[batch]), y[batch])
+                if penalty is not None:
+                    loss = loss + penalty(model, step // steps_per_epoch)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

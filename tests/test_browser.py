@@ -42,7 +42,8 @@ def test_notebook_01_runs_from_the_menu(url):
 
 @pytest.mark.parametrize("name, text, key", [("02_sisa", "shards of", "ArrowRight"),
                                              ("03_requests", "rows chosen for", "ArrowLeft"),
-                                             ("04_inversion", "in the request", "ArrowLeft")])
+                                             ("04_inversion", "in the request", "ArrowLeft"),
+                                             ("05_verification", "steps pass at a tolerance", "ArrowLeft")])
 def test_later_notebooks_run_and_their_explorers_move(url, name, text, key):
     with lab.browser_page() as page:
         lab.open_notebook(page, url, f"{name}.ipynb")

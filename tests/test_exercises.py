@@ -184,6 +184,30 @@ def test_the_solutions_of_04_agree_with_others():
     assert torch.allclose(ridge(rows, labels.double(), 2.0), theirs[0])
 
 
+def test_the_solutions_of_05_agree_with_others():
+    from scipy.stats import binom
+
+    critical, replay, tainted, bound = (EXERCISES[f"5.{i}"].solution for i in range(1, 5))
+    r = np.random.default_rng(5)
+    for _ in range(50):
+        n, q, alpha = _draw_queries(r)
+        assert critical(n, q, alpha) == int(binom.ppf(1 - alpha, n, q)) == lk.verify.critical_value(n, q, alpha)
+
+        before, gradient, after, lr = _draw_step(r)
+        weight = torch.nn.Parameter(before.double())
+        weight.grad = gradient.double()
+        torch.optim.SGD([weight], lr).step()
+        assert replay(before, gradient, after, lr) == pytest.approx((weight - after.double()).norm().item(), rel=1e-9)
+
+        batches, forget = _draw_log(r)
+        assert tainted(batches, forget) == [i for i, b in enumerate(batches, 1) if np.isin(b, forget).any()]
+
+        old, new, b, lr = _draw_replaced(r)  # what autograd says of two batches that share the other rows
+        w, shared = torch.zeros(old.shape[1], requires_grad=True), torch.randn(b - len(old), old.shape[1])
+        steps = [torch.autograd.grad((torch.cat([rows, shared]) @ w).mean(), w)[0] for rows in (old, new)]
+        assert bound(old, new, b, lr) == pytest.approx(lr * (steps[0] - steps[1]).norm().item(), rel=1e-4, abs=1e-6)
+
+
 def _gain(t, a, b):
     return (a > t).mean() - (b > t).mean()
 
@@ -390,11 +414,33 @@ def _draw_ridge(r):
     return ridge(rows[:n], y, penalty), ridge(rows[1:n], y[1:], penalty), rows[n:], n, penalty
 
 
+def _draw_queries(r):
+    return int(r.integers(1, 60)), float(r.uniform(0, 1)), float(r.uniform(0.001, 0.5))
+
+
+def _draw_step(r):
+    before, gradient, after = torch.from_numpy(r.normal(0, r.uniform(0.1, 5), (3, int(r.integers(1, 9))))).float()
+    return before, gradient, after, float(r.uniform(0.01, 2))
+
+
+def _draw_log(r):
+    n = int(r.integers(1, 30))
+    batches = [torch.from_numpy(r.integers(0, n, r.integers(0, 6))) for _ in range(r.integers(0, 8))]
+    return batches, torch.from_numpy(r.permutation(n)[: r.integers(0, 5)])
+
+
+def _draw_replaced(r):
+    k, d, more = (int(v) for v in r.integers((1, 1, 0), (8, 8, 20)))
+    old, new = (torch.from_numpy(r.normal(0, 1, (k, d))).float() for _ in range(2))
+    return old, new, k + more, float(r.uniform(0.01, 2))
+
+
 DRAW = {"0.1": _draw_logits, "1.1": _draw_batches, "1.2": _draw_logits, "1.3": _draw_rows, "1.4": _draw_scores,
         "1.5": _draw_scores, "1.6": _draw_model, "2.1": _draw_place, "2.2": _draw_request, "2.4": _draw_slices,
         "2.3": _draw_members, "2.5": _draw_batch, "3.1": _draw_probabilities, "3.2": _draw_confidence,
         "3.3": _draw_gradients, "3.4": _draw_weights, "3.5": _draw_calibration,
-        "4.1": _draw_directions, "4.2": _draw_images, "4.3": _draw_layer, "4.4": _draw_probes, "4.5": _draw_ridge}
+        "4.1": _draw_directions, "4.2": _draw_images, "4.3": _draw_layer, "4.4": _draw_probes, "4.5": _draw_ridge,
+        "5.1": _draw_queries, "5.2": _draw_step, "5.3": _draw_log, "5.4": _draw_replaced}
 
 
 def equivalent(exercise, mutant):

@@ -1,8 +1,10 @@
 """Attacks: requests that do harm, and readers of what a deletion gives away. Each function takes only what its threat
 model grants."""
 
+from .adaptive import average, kept, masked, rescale, subtract_path
 from .blackbox import two_point, zeroth_order_effects
 from .crafted import craft, matching
+from .evasion import clustered, conspicuous, evading, monitored, side_effect, unlike
 from .holdings import BlackBox, Holdings, UnlearningOracle, check_request, hold
 from .inversion import (
     Inversion,
@@ -15,14 +17,7 @@ from .inversion import (
     total_variation,
     weighted_difference,
 )
-from .labels import (
-    Probes,
-    confidence_change,
-    deleted_classes,
-    label_of_update,
-    probes_by_gradient,
-    probes_by_queries,
-)
+from .labels import Probes, confidence_change, deleted_classes, label_of_update, probes_by_gradient, probes_by_queries
 from .linear import Rebuilt, fit_linear, rebuild_row
 from .requests import (
     Choice,
@@ -53,10 +48,12 @@ from .uncertainty import (
 
 __all__ = [
     "BlackBox", "Choice", "Holdings", "Inversion", "Probes", "Rebuilt", "UnlearningOracle", "ascent", "at_once",
-    "baseline", "campaign", "check_request", "check_target", "choose", "confidence_change", "craft", "deleted_classes",
-    "difference", "ensemble_outputs", "first_order_effects", "fit_linear", "flat", "hold", "influence_effects",
-    "invert", "label_flip", "label_of_update", "leak", "logits_at", "margin", "matching", "miscalibration", "newton",
-    "overconfidence", "pick_targets", "probes_by_gradient", "probes_by_queries", "project", "rebuild_row", "removal",
-    "replan", "set_size", "similarity", "soft_threshold", "spread", "through", "through_curvature", "total_variation",
-    "two_point", "underconfidence", "weighted_difference", "zeroth_order_effects",
+    "average", "baseline", "campaign", "check_request", "check_target", "choose", "clustered", "confidence_change",
+    "conspicuous", "craft", "deleted_classes", "difference", "ensemble_outputs", "evading", "first_order_effects",
+    "fit_linear", "flat", "hold", "influence_effects", "invert", "kept", "label_flip", "label_of_update", "leak",
+    "logits_at", "margin", "masked", "matching", "miscalibration", "monitored", "newton", "overconfidence",
+    "pick_targets", "probes_by_gradient", "probes_by_queries", "project", "rebuild_row", "removal", "replan",
+    "rescale", "set_size", "side_effect", "similarity", "soft_threshold", "spread", "subtract_path", "through",
+    "through_curvature", "total_variation", "two_point", "underconfidence", "unlike", "weighted_difference",
+    "zeroth_order_effects",
 ]

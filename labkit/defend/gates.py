@@ -30,29 +30,45 @@ def residuals(model, x, y) -> torch.Tensor:
     return logits.softmax(1) - F.one_hot(y, logits.shape[1])
 
 
+def medoids(proxy, share: float = 0.1):
+    """Rows that stand for all others, by greedy facility location. (n, k) -> picked (c,), joined (n,).
+
+    Picked, one after the other, is the row that raises Σ_i max_m (d_max − ‖proxy_i − proxy_m‖) most, until
+    c = ⌈share · n⌉, or until every row has a twin among the picked. joined: for each row the position in `picked` of
+    the medoid it is most similar to. Greedy reaches at least 1 − 1/e of the best sum (Nemhauser et al. 1978).
+    """
+    if not 0 < share <= 1:
+        raise LabError(f"share is {share!r}: give the part of the rows that become medoids, above 0 and at most 1.")
+    if not len(proxy) or not torch.isfinite(proxy).all():
+        raise LabError(f"Medoids were asked of {len(proxy)} rows with NaN, infinity or nothing in them: give at least "
+                       "one row of finite gradients.")
+    distance = torch.cdist(proxy, proxy, compute_mode="donot_use_mm_for_euclid_dist")
+    similarity = distance.max() - distance
+    best, picked = torch.zeros(len(proxy), device=proxy.device), []
+    for _ in range(math.ceil(share * len(proxy))):
+        gain = (similarity - best[:, None]).clamp(min=0).sum(0)
+        gain[picked] = -1
+        if picked and gain.max() <= 1e-6 * len(proxy) * distance.max():
+            break  # every row has a twin among the medoids: another one would look isolated for nothing
+        picked.append(int(gain.argmax()))
+        best = torch.maximum(best, similarity[:, picked[-1]])
+    joined = similarity[:, picked].argmax(1)
+    joined[picked] = torch.arange(len(picked), device=proxy.device)
+    return torch.tensor(picked, device=proxy.device), joined
+
+
 def isolated(model, x, y, share: float = 0.1) -> torch.Tensor:
     """Which rows have a gradient unlike all others of their class. -> (n,) bool.
 
-    In each class, ⌈share · n_c⌉ medoids of the residuals are picked greedily (facility location); every row joins its
-    most similar medoid; a row that is alone there is isolated. Source: EPIC (Yang et al. 2022), cluster size ≤ 1; as a
-    filter of requests it is a reconstruction of Qian et al. 2023.
+    In each class, ⌈share · n_c⌉ `medoids` of the residuals are picked; every row joins its most similar medoid; a row
+    that is alone there is isolated. Source: EPIC (Yang et al. 2022), cluster size ≤ 1; as a filter of requests it is
+    a reconstruction of Qian et al. 2023.
     """
     proxy, alone = residuals(model, x, y), torch.zeros(len(y), dtype=torch.bool, device=y.device)
     for c in y.unique():
         rows = (y == c).nonzero().squeeze(1)
-        distance = torch.cdist(proxy[rows], proxy[rows], compute_mode="donot_use_mm_for_euclid_dist")
-        similarity = distance.max() - distance
-        best, medoids = torch.zeros(len(rows), device=y.device), []
-        for _ in range(math.ceil(share * len(rows))):
-            gain = (similarity - best[:, None]).clamp(min=0).sum(0)
-            gain[medoids] = -1
-            if medoids and gain.max() <= 1e-6 * len(rows) * distance.max():
-                break  # every row has a twin among the medoids: another one would look isolated for nothing
-            medoids.append(int(gain.argmax()))
-            best = torch.maximum(best, similarity[:, medoids[-1]])
-        joined = similarity[:, medoids].argmax(1)
-        joined[medoids] = torch.arange(len(medoids), device=y.device)
-        alone[rows] = torch.bincount(joined, minlength=len(medoids))[joined] <= 1
+        _, joined = medoids(proxy[rows], share)
+        alone[rows] = torch.bincount(joined)[joined] <= 1
     return alone
 
 
@@ -71,8 +87,29 @@ def threshold(scores, false_positives: float = 0.01) -> float:
 
     Needs at least 1 / false_positives scores: fewer cannot show so small a share.
     """
-    scores = np.sort(np.asarray(scores, dtype=float))
-    if len(scores) * false_positives < 1:
-        raise LabError(f"{len(scores)} benign requests cannot show a share of {false_positives}: give at least "
-                       f"{int(np.ceil(1 / false_positives))}.")
+    scores = _sorted(scores, false_positives)
     return float(scores[len(scores) - 1 - int(np.floor(len(scores) * false_positives))])
+
+
+def conformal_limit(scores, false_positives: float = 0.01) -> float:
+    """The score above which a **new** benign request lies with probability at most `false_positives`.
+
+    The ⌈(n + 1)(1 − fpr)⌉-th smallest of n scores, as in split conformal prediction. `threshold` counts on the very
+    scores it was set on: set on 100, it stops two of the next 100 on average, where one was promised.
+    """
+    scores = _sorted(scores, false_positives)
+    return float(scores[math.ceil((len(scores) + 1) * (1 - false_positives) - 1e-9) - 1])
+
+
+def _sorted(scores, false_positives):
+    scores = np.sort(np.asarray(scores, dtype=float))
+    if not 0 < false_positives < 1:
+        raise LabError(f"false_positives is {false_positives!r}: give the share of benign requests that may be "
+                       "stopped, above 0 and below 1.")
+    if len(scores) * false_positives < 1 - 1e-9:
+        raise LabError(f"{len(scores)} benign requests cannot show a share of {false_positives}: give at least "
+                       f"{math.ceil(1 / false_positives - 1e-9)}.")
+    if not np.isfinite(scores).all():
+        raise LabError("A threshold was asked of scores with NaN or infinity in them: look for the request that broke "
+                       "the model.")
+    return scores

@@ -1,6 +1,6 @@
 """Measures: accuracy and cost, membership inference, uncertainty, images, intervals."""
 
-from .accuracy import Cost, accuracy, evaluate, gap, timed, unlearning_accuracy
+from .accuracy import Cost, accuracy, disparity, evaluate, gap, timed, unlearning_accuracy, weight_distance
 from .images import assign, lpips, mse, psnr, ssim
 from .intervals import bootstrap_interval, show_interval, t_interval, target_interval
 from .membership import (
@@ -26,8 +26,8 @@ from .uncertainty import (
 
 __all__ = [
     "Cost", "accuracy", "assign", "auc", "best_threshold", "bootstrap_interval", "brier", "conformal_sets",
-    "conformal_threshold", "ece", "entropy", "evaluate", "fit_temperature", "gap",
+    "conformal_threshold", "disparity", "ece", "entropy", "evaluate", "fit_temperature", "gap",
     "label_free_features", "loss_scores", "lpips", "mc_dropout", "membership_auc", "mse", "nll", "population_attack",
     "psnr", "show_interval", "ssim", "svc_mia", "t_interval", "target_interval", "timed", "tpr_at_fpr",
-    "unlearning_accuracy",
+    "unlearning_accuracy", "weight_distance",
 ]

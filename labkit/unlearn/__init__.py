@@ -3,7 +3,22 @@
 from . import sisa
 from .exact import retrain
 from .first_order import finetune, first_order, gradient_ascent, neggrad_plus, random_labels, scrub
+from .pruning import (
+    apply_mask,
+    attach_mask,
+    check_mask,
+    detach_mask,
+    fit_masked,
+    imp,
+    magnitude_mask,
+    omp,
+    prunable,
+    sparsity,
+    synflow_mask,
+    synflow_scores,
+)
 from .second_order import fisher_forgetting, influence, ssd
+from .sparse import ascent_bound, l1_finetune, l1_norm, l1_strength, prune_then, saliency_mask, salun
 
 METHODS = {
     "retrain": retrain,
@@ -18,4 +33,8 @@ METHODS = {
     "fisher_forgetting": fisher_forgetting,
 }
 
-__all__ = [*METHODS, "METHODS", "sisa"]
+__all__ = [
+    *METHODS, "METHODS", "apply_mask", "ascent_bound", "attach_mask", "check_mask", "detach_mask", "fit_masked", "imp",
+    "l1_finetune", "l1_norm", "l1_strength", "magnitude_mask", "omp", "prunable", "prune_then", "saliency_mask",
+    "salun", "sisa", "sparsity", "synflow_mask", "synflow_scores",
+]

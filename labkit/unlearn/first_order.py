@@ -63,10 +63,11 @@ def neggrad_plus(model, data, forget, *, epochs=1, lr=0.01, beta=0.98, batch_siz
     return finite(student, "neggrad_plus", lr)
 
 
-def random_labels(model, data, forget, *, epochs=2, lr=0.01, batch_size=128, momentum=0.9, seed=0):
+def random_labels(model, data, forget, *, epochs=2, lr=0.01, batch_size=128, momentum=0.9, seed=0, moving=None):
     """Fine-tune on everything, with wrong labels drawn at random for the forget set (drawn anew each epoch).
 
-    The drawn label is never the true one. Source: Golatkar et al. 2020; RL in Fan et al. 2024 (there it may be).
+    The drawn label is never the true one. moving: None, or a dict name -> bool tensor of the weights that may move,
+    the others stay bit for bit (SalUn). Source: Golatkar et al. 2020; RL in Fan et al. 2024 (there it may be).
     """
     student, forget, _ = begin(model, data, forget)
     if len(forget) == 0:
@@ -81,6 +82,8 @@ def random_labels(model, data, forget, *, epochs=2, lr=0.01, batch_size=128, mom
         for batch in batches(rows, batch_size, order):
             optimizer.zero_grad()
             F.cross_entropy(student(data.x[batch]), y[batch]).backward()
+            for k, p in student.named_parameters() if moving is not None else ():
+                p.grad *= moving[k]
             optimizer.step()
     return finite(student, "random_labels", lr)
 

@@ -1,0 +1,180 @@
+"""Differential privacy: training by DP-SGD (Abadi et al. 2016) with Opacus, and what its ε says about deletions.
+
+The promise is about what training releases. A later step of unlearning is no part of it: unless that step is clipped
+and noised too (add_noise, with ε from epsilon_of at sample_rate 1), its difference gives the row away as ever.
+"""
+
+import copy
+import math
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+from ..base import LabError, spawn_seeds
+from ..training import _dropout_masks
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a training run cost. (epsilon, delta): for one row more or less; noise_multiplier: σ, in units of the clip;
+    steps; sample_rate: chance of each row to be in a batch."""
+
+    epsilon: float
+    delta: float
+    noise_multiplier: float
+    steps: int
+    sample_rate: float
+
+
+def fit_private(model, x, y, *, epsilon=None, noise_multiplier=None, delta=1e-5, clip=1.0, epochs=3, batch_size=256,
+                lr=0.5, momentum=0.9, seed=0, skip=None):
+    """Train a copy of `model` by DP-SGD on cross-entropy. -> (model, Spent), the model a plain one in evaluation mode.
+
+    Each step takes each row with chance batch_size / n (Poisson sampling, as the accountant assumes), clips each row's
+    gradient to the norm `clip`, sums, adds N(0, (σ · clip)²) to each coordinate and divides by batch_size.
+    x (n, …), y (n,). Give epsilon, for which the least σ is looked up, or noise_multiplier = σ itself; epsilon =
+    math.inf clips without noise. delta: below 1/n. lr: constant. skip: (m,) rows to leave out; the others are drawn as
+    without it. Same seed, same weights (on one thread): a secret seed is part of the promise. **Never** release models
+    with and without a row that share a seed: equal noise cancels.
+    Gradients are clipped in Opacus' ghost mode (two passes, no gradient of a row is stored; Li et al. 2022).
+    """
+    n = len(x)
+    _check_settings(model, n, epsilon, noise_multiplier, delta, clip, batch_size, epochs)
+    rate, steps = batch_size / n, max(1, round(epochs * n / batch_size))
+    sigma = noise_multiplier if epsilon is None else noise_for(epsilon, delta, rate, steps)
+    net, optimizer, criterion = _guarded(copy.deepcopy(model), lr, momentum, sigma, clip, batch_size, seed)
+    draw = torch.Generator().manual_seed(spawn_seeds(seed, 1, "batches")[0])
+    left_out = torch.empty(0, dtype=torch.long) if skip is None else torch.as_tensor(skip).cpu()
+    with _dropout_masks(net, seed), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Full backward hook is firing")  # the input needs no gradient
+        for _ in range(steps):
+            drawn = torch.rand(n, generator=draw) < rate
+            drawn[left_out] = False
+            batch = drawn.nonzero().squeeze(1).to(x.device)
+            criterion(net(x[batch]), y[batch]).backward()
+            if not all(torch.isfinite(p.grad).all() for p in net.parameters() if p.requires_grad):
+                raise LabError(f"A gradient is NaN or infinite at learning rate {lr}, and clipping cannot bound that: "
+                               "look for such values in x, or try a smaller rate.")
+            optimizer.step()
+    plain = copy.deepcopy(model)  # Opacus leaves hooks and attributes on the network that it trained
+    plain.load_state_dict(net._module.state_dict())
+    return plain.eval(), Spent(epsilon_of(sigma, rate, steps, delta), delta, sigma, steps, rate)
+
+
+def _guarded(net, lr, momentum, sigma, clip, batch_size, seed):
+    """Opacus' three wrappers: they clip each row's gradient, and add the noise."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from opacus.grad_sample import GradSampleModuleFastGradientClipping
+        from opacus.optimizers import DPOptimizerFastGradientClipping
+        from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
+
+    noise = torch.Generator(next(net.parameters()).device).manual_seed(spawn_seeds(seed, 1, "noise")[0])
+    net = GradSampleModuleFastGradientClipping(net.train(), max_grad_norm=clip, use_ghost_clipping=True)
+    optimizer = DPOptimizerFastGradientClipping(
+        torch.optim.SGD(net.parameters(), lr, momentum), noise_multiplier=sigma, max_grad_norm=clip,
+        expected_batch_size=batch_size, generator=noise)
+    return net, optimizer, DPLossFastGradientClipping(net, optimizer, nn.CrossEntropyLoss())
+
+
+def epsilon_of(noise_multiplier, sample_rate, steps, delta) -> float:
+    """ε at delta of so many steps of DP-SGD, by Opacus' RDP accountant (Mironov et al. 2019): an upper bound, for data
+    sets that differ in one row more or less. No noise: inf. sample_rate = 1: the Gaussian mechanism.
+    """
+    return composed([Spent(math.nan, delta, noise_multiplier, steps, sample_rate)], delta)
+
+
+def noise_for(epsilon, delta, sample_rate, steps) -> float:
+    """The least σ (within 1e-3) whose ε is at most `epsilon`; 0 for math.inf. Found by halving an interval."""
+    if not epsilon > 0:
+        raise LabError(f"epsilon is {epsilon}: give a positive number, or math.inf for no noise.")
+    return 0.0 if epsilon == math.inf else _noise_for(epsilon, delta, sample_rate, steps)
+
+
+@lru_cache
+def _noise_for(epsilon, delta, sample_rate, steps):
+    low, high = 0.0, 1.0
+    while epsilon_of(high, sample_rate, steps, delta) > epsilon:
+        low, high = high, 2 * high
+        if high > 1e6:
+            raise LabError(f"No noise reaches epsilon {epsilon} at delta {delta}: give a larger one, or fewer steps.")
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        low, high = (middle, high) if epsilon_of(middle, sample_rate, steps, delta) > epsilon else (low, middle)
+    return high
+
+
+def composed(releases, delta) -> float:
+    """ε at delta of several releases about the same rows together, each with its own fresh noise. releases: Spents.
+
+    The accountant adds their Rényi divergences, which is tighter than adding their ε. Models from before and after a
+    deletion are two releases about all other rows.
+    """
+    _check_delta(delta)
+    history = [(s.noise_multiplier, s.sample_rate, s.steps) for s in releases]
+    if not history or not all(sigma >= 0 and 0 < rate <= 1 and steps >= 1 for sigma, rate, steps in history):
+        raise LabError("The accountant needs at least one release, each with a noise multiplier of 0 or more, a sample "
+                       f"rate above 0 and up to 1, and 1 or more steps; it got {history}.")
+    if any(sigma == 0 for sigma, *_ in history):
+        return math.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where its largest order is the best one; the bound still holds
+        from opacus.accountants import RDPAccountant
+
+        accountant = RDPAccountant()
+        accountant.history = history
+        return float(accountant.get_epsilon(delta))
+
+
+def group_epsilon(epsilon, delta, k) -> tuple[float, float]:
+    """(k ε, min(1, k e^((k − 1) ε) δ)): the promise for k rows at once, from that for one. k ≥ 1 rows.
+
+    Exchanging a row is k = 2: one out, one in. Source: Dwork and Roth 2014, Theorem 2.2 and after it.
+    """
+    _check_promise(epsilon, delta)
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise LabError(f"The group has {k!r} rows: give a whole number, 1 or more.")
+    log = math.log(k) + (k - 1) * epsilon + math.log(delta)
+    return k * epsilon, min(1.0, math.exp(min(log, 0.0)))
+
+
+def membership_bound(epsilon, delta) -> float:
+    """Largest advantage (TPR − FPR) of any membership attack: (e^ε − 1 + 2δ) / (e^ε + 1), 0 to 1.
+
+    For inversion it bounds telling which of two data sets was used, not PSNR. Source: Kairouz et al. 2015; Humphries et
+    al. 2023.
+    """
+    _check_promise(epsilon, delta)
+    return math.tanh(epsilon / 2) + 2 * delta * (0.0 if epsilon > 700 else 1 / (math.exp(epsilon) + 1))
+
+
+def _check_delta(delta):
+    if not 0 < delta < 1:
+        raise LabError(f"delta is {delta}: give a number between 0 and 1, below one over the number of rows.")
+
+
+def _check_promise(epsilon, delta):
+    _check_delta(delta)
+    if not epsilon > 0:
+        raise LabError(f"epsilon is {epsilon}: give a positive number, or math.inf for no promise.")
+
+
+def _check_settings(model, n, epsilon, noise_multiplier, delta, clip, batch_size, epochs):
+    if (epsilon is None) == (noise_multiplier is None):
+        raise LabError("DP-SGD needs epsilon or noise_multiplier, one of the two: give epsilon=3.0, for example.")
+    if epsilon is not None:
+        _check_promise(epsilon, delta)
+    elif not 0 <= noise_multiplier < math.inf:
+        raise LabError(f"noise_multiplier is {noise_multiplier}: give a finite number, 0 or more.")
+    _check_delta(delta)
+    if not 0 < clip < math.inf:
+        raise LabError(f"clip is {clip}: give a positive gradient norm, for example 1.0.")
+    if not 0 < batch_size <= n or not epochs > 0:
+        raise LabError(f"batch_size {batch_size} with {n} rows and {epochs} epochs: give 1 to {n} rows a batch, and "
+                       "more than 0 epochs.")
+    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+        raise LabError("The model has BatchNorm, which mixes the rows of a batch, so that no row can be clipped alone: "
+                       "take a network without it, or with GroupNorm.")
