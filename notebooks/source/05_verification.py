@@ -64,7 +64,8 @@ EACH = 100 if n >= 3000 else max(20, n // 40)  # rows an owner has
 lab.require(n >= 1000, "Notebook 05 needs at least 1,000 training images.")
 judged = lab.seeds(cfg.seeds, "judge")
 recipe = dict(epochs=cfg.epochs, lr=cfg.lr, batch_size=cfg.batch_size)
-place = Path(tempfile.mkdtemp())  # for the logs
+store = tempfile.TemporaryDirectory()  # for the logs, some hundred MB; removed in the last cell
+place = Path(store.name)
 show = lk.measure.show_interval
 
 # %% [markdown]
@@ -728,6 +729,7 @@ lab.claims_table()
 verdicts = {c["id"]: c["verdict"] for c in lab.claims}
 print("claims judged:", sorted(verdicts))
 print("adversarial retraining passes both checks:", verdicts["ver-adv-retrain"])
+store.cleanup()
 
 # %% [markdown]
 # You have
