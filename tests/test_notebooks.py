@@ -141,7 +141,7 @@ def pictures(tmp_path_factory):
 
     folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(5)
     with np.load(ROOT / "data" / "fashion.npz") as file:
-        for part, n in (("train", 1500), ("test", 600)):
+        for part, n in (("train", 1200), ("test", 500)):
             for i, (x, label) in enumerate(zip(file[f"x_{part}"][:n], file[f"y_{part}"][:n], strict=True)):
                 grey = np.asarray(Image.fromarray(x).resize((32, 32)), np.float32)[..., None] / 255
                 ink, paper = rng.uniform(0.6, 1, 3), rng.uniform(0, 0.4, 3)
