@@ -3,6 +3,7 @@
 import ast
 import copy
 import inspect
+import itertools
 import json
 import linecache
 import re
@@ -206,6 +207,47 @@ def test_the_solutions_of_05_agree_with_others():
         w, shared = torch.zeros(old.shape[1], requires_grad=True), torch.randn(b - len(old), old.shape[1])
         steps = [torch.autograd.grad((torch.cat([rows, shared]) @ w).mean(), w)[0] for rows in (old, new)]
         assert bound(old, new, b, lr) == pytest.approx(lr * (steps[0] - steps[1]).norm().item(), rel=1e-4, abs=1e-6)
+
+
+def test_the_solutions_of_06_agree_with_others():
+    def covered(s, columns):
+        return s[:, list(columns)].max(1).sum() if columns else 0.0
+
+    medoids, threshold, cusum, release, after = (EXERCISES[f"6.{i}"].solution for i in range(1, 6))
+    r = np.random.default_rng(6)
+    for _ in range(200):
+        similarity, k = _draw_similarity(r)
+        s, chosen = similarity.numpy(), medoids(similarity, k)
+        for m in range(k):  # the sum that each column not yet chosen would reach, from scratch
+            sums = {j: covered(s, (*chosen[:m], j)) for j in range(len(s)) if j not in chosen[:m]}
+            assert chosen[m] == next(j for j, v in sums.items() if v >= max(sums.values()) - 1e-9)
+        assert len(set(chosen)) == len(chosen) == k
+        best = max(covered(s, c) for c in itertools.combinations(range(len(s)), k))
+        assert covered(s, tuple(chosen)) >= (1 - 1 / np.e) * best - 1e-9  # what greedy guarantees
+
+        scores, share = _draw_benign(r)
+        t = threshold(scores, share)
+        assert t == np.quantile(scores.numpy(), 1 - share, method="inverted_cdf")
+        if share < 1 <= len(scores) * share:
+            assert t == lk.defend.threshold(scores, share)
+
+        weights, update, times, noise = _draw_release(r)
+        added = (release(weights, update, times, noise) - weights).numpy()
+        assert np.sqrt((added**2).mean()) == pytest.approx(times * np.sqrt((update.numpy() ** 2).mean()))
+        assert added @ noise.numpy() == pytest.approx(np.linalg.norm(added) * noise.norm().item())  # one direction
+
+        epsilon, delta, k = _draw_privacy(r)
+        wanted = (0.0, 0.0)
+        for _ in range(k):  # P_0 <= e^epsilon P_1 + delta, one row after the other
+            wanted = wanted[0] + epsilon, delta + np.exp(epsilon) * wanted[1]
+        assert after(epsilon, delta, k) == pytest.approx((wanted[0], min(wanted[1], 1)), rel=1e-9, abs=0)
+        loose = delta * k * np.exp((k - 1) * epsilon)
+        assert after(epsilon, delta, k)[1] <= loose * (1 + 1e-9)
+
+        scores, drift, limit = _draw_stream(r)
+        path = np.concatenate([[0], (scores.numpy() - drift).cumsum()])  # its height above its lowest point so far
+        above = np.flatnonzero(path - np.minimum.accumulate(path) > limit)
+        assert cusum(scores, drift, limit) == (int(above[0]) if len(above) else None)
 
 
 def _gain(t, a, b):
@@ -435,12 +477,40 @@ def _draw_replaced(r):
     return old, new, k + more, float(r.uniform(0.01, 2))
 
 
+def _draw_similarity(r):
+    n = int(r.integers(1, 8))
+    if r.random() < 0.5:  # ties, and columns that add nothing; exact in float32
+        return torch.from_numpy(r.integers(0, 4, (n, n))).float(), int(r.integers(1, n + 1))
+    return torch.from_numpy(r.random((n, n)) + np.eye(n)), int(r.integers(1, n + 1))
+
+
+def _draw_benign(r):
+    scores = r.normal(0, 2, r.integers(1, 40))
+    return torch.from_numpy(scores.round() if r.random() < 0.5 else scores), int(r.integers(0, 65)) / 64  # exact
+
+
+def _draw_release(r):
+    weights, update, noise = torch.from_numpy(r.normal(0, 1, (3, int(r.integers(1, 20)))))
+    return weights, float(r.uniform(0.01, 1)) * update, float(r.uniform(0, 3)), float(r.uniform(0.1, 9)) * noise + 0.5
+
+
+def _draw_privacy(r):
+    epsilon = 0.0 if r.random() < 0.2 else float(r.uniform(0.01, 2))
+    return epsilon, float(10 ** r.uniform(-9, 0)), int(r.integers(0, 9))
+
+
+def _draw_stream(r):
+    scores, drift, limit = r.integers(-8, 17, r.integers(0, 20)) / 8, *(r.integers(0, (9, 25)) / 8)  # exact in binary
+    return torch.from_numpy(scores), float(drift), float(limit)
+
+
 DRAW = {"0.1": _draw_logits, "1.1": _draw_batches, "1.2": _draw_logits, "1.3": _draw_rows, "1.4": _draw_scores,
         "1.5": _draw_scores, "1.6": _draw_model, "2.1": _draw_place, "2.2": _draw_request, "2.4": _draw_slices,
         "2.3": _draw_members, "2.5": _draw_batch, "3.1": _draw_probabilities, "3.2": _draw_confidence,
         "3.3": _draw_gradients, "3.4": _draw_weights, "3.5": _draw_calibration,
         "4.1": _draw_directions, "4.2": _draw_images, "4.3": _draw_layer, "4.4": _draw_probes, "4.5": _draw_ridge,
-        "5.1": _draw_queries, "5.2": _draw_step, "5.3": _draw_log, "5.4": _draw_replaced}
+        "5.1": _draw_queries, "5.2": _draw_step, "5.3": _draw_log, "5.4": _draw_replaced,
+        "6.1": _draw_similarity, "6.2": _draw_benign, "6.3": _draw_stream, "6.4": _draw_release, "6.5": _draw_privacy}
 
 
 def equivalent(exercise, mutant):
