@@ -70,7 +70,7 @@ lint: $(READY)
 # Exact versions for Linux, macOS and Windows, Python 3.11 or newer; no index addresses in the file.
 lock: $(READY)
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-	  --extra test pyproject.toml --output-file requirements.lock
+	  --all-extras pyproject.toml --output-file requirements.lock
 
 clean:
 	@rm -rf .venv
