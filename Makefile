@@ -48,8 +48,10 @@ lab: $(READY)
 	$(BIN)/jupyter lab --ip=127.0.0.1 --ServerApp.root_dir=notebooks \
 	  --LabApp.default_url="/lab/tree/$${first#notebooks/}" $$(test "$$(id -u)" != 0 || echo --allow-root)
 
+# The quick tests on every core; then the slow ones one by one, for the notebooks are timed and take the cores themselves.
 test: $(READY)
-	@$(BIN)/python -m pytest $(if $(filter-out 0,$(FAST)),-m "not slow") $(PYTEST)
+	@quick=0; $(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist worksteal $(PYTEST) || quick=$$?; \
+	$(if $(filter-out 0,$(FAST)),,$(BIN)/python -m pytest -m slow $(PYTEST) &&) exit $$quick
 
 same: $(READY)
 	@LABKIT_SAME=all $(BIN)/python -m pytest tests/test_notebooks.py -k same_seed
