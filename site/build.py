@@ -16,13 +16,14 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+PLACE = ROOT / "build" / "site"
 
 
 def main(out):
     from labkit.repro.report import collect
 
     out = Path(out).resolve()
-    if out.exists() and any(out.iterdir()) and not (out / ".buildinfo").exists():
+    if out != PLACE and out.exists() and any(out.iterdir()) and not (out / ".buildinfo").exists():
         sys.exit(f"site: {out} holds something that is not this site: give an empty folder.")
     records = collect([ROOT / "notebooks"])
     with tempfile.TemporaryDirectory() as folder:
@@ -30,10 +31,10 @@ def main(out):
         gather(source, records)
         os.environ["SITE_STATUS"] = json.dumps({r["notebook"]: status_line(r) for r in records})
         shutil.rmtree(out, ignore_errors=True)
-        command = ["-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-c", HERE, "-d", Path(folder) / "doctrees"]
-        failed = subprocess.run([sys.executable, *map(str, [*command, source, out])]).returncode
+        options = "-W --keep-going -q -b html".split() + ["-c", HERE, "-d", Path(folder) / "doctrees"]
+        failed = subprocess.run(list(map(str, [sys.executable, "-m", "sphinx", *options, source, out]))).returncode
     if not failed:
-        pages = sum(1 for _ in out.rglob("*.html"))
+        pages = sum("_static" not in p.parts for p in out.rglob("*.html"))
         print(f"site: {pages} pages; open {os.path.relpath(out / 'index.html')}")
     return failed
 
@@ -114,7 +115,7 @@ def facts(record):
     given = record["parameters"]
     return {
         "what": f"{given.get('profile')} profile, {given.get('dataset')}",
-        "seeds": f"seed {given.get('seed')}" + (f", {len(seeds)} inner seeds judged" if seeds else ""),
+        "seeds": f"seed {given.get('seed')}" + (f", {len(seeds)} seeds judged" if seeds else ""),
         "versions": ", ".join(f"{k} {v}" for k, v in (record["versions"] or {}).items()),
         "hardware": setup.split(" · ")[-1] or str(record["device"]),
         "time": f"about {time[1]}" if time else "",
@@ -133,4 +134,4 @@ def commit(path=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:] or [ROOT / "build" / "site"]))
+    sys.exit(main(*sys.argv[1:] or [PLACE]))

@@ -24,6 +24,7 @@ nb_render_markdown_format = "myst"  # sentences built by code cells may hold for
 nb_ipywidgets_js = {}  # the notebooks carry no widget state: static twins show instead
 myst_enable_extensions = ["dollarmath", "attrs_inline", "attrs_block", "smartquotes"]
 myst_heading_anchors = 2
+myst_dmath_double_inline = True  # as JupyterLab does: $$ … $$ in the middle of a paragraph
 
 html_title = project
 html_theme = "sphinx_book_theme"
@@ -57,8 +58,8 @@ def add_status_line(app, name, content):
     first = "".join(node["cells"][0]["source"]).split("\n", 1)
     node["cells"][0]["source"] = "\n\n".join([first[0], "{.status}\n" + status.get(Path(name).name, ""), *first[1:]])
     alts[name] = {}
-    for output in outputs:
-        output.get("data", {}).pop("application/vnd.labkit+json", None)  # for machines; myst-nb warns of what it cannot show
+    for output in outputs:  # records are for machines; myst-nb warns of what it cannot show
+        output.get("data", {}).pop("application/vnd.labkit+json", None)
     for output in (o for o in outputs if "image/png" in o.get("data", {})):
         picture = hashlib.sha256(base64.b64decode("".join(output["data"]["image/png"]))).hexdigest()
         alts[name][picture] = output.get("metadata", {}).get("image/png", {}).get("alt", "")
