@@ -12,16 +12,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+NEEDED = ("sphinx", "myst_nb", "sphinx_book_theme", "sphinx-mathjax-offline")
 PLACE = ROOT / "build" / "site"
 
 
 def main(out):
     from labkit.repro.report import collect
 
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        sys.exit(f"site: {', '.join(missing)} not installed. Try: make setup")
     out = Path(out).resolve()
     if out != PLACE and out.exists() and any(out.iterdir()) and not (out / ".buildinfo").exists():
         sys.exit(f"site: {out} holds something that is not this site: give an empty folder.")

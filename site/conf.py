@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from docutils import nodes
-from sphinx.errors import ConfigError
 from sphinx.util import logging
 
 project = "Unlearning under attack"
@@ -76,10 +75,8 @@ def add_alt_texts(app, doctree):
 
 def copy_mathjax(app):
     """MathJax 3.2.2 as a Python package carries it: the script, its fonts, the TeX extensions it may load."""
-    package = find_spec("sphinx-mathjax-offline")
-    if package is None:
-        raise ConfigError("MathJax is not installed (the Python package sphinx-mathjax-offline): make setup")
-    there, here = Path(package.origin).parent / "static" / "mathjax", Path(app.outdir) / "_static" / "mathjax"
+    there = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
+    here = Path(app.outdir) / "_static" / "mathjax"
     for part in ("output/chtml/fonts/woff-v2", "input/tex/extensions"):
         shutil.copytree(there / part, here / part)
     shutil.copy(there / "tex-chtml.js", here)
