@@ -178,7 +178,7 @@ lab.say(f"The networks give the right label {show(met)} % on the rows they were 
 # | 04 | inversion | what does the deletion itself give away? |
 # | 05 | verification | can a provider fake it? |
 # | 06 | defences | what helps, also against attackers who know it? |
-# | 07 | sparsity | does a sparse model forget more easily? *(planned)* |
+# | 07 | sparsity | does a sparse model forget more easily? |
 
 # %%
 # NBVAL_CHECK_OUTPUT
