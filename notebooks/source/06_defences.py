@@ -168,12 +168,13 @@ def slope(v):
 
 
 def influence(v, held, j):
-    """Logits of target j, and how each owned row moves them under retraining, as influence functions say."""
-    if (j, len(held)) not in v.known:  # worked out once
+    """Logits of target j, and how each of the rows held moves them under retraining, as influence functions say."""
+    if j not in v.known:  # worked out once, for all rows that the attacker owns
         out = attack.logits_at(v.model, v.x[j])
-        effects = attack.influence_effects(v.model, held, out, damping=cfg.weight_decay, rows=200, cg_steps=8)
-        v.known[j, len(held)] = out(dict(v.model.named_parameters())).detach(), effects
-    return v.known[j, len(held)]
+        effects = attack.influence_effects(v.model, v.held, out, damping=cfg.weight_decay, rows=200, cg_steps=8)
+        v.known[j] = out(dict(v.model.named_parameters())).detach(), effects
+    start, effects = v.known[j]
+    return start, effects[torch.isin(v.held.rows, held.rows)]
 
 
 top, bottom = np.sum(lk.training.parallel(slope, rehearsal), 0)
@@ -188,14 +189,27 @@ SHRINK = float(np.clip(top / bottom, 0.05, 1.0))
 UNLEARNERS = ("first-order", "retraining")
 
 
-def choose_request(v, held, j, aim, penalty=None):
+def trial(v, held):
+    """Weights of the rows held -> parameters after first-order unlearning; asked twice about the same weights, it
+    answers from memory."""
+    step, last = attack.removal(v.model, held, tau=tau), [None, None]
+
+    def unlearned(weights):
+        if last[0] is not weights:
+            last[:] = weights, step(weights)
+        return last[1]
+
+    return unlearned
+
+
+def choose_request(v, held, j, aim, penalty=None, step=None):
     """The rows to ask for so that target j changes its label. penalty: what being noticed costs, for those who care."""
     goal = attack.label_flip(v.label[j])
     if aim == "retraining":
         start, effects = influence(v, held, j)
         objective = attack.through(SHRINK * effects, start, goal)
     else:
-        out, step = attack.logits_at(v.model, v.x[j]), attack.removal(v.model, held, tau=tau)
+        out, step = attack.logits_at(v.model, v.x[j]), step or trial(v, held)
 
         def objective(weights):
             return goal(out(step(weights)))
@@ -203,31 +217,48 @@ def choose_request(v, held, j, aim, penalty=None):
     return attack.choose(objective if penalty is None else attack.evading(objective, *penalty), held, steps=12).rows
 
 # %%
-def filtered(i):
-    """Requests and flips of one victim: by attacker, unlearner, with and without the filter. -> list of dicts"""
-    v, rows = victims[i], []
+def without(v, requests):
+    """Networks retrained without the rows of each request, in order; two equal requests are trained once."""
+    keys = [tuple(sorted(r.tolist())) for r in requests]
+    first = dict(zip(keys, requests))
+    models = dict(zip(first, train(v.data, [v.seed] * len(first), list(first.values()))))
+    return [models[key] for key in keys]
+
+
+def flipped(v, model, j):
+    """1 if the model no longer gives target j its label."""
+    return float(lk.training.predict(model, v.x[[j]]).argmax(1).item() != v.label[j])
+
+# %%
+def filtered(job):
+    """Requests and flips of one victim, for one unlearner: by attacker, with and without the filter. -> list of dicts"""
+    (i, aim), rows = job, []
+    v = victims[i]
     alone = defend.isolated(v.model, v.data.x, v.data.y, SHARE)
     mine = attack.clustered(v.held, defend.isolated(v.model, v.held.x, v.held.y, SHARE))  # what the attacker can see
     for j in range(cfg.targets):
-        asked = {("random", aim): attack.baseline("random", v.held, j) for aim in UNLEARNERS}
-        for aim in UNLEARNERS:
-            asked["plain", aim] = choose_request(v, v.held, j, aim)
-            asked["adaptive", aim] = choose_request(v, mine, j, aim)
-        for (who, aim), request in asked.items():
+        asked = {"random": attack.baseline("random", v.held, j), "plain": choose_request(v, v.held, j, aim),
+                 "adaptive": choose_request(v, mine, j, aim)}
+        for who, request in asked.items():
             now, later = defend.split_request(alone, attack.check_request(request, v.held))
-            rows.append(dict(i=i, j=j, who=who, aim=aim, request=request, filter=False, held=0.0))
-            rows.append(dict(i=i, j=j, who=who, aim=aim, request=now, filter=True, held=len(later) / len(request)))
-    exact = [r for r in rows if r["aim"] == "retraining"]
-    after = dict(zip(map(id, exact), train(v.data, [v.seed] * len(exact), [r["request"] for r in exact])))
+            rows += [dict(i=i, j=j, who=who, aim=aim, request=request, filter=False, held=0.0),
+                     dict(i=i, j=j, who=who, aim=aim, request=now, filter=True, held=len(later) / len(request))]
+    exact = [r for r in rows if aim == "retraining" or (r["who"] == "plain" and not r["filter"])]
+    for r, model in zip(exact, without(v, [r["request"] for r in exact])):
+        r["exact"] = flipped(v, model, r["j"])
     for r in rows:
-        model = after.get(id(r), v.model)
-        if id(r) not in after and len(r["request"]):
+        model = v.model
+        if aim == "first-order" and len(r["request"]):
             model = lk.unlearn.first_order(v.model, v.data, r["request"], tau=tau)
-        r["flip"] = float(lk.training.predict(model, v.x[[r["j"]]]).argmax(1).item() != v.label[r["j"]])
-    return rows
+        r["flip"] = r["exact"] if aim == "retraining" else flipped(v, model, r["j"])
+    return rows, v.known
 
 
-flips = pd.DataFrame(sum(lk.training.parallel(filtered, range(len(victims))), [])).sort_values(["i", "j"], kind="stable")
+found = lk.training.parallel(filtered, [(i, aim) for aim in UNLEARNERS[::-1] for i in range(len(victims))])
+for (rows, known) in found:
+    victims[rows[0]["i"]].known.update(known)  # influence is worked out once
+flips = pd.DataFrame(sum((rows for rows, _ in found), []))
+flips = flips.sort_values(["i", "j", "aim"], kind="stable").reset_index(drop=True)
 
 # %% [markdown]
 # Then the **monitor**. It knows what benign requests of four kinds look like, and flags what is unlike all of them. The plain
@@ -235,30 +266,32 @@ flips = pd.DataFrame(sum(lk.training.parallel(filtered, range(len(victims))), []
 # and pays a price, while it chooses, for looking unlike them: the highest at which it still expects the label to flip.
 
 # %%
-WEIGHTS = (1.0, 0.1, 0.0)  # 0: the plain request
+WEIGHTS = (1.0, 0.1)  # prices that are tried; if neither is low enough, the request is the plain one
 
 
-def inconspicuous(v, aim, j):
-    """A request for target j that tries to look benign: the highest price at which the label should still flip."""
-    d, held = v.data, v.held
-    proxy = defend.residuals(v.model, held.x, held.y)
-    alone = defend.isolated(v.model, held.x, held.y, SHARE)
-    z = lk.training.predict(v.model, held.x)
+def disguise(v):
+    """What the attacker knows of the monitor: a penalty for weights unlike the benign requests that it draws itself."""
+    held, proxy = v.held, defend.residuals(v.model, v.held.x, v.held.y)
+    alone, z = defend.isolated(v.model, held.x, held.y, SHARE), lk.training.predict(v.model, held.x)
     values = torch.stack([alone.float(), F.cross_entropy(z, held.y, reduction="none"), lk.measure.entropy(z.softmax(1))], 1)
     seen = attack.monitored(proxy, held.y, torch.bincount(held.y, minlength=k) / len(held.y), values)
-    own = SimpleNamespace(x=held.x, y=held.y, device=d.device)
-    streams = []
+    own, streams = SimpleNamespace(x=held.x, y=held.y, device=held.x.device), []
     for stream in defend.REALISTIC:
-        drawn = [torch.zeros(len(held), device=d.device).index_fill(0, r, 1.0)
-                 for r in defend.benign(stream, own, BUDGET, 40, j, values[:, 1].cpu().numpy())]
+        drawn = [torch.zeros(len(held), device=held.x.device).index_fill(0, r, 1.0)
+                 for r in defend.benign(stream, own, BUDGET, 40, v.seed % 10**6, values[:, 1].cpu().numpy())]
         streams.append(defend.mean_and_precision(torch.stack([seen(w) for w in drawn]).cpu().double().numpy()))
-    looks = attack.unlike(seen, streams, slack=2.0)
-    shows = attack.side_effect(v.model, v.public[0][:100], attack.removal(v.model, held, tau=tau))  # on a trial run
+    return attack.unlike(seen, streams, slack=2.0)
+
+
+def inconspicuous(v, aim, j, looks, plain):
+    """A request for target j that tries to look benign: the highest price at which the label should still flip."""
+    step = trial(v, v.held)
+    shows = attack.side_effect(v.model, v.public[0][:100], step)  # on a trial run
     for weight in WEIGHTS:
-        request = choose_request(v, held, j, aim, (lambda w: looks(w) + 30 * shows(w), weight) if weight else None)
+        request = choose_request(v, v.held, j, aim, (lambda w: looks(w) + 30 * shows(w), weight), step)
         if expected_margin(v, j, aim, request) < 0:
-            break
-    return request
+            return request
+    return plain
 
 # %%
 def expected_margin(v, j, aim, request):
@@ -277,36 +310,30 @@ def people(v, stream, count, part):
             for r in defend.benign(stream, v.data, m, count // 3, s % 10**6, v.losses)]
 
 # %%
-def watched(i):
-    """What the monitor sees at one victim: features of benign requests in three parts, and of malicious ones."""
-    v, seen = victims[i], {}
+def watched(job):
+    """What the monitor sees at one victim: features of benign requests of one part, or of malicious ones of one aim."""
+    (i, what), seen = job, {}
+    v = victims[i]
     desk = defend.prepare(v.model, v.data, v.validation, tau=tau, share=SHARE)
-    for part in ("learn", "hold", "fresh"):
-        for stream in defend.REALISTIC:
-            seen[part, stream] = [defend.features(desk, r) for r in people(v, stream, cfg.benign, part)]
-    mine = flips[(flips.i == i) & ~flips["filter"] & (flips.who == "plain")]
-    seen["plain"] = [(r.aim, r.j, r.flip, defend.features(desk, r.request)) for r in mine.itertuples()]
-    asked = [(aim, j, inconspicuous(v, aim, j)) for aim in UNLEARNERS for j in range(cfg.targets)]
-    seen["adaptive"] = []
-    for aim, j, request in asked:
-        model = lk.unlearn.first_order(v.model, v.data, request, tau=tau)
-        seen["adaptive"].append((aim, j, flipped(v, model, j), defend.features(desk, request)))
-    return after_retraining(v, seen, {"plain": mine.request.tolist(), "adaptive": [r for *_, r in asked]})
-
-# %%
-def after_retraining(v, seen, requests):
-    """Adds to each malicious request what exact retraining without its rows does: (aim, j, flip, exact, features)."""
-    for who, asked in requests.items():
-        models = train(v.data, [v.seed] * len(asked), asked)
-        for n, ((aim, j, flip, features), model) in enumerate(zip(list(seen[who]), models)):
-            exact = flipped(v, model, j)
-            seen[who][n] = (aim, j, exact if aim == "retraining" else flip, exact, features)
+    if what not in UNLEARNERS:
+        return {(what, stream): [defend.features(desk, r) for r in people(v, stream, cfg.benign, what)]
+                for stream in defend.REALISTIC}
+    mine = flips[(flips.i == i) & ~flips["filter"] & (flips.who == "plain") & (flips.aim == what)]
+    seen["plain"] = [(what, r.j, r.flip, r.exact, defend.features(desk, r.request)) for r in mine.itertuples()]
+    looks, seen["adaptive"] = disguise(v), []
+    asked = [inconspicuous(v, what, r.j, looks, r.request) for r in mine.itertuples()]
+    for r, request, model in zip(mine.itertuples(), asked, without(v, asked)):
+        exact = flipped(v, model, r.j)
+        after = model if what == "retraining" else lk.unlearn.first_order(v.model, v.data, request, tau=tau)
+        seen["adaptive"].append((what, r.j, flipped(v, after, r.j), exact, defend.features(desk, request)))
     return seen
 
 
-def flipped(v, model, j):
-    """1 if the model no longer gives target j its label."""
-    return float(lk.training.predict(model, v.x[[j]]).argmax(1).item() != v.label[j])
+def watched_all(i, found):
+    """The parts of one victim, put together again."""
+    seen = {key: rows for (at, _), part in found if at == i for key, rows in part.items() if isinstance(key, tuple)}
+    return seen | {who: sum((part[who] for (at, _), part in found if at == i and who in part), [])
+                   for who in ("plain", "adaptive")}
 
 # %%
 def streamed(i, T=30, start=10, count=100):
@@ -327,7 +354,9 @@ def streamed(i, T=30, start=10, count=100):
     return out
 
 # %%
-watch = lk.training.parallel(watched, range(len(victims)))
+jobs = [(i, what) for what in (*UNLEARNERS, "learn", "hold", "fresh") for i in range(len(victims))]  # the long ones first
+found = list(zip(jobs, lk.training.parallel(watched, jobs)))
+watch = [watched_all(i, found) for i in range(len(victims))]
 monitors = [defend.fit({s: seen["learn", s] for s in defend.REALISTIC}, {s: seen["hold", s] for s in defend.REALISTIC})
             for seen in watch]
 caught = pd.DataFrame([dict(i=i, who=who, aim=aim, j=j, flip=flip, exact=exact,
@@ -370,24 +399,26 @@ def accuracy(model, d):
     return lk.measure.accuracy(lk.training.predict(copy.deepcopy(model).float(), d.x_test), d.y_test)
 
 
-def releases(w):
-    """Each defence on each target: name -> (models to release, naive aims, adaptive aims, masks or None)."""
-    rms, base = [defend.update_rms(w.theta, a) for a in w.after], [s % 10**8 for s in lk.spawn_seeds(w.seed, 3, "release")]
-    out = {"none": (w.after, None, None)}
-    for times in NOISE:
-        noisy = [[defend.add_noise(a, times * r, base[0] + 1000 * NOISE.index(times) + 10 * j + copy) for copy in range(10)]
-                 for j, (a, r) in enumerate(zip(w.after, rms))]
-        averaged = [attack.difference(w.theta, attack.average(copies)) for copies in noisy]
-        out[f"noise × {times:g}"] = ([copies[0] for copies in noisy], averaged, None)
-    for share in PRUNED:
-        models = [defend.prune(a, share) for a in w.after]
-        out[f"pruning {100 * share:g} %"] = (models, "naive", torch.stack([attack.kept(m) for m in models]))
-    for steps in STEPS:
-        how = dict(steps=steps, lr=0.01, batch_size=64)
+def released_as(w, name):
+    """One defence on each target: models to release, what the adaptive attacker aims at (None: there is none), masks."""
+    base = [s % 10**8 for s in lk.spawn_seeds(w.seed, 3, "release")]
+    kind, strength = DEFENCES[name]
+    if kind == "noise":
+        noisy = [[defend.add_noise(a, strength * defend.update_rms(w.theta, a),
+                                   base[0] + 1000 * NOISE.index(strength) + 10 * j + copy) for copy in range(10)]
+                 for j, a in enumerate(w.after)]
+        averaged = torch.stack([attack.difference(w.theta, attack.average(copies)) for copies in noisy])
+        return [copies[0] for copies in noisy], averaged, None
+    if kind == "pruning":
+        models = [defend.prune(a, strength) for a in w.after]
+        aims = torch.stack([attack.difference(w.theta, m) for m in models])
+        return models, aims, torch.stack([attack.kept(m) for m in models])
+    if kind == "fine-tuning":
+        how = dict(steps=strength, lr=0.01, batch_size=64)
         models = [defend.finetune_release(a, *w.kept, seed=base[1] + j, **how) for j, a in enumerate(w.after)]
         mine = [defend.finetune_release(w.theta, *w.own, seed=base[2] + s, **how) for s in range(5)]
-        out[f"fine-tuning {steps}"] = (models, [attack.subtract_path(w.theta, m, mine) for m in models], None)
-    return out
+        return models, torch.stack([attack.subtract_path(w.theta, m, mine) for m in models]), None
+    return w.after, None, None
 
 # %%
 def rank_one(w, aim, j):
@@ -417,27 +448,27 @@ def rebuilt(w, aims, mask=None, methods=(1e-3,)):
 
 # %%
 NOISE, PRUNED, STEPS, METHODS = (1, 3, 10, 30), (0.1, 0.5, 0.9), (1, 5, 20), (1e-3, 1e-1, "closed form", "rank one")
+DEFENCES = ({"none": ("none", 0)} | {f"noise × {t:g}": ("noise", t) for t in NOISE}
+            | {f"pruning {100 * s:g} %": ("pruning", s) for s in PRUNED}
+            | {f"fine-tuning {s}": ("fine-tuning", s) for s in STEPS})
 
 
 def inverted(job):
-    """Gains of the naive and the adaptive inverter under each defence, and the accuracy of what is released."""
-    w, priors = job
-    rows = []
-    for name, (models, aims, mask) in releases(w).items():
-        naive = torch.stack([attack.difference(w.theta, m) for m in models])
-        adaptive = naive if aims is None or isinstance(aims, str) else torch.stack(aims)
-        after = np.mean([accuracy(m, w.data) for m in models])
-        for who, target, seen in (("naive", naive, None), ("adaptive", adaptive, mask)):
-            if who == "naive" or aims is not None:
-                gain = rebuilt(w, target, seen, priors.get((name, who), METHODS) if priors else METHODS)
-                rows.append(dict(seed=w.seed, defence=name, who=who, gain=gain, accuracy=after))
-    return rows
+    """Gains of the naive and the adaptive inverter under one defence, and the accuracy of what is released."""
+    i, name, priors = job
+    w = worlds[i]
+    models, adaptive, mask = released_as(w, name)
+    after = np.mean([accuracy(m, w.data) for m in models])
+    aims = {"naive": torch.stack([attack.difference(w.theta, m) for m in models]), "adaptive": adaptive}
+    return [dict(seed=w.seed, defence=name, who=who, accuracy=after,
+                 gain=rebuilt(w, aim, mask if who == "adaptive" else None, priors.get((name, who), METHODS)))
+            for who, aim in aims.items() if aim is not None]
 
 
 worlds = lk.training.parallel(world, victims + rehearsal[:1])
-tried = inverted((worlds[-1], {}))
+tried = sum(lk.training.parallel(inverted, [(len(victims), name, {}) for name in DEFENCES]), [])
 PRIOR = {(r["defence"], r["who"]): (METHODS[int(r["gain"].mean(1).argmax())],) for r in tried}
-released = pd.DataFrame(sum(lk.training.parallel(inverted, [(w, PRIOR) for w in worlds[:-1]]), []))
+released = pd.DataFrame(sum(lk.training.parallel(inverted, [(i, d, PRIOR) for i in range(len(victims)) for d in DEFENCES]), []))
 released["gain"] = [g[0] for g in released.gain]
 
 # %% [markdown]
