@@ -14,7 +14,7 @@
 #
 # You will
 # - filter a request, monitor a stream of requests, and set both up on benign requests alone;
-# - change what is released: noise, pruning, fine-tuning;
+# - change what is released, weights or answers: noise, pruning, fine-tuning, rounding, labels only;
 # - train with differential privacy, and see which attack it concerns and which it does not;
 # - let the attacker adapt to each of them, in turn.
 #
@@ -166,7 +166,7 @@ def slope(v):
     real = [(attack.margin(a, v.label[j]) - attack.margin(b, v.label[j])).item() for j, (a, b) in enumerate(z)]
     return np.dot(predicted, real), np.dot(predicted, predicted)
 
-
+# %%
 def influence(v, held, j):
     """Logits of target j, and how each of the rows held moves them under retraining, as influence functions say."""
     if j not in v.known:  # worked out once, for all rows that the attacker owns
@@ -201,7 +201,7 @@ def trial(v, held):
 
     return unlearned
 
-
+# %%
 def choose_request(v, held, j, aim, penalty=None, step=None):
     """The rows to ask for so that target j changes its label. penalty: what being noticed costs, for those who care."""
     goal = attack.label_flip(v.label[j])
@@ -253,9 +253,9 @@ def filtered(job):
         r["flip"] = r["exact"] if aim == "retraining" else flipped(v, model, r["j"])
     return rows, v.known
 
-
+# %%
 found = lk.training.parallel(filtered, [(i, aim) for aim in UNLEARNERS[::-1] for i in range(len(victims))])
-for (rows, known) in found:
+for rows, known in found:
     victims[rows[0]["i"]].known.update(known)  # influence is worked out once
 flips = pd.DataFrame(sum((rows for rows, _ in found), []))
 flips = flips.sort_values(["i", "j", "aim"], kind="stable").reset_index(drop=True)
@@ -282,7 +282,7 @@ def disguise(v):
         streams.append(defend.mean_and_precision(torch.stack([seen(w) for w in drawn]).cpu().double().numpy()))
     return attack.unlike(seen, streams, slack=2.0)
 
-
+# %%
 def inconspicuous(v, aim, j, looks, plain):
     """A request for target j that tries to look benign: the highest price at which the label should still flip."""
     step = trial(v, v.held)
@@ -472,9 +472,43 @@ released = pd.DataFrame(sum(lk.training.parallel(inverted, [(i, d, PRIOR) for i 
 released["gain"] = [g[0] for g in released.gain]
 
 # %% [markdown]
-# And **differential privacy**: the same networks trained by DP-SGD, at each $\varepsilon$. Three questions are put to them:
-# what does a step of ascent give away, what is left when the step itself is clipped and noised, and can a request still flip a
-# label?
+# Or only **answers** are let out, of both models, and changed on the way. The attack is label inference from notebook 04: which
+# class was the deleted row of? It has probes that the old model is sure about, ten a class; the class whose confidence falls
+# most is named. A tie is broken by lot. The **adaptive** attacker takes logarithms first (`attack.rescale`).
+
+# %%
+ANSWERS = {"answers: 4 decimals": lambda box: defend.rounded(box, 4), "answers: 2 decimals": lambda box: defend.rounded(box, 2),
+           "answers: top 3": lambda box: defend.top_k(box, 3), "answers: label only": defend.label_only,
+           "answers: T = 10": lambda box: defend.tempered(box, 10.0), "answers: T = 0.3": lambda box: defend.tempered(box, 0.3)}
+SMALLEST = {"answers: 4 decimals": 0.5e-4, "answers: 2 decimals": 0.5e-2}  # half of the last decimal, for logarithms
+
+
+def answering(model, name, who):
+    """A model's answers under a defence, as they are or as logarithms: inputs -> (n, k)."""
+    box = ANSWERS.get(name, lambda box: box)(attack.BlackBox(model))
+    return box if who == "naive" else lambda x: attack.rescale(box(x), floor=SMALLEST.get(name, 1e-38))
+
+# %%
+def named(w):
+    """Chance that label inference names the class of each deleted row: {(defence, who): a number a target}."""
+    old, *new = (copy.deepcopy(m).float() for m in (w.theta, *w.after))
+    probes, out = attack.probes_by_gradient(old, k, 10, shape=data.shape, mean=data.mean, std=data.std, seed=w.seed % 10**6), {}
+    for name in ("none", *ANSWERS):
+        for who in ("naive", "adaptive"):
+            before, *after = (answering(m, name, who) for m in (old, *new))
+            moved = [attack.confidence_change(before, box, probes, mean=data.mean, std=data.std) for box in after]
+            lowest = [(c == c.min()).double() for c in moved]
+            out[name, who] = [(low[y] / low.sum()).item() for low, y in zip(lowest, w.label.tolist())]
+    return out
+
+
+answered = [named(w) for w in worlds[:-1]]
+named_right = {key: np.concatenate([a[key] for a in answered]) for key in answered[0]}
+
+# %% [markdown]
+# And **differential privacy**: the same networks trained by DP-SGD, at each $\varepsilon$. Four questions are put to them:
+# what does a step of ascent give away, what is left when the step itself is clipped and noised, can a request still flip a
+# label, and does it make the network less sure?
 
 # %%
 SAMPLED = cfg.private["batch_size"] / n  # chance of a row to be in a batch
@@ -500,20 +534,34 @@ def private(job):
         gains = rebuilt(now, torch.stack([attack.difference(theta, a) for a in after]), methods=METHODS[1:])
         out[name] = gains[gains.mean(1).argmax()]  # the method that does best, in the attacker's favour
         out[f"{name} accuracy"] = np.mean([accuracy(a, d) for a in after])
-    return out | requested(v, model, how)
+    return out | wakes(theta, pool, len(w.label)) | requested(v, model, how)
+
+# %%
+def wakes(theta, pool, count):
+    """Units of the first layer whose bias a step of ascent on a row moves, and how far the row is from certain: 1 − p."""
+    first = next(theta.parameters())
+    steps = torch.stack([attack.difference(theta, ascend(theta, pool, j)) for j in range(count)])
+    with torch.no_grad():
+        p = theta(pool.x[:count]).softmax(1)
+    return dict(awake=(steps[:, first.numel() : first.numel() + len(first)] != 0).sum(1).cpu().numpy(),
+                doubt=p.scatter(1, pool.y[:count, None], 0).sum(1).cpu().numpy())
 
 
 # %%
 def requested(v, model, how):
-    """Flips after private retraining with a fresh seed: a chosen request, a random one, on the same fresh seed."""
-    out = {"chosen": [], "random": []}
+    """After private retraining with a fresh seed, without a chosen request and without a random one: does the label flip,
+    and by how much does the target's entropy rise (nats) and its confidence in the old label fall?"""
+    out = {f"{who}{what}": [] for who in ("chosen", "random") for what in ("", " entropy", " doubt")}
     for j, s in enumerate(lk.spawn_seeds(v.seed, cfg.private_targets, "private retraining")):
         at = replace_model(v, model, j)
-        for who in out:
-            request = (choose_request(at, v.held, j, "retraining") if who == "chosen"
-                       else attack.baseline("random", v.held, j))
+        p = lk.training.predict(model, v.x[[j]]).softmax(1)
+        for who, request in (("chosen", choose_request(at, v.held, j, "retraining")),
+                             ("random", attack.baseline("random", v.held, j))):
             after, _ = defend.fit_private(build(s), v.data.x, v.data.y, seed=s, skip=request, **how)
+            q = lk.training.predict(after, v.x[[j]]).softmax(1)
             out[who].append(flipped(at, after, j))
+            out[f"{who} entropy"].append((lk.measure.entropy(q) - lk.measure.entropy(p)).item())
+            out[f"{who} doubt"].append((p - q)[0, at.label[j]].item())
     return out
 
 
@@ -555,14 +603,17 @@ COST = {"filter": f"{seconds(lambda: defend.isolated(v.model, v.data.x, v.data.y
         "pruning": f"{1000 * seconds(lambda: defend.prune(w.after[0], 0.5)):.0f} ms a release",
         "fine-tuning": f"{1000 * seconds(lambda: defend.finetune_release(w.after[0], *w.kept, steps=5, lr=0.01, seed=0)):.0f} "
                        "ms a release",
+        "answers:": f"{1000 * seconds(lambda: defend.rounded(attack.BlackBox(v.model), 2)(v.data.x[:1000])):.0f} ms a 1,000 "
+                    "answers, the model's own work in it",
         "DP": f"{seconds(lambda: private((0, cfg.epsilons[-1], False))) / ordinary_training:.1f} times "
               "ordinary training"}
 
 # %% [markdown]
 # Here is the outcome. For requests, success means that the target's label flips; for inversion, that the rebuilt picture is at
-# least 5 dB nearer to the original than the class mean. Success is counted before a quarantine is worked off; the table's column
-# "after quarantine" counts it when the rows that waited have been removed by exact retraining. The noise is the weakest that
-# stops the naive inverter in a rehearsal on another split (section 4).
+# least 5 dB nearer to the original than the class mean; for answers, that the class is named, less what a guess gets. Success
+# is counted before a quarantine is worked off; the table's column "after quarantine" counts it when the rows that waited have
+# been removed by exact retraining. The noise is the weakest that stops the naive inverter in a rehearsal on another split
+# (section 4).
 
 # %%
 def success(frame, **where):
@@ -600,6 +651,8 @@ for aim in UNLEARNERS:
     outcome[f"monitor ({aim})"] = both(free, success(missed, who="plain", aim=aim), success(missed, who="adaptive", aim=aim))
 for name in (ENOUGH, "pruning 50 %", f"fine-tuning {STEPS[-1]}"):
     outcome[name] = both(near("none", "naive"), near(name, "naive"), near(name, "adaptive"))
+for name in ("answers: 2 decimals", "answers: top 3", "answers: label only", "answers: T = 0.3"):
+    outcome[name] = both(*(named_right[key] - 1 / k for key in (("none", "naive"), (name, "naive"), (name, "adaptive"))))
 free = private_runs[private_runs.epsilon == math.inf].sort_values("i")
 outcome[f"DP training, ε = {least:g}"] = both(stack(free.ascent), stack(at_least.ascent), stack(at_least.ascent))
 outcome["DP training and step"] = both(stack(free.ascent), stack(at_least.noisy), stack(at_least.averaged))
@@ -627,7 +680,7 @@ def cost_of(name):
     return released[released.defence == "none"].accuracy.mean() - rows.accuracy.mean() if len(rows) else None
 
 # %%
-fig, ax = plt.subplots(figsize=(9, 5.4))
+fig, ax = plt.subplots(figsize=(9, 6.8))
 looks = {"undefended": ("other", -0.22), "plain": ("defence", 0.0), "adaptive": ("attack", 0.22)}
 for row, shares in enumerate(outcome.values()):
     for who, (role, shift) in looks.items():
@@ -638,7 +691,7 @@ for row, shares in enumerate(outcome.values()):
 ax.set(yticks=range(len(outcome)), yticklabels=list(outcome), ylim=(len(outcome) - 0.4, -0.6), xlim=(-12, 104),
        xlabel="attack success (% of targets)")
 fig.legend(loc="outside lower center", ncols=3)
-lab.figure(fig, "Attack success in percent of targets, for nine defences in the rows: without the defence, with it, and with it "
+lab.figure(fig, "Attack success in percent of targets, for thirteen defences in the rows: without the defence, with it, and with it "
                 "against an attacker who knows it, each with a 95 % interval.")
 
 # %%
@@ -969,6 +1022,31 @@ lab.say("What the papers call the price, test accuracy, changes by " + ", ".join
         + " points.")
 
 # %% [markdown]
+# ### Only answers
+#
+# > **Threat model.** **Who** the same server. **Sees** the weights before, and after the deletion only *changed* answers.
+# > **May** ask both models about any input. **Knows**, if adaptive, how the answers were changed. **Wants** the deleted label.
+#
+# Rounding throws digits away. A temperature and a top-$k$ list keep the order of the answers, and most of what they say.
+
+# %%
+lab.table(pd.DataFrame([{"what is let out": name.removeprefix("answers: ").replace("none", "all digits"),
+                         "naive": pm(100 * named_right[name, "naive"]), "adaptive": pm(100 * named_right[name, "adaptive"])}
+                        for name in ("none", *ANSWERS)]), "Deleted class named right, % of the deleted rows")
+right = {key: 100 * x.mean() for key, x in named_right.items()}
+best = {name: max(right[name, "naive"], right[name, "adaptive"]) for name in ("none", *ANSWERS)}
+short = lambda names: ", ".join(n.removeprefix("answers: ") for n in names) or "none"  # noqa: E731
+hides = [n for n in ANSWERS if best[n] < (best["none"] + 100 / k) / 2]
+undone = [n for n in ANSWERS if n not in hides and right[n, "naive"] < (right["none", "naive"] + 100 / k) / 2]
+lab.say(f"From all digits the class is named in {right['none', 'naive']:.0f} %, with logarithms in "
+        f"{right['none', 'adaptive']:.0f} %; a guess gets {100 / k:.0f} %.",
+        f"More than half of the lead over a guess is taken from both attackers by: {short(hides)}.",
+        f"From the naive one only: {short(undone)}.",
+        f"A flat temperature helps the attacker: {right['answers: T = 10', 'naive']:.0f} %." if
+        right["answers: T = 10", "naive"] > right["none", "naive"] + 1 else "",
+        "None of them changes the label that is answered first. Who needs to know how sure the model is, pays for rounding.")
+
+# %% [markdown]
 # ## 5 · Round four: differential privacy
 #
 # Training is $(\varepsilon, \delta)$-**differentially private** if no outcome becomes more than $e^\varepsilon$ times as likely
@@ -997,8 +1075,7 @@ mine, theirs = after_deletions(0.5, 1e-6, 4), defend.group_epsilon(0.5, 1e-6, 4)
 print("labkit's simpler bound is not smaller:", mine[0] == theirs[0] and mine[1] <= theirs[1])
 
 # %%
-table = private_runs.assign(ascent=private_runs.ascent.map(np.mean), noisy=private_runs.noisy.map(np.mean), averaged=private_runs.averaged.map(np.mean),
-                            chosen=private_runs.chosen.map(np.mean), random=private_runs.random.map(np.mean))
+table = private_runs.assign(**{c: private_runs[c].map(np.mean) for c in ("ascent", "noisy", "averaged", "chosen", "random")})
 of_eps = dict(list(table.groupby("epsilon")))
 labels = {e: "∞ (clipped only)" if e == math.inf else f"{e:g}" for e in cfg.epsilons}
 lab.table(pd.DataFrame([{"ε": labels[e], "noise σ": g.sigma.mean(), "test accuracy, %": show(g.accuracy),
@@ -1016,7 +1093,7 @@ in_all = defend.composed(runs, 1e-5)  # training and the step
 lab.say(f"Ordinary training reaches {show(ordinary)} %; clipping without noise {show(loose.accuracy)} %; ε = {least:g} "
         f"{show(tight.accuracy)} %.",
         f"A step of ascent on one row gives the picture away all the same: {tight.ascent.mean():.0f} dB over the class mean at "
-        f"ε = {least:g}, {loose.ascent.mean():.0f} dB without noise. The closed form needs no more than one unit of the first layer that is awake for the row."
+        f"ε = {least:g}, {loose.ascent.mean():.0f} dB without noise."
         if tight.ascent.mean() > 5 else
         f"At ε = {least:g} a step of ascent gives {tight.ascent.mean():.0f} dB.",
         f"With the step itself clipped and noised by the same σ the gain is {tight.noisy.mean():.0f} dB, from ten such releases "
@@ -1026,6 +1103,36 @@ lab.say(f"Requests of {BUDGET} rows, then private retraining with fresh noise: c
         f"{100 * loose.chosen.mean():.0f} % and {100 * loose.random.mean():.0f} %.",
         "Random requests show what a fresh start and the noise flip by themselves; what the choice adds is the difference."
         if tight.random.mean() > 0 else "")
+
+# %% [markdown]
+# Why does the closed form hold? It needs one unit of the first layer that is **awake** for the row. So we count them. And does
+# privacy change what the requests do to the network's **certainty**? The uncertainty attack of notebook 03 would choose its rows
+# for that. Here the same requests are looked at, chosen to flip the label: a lower bound on what such an attack can do.
+
+# %%
+rows = {e: private_runs[private_runs.epsilon == e].sort_values("i") for e in (least, math.inf)}
+gain, awake, doubt = ({e: np.concatenate(g[c].tolist()) for e, g in rows.items()} for c in ("ascent", "awake", "doubt"))
+worse = gain[math.inf] - gain[least] > 1
+asleep = int((awake[least] == 0).sum())
+lab.say(f"At ε = {least:g} " + (f"{asleep} of {len(worse)} deleted rows move no unit of the first layer." if asleep else
+        f"each of the {len(worse)} deleted rows moves at least {awake[least].min()} units of the first layer "
+        f"(without noise {awake[math.inf].min()}), so the closed form always has something to divide by."),
+        (f"{worse.sum()} pictures come out more than 1 dB worse than without noise, the worst {gain[least][worse].min():.0f} dB "
+         "over the class mean. " + (f"Those are rows the network is most sure about: 1 − p of their label is at most "
+         f"{doubt[least][worse].max():.0e}. Their step is so small that rounding of the weights shows in it."
+         if doubt[least][worse].max() < np.median(doubt[least]) / 1000
+         else "How sure the network is of them does not explain it."))
+        if worse.any() else "No picture comes out more than 1 dB worse than without noise.")
+of_private = [i for i in range(len(victims)) for _ in range(cfg.private_targets)]
+certainty = {(e, what): {who: np.concatenate(g[f"{who} {what}"].tolist()) for who in ("chosen", "random")}
+             for e, g in rows.items() for what in ("entropy", "doubt")}
+added = {key: lk.measure.target_interval(x["chosen"] - x["random"], of_private) for key, x in certainty.items()}
+lab.say("Entropy of the targets, chosen requests less random ones: " + "; ".join(
+        "{:+.2f} [{:+.2f}, {:+.2f}] nats at ε = {}".format(*added[e, "entropy"], labels[e]) for e in rows)
+        + ". Confidence in the old label falls by " + "; ".join("{:.0f} [{:.0f}, {:.0f}] points at ε = {}".format(
+        *(100 * u for u in added[e, "doubt"]), labels[e]) for e in rows) + " more.",
+        *(f"At ε = {labels[e]} the choice of rows makes the network less sure." if added[e, "doubt"][1] > 0 else
+          f"At ε = {labels[e]} no effect of the choice on certainty is shown by {len(of_private)} targets." for e in rows))
 
 # %% [markdown]
 # **The seed is part of the promise.** Two releases that share their noise can be subtracted, and the noise is gone. So the model
@@ -1079,6 +1186,10 @@ gap = loose.set_index("i"), tight.set_index("i")
 lab.claim("def-dp", {"inversion": gap[0].ascent - gap[1].ascent, "step": gap[1].noisy,
                      "requests": (gap[0].chosen - gap[0].random) - (gap[1].chosen - gap[1].random),
                      "accuracy": gap[0].accuracy - gap[1].accuracy, "epsilon": tight.spent.tolist()})
+for e in rows:
+    lab.record(f"private, ε = {e:g}", {"awake": awake[e], "doubt": doubt[e], "gain": gain[e]} | {
+        f"{who} {what}": certainty[e, what][who] for what in ("entropy", "doubt") for who in ("chosen", "random")})
+lab.record("answers", {f"{name}, {who}": float(x.mean()) for (name, who), x in named_right.items()})
 lab.record("success", {name: {who: float(x.mean()) for who, x in s.items()} for name, s in outcome.items()})
 lab.record("seconds", COST)  # as measured on this machine
 lab.claims_table()
