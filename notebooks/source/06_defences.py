@@ -1131,8 +1131,8 @@ lab.say("Entropy of the targets, chosen requests less random ones: " + "; ".join
         "{:+.2f} [{:+.2f}, {:+.2f}] nats at ε = {}".format(*added[e, "entropy"], labels[e]) for e in rows)
         + ". Confidence in the old label falls by " + "; ".join("{:.0f} [{:.0f}, {:.0f}] points at ε = {}".format(
         *(100 * u for u in added[e, "doubt"]), labels[e]) for e in rows) + " more.",
-        *(f"At ε = {labels[e]} the choice of rows makes the network less sure." if added[e, "doubt"][1] > 0 else
-          f"At ε = {labels[e]} no effect of the choice on certainty is shown by {len(of_private)} targets." for e in rows))
+        *(f"At ε = {labels[e]} the choice of rows raises the entropy." if added[e, "entropy"][1] > 0 else
+          f"At ε = {labels[e]} no rise of the entropy by the choice is shown with {len(of_private)} targets." for e in rows))
 
 # %% [markdown]
 # **The seed is part of the promise.** Two releases that share their noise can be subtracted, and the noise is gone. So the model
