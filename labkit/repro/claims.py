@@ -176,7 +176,8 @@ def _pool(claim: Claim, group: list[dict]) -> dict:
     judged = judge(claim, values, profile=group[0]["profile"], units=units if has_units else None,
                    clusters=clusters if clustered else None)
     kept = {k: group[0][k] for k in CONFIGURATION if k in group[0]}
-    return kept | judged | {"seeds": [s for s in seeds if s is not None], "runs": len(group)}
+    return kept | judged | {"seeds": [s for s in seeds if s is not None], "runs": len(group),
+                            "executed": [r["executed"] for r in group if r.get("executed")]}
 
 
 def _interval(part, values, unit, clusters):
