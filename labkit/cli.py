@@ -127,26 +127,32 @@ def sweep(
 @app.command()
 def report(
     runs: Annotated[list[Path] | None, typer.Argument(help="Folders of runs, or executed notebooks.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where scoreboard.md and .html go; the first of RUNS.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where scoreboard.md, .html, .csv and references.bib go; the"
+                                                   " first of RUNS.")] = None,
     readme: Annotated[Path | None, typer.Option(help="Update the scoreboard in this file.")] = None,
 ):
-    """Draw the scoreboard of all claims, and a table of what the runs cost."""
-    from .repro.report import collect, runs_table, scoreboard, to_html, to_markdown, update_readme, write
+    """Draw the scoreboard of all claims, and a table of what the runs cost; write it for readers and for programs."""
+    from .repro.draw import to_html, to_markdown, update_readme, write, write_table
+    from .repro.references import bibtex, references
+    from .repro.report import collect, parts_table, runs_table, scoreboard
 
     places = runs or [Path("runs")]
     records = collect(places)
     table = scoreboard(records)
     out = out or (places[0] if places[0].is_dir() else places[0].parent)
     out.mkdir(parents=True, exist_ok=True)
-    write(out / "scoreboard.md", to_markdown(table))
-    write(out / "scoreboard.html", to_html(table))
+    written = [out / "scoreboard.md", out / "scoreboard.html", out / "references.bib"]
+    for path, text in zip(written, (to_markdown(table, out), to_html(table, out), bibtex(references())), strict=True):
+        write(path, text)
+    written += write_table(out, "scoreboard", parts_table(records))
     if readme:
-        update_readme(readme, to_markdown(table))
+        update_readme(readme, to_markdown(table, readme.parent))
+        written.append(readme)
     _show(table[["claim", "paper's figure", "ours", "n", "verdict", "profile", "dataset"]], "Scoreboard")
     _show(runs_table(records).fillna("").astype(str), "Runs")
     for note in table.attrs["notes"]:
         print(f"- {note}")
-    print(f"Written: {out / 'scoreboard.md'}, {out / 'scoreboard.html'}" + (f", {readme}" if readme else ""))
+    print(f"Written: {', '.join(map(str, written))}")
 
 
 @app.command()
