@@ -143,7 +143,7 @@ def test_bad_input_is_told_before_anything_runs(place, settings, said, monkeypat
 
 def test_without_dask_the_sentence_says_what_to_install(place, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(LabError, match="pip install 'labkit.sweep.'"):
+    with pytest.raises(LabError, match="pip install distributed"):
         sweep(parse_notebooks(["01"]), scheduler="tcp://127.0.0.1:8786")
 
 

@@ -94,7 +94,7 @@ def _cluster(address):
     try:
         from distributed import Client, as_completed
     except ImportError:
-        raise LabError("--scheduler needs Dask, which is not here: pip install 'labkit[sweep]'.") from None
+        raise LabError("--scheduler needs Dask, which is not here: pip install distributed.") from None
     try:
         client = Client(address, timeout=10, set_as_default=False)
     except Exception:  # Dask has many names for this
