@@ -2,7 +2,7 @@
 
     make bench            (or: python benches/bench_sweep.py ROUNDS)
 
-A comparison of wall-clock times needs two cores that nobody else uses: on a busy machine this says so and judges nothing.
+Wall-clock times need two cores that nobody else uses: on a busy machine this says so and judges nothing.
 """
 
 import os
