@@ -51,6 +51,7 @@ def sweep(paths, *, seeds=(0,), datasets=(None,), profile="quick", parameters=No
     for job in everything:
         if record := _record(out / job["name"]):
             results[job["name"]] = _result(job, record, known=True)
+            (out / f".lock-{job['name']}").unlink(missing_ok=True)  # left by a run whose sweep was killed
     several = _cluster(scheduler) if scheduler else nullcontext(_threads(jobs))
     with several as start, _stopping(stop), _progress(len(everything) - len(results)) as tell:
         for wait in (False, True):  # what another sweep is at comes last
