@@ -104,7 +104,7 @@ def _cluster(address):
 
     def start(left):
         tasks = {client.submit(_one, job, pure=False): job for job in left}
-        for task in as_completed(tasks):
+        for task in as_completed(tasks, loop=client.loop):
             if task.status == "finished":
                 yield task.result()
             else:
