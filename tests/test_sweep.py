@@ -170,11 +170,13 @@ def test_every_run_once_and_only_what_changed_again(place):
     records = [json.loads((place / "runs" / r["name"] / "record.json").read_text()) for r in found]
     assert {r["parameters"]["rate"] for r in records} == {1e-5}
     write_notebook(place / "notebooks", "1", name="02_other")
+    damaged = place / "runs" / found[1]["name"] / "record.json"
+    damaged.write_text("[]")
     again = sweep(parse_notebooks(["all"]), seeds=[0], **settings)
-    assert [r["known"] for r in again] == [True, True, False, False] and sum(notes(place).values()) == 4
+    assert [r["known"] for r in again] == [True, False, False, False] and sum(notes(place).values()) == 5
     write_notebook(place / "notebooks", COUNTS + "# changed")
     assert [r["known"] for r in sweep(parse_notebooks(["all"]), **settings)] == [False, False, True, True]
-    assert sum(notes(place).values()) == 6
+    assert sum(notes(place).values()) == 7
 
 
 @pytest.mark.slow

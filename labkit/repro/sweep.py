@@ -151,7 +151,7 @@ def _one(job):
 def _record(folder, begun=float("inf")):
     """The record of a finished run; None when there is none, or a failure from before the sweep began."""
     path = folder / "record.json"
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, KeyError, TypeError):  # not there, or damaged: it runs again
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["status"] in ("ok", "skipped") or path.stat().st_mtime >= begun:
             return record
@@ -240,7 +240,7 @@ def _progress(total):
         elif result["status"] not in ("ok", "skipped"):
             bar.write(line)
 
-    with tqdm(total=total, desc="sweep", unit="run", disable=None) as bar:
+    with tqdm(total=total, desc="sweep", unit="run", disable=None if total else True) as bar:
         yield tell
 
 
