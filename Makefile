@@ -1,7 +1,7 @@
 # The course's commands. `make` alone lists them; each one sets up .venv first when it is missing or out of date.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup course lab test same notebooks bench lint lock clean
+.PHONY: help setup course lab test same notebooks site bench lint lock clean
 
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
@@ -22,6 +22,7 @@ help:
 	@echo 'make lab         JupyterLab at the first notebook'
 	@echo 'make setup       only the environment, in .venv'
 	@echo 'make notebooks   rebuild what changed in notebooks/, and the scoreboard in README.md'
+	@echo 'make site        the course as web pages, in build/site/'
 	@echo 'make lint        ruff;  make bench: benchmarks;  make lock: renew requirements.lock;  make clean: remove .venv'
 
 setup: $(READY)
@@ -60,6 +61,9 @@ notebooks: $(READY)
 	@$(BIN)/python notebooks/build.py $(ARGS)
 	@mkdir -p runs/committed
 	@$(BIN)/labkit report notebooks/[0-9][0-9]_*.ipynb --out runs/committed --readme README.md
+
+site: $(READY)
+	@$(BIN)/python site/build.py
 
 bench: $(READY)
 	@failed=0; for file in benches/bench_*.py; do $(BIN)/python $$file || failed=1; done; exit $$failed

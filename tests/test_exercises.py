@@ -250,6 +250,77 @@ def test_the_solutions_of_06_agree_with_others():
         assert cusum(scores, drift, limit) == (int(above[0]) if len(above) else None)
 
 
+def test_the_solutions_of_07_agree_with_others():
+    import torch.nn.utils.prune as prune
+
+    mask, strength, step, efficacy, disparity = (EXERCISES[f"7.{i}"].solution for i in range(1, 6))
+    r = np.random.default_rng(7)
+    for _ in range(50):
+        weights, share = _draw_layers(r)
+        found = mask(weights, share)
+        assert sum(int((~k).sum()) for k in found.values()) == round(share * sum(w.numel() for w in weights.values()))
+        dropped = [float(w[~found[k]].abs().max()) for k, w in weights.items() if not found[k].all()]
+        kept = [float(w[found[k]].abs().min()) for k, w in weights.items() if found[k].any()]
+        assert not dropped or not kept or max(dropped) <= min(kept)
+        net = torch.nn.Sequential(*(torch.nn.Linear(w.shape[1], w.shape[0]) for w in weights.values())).double()
+        for layer, w in zip(net, weights.values(), strict=True):
+            layer.weight.data = w.clone()
+        theirs = lk.unlearn.magnitude_mask(net, share)
+        assert all(torch.equal(a, b) for a, b in zip(found.values(), theirs.values(), strict=True))
+        sizes = torch.cat([w.flatten() for w in weights.values()]).abs()
+        if len(sizes.unique()) == len(sizes):  # torch promises no order of ties
+            prune.global_unstructured([(layer, "weight") for layer in net], prune.L1Unstructured,
+                                      amount=round(share * len(sizes)))
+            assert all(torch.equal(a, layer.weight_mask.bool()) for a, layer in zip(found.values(), net, strict=True))
+
+        epoch, epochs, gamma, without = _draw_epoch(r)
+        theirs = lk.unlearn.l1_strength(epoch, epochs, gamma, "decaying", without)
+        assert strength(epoch, epochs, gamma, without) == pytest.approx(theirs, rel=1e-12)
+        every = [strength(e, epochs, gamma, without) for e in range(epochs)]
+        line = np.linspace(gamma, 0, epochs - without + 1)
+        assert np.allclose(every, np.r_[line[:-1], np.zeros(without)], atol=1e-12)
+
+        weight, grad, velocity, keep, lr, momentum, decay = _draw_masked(r)
+        mine = torch.nn.Parameter(weight[keep].clone())  # SGD on the weights that stay, which knows of no others
+        sgd = torch.optim.SGD([mine], lr, momentum, weight_decay=decay)
+        sgd.state[mine]["momentum_buffer"], mine.grad = velocity[keep].clone(), grad[keep].clone()
+        sgd.step()
+        new, speed = step(weight, grad, velocity, keep, lr, momentum, decay)
+        assert torch.allclose(new[keep], mine) and not new[~keep].any() and not speed[~keep].any()
+        if momentum:
+            assert torch.allclose(speed[keep], sgd.state[mine]["momentum_buffer"])
+
+        method, retrained = ({c: float(v) for c, v in zip(("RA", "UA", "TA", "MIA", "RTE"), r.uniform(0, 100, 5),
+                                                          strict=True)} for _ in range(2))
+        assert disparity(method, retrained) == pytest.approx(lk.measure.disparity(method, retrained))
+    assert disparity({"UA": 22.53, "MIA": 75.0, "RA": 99.87, "TA": 94.31},  # Jia et al. 2023: fine-tuning
+                     {"UA": 100.0, "MIA": 100.0, "RA": 100.0, "TA": 94.83}) == pytest.approx(25.78)
+
+    for members, strangers in ((60, 30), (30, 50)):  # a model whose probabilities are known: its inputs' softmax
+        x, y = (torch.from_numpy(a) for a in (r.normal(0, 2, (members + strangers, 3)),
+                                              r.integers(0, 3, members + strangers)))
+        x[torch.arange(members), y[:members]] += 2
+        data = lk.data.Data("toy", x[:members].float(), y[:members], x[members:].float(), y[members:],
+                            ("a", "b", "c"), torch.zeros(3), torch.ones(3), {})
+        forget, retain = torch.arange(0, members, 4), torch.tensor([i for i in range(members) if i % 4])
+        p = x.float().double().softmax(1)[torch.arange(len(x)), y].numpy()
+        theirs = lk.measure.svc_mia(torch.nn.Identity(), data, forget, privacy=False)["efficacy"]
+        assert efficacy(p[retain], p[members:], p[forget]) == pytest.approx(theirs)
+
+
+def test_membership_by_svc_does_not_hang_on_the_order_of_rows():
+    """However the rows are stacked and the classes are named, the answer to each case is the same."""
+    from sklearn.svm import SVC
+
+    exercise = EXERCISES["7.4"]
+    for what, (retain, test, forget) in exercise.cases():
+        n = min(len(retain), len(test))
+        x, y = np.r_[test[:n], retain[:n]], np.r_[np.full(n, "out"), np.full(n, "in")]
+        for order in (np.arange(2 * n), np.random.default_rng(0).permutation(2 * n)):
+            called = SVC(C=3, gamma="auto").fit(x[order, None], y[order]).predict(forget[:, None])
+            assert 100 * (called == "out").mean() == exercise.solution(retain, test, forget), what
+
+
 def _gain(t, a, b):
     return (a > t).mean() - (b > t).mean()
 
@@ -504,13 +575,41 @@ def _draw_stream(r):
     return torch.from_numpy(scores), float(drift), float(limit)
 
 
+def _draw_layers(r):
+    weights = {f"{i}.weight": r.normal(0, r.uniform(0.1, 3), r.integers(1, 6, 2)) for i in range(r.integers(1, 4))}
+    if r.random() < 0.5:  # ties
+        weights = {k: w.round() for k, w in weights.items()}
+    return {k: torch.from_numpy(w) for k, w in weights.items()}, float(r.uniform(0, 0.99))
+
+
+def _draw_epoch(r):
+    epochs = int(r.integers(1, 20))
+    return int(r.integers(epochs)), epochs, float(10 ** r.uniform(-4, 0)), int(r.integers(epochs))
+
+
+def _draw_masked(r):
+    weight, grad, velocity = torch.from_numpy(r.normal(0, 1, (3, *r.integers(1, 6, 2))))
+    return weight, grad, velocity, torch.from_numpy(r.random(weight.shape) < 0.6), *map(float, r.uniform(0.05, 1, 3))
+
+
+def _draw_sure(r):
+    members, others, rows = (int(n) for n in r.integers((3, 3, 1), (15, 15, 60)))
+    return r.beta(6, 1, members), r.beta(r.uniform(1, 4), 1.5, others), r.random(rows)
+
+
+def _draw_columns(r):
+    names = ["UA", "RA", "TA", "MIA", "RTE"][: r.integers(4, 6)]
+    return tuple({name: float(r.uniform(0, 100)) for name in r.permutation(names)} for _ in range(2))
+
+
 DRAW = {"0.1": _draw_logits, "1.1": _draw_batches, "1.2": _draw_logits, "1.3": _draw_rows, "1.4": _draw_scores,
         "1.5": _draw_scores, "1.6": _draw_model, "2.1": _draw_place, "2.2": _draw_request, "2.4": _draw_slices,
         "2.3": _draw_members, "2.5": _draw_batch, "3.1": _draw_probabilities, "3.2": _draw_confidence,
         "3.3": _draw_gradients, "3.4": _draw_weights, "3.5": _draw_calibration,
         "4.1": _draw_directions, "4.2": _draw_images, "4.3": _draw_layer, "4.4": _draw_probes, "4.5": _draw_ridge,
         "5.1": _draw_queries, "5.2": _draw_step, "5.3": _draw_log, "5.4": _draw_replaced,
-        "6.1": _draw_similarity, "6.2": _draw_benign, "6.3": _draw_stream, "6.4": _draw_release, "6.5": _draw_privacy}
+        "6.1": _draw_similarity, "6.2": _draw_benign, "6.3": _draw_stream, "6.4": _draw_release, "6.5": _draw_privacy,
+        "7.1": _draw_layers, "7.2": _draw_epoch, "7.3": _draw_masked, "7.4": _draw_sure, "7.5": _draw_columns}
 
 
 def equivalent(exercise, mutant):
@@ -708,6 +807,13 @@ def test_changed_arguments_are_told_and_cannot_disturb_the_check():
     result = check(UA, mine)
     assert result.state == "wrong" and "changes its argument 'labels'" in result.what and "copy" in result.cause
     assert check(UA, UA.solution).state == "right"
+
+
+def test_a_change_inside_a_dict_is_told():
+    g = EXERCISES["7.1"].solution
+    for change in ("weights['out.weight'] = None", "weights.clear()", "[w.zero_() for w in weights.values()]"):
+        mine = define(f"def f(weights, share):\n    mask = g(weights, share)\n    {change}\n    return mask", g=g)
+        assert "changes its argument 'weights'" in check(EXERCISES["7.1"], mine).what
 
 
 def test_the_random_state_of_the_notebook_stays():

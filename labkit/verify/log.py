@@ -140,7 +140,8 @@ def load_log(folder, data=None) -> Log:
         raise LabError(f"The log belongs to other data (digest {header.get('data')}, not {data.digest()}): give the "
                        "data that the model was trained on.")
     at = sorted({*range(0, len(lines), header["every"]), len(lines)})
-    if missing := [s for s in at if not file_of(folder, s).exists()]:
+    here = set(os.listdir(folder))
+    if missing := [s for s in at if file_of("", s).name not in here]:
         raise LabError(f"The checkpoint of step {missing[0]} is missing: a log needs one every {header['every']} "
                        "steps, and the first and the last.")
     return Log(folder, header, lines, at, previous)
@@ -212,7 +213,8 @@ def _fault(header, lines):
         rows = line.get("rows")
         if line.get("step") != i or not is_whole(line.get("epoch")) or line["epoch"] not in (epoch, epoch + 1):
             return f"line {i + 1} is not that of step {i}, or its epoch is out of order"
-        if not isinstance(rows, list) or not all(type(r) is int and 0 <= r < header["n"] for r in rows):
+        if not isinstance(rows, list) or not set(map(type, rows)) <= {int} or not all(
+                0 <= r < header["n"] for r in (min(rows, default=0), max(rows, default=0))):
             return f"step {i} names rows that do not exist"
         if len(rows) > recipe["batch_size"] or line.get("lr") != recipe["lr"]:
             return f"step {i} has another batch size or learning rate than the recipe"

@@ -4,12 +4,12 @@ import difflib
 import inspect
 
 from ...base import LabError
-from . import card, nb00, nb01, nb02, nb03, nb04, nb05, nb06
+from . import card, nb00, nb01, nb02, nb03, nb04, nb05, nb06, nb07
 from .engine import LIMIT, Exercise, Result, attempted, check
 
 __all__ = ["EXERCISES", "Exercise", "Result", "check", "exercise", "find", "hint", "judge", "solution",
            "teaching_table"]
-EXERCISES = {e.id: e for notebook in (nb00, nb01, nb02, nb03, nb04, nb05, nb06) for e in notebook.EXERCISES}
+EXERCISES = {e.id: e for notebook in (nb00, nb01, nb02, nb03, nb04, nb05, nb06, nb07) for e in notebook.EXERCISES}
 
 
 def exercise(id: str):

@@ -1,0 +1,144 @@
+"""Builds the course's web site from the executed notebooks, the README and docs/: python site/build.py [build/site]
+
+The pages are gathered in a temporary folder (the notebooks as they are; scoreboard and status are written here), then
+Sphinx makes HTML of them. A warning is an error. Nothing is downloaded.
+"""
+
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+NEEDED = ("sphinx", "myst_nb", "sphinx_book_theme", "sphinx-mathjax-offline")
+PLACE = ROOT / "build" / "site"
+
+
+def main(out):
+    from labkit.repro.report import collect
+
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        sys.exit(f"site: {', '.join(missing)} not installed. Try: make setup")
+    out = Path(out).resolve()
+    if out != PLACE and out.exists() and any(out.iterdir()) and not (out / ".buildinfo").exists():
+        sys.exit(f"site: {out} holds something that is not this site: give an empty folder.")
+    records = collect([ROOT / "notebooks"])
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source"
+        gather(source, records)
+        os.environ["SITE_STATUS"] = json.dumps({r["notebook"]: status_line(r) for r in records})
+        shutil.rmtree(out, ignore_errors=True)
+        options = "-W --keep-going -q -b html".split() + ["-c", HERE, "-d", Path(folder) / "doctrees"]
+        failed = subprocess.run(list(map(str, [sys.executable, "-m", "sphinx", *options, source, out]))).returncode
+    if not failed:
+        pages = sum("_static" not in p.parts for p in out.rglob("*.html"))
+        print(f"site: {pages} pages; open {os.path.relpath(out / 'index.html')}")
+    return failed
+
+
+def gather(source, records):
+    """The pages, laid out as in the repository, so that links between them hold."""
+    shutil.copytree(ROOT / "docs", source / "docs")
+    shutil.copy(ROOT / "README.md", source)
+    (source / "notebooks").mkdir()
+    entries = []
+    for record in records:
+        shutil.copy(record["source"], source / "notebooks")
+        entries.append(f"{title(record['source'])} <notebooks/{record['notebook']}>")
+    index = (HERE / "index.md").read_text(encoding="utf-8").replace("@notebooks@", "\n".join(entries))
+    for name, text in (("index", index), ("scoreboard", scoreboard(records)), ("status", status(records))):
+        (source / f"{name}.md").write_text(text, encoding="utf-8")
+
+
+def title(path):
+    """The notebook's first heading up to the colon."""
+    first = json.loads(Path(path).read_text(encoding="utf-8"))["cells"][0]["source"]
+    return "".join(first).split("\n")[0].lstrip("# ").split(":")[0]
+
+
+def scoreboard(records):
+    """The table of the README, drawn anew, with the notebooks linked and the verdicts marked."""
+    from labkit.repro.report import scoreboard as draw
+    from labkit.repro.report import to_markdown
+
+    table = draw(records)
+    pages = {r["notebook"][:2]: r["notebook"] for r in records}
+    table["notebook"] = [f"[{n}](notebooks/{pages[n]}.ipynb)" if n in pages else n for n in table["notebook"]]
+    table["verdict"] = [f"[{v}]{{.verdict .{v.replace(' ', '-')}}}" for v in table["verdict"]]
+    intro = re.search(r"## Scoreboard\n\n(.*?)\n\n<!--", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)[1]
+    first = ["notebook", "claim", "says", "verdict", "ours", "needs", "n"]  # what is seen before the table is scrolled
+    notes, table = table.attrs, table[first + [c for c in table.columns if c not in first]]
+    table.attrs.update(notes)
+    return f"# Scoreboard\n\n{intro}\n\n{to_markdown(table)}"
+
+
+def status(records):
+    """One row a notebook: how the outputs on its page came about, from what it carries itself, and from git."""
+    now = runpy.run_path(str(ROOT / "notebooks" / "build.py"))["fingerprint"](Path(__file__))["code"]
+    columns = ("notebook", "status", "claims judged", "profile, data set", "seeds", "versions", "hardware", "runs in",
+               "labkit", "commit")
+    lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
+    for record in records:
+        f = facts(record)
+        cells = (f"[{title(record['source'])}](notebooks/{record['notebook']}.ipynb)", record["status"],
+                 str(len(record["claims"])), f["what"], f["seeds"], f["versions"], f["hardware"], f["time"],
+                 f["code"] + ("" if f["code"] == now else " (older)"), f["commit"])
+        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    version = re.search(r'(?m)^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))[1]
+    return f"""# Status
+
+How the outputs on these pages came about. Each notebook carries its own record; *runs in* is what its text says.
+*labkit* is a hash over the package's code and data; the one this site was built with is {now}. Marked *(older)*: the
+package has changed since the notebook was run. *commit* is the last one that touched the notebook.
+
+{chr(10).join(lines)}
+
+Built from labkit {version}, commit {commit() or "unknown (not a git checkout)"}.
+"""
+
+
+def status_line(record):
+    """The line below the title of a notebook's page (Markdown)."""
+    f = facts(record)
+    parts = (f["what"], f["seeds"], f["versions"], f["hardware"], f["time"], f"labkit {f['code']}",
+             f"commit {f['commit']}")
+    return f"**Status** {record['status']} · {' · '.join(p for p in parts if p)} · [all notebooks](../status.md)"
+
+
+def facts(record):
+    """What the executed notebook says about its run, in words."""
+    node = json.loads(Path(record["source"]).read_text(encoding="utf-8"))
+    outputs = [o.get("data", {}) for c in node["cells"] for o in c.get("outputs", [])]
+    setup = "".join(next((o["text/plain"] for o in outputs if "Notebook" in "".join(o.get("text/plain", ""))), ""))
+    time = re.search(r"\*Time\*: (?:about )?(.+?) to run", "".join(node["cells"][0]["source"]))
+    seeds = {u for c in record["claims"] if c.get("unit") == "seed" for u in c.get("units") or []}
+    given = record["parameters"]
+    return {
+        "what": f"{given.get('profile')} profile, {given.get('dataset')}",
+        "seeds": f"seed {given.get('seed')}" + (f", {len(seeds)} seeds judged" if seeds else ""),
+        "versions": ", ".join(f"{k} {v}" for k, v in (record["versions"] or {}).items()),
+        "hardware": setup.split(" · ")[-1] or str(record["device"]),
+        "time": f"about {time[1]}" if time else "",
+        "code": node["metadata"].get("labkit", {}).get("code", "unknown"),
+        "commit": commit(record["source"]) or "unknown",
+    }
+
+
+def commit(path=None):
+    """Hash and day of the last commit (that touched path); empty outside a git checkout."""
+    command = ["git", "log", "-1", "--format=%h of %cs", *(["--", str(path)] if path else [])]
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:] or [PLACE]))
