@@ -67,9 +67,7 @@ site: $(READY)
 	@$(BIN)/python site/build.py
 
 bench: $(READY)
-	@$(BIN)/python benches/bench_training.py; first=$$?; $(BIN)/python benches/bench_sisa.py; second=$$?; \
-	$(BIN)/python benches/bench_inversion.py; third=$$?; \
-	$(BIN)/python benches/bench_monitor.py && exit $$((first + second + third))
+	@failed=0; for file in benches/bench_*.py; do $(BIN)/python $$file || failed=1; done; exit $$failed
 
 lint: $(READY)
 	@$(BIN)/ruff check .

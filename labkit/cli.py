@@ -1,4 +1,4 @@
-"""The labkit command: run, report, grade, doctor. Commands import what is heavy themselves: --help stays quick."""
+"""The labkit command: run, sweep, report, grade, doctor. What is heavy is imported where it is used."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 
 def main(argv=None):
-    """The entry point. Exit codes: 0 all is well, 1 a notebook or a check failed, 2 bad usage or bad input."""
+    """The entry point. Exit codes: 0 all is well, 1 something failed, 2 bad usage or input, 130 a sweep was stopped."""
     try:
         app(_pairs(sys.argv[1:] if argv is None else list(argv)), prog_name="labkit")
     except Exception as problem:
@@ -58,31 +58,26 @@ def run(
                                                         help="Another parameter of the notebook.")] = None,
     out: Annotated[Path, typer.Option(help="The folder that gets one folder a run.")] = Path("runs"),
     timeout: Annotated[float | None, typer.Option(help="Seconds a notebook may take.")] = None,
+    memory: Annotated[float | None, typer.Option(help="MB that a notebook's processes may take together.")] = None,
 ):
     """Run notebooks with papermill; one that fails does not stop the others."""
     from .base import LabError
     from .repro.notebook import find_notebook, notebooks
-    from .repro.runner import check_parameters, parse_value
+    from .repro.runner import check_parameters
     from .repro.runner import run as run_one
 
-    values = {}
-    for text in parameter or []:
-        name, found, value = text.partition("=")
-        if not found:
-            raise LabError(f"-p {name!r} has no value: write -p NAME VALUE.")
-        values[name] = parse_value(value)
     paths = []
     for name in names:
         found = notebooks() if name == "all" else [find_notebook(name)]
         if not found:
             raise LabError("There are no notebooks here: call labkit where the folder notebooks/ is.")
         paths += [p for p in found if p not in paths]
-    settings = dict(profile=profile, dataset=dataset, seed=seed, parameters=values)
+    settings = dict(profile=profile, dataset=dataset, seed=seed, parameters=_parameters(parameter))
     for path in paths:  # all of them before the first one runs
         check_parameters(path, **settings)
     failed = 0
     for path in paths:
-        record = run_one(path, **settings, out=out, timeout=timeout)
+        record = run_one(path, **settings, out=out, timeout=timeout, memory=memory)
         failed += record["status"] == "failed"
         print(f"{record['notebook']}: {record['status']}, {record['seconds']:.0f} s, {record['peak_mb']:.0f} MB, "
               f"{record['source']}")
@@ -93,28 +88,71 @@ def run(
 
 
 @app.command()
+def sweep(
+    names: Annotated[list[str], typer.Argument(metavar="NOTEBOOK...", help="01, 01-07, 01_basics, a path, or all.")],
+    seeds: Annotated[str, typer.Option(help="Outer seeds, as in 0-4 or 0,3,7.")] = "0",
+    dataset: Annotated[str | None, typer.Option(help="One or more, as in fashion,folder:PATH.")] = None,
+    profile: Annotated[str, typer.Option(help="quick, full or paper.")] = "quick",
+    parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", metavar="NAME VALUE",
+                                                        help="Another parameter of the notebooks.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder that gets one folder a run.")] = Path("runs"),
+    jobs: Annotated[int, typer.Option(help="Runs at a time, on this machine.")] = 1,
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler, as in tcp://10.0.0.1:8786;"
+                                                  " its workers take the runs.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds a run may take.")] = None,
+    memory: Annotated[float | None, typer.Option(help="MB that a run's processes may take together.")] = None,
+):
+    """Run notebooks over seeds and data sets; finished runs are kept, so the same command goes on after a stop."""
+    from collections import Counter
+
+    from .repro.choices import parse_datasets, parse_notebooks, parse_seeds
+    from .repro.sweep import sweep as run_all
+
+    found = run_all(parse_notebooks(names), seeds=parse_seeds(seeds), datasets=parse_datasets(dataset), profile=profile,
+                    parameters=_parameters(parameter), out=out, jobs=jobs, scheduler=scheduler, timeout=timeout,
+                    memory=memory)
+    bad = [r for r in found if r["status"] in ("failed", "lost")]
+    for r in bad:
+        print(f"labkit: {r['name']}: {r['error']}", file=sys.stderr)
+    counts = ", ".join(f"{n} {status}" for status, n in Counter(r["status"] for r in found).items())
+    print(f"{len(found)} runs: {counts}; {sum(r['known'] for r in found)} of them were there before.")
+    if any(r["status"] == "stopped" for r in found):
+        print("Stopped. Nothing is lost: the same command goes on with the rest.")
+        raise typer.Exit(130)
+    print(f"Next: labkit report {out}")
+    if bad:
+        raise typer.Exit(1)
+
+
+@app.command()
 def report(
     runs: Annotated[list[Path] | None, typer.Argument(help="Folders of runs, or executed notebooks.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where scoreboard.md and .html go; the first of RUNS.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where scoreboard.md, .html, .csv and references.bib go; the"
+                                                   " first of RUNS.")] = None,
     readme: Annotated[Path | None, typer.Option(help="Update the scoreboard in this file.")] = None,
 ):
-    """Draw the scoreboard of all claims, and a table of what the runs cost."""
-    from .repro.report import collect, runs_table, scoreboard, to_html, to_markdown, update_readme, write
+    """Draw the scoreboard of all claims, and a table of what the runs cost; write it for readers and for programs."""
+    from .repro.draw import to_html, to_markdown, update_readme, write, write_table
+    from .repro.references import bibtex, references
+    from .repro.report import collect, parts_table, runs_table, scoreboard
 
     places = runs or [Path("runs")]
     records = collect(places)
     table = scoreboard(records)
     out = out or (places[0] if places[0].is_dir() else places[0].parent)
     out.mkdir(parents=True, exist_ok=True)
-    write(out / "scoreboard.md", to_markdown(table))
-    write(out / "scoreboard.html", to_html(table))
+    written = [out / "scoreboard.md", out / "scoreboard.html", out / "references.bib"]
+    for path, text in zip(written, (to_markdown(table, out), to_html(table, out), bibtex(references())), strict=True):
+        write(path, text)
+    written += write_table(out, "scoreboard", parts_table(records))
     if readme:
-        update_readme(readme, to_markdown(table))
+        update_readme(readme, to_markdown(table, readme.parent))
+        written.append(readme)
     _show(table[["claim", "paper's figure", "ours", "n", "verdict", "profile", "dataset"]], "Scoreboard")
     _show(runs_table(records).fillna("").astype(str), "Runs")
     for note in table.attrs["notes"]:
         print(f"- {note}")
-    print(f"Written: {out / 'scoreboard.md'}, {out / 'scoreboard.html'}" + (f", {readme}" if readme else ""))
+    print(f"Written: {', '.join(map(str, written))}")
 
 
 @app.command()
@@ -156,6 +194,19 @@ def doctor():
         print(f"{'ok     ' if good else 'problem'}  {text}")
     if not all(good for good, _ in found):
         raise typer.Exit(1)
+
+
+def _parameters(texts):
+    from .base import LabError
+    from .repro.runner import parse_value
+
+    values = {}
+    for text in texts or []:
+        name, found, value = text.partition("=")
+        if not found:
+            raise LabError(f"-p {name!r} has no value: write -p NAME VALUE.")
+        values[name] = parse_value(value)
+    return values
 
 
 def _show(table, title):

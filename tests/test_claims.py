@@ -229,6 +229,21 @@ def test_merged_targets_stay_clustered():
     assert labelled["low"] == bootstrap_interval(a + b, [1] * 6 + [2] * 6 + [3] * 12)[1]
 
 
+def test_merged_clusters_share_no_inner_seed_and_indices_stay_apart():
+    c = claim(EFFECT, unit="target")
+    rng = np.random.default_rng(5)
+    a, b = list(rng.normal(1, 1, 12)), list(rng.normal(3, 1, 12))
+    index = [0] * 4 + [1] * 4 + [2] * 4  # the first, second and third seed of a run: other seeds in another run
+    merged, = merge([record(c, v, s, clusters=index) for s, v in enumerate((a, b))], {"test": c})
+    assert len(set(merged["clusters"]["gain"])) == 6
+    apart = index + [i + 3 for i in index]
+    assert merged["low"] == bootstrap_interval(a + b, apart)[1]
+    seeds = [3141204427] * 6 + [1603019294] * 6
+    with pytest.raises(LabError, match="inner seed 3141204427 is in two records"):
+        merge([record(c, a, 0, clusters=seeds), record(c, b, 1, clusters=[3141204427] * 12)], {"test": c})
+    merge([record(c, a, 0, clusters=seeds), record(c, b, 1, clusters=[2948674696] * 12)], {"test": c})
+
+
 # ------------------------------------------------------------------ data/claims.yaml
 
 
@@ -239,7 +254,7 @@ def test_every_claim_is_listed():
     for name in NOT_PUBLISHED:
         assert claims[name].figure.startswith("not published")
     assert all(c.says.endswith(".") for c in claims.values())
-    assert all(p["year"] and p["authors"] and p["title"] for p in load_papers().values())
+    assert all(p["year"] and p["authors"] and ("title" in p) != ("about" in p) for p in load_papers().values())
     used = {c.paper for c in claims.values()} - {"new here"}
     assert used == set(load_papers())
 

@@ -53,8 +53,10 @@ def test_runs_and_report(tmp_path, labkit):
     assert code == 0 and "02_bad" in out and "reproduced" in out
     markdown = (tmp_path / "runs" / "scoreboard.md").read_text(encoding="utf-8")
     assert "| basics-ga-damage |" in markdown and "| reproduced | quick |" in markdown
-    assert markdown.strip() in (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert (tmp_path / "runs" / "scoreboard.html").exists()
+    readme = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert markdown.strip().replace("](01-quick", "](runs/01-quick") in readme and "](runs/01-quick" in readme
+    for name in ("scoreboard.html", "scoreboard.csv", "references.bib"):
+        assert (tmp_path / "runs" / name).exists() and f"runs/{name}" in out.replace("\n", "").replace("\\", "/")
     assert labkit("report", "runs", "--out", "site")[0] == 0
     assert (tmp_path / "site" / "scoreboard.md").exists()
 

@@ -414,6 +414,20 @@ def test_the_monitors_score_by_hand():
     assert monitor.threshold == monitor.limits["s"] == defend.score(monitor, rows).max()
 
 
+def test_shrinking_is_that_of_scikit_learn():
+    from sklearn.covariance import LedoitWolf
+
+    rng = np.random.default_rng(0)
+    tables = [rng.normal(size=(m, f)) @ rng.normal(size=(f, f)) for m, f in ((40, 9), (105, 13), (8, 12), (30, 1))]
+    tables.append(np.c_[tables[0], tables[0][:, 0], np.ones(40)])  # a feature twice, and one that never changes
+    for table in tables:
+        spread = np.where(table.std(0) > 0, table.std(0), 1.0)
+        wanted = LedoitWolf().fit(table / spread).precision_ / np.outer(spread, spread)
+        mean, precision = defend.mean_and_precision(table)
+        np.testing.assert_allclose(mean, table.mean(0))
+        np.testing.assert_allclose(precision, wanted, rtol=1e-7, atol=1e-9 * np.abs(wanted).max())
+
+
 def test_the_forest_is_the_seeds(desk):
     a, b, c = (defend.fit(desk.learn, desk.held, method="forest", seed=s).threshold for s in (1, 1, 2))
     assert a == b != c

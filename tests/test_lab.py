@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -92,6 +94,20 @@ def test_no_two_purposes_and_outer_seeds_share_an_inner_seed(lab):
     assert len(set(everything)) == len(everything) == 51 * 3 * 20
     assert all(isinstance(s, int) and 0 <= s < 2**32 for s in everything)
     assert not set(everything) & set(range(51))
+
+
+def test_no_two_outer_seeds_of_any_notebook_share_an_inner_seed():
+    """The purposes that the notebooks name, outer seeds 0 to 9, 60 seeds each; then what is spawned from those."""
+    sources = [p.read_text(encoding="utf-8") for p in (Path(__file__).parents[1] / "notebooks" / "source").glob("*.py")]
+    named = [re.findall(rf'{call}\([^"()]*(?:\([^()]*\))?[^"()]*(?:, "([^"]+)")?\)', text)
+             for text in sources for call in (r"lab\.seeds", r"spawn_seeds")]
+    purposes = sorted({purpose or "judge" for found in named for purpose in found})
+    assert {"judge", "tune", "count", "count many", "labels", "linear"} <= set(purposes)
+    first = [s for seed in range(10) for p in purposes for s in base.spawn_seeds(seed, 60, p)]
+    assert len(set(first)) == len(first)
+    second = [s for seed in range(10) for one in base.spawn_seeds(seed, 10, "judge") for p in purposes
+              for s in base.spawn_seeds(one, 5, p)]
+    assert len(set(first + second)) == len(first + second) > 10000
 
 
 def test_seeds_are_the_same_every_time_and_more_seeds_begin_with_the_fewer(lab):

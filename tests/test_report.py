@@ -1,21 +1,28 @@
 """labkit report: records from run folders and notebooks, pooled over seeds; the scoreboard in Markdown and HTML."""
 
+import csv
+import io
 import json
+import re
+from pathlib import Path
 
 import nbformat
 import pytest
 
 from labkit.base import LabError
 from labkit.repro.claims import judge, load_claims
+from labkit.repro.references import bibtex, references
 from labkit.repro.report import (
     COLUMNS,
     _ours,
     collect,
+    parts_table,
     runs_table,
     scoreboard,
     to_html,
     to_markdown,
     update_readme,
+    write_table,
 )
 
 DAMAGE = load_claims()["basics-ga-damage"]
@@ -197,6 +204,85 @@ def test_markdown_and_html_hold_everything():
     assert 'background:#0072B2;color:#FFFFFF">reproduced</td>' in page and ">not run</td>" in page
     assert "http" not in page.replace("https://", "http").split("<body>")[0]  # nothing is fetched from elsewhere
     assert "<script" not in page and "<link" not in page
+
+
+def test_rows_link_to_the_executed_notebook_of_their_first_run(tmp_path):
+    for seed in (0, 1):
+        executed(save(tmp_path / "my runs" / f"01-s{seed}", record(seed)) / "01_basics.ipynb", record(seed))
+    save(tmp_path / "my runs" / "01-wide", record(0, parameters={"width": 9}))  # its notebook is gone
+    table = scoreboard(collect(tmp_path / "my runs"))
+    linked = [line for line in to_markdown(table, tmp_path / "my runs").splitlines() if line.startswith("| [")]
+    assert len(linked) == 1 and linked[0].startswith("| [01](01-s0/01_basics.ipynb) | basics-ga-damage |")
+    assert "| [01](my%20runs/01-s0/01_basics.ipynb) |" in to_markdown(table, tmp_path)
+    assert '<td><a href="../my%20runs/01-s0/01_basics.ipynb">01</a></td>' in to_html(table, tmp_path / "site")
+    assert str(tmp_path) not in to_markdown(table, tmp_path) + to_html(table, tmp_path)
+    alone = scoreboard(collect(executed(tmp_path / "01_basics.ipynb", record(0))))
+    assert "| [01](01_basics.ipynb) | basics-ga-damage |" in to_markdown(alone, tmp_path)
+
+
+# ------------------------------------------------------------------ for programs
+
+
+def test_csv_has_a_row_for_each_part_and_configuration(tmp_path):
+    claims = load_claims()
+    mia = {"original": [0.1, 0.11, 0.12], "retrained": [-0.05, 0.0, 0.05], "removed": [0.1, 0.1, 0.12]}
+    exact = record(0, {"bitwise": [True] * 19 + [False], "needs-optimiser": [True]}, claim=claims["sisa-exact"],
+                   notebook="02_sisa")
+    records = [record(0, mia, units=[1, 2, 3], claim=claims["basics-mia"]),
+               record(1, mia, units=[4, 5, 6], claim=claims["basics-mia"]),
+               record(0, mia, claim=claims["basics-mia"], parameters={"dataset": "digits", "rate": 0.5}), exact]
+    table = parts_table(records)
+    assert len(table) == sum(len(c.parts) for c in claims.values()) + 3
+    written = write_table(tmp_path, "scoreboard", table)
+    assert written[0] == tmp_path / "scoreboard.csv" and len(list(tmp_path.iterdir())) == len(written)
+    rows = list(csv.DictReader(io.StringIO(written[0].read_text(encoding="utf-8"))))
+    fashion, digits = (r for r in rows if (r["claim"], r["part"]) == ("basics-mia", "original"))
+    pooled = judge(claims["basics-mia"], {k: v * 2 for k, v in mia.items()}, profile="quick")["parts"][0]
+    assert [float(fashion[k]) for k in ("mean", "low", "high")] == [pooled[k] for k in ("mean", "low", "high")]
+    assert (fashion["n"], fashion["unit"], fashion["seeds"], fashion["dataset"]) == ("6", "seed", "0 1", "fashion")
+    assert (fashion["verdict"], fashion["claim_verdict"]) == ("reproduced", "partly")
+    assert (fashion["labkit"], fashion["notebook_hash"], fashion["kind"]) == ("aaa", "nnn", "effect")
+    assert fashion["paper"] == claims["basics-mia"].paper and fashion["paper_figure"] == claims["basics-mia"].figure
+    assert (digits["dataset"], json.loads(digits["parameters"])) == ("digits", {"rate": 0.5})
+    check = next(r for r in rows if (r["claim"], r["part"]) == ("sisa-exact", "bitwise"))
+    assert (float(check["mean"]), check["low"], check["n"], check["verdict"]) == (0.95, "", "20", "failed")
+    idle = next(r for r in rows if r["claim"] == "inv-approx")
+    assert (idle["verdict"], idle["mean"], idle["n"], idle["seeds"]) == ("not run", "", "0", "")
+
+
+def test_parquet_holds_the_same_where_pyarrow_is(tmp_path):
+    pytest.importorskip("pyarrow")
+    import pandas as pd
+
+    table = parts_table([record(0)])
+    pd.testing.assert_frame_equal(pd.read_parquet(write_table(tmp_path, "scoreboard", table)[1]), table,
+                                  check_dtype=False)
+
+
+def test_everything_that_is_cited_has_a_bibtex_entry():
+    papers = references()
+    text = bibtex(papers)
+    keys = re.findall(r"(?m)^@(?:article|inproceedings|misc)\{([a-z]+\d{4}[a-h]?),$", text)
+    assert len(keys) == len(set(keys)) == len(papers) == text.count("\n}\n")
+    assert all(text.count(f"{{Cited here as {re.sub('&', chr(92) * 2 + '&', cited)}}}") == 1 for cited in papers)
+    assert {c.paper for c in load_claims().values()} - {"new here"} <= set(papers)
+    sources = (Path(__file__).parents[1] / "notebooks" / "source").glob("*.py")
+    for path in sources:
+        prose = path.read_text(encoding="utf-8").replace("\n# ", " ")
+        for cited in re.findall(r"[A-Z]\w+(?: et al\.| and [A-Z]\w+) (?:19|20)\d\d", prose):
+            assert any(name.startswith(cited) for name in papers), f"{path.name}: {cited} is not in references.yaml"
+
+
+def test_bibtex_entries_have_no_empty_field_and_balanced_braces():
+    other = {"authors": "Zhao et al.", "year": 2023, "about": "50 % & _"}
+    text = bibtex(references() | {"Zhao et al. 2023 (x)": other})
+    assert "{}" not in text and "None" not in text
+    assert all(entry.count("{") == entry.count("}") for entry in text.split("\n\n"))
+    assert "@misc{zhao2023a,\n  author = {Zhao and others},\n  year = {2023},\n" in text and r"50 \% \& \_" in text
+    jia = text[text.index("{jia2023"):].split("\n}")[0]
+    for line in ("author = {Jia and Liu and Ram and", "title = {{Model Sparsity Can Simplify Machine Unlearning}}",
+                 "booktitle = {NeurIPS}", "eprint = {2304.04934}", "archiveprefix = {arXiv}"):
+        assert line in jia
 
 
 def test_readme_block_is_replaced(tmp_path):

@@ -139,6 +139,17 @@ def test_time_limit(tmp_path):
     assert record["seconds"] < 20
 
 
+def test_memory_limit_counts_the_workers_too(tmp_path):
+    cell = ("import subprocess, sys, time\nhog = 'import time; kept = bytearray(300_000_000); time.sleep(60)'\n"
+            "both = [subprocess.Popen([sys.executable, '-c', hog]) for _ in range(2)]\ntime.sleep(60)")
+    record = run(write_notebook(tmp_path, cell), memory=450, out=tmp_path / "runs", progress=False)
+    assert record["error"] == "MemoryLimit: the notebook took more than 450 MB (cell 3)"
+    assert record["status"] == "failed" and record["peak_mb"] > 450 and record["seconds"] < 30
+    fine = run(write_notebook(tmp_path, "1", name="02_fine"), memory=450, timeout=60, out=tmp_path / "runs",
+               progress=False)
+    assert fine["status"] == "ok"
+
+
 # ------------------------------------------------------------------ refusals
 
 
@@ -150,6 +161,9 @@ def test_unknown_parameters_are_refused_with_the_nearest(tmp_path):
         run(path, profile="quik", out=tmp_path / "runs")
     with pytest.raises(LabError, match="profile 'no'"):
         run(path, parameters={"profile": "no"}, out=tmp_path / "runs")
+    for limit in ({"timeout": 0}, {"memory": -1}, {"memory": float("nan")}):
+        with pytest.raises(LabError, match="give a number above 0"):
+            run(path, out=tmp_path / "runs", **limit)
     assert not (tmp_path / "runs").exists()
     bare = write_notebook(tmp_path, "1", name="02_bare", parameters="size = 1")
     assert check_parameters(bare) == {"size": 1}

@@ -10,7 +10,7 @@ from ..measure.uncertainty import entropy
 from ..rows import check_forget
 from ..training import predict
 from .gates import isolated, residuals
-from .requests import canary
+from .requests import _trial_scores, _trial_start
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class Desk:
 
     proxy (n, k): residuals; rows: {feature: (n,) value of each training row}; y (n,); prior (k,): class shares;
     panel: None, or (logits (p, k), labels (p,), held-out inputs of the last layer (p, d), those of the training rows
-    (n, d), tau).
+    (n, d), tau, what `_trial_start` found).
     """
 
     proxy: torch.Tensor
@@ -46,7 +46,8 @@ def prepare(model, data, panel=None, *, tau=5e-4, share=0.1) -> Desk:
             "loss": F.cross_entropy(logits, data.y, reduction="none"), "entropy": entropy(logits.softmax(1))}
     prior = torch.bincount(data.y, minlength=proxy.shape[1]).double() / len(data.y)
     if panel is not None:
-        panel = (predict(model, panel[0]), panel[1], last_inputs(model, panel[0]), inputs, tau)
+        before = predict(model, panel[0])
+        panel = (before, panel[1], last_inputs(model, panel[0]), inputs, tau, _trial_start(before, panel[1]))
     return Desk(proxy, rows, data.y, prior, panel)
 
 
@@ -65,10 +66,10 @@ def features(desk, request, after=None) -> dict:
     found["coherence"] = coherence(proxy)
     found["class χ²"] = chi_squared(desk.y[request], desk.prior) / len(request)
     if desk.panel is not None:
-        before, y, held_out, inputs, tau = desk.panel
+        before, y, held_out, inputs, tau, start = desk.panel
         if after is None:  # W + τ Σ residual ⊗ input: first-order unlearning of the last layer
             after = before + tau * held_out @ (inputs[request].T @ proxy)
-        found |= canary(before, after, y)
+        found |= _trial_scores(start, after, y)
     return found
 
 

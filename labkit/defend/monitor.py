@@ -60,12 +60,19 @@ def mean_and_precision(table) -> tuple[np.ndarray, np.ndarray]:
     """Mean and inverse covariance of features, each scaled to spread 1 and shrunk (Ledoit and Wolf 2004) before.
 
     (m, f) -> (f,), (f, f). Without shrinking, features that hardly vary or move together would blow the inverse up.
+    The covariance S becomes (1 − s) S + s μ I, μ its mean eigenvalue and s the share that leaves the least expected
+    error. scikit-learn has the same and takes seconds to import.
     """
-    from sklearn.covariance import LedoitWolf
-
     spread = np.where(table.std(0) > 0, table.std(0), 1.0)
-    shrunk = LedoitWolf().fit(table / spread)
-    return table.mean(0), shrunk.precision_ / np.outer(spread, spread)
+    x = (table - table.mean(0)) / spread
+    m, f = x.shape
+    covariance = x.T @ x / m
+    mu = np.trace(covariance) / f
+    apart = np.square(covariance).sum() - f * mu**2  # squared distance of S from μ I
+    error = (np.square(x).sum(1) @ np.square(x).sum(1) / m - np.square(covariance).sum()) / m  # of S, as estimated
+    share = min(error, apart) / apart if apart > 0 and f > 1 else 0.0
+    shrunk = (1 - share) * covariance + share * mu * np.eye(f)
+    return table.mean(0), np.linalg.pinv(shrunk, hermitian=True) / np.outer(spread, spread)
 
 
 def score(monitor, rows) -> np.ndarray:

@@ -118,14 +118,18 @@ def composed(releases, delta) -> float:
     if not history or not all(sigma >= 0 and 0 < rate <= 1 and steps >= 1 for sigma, rate, steps in history):
         raise LabError("The accountant needs at least one release, each with a noise multiplier of 0 or more, a sample "
                        f"rate above 0 and up to 1, and 1 or more steps; it got {history}.")
-    if any(sigma == 0 for sigma, *_ in history):
-        return math.inf
+    return math.inf if any(sigma == 0 for sigma, *_ in history) else _accounted(tuple(history), delta)
+
+
+@lru_cache(maxsize=256)
+def _accounted(history, delta):
+    """ε of runs (σ, sample rate, steps); remembered, as many networks are trained in the same way."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns where its largest order is the best one; the bound still holds
         from opacus.accountants import RDPAccountant
 
         accountant = RDPAccountant()
-        accountant.history = history
+        accountant.history = list(history)
         return float(accountant.get_epsilon(delta))
 
 

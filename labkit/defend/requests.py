@@ -115,19 +115,29 @@ def canary(before, after, y, near: float = 0.1) -> dict:
                        "labels: give both for the same rows.")
     if not 0 < near <= 1:
         raise LabError(f"near is {near!r}: give the share of rows that count as near the boundary, above 0, at most 1.")
-    p, q = (_all_finite(z, "logits of the trial").softmax(1) for z in (before, after))
-    called, now = p.argmax(1), q.argmax(1)
-    counts = torch.bincount(y)
-    right = [torch.bincount(y[c == y], minlength=len(counts)) for c in (called, now)]
-    seen = counts > 0
-    top = p.topk(2, dim=1).values
+    return _trial_scores(_trial_start(before, y, near), after, y)
+
+
+def _trial_start(before, y, near: float = 0.1) -> tuple:
+    """What `canary` needs of the model before the trial, worked out once for many trials. (p, k), (p,) -> a tuple."""
+    p = _all_finite(before, "logits of the trial").softmax(1)
+    called, counts, top = p.argmax(1), torch.bincount(y), p.topk(2, dim=1).values
     rows = (top[:, 0] - top[:, 1]).argsort()[: max(1, int(near * len(y)))]
-    moved = (q[rows, called[rows]] - p[rows, called[rows]]).abs()
-    return {"loss rise": (F.cross_entropy(after, y) - F.cross_entropy(before, y)).item(),
+    right = torch.bincount(y[called == y], minlength=len(counts))
+    return called, counts, right, rows, p[rows, called[rows]], F.cross_entropy(before, y), ece(p, y)
+
+
+def _trial_scores(start, after, y) -> dict:
+    """The scores of `canary`. start: from `_trial_start`; after (p, k): logits after the trial; y (p,)."""
+    called, counts, right, rows, sure, loss, error = start
+    q = _all_finite(after, "logits of the trial").softmax(1)
+    now, seen = q.argmax(1), counts > 0
+    still = torch.bincount(y[now == y], minlength=len(counts))
+    return {"loss rise": (F.cross_entropy(after, y) - loss).item(),
             "label flips": (called != now).double().mean().item(),
-            "worst class": ((right[0] - right[1])[seen] / counts[seen]).max().item(),
-            "ECE rise": ece(q, y) - ece(p, y),
-            "near the boundary": moved.mean().item()}
+            "worst class": ((right - still)[seen] / counts[seen]).max().item(),
+            "ECE rise": ece(q, y) - error,
+            "near the boundary": (q[rows, called[rows]] - sure).abs().mean().item()}
 
 
 def calibrate(benign, false_positives: float = 0.01) -> dict:

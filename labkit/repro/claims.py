@@ -68,7 +68,7 @@ def load_claims(path=None) -> dict[str, Claim]:
 
 
 def load_papers(path=None) -> dict[str, dict]:
-    """The full references by citation key: title, authors, venue, year, url where one is known."""
+    """The claims' papers by citation key: title (or about), authors, year; venue, pages, url … where known."""
     return _read(path).get("papers", {})
 
 
@@ -162,6 +162,7 @@ def _pool(claim: Claim, group: list[dict]) -> dict:
     for seed in {s for s in seeds if s is not None and seeds.count(s) > 1}:
         raise LabError(f"Claim {claim.id!r}: two records of the seed {seed} would be pooled; leave one of them out.")
     values, clusters, units = {p.name: [] for p in claim.parts}, {p.name: [] for p in claim.parts}, []
+    numbered = _indices(claim, group)
     for number, record in enumerate(group):
         units += record.get("units") or []
         for part in record["parts"]:
@@ -169,6 +170,8 @@ def _pool(claim: Claim, group: list[dict]) -> dict:
             labels = given.get(part["name"]) if isinstance(given, dict) else given
             if not labels or len(labels) != part["n"]:  # rows of one run share their models: the run is the cluster
                 labels = [f"run {number}"] * part["n"]
+            elif numbered:
+                labels = [f"run {number}: {label}" for label in labels]
             values.setdefault(part["name"], []).extend(part["values"])
             clusters.setdefault(part["name"], []).extend(labels)
     has_units = all(r.get("units") for r in group)
@@ -176,7 +179,22 @@ def _pool(claim: Claim, group: list[dict]) -> dict:
     judged = judge(claim, values, profile=group[0]["profile"], units=units if has_units else None,
                    clusters=clusters if clustered else None)
     kept = {k: group[0][k] for k in CONFIGURATION if k in group[0]}
-    return kept | judged | {"seeds": [s for s in seeds if s is not None], "runs": len(group)}
+    return kept | judged | {"seeds": [s for s in seeds if s is not None], "runs": len(group),
+                            "executed": [r["executed"] for r in group if r.get("executed")]}
+
+
+def _indices(claim, group):
+    """Whether the runs share cluster labels that number the seeds within a run. LabError: they share a seed itself."""
+    seen = set()
+    for record in group:
+        given = record.get("clusters") or []
+        labels = {label for part in (given.values() if isinstance(given, dict) else [given]) for label in part}
+        if seeds := [label for label in labels & seen if isinstance(label, int) and label > 10**6]:  # no index: spawned
+            raise LabError(f"Claim {claim.id!r}: the inner seed {seeds[0]} is in two records; every one counts once.")
+        if labels & seen:
+            return True
+        seen |= labels
+    return False
 
 
 def _interval(part, values, unit, clusters):

@@ -1,75 +1,83 @@
-"""The scoreboard: gathers the records of runs and of executed notebooks, pools them over seeds, draws the table."""
+"""The scoreboard: records pooled over seeds, as a table of claims for readers and one of parts for programs."""
 
-import html
 import json
 import math
-import os
 from pathlib import Path
 
-from ..base import LabError
 from .claims import load_claims, merge
-from .notebook import first_error, harvest, notebook_hash, notebook_parameters, read
+from .draw import to_html, to_markdown, update_readme, write, write_table
+from .records import collect
 
-BEGIN, END = "<!-- scoreboard:begin -->", "<!-- scoreboard:end -->"
-# Okabe-Ito: told apart by colour-blind readers; the word is always there too.
-COLOURS = {"reproduced": "#0072B2", "passed": "#0072B2", "partly": "#56B4E9", "inconclusive": "#F0E442",
-           "not reproduced": "#D55E00", "failed": "#D55E00", "too few": "#BBBBBB", "not run": "#DDDDDD",
-           "report": "#FFFFFF"}
+__all__ = ["collect", "scoreboard", "parts_table", "runs_table", "to_markdown", "to_html", "update_readme", "write",
+           "write_table"]
+
 COLUMNS = ["notebook", "claim", "says", "paper", "paper's figure", "ours", "needs", "n", "verdict", "profile",
            "dataset"]
-
-
-def collect(paths) -> list[dict]:
-    """The records under paths: run folders, folders of those, record.json files, executed notebooks.
-
-    Each record has `source`, where it came from. What cannot be read comes as a record with the status "damaged" and
-    the reason in `error`. Hidden folders (unfinished runs) are left out. A path that is not there raises LabError.
-    """
-    records = []
-    for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
-        if not path.exists():
-            raise LabError(f"There is nothing at {str(path)!r}: give a folder of runs, or run 'labkit run 01' first.")
-        if path.is_file():
-            found = [path]
-        elif (path / "record.json").exists():
-            found = [path / "record.json"]
-        else:
-            inside = sorted(p for p in path.iterdir() if not p.name.startswith("."))
-            found = [p for p in inside if p.suffix == ".ipynb"]
-            # A folder with a notebook and no record is half a run: reading its record will say so.
-            found += [p / "record.json" for p in inside if p.is_dir()
-                      and ((p / "record.json").exists() or any(p.glob("*.ipynb")))]
-        records += [_load(p) for p in found]
-    return records
 
 
 def scoreboard(records):
     """One row per claim and configuration (profile, data set, other settings), "not run" where there is none.
 
-    -> pandas DataFrame; its attrs["notes"] say what was left out, failed or was skipped. Outer seeds are pooled (a
-    seed twice raises LabError); of several versions of the code only the newest is shown.
+    -> pandas DataFrame; its attrs["notes"] say what was left out, failed or was skipped, attrs["links"] give each row's
+    executed notebook (that of its first run) or None. Outer seeds are pooled (a seed twice raises LabError); of
+    several versions of the code only the newest is shown.
     """
     import pandas as pd
 
-    claims, notes = load_claims(), []
-    kept = _newest([r for r in records if r["status"] == "ok"], notes)
-    found = [c | {k: r.get(k) for k in ("notebook", "parameters", "labkit", "notebook_hash", "data")}
-             | {"dataset": r["parameters"].get("dataset", "")} for r in kept for c in r["claims"]]
-    for name in sorted({c["id"] for c in found} - set(claims)):
-        notes.append(f"The claim {name} is not in claims.yaml and was left out.")
-    merged = merge([c for c in found if c["id"] in claims], claims)
-    rows = []
-    for claim in claims.values():
-        ours = [m for m in merged if m["id"] == claim.id]
-        for record in ours or [None]:
-            rows.append(_row(claim, record, [m for m in ours if m is not record]))
+    rows, notes = _pooled(records)
+    by_claim = {}
+    for claim, record in rows:
+        by_claim.setdefault(claim.id, []).append(record)
+    table = pd.DataFrame([_row(claim, record, [r for r in by_claim[claim.id] if r is not record])
+                          for claim, record in rows], columns=COLUMNS)
+    table.attrs["links"] = [next(iter(record["executed"]), None) if record else None for _, record in rows]
     for r in records:
         if r["status"] != "ok":
             where = "" if r["status"] == "damaged" else f" ({_configuration_words(r)})"
             notes.append(f"{r['notebook']}{where}: {r['status']}. {r.get('error') or ''}".strip())
-    table = pd.DataFrame(rows, columns=COLUMNS)
     table.attrs["notes"] = notes
     return table
+
+
+def parts_table(records):
+    """One row per claim, part and configuration, with plain numbers, for programs. -> pandas DataFrame
+
+    mean of a check: the share that holds. verdict: the part's own; claim_verdict: that of the whole claim. seeds: the
+    outer ones, a space between. parameters: the others, as JSON.
+    """
+    import pandas as pd
+
+    rows = []
+    for claim, record in _pooled(records)[0]:
+        measured = {p["name"]: p for p in record["parts"]} if record else {}
+        given = dict(record["parameters"]) if record else {}
+        where = {k: given.pop(k, None) for k in ("profile", "dataset")} | {
+            "seeds": " ".join(map(str, record["seeds"])) if record else "", "parameters": json.dumps(
+                {k: v for k, v in given.items() if k != "seed"}, sort_keys=True, default=str) if record else ""}
+        for rule in claim.parts:
+            part = measured.get(rule.name, {"n": 0, "verdict": "not run"})
+            rows.append({"notebook": claim.notebook, "claim": claim.id, "part": rule.name, "kind": rule.kind,
+                         "quantity": rule.quantity, "needs": _needs(rule)}
+                        | {k: part.get(k) for k in ("mean", "low", "high", "n")}
+                        | {"unit": claim.unit, "verdict": part["verdict"],
+                           "claim_verdict": record["verdict"] if record else "not run"} | where
+                        | {"paper": claim.paper, "paper_figure": claim.figure}
+                        | {k: (record or {}).get(k) for k in ("labkit", "notebook_hash", "data")})
+    return pd.DataFrame(rows).astype({k: float for k in ("mean", "low", "high")})
+
+
+def _pooled(records):
+    """-> [(claim, its pooled record or None)] in the order of claims.yaml, and notes on what was left out."""
+    claims, notes = load_claims(), []
+    kept = _newest([r for r in records if r["status"] == "ok"], notes)
+    found = [c | {k: r.get(k) for k in ("notebook", "parameters", "labkit", "notebook_hash", "data")}
+             | {"dataset": r["parameters"].get("dataset", ""), "executed": _executed(r)} for r in kept
+             for c in r["claims"]]
+    for name in sorted({c["id"] for c in found} - set(claims)):
+        notes.append(f"The claim {name} is not in claims.yaml and was left out.")
+    merged = merge([c for c in found if c["id"] in claims], claims)
+    return [(claim, record) for claim in claims.values()
+            for record in [m for m in merged if m["id"] == claim.id] or [None]], notes
 
 
 def runs_table(records):
@@ -81,95 +89,6 @@ def runs_table(records):
         "dataset": r["parameters"].get("dataset", ""), "seed": r["parameters"].get("seed", ""), "status": r["status"],
         "seconds": r.get("seconds"), "CPU seconds": r.get("cpu_seconds"), "peak MB": r.get("peak_mb")}
         for r in records])
-
-
-def to_markdown(table) -> str:
-    """The table as GitHub Markdown, its notes below it."""
-    def cell(value):
-        return str(value).replace("|", "\\|").replace("\n", " ")
-
-    lines = ["| " + " | ".join(map(cell, table.columns)) + " |", "|" + " --- |" * len(table.columns)]
-    lines += ["| " + " | ".join(map(cell, row)) + " |" for row in table.itertuples(index=False)]
-    notes = [f"- {' '.join(n.split())}" for n in table.attrs.get("notes", [])]
-    return "\n".join(lines + ([""] + notes if notes else [])) + "\n"
-
-
-def to_html(table) -> str:
-    """The table as one self-contained page; the verdict is a word on a colour that colour-blind readers can tell."""
-    def cell(column, value):
-        text = html.escape(str(value))
-        if column != "verdict":
-            return f"<td>{text}</td>"
-        back = COLOURS.get(value, "#FFFFFF")
-        ink = "#FFFFFF" if back in ("#0072B2", "#D55E00") else "#000000"
-        return f'<td style="background:{back};color:{ink}">{text}</td>'
-
-    head = "".join(f"<th>{html.escape(c)}</th>" for c in table.columns)
-    body = "\n".join("<tr>" + "".join(map(cell, table.columns, row)) + "</tr>" for row in table.itertuples(index=False))
-    notes = "".join(f"<li>{html.escape(n)}</li>" for n in table.attrs.get("notes", []))
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>Scoreboard</title>
-<style>
-body {{ font: 15px/1.4 sans-serif; margin: 2em; color: #000; background: #fff }}
-table {{ border-collapse: collapse }} th, td {{ border: 1px solid #999; padding: .3em .5em; text-align: left }}
-</style></head><body>
-<h1>Scoreboard</h1>
-<p>Ours: mean [95 % interval]. Verdicts: see the course's page on claims.</p>
-<table><thead><tr>{head}</tr></thead><tbody>
-{body}
-</tbody></table>
-<ul>{notes}</ul>
-</body></html>
-"""
-
-
-def update_readme(readme_path, markdown: str) -> None:
-    """Replaces what stands between the two scoreboard comments of the file, and nothing else."""
-    path = Path(readme_path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as problem:
-        raise LabError(f"{str(path)!r} cannot be read ({problem.strerror}): give the README to update.") from None
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise LabError(f"{path.name} must hold the lines {BEGIN} and {END} once each, in this order.")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    write(path, f"{before}{BEGIN}\n{markdown.strip()}\n{END}{after}")
-
-
-def write(path, text: str) -> None:
-    """Writes a text file in one step: a reader sees the old one or the new one."""
-    temporary = Path(f"{path}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def _load(path: Path) -> dict:
-    name = path.parent.name if path.name == "record.json" else path.stem
-    try:
-        record = _from_notebook(path) if path.suffix == ".ipynb" else json.loads(path.read_text(encoding="utf-8"))
-        if missing := [k for k in ("notebook", "status", "parameters", "claims") if k not in record]:
-            raise LabError(f"it lacks {missing[0]!r}")
-        if not all({"id", "profile", "parts"} <= set(c) for c in record["claims"]) or not all(
-                {"name", "kind", "n", "values"} <= set(p) for c in record["claims"] for p in c["parts"]):
-            raise LabError("one of its claims lacks its profile, parts or values")
-    except (LabError, OSError, ValueError, TypeError, AttributeError) as problem:
-        reason = "there is no record.json" if isinstance(problem, FileNotFoundError) else " ".join(str(problem).split())
-        record = {"notebook": name, "status": "damaged", "parameters": {}, "claims": [],
-                  "error": f"The record cannot be used: {reason.rstrip('.')}. Run it again."}
-    return record | {"source": str(path.parent if path.name == "record.json" else path)}
-
-
-def _from_notebook(path: Path) -> dict:
-    node = read(path)
-    times = node.metadata.get("papermill", {})
-    if not any(c.get("execution_count") or c.get("outputs") for c in node.cells):
-        raise LabError("The notebook was not executed.")
-    error = first_error(node)
-    status = "ok" if error is None else "skipped" if error[0] == "NotForThisData" else "failed"
-    return {"notebook": path.stem, "status": status, "parameters": notebook_parameters(path),
-            "error": error and f"{error[0]}: {error[1]} (cell {error[2]})", "seconds": times.get("duration"),
-            "started": times.get("start_time") or "", "labkit": None,
-            "notebook_hash": notebook_hash(node)} | harvest(node)
 
 
 def _newest(records, notes) -> list[dict]:
@@ -211,6 +130,13 @@ def _row(claim, record, others):
 
 def _bounds(rule):
     return {"effect": (rule.bound,), "equivalence": (-(rule.margin or 0), rule.margin)}.get(rule.kind, ())
+
+
+def _executed(record):
+    """The executed notebook that a run's record came with, as text; None when there is none."""
+    place = Path(record.get("source") or "none")
+    path = place if place.suffix == ".ipynb" else place / f"{record['notebook']}.ipynb"
+    return str(path) if path.is_file() else None
 
 
 def _needs(rule) -> str:

@@ -61,22 +61,31 @@ def parse_value(text: str):
         raise LabError(f"The parameter value {text!r} cannot be read: give a number, a word or [1, 2].") from None
 
 
-def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out=None, timeout=None,
+def run_name(notebook: str, values: dict, hashes: tuple[str, str]) -> str:
+    """A run's folder: notebook, profile, data, seed, 8 hex digits over the hashes (notebook, labkit) and all values."""
+    digest = short_hash(json.dumps([*hashes, values], sort_keys=True, default=str).encode())
+    slug = re.sub(r"[^a-z0-9]+", "-", str(values.get("dataset", "data")).lower()).strip("-")[-40:]
+    number = notebook.split("_")[0] if notebook[:1].isdigit() else notebook
+    return f"{number}-{values.get('profile', 'quick')}-{slug}-s{values.get('seed', 0)}-{digest[:8]}"
+
+
+def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out=None, timeout=None, memory=None,
         progress=True) -> dict:
-    """Run one notebook and write <out>/<run>/ (its name says notebook, profile, data, seed and a hash). -> the record.
+    """Run one notebook and write <out>/<run>/ (its name is that of run_name). -> the record.
 
     out: the folder of the runs, "runs" by default; a run of the same name there is replaced. timeout: seconds for the
-    whole notebook. The record is that of record.json, with `source`, the run's folder, besides. A notebook that fails
-    or whose kernel dies gives a record with status "failed"; bad input raises LabError before anything runs.
+    whole notebook; memory: MB that its processes may take together, looked at four times a second. The record is that
+    of record.json, with `source`, the run's folder, besides. A notebook that fails, goes over a limit or whose kernel
+    dies gives a record with status "failed"; bad input raises LabError before anything runs.
     """
     path = find_notebook(notebook)
     values = check_parameters(path, profile=profile, dataset=dataset, seed=seed, parameters=parameters)
+    for name, limit in (("timeout", timeout), ("memory", memory)):
+        if limit is not None and not limit > 0:
+            raise LabError(f"The limit {name!r} is {limit!r}: give a number above 0.")
     source, code = read(path), labkit_hash()
-    digest = short_hash(json.dumps([notebook_hash(source), code, values], sort_keys=True, default=str).encode())
-    slug = re.sub(r"[^a-z0-9]+", "-", str(values.get("dataset", "data")).lower()).strip("-")[-40:]
-    number = path.stem.split("_")[0] if path.stem[:1].isdigit() else path.stem
     runs = Path(out or "runs")
-    final = runs / f"{number}-{values.get('profile', profile)}-{slug}-s{values.get('seed', seed)}-{digest[:8]}"
+    final = runs / run_name(path.stem, values, (notebook_hash(source), code))
     temporary = runs / f".tmp-{final.name}-{os.getpid()}-{time.time_ns() % 10**8}"
     try:
         temporary.mkdir(parents=True)
@@ -86,7 +95,7 @@ def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out
     try:
         record = {"notebook": path.stem, "status": "ok", "error": None, "parameters": values}
         executed = temporary / f"{path.stem}.ipynb"
-        record |= _execute(path, executed, values, timeout, progress and sys.stderr.isatty())
+        record |= _execute(path, executed, values, timeout, memory, progress and sys.stderr.isatty())
         node = read(executed) if executed.exists() else source
         record |= {"labkit": code, "notebook_hash": notebook_hash(source)} | harvest(node)
         (temporary / "record.json").write_text(json.dumps(record, indent=1, default=str), encoding="utf-8")
@@ -104,13 +113,13 @@ def labkit_hash() -> str:
     return short_hash(text.replace(b"\r\n", b"\n"))
 
 
-def _execute(path, executed, values, timeout, bar):
+def _execute(path, executed, values, timeout, memory, bar):
     import papermill
     from jupyter_client.kernelspec import NoSuchKernel
 
-    started, clock, cpu, watched = datetime.now(UTC), time.perf_counter(), _children_cpu(), {"peak": 0, "late": False}
+    started, clock, cpu, watched = datetime.now(UTC), time.perf_counter(), _children_cpu(), {"peak": 0, "over": None}
     result = {"status": "ok", "error": None}
-    with _environment(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE"), _watching(watched, timeout):
+    with _environment(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE"), _watching(watched, timeout, memory):
         try:
             papermill.execute_notebook(str(path), str(executed), parameters=values, kernel_name="python3",
                                        progress_bar={"desc": path.stem} if bar else False,
@@ -118,28 +127,30 @@ def _execute(path, executed, values, timeout, bar):
         except NoSuchKernel:
             raise LabError("There is no Jupyter kernel 'python3': run 'python -m ipykernel install'.") from None
         except Exception as problem:  # whatever it was, it fails this notebook alone
-            result = _failure(problem, executed, watched["late"] and timeout)
+            result = _failure(problem, executed, watched["over"])
     cpu = None if cpu is None else round(_children_cpu() - cpu, 3)
     return result | {"seconds": round(time.perf_counter() - clock, 3), "cpu_seconds": cpu,
                      "peak_mb": round(watched["peak"] / 2**20, 1), "started": started.isoformat(timespec="seconds")}
 
 
-def _failure(problem, executed, late):
+def _failure(problem, executed, over):
     node = read(executed) if executed.exists() else None
-    if node and (error := first_error(node)):
+    if not over and node and (error := first_error(node)):
         name, message, number = error
         return {"status": "skipped" if name == "NotForThisData" else "failed",
                 "error": f"{name}: {message} (cell {number})"}
     cells = [c for c in node.cells if not injected(c)] if node else []
     begun = [i for i, c in enumerate(cells, 1) if c.metadata.get("papermill", {}).get("start_time")]
-    message = f"the notebook took longer than {late:g} s" if late else " ".join(str(problem).split())
-    name = "Timeout" if late else type(problem).__name__
-    return {"status": "failed", "error": f"{name}: {message}" + (f" (cell {begun[-1]})" if begun else "")}
+    message = over or f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+    return {"status": "failed", "error": message + (f" (cell {begun[-1]})" if begun else "")}
 
 
 @contextmanager
-def _watching(watched, timeout):
-    """Samples the PSS of the kernel and its descendants (the children that this process did not have before)."""
+def _watching(watched, timeout, memory):
+    """Samples the PSS of the kernel and its descendants (the children that this process did not have before).
+
+    Over a limit it kills them, the kernel first. RLIMIT_AS would not do: CUDA builds reserve far more than they use.
+    """
     import psutil
 
     stop, me = threading.Event(), psutil.Process()
@@ -148,9 +159,13 @@ def _watching(watched, timeout):
     def sample():
         while not stop.wait(0.25):
             family = [p for p in me.children(recursive=True) if p not in before]
-            watched["peak"] = max(watched["peak"], sum(_memory(p, psutil) for p in family))
+            now = sum(_memory(p, psutil) for p in family)
+            watched["peak"] = max(watched["peak"], now)
             if time.perf_counter() > end:
-                watched["late"] = True
+                watched["over"] = f"Timeout: the notebook took longer than {timeout:g} s"
+            elif memory and now > memory * 2**20:
+                watched["over"] = f"MemoryLimit: the notebook took more than {memory:g} MB"
+            if watched["over"]:
                 for process in family:
                     with suppress(psutil.Error):
                         process.kill()

@@ -14,7 +14,7 @@
 #
 # You will
 # - filter a request, monitor a stream of requests, and set both up on benign requests alone;
-# - change what is released: noise, pruning, fine-tuning;
+# - change what is released, weights or answers: noise, pruning, fine-tuning, rounding, labels only;
 # - train with differential privacy, and see which attack it concerns and which it does not;
 # - let the attacker adapt to each of them, in turn.
 #
@@ -166,14 +166,15 @@ def slope(v):
     real = [(attack.margin(a, v.label[j]) - attack.margin(b, v.label[j])).item() for j, (a, b) in enumerate(z)]
     return np.dot(predicted, real), np.dot(predicted, predicted)
 
-
+# %%
 def influence(v, held, j):
-    """Logits of target j, and how each owned row moves them under retraining, as influence functions say."""
-    if (j, len(held)) not in v.known:  # worked out once
+    """Logits of target j, and how each of the rows held moves them under retraining, as influence functions say."""
+    if j not in v.known:  # worked out once, for all rows that the attacker owns
         out = attack.logits_at(v.model, v.x[j])
-        effects = attack.influence_effects(v.model, held, out, damping=cfg.weight_decay, rows=200, cg_steps=8)
-        v.known[j, len(held)] = out(dict(v.model.named_parameters())).detach(), effects
-    return v.known[j, len(held)]
+        effects = attack.influence_effects(v.model, v.held, out, damping=cfg.weight_decay, rows=200, cg_steps=8)
+        v.known[j] = out(dict(v.model.named_parameters())).detach(), effects
+    start, effects = v.known[j]
+    return start, effects[torch.isin(v.held.rows, held.rows)]
 
 
 top, bottom = np.sum(lk.training.parallel(slope, rehearsal), 0)
@@ -188,14 +189,27 @@ SHRINK = float(np.clip(top / bottom, 0.05, 1.0))
 UNLEARNERS = ("first-order", "retraining")
 
 
-def choose_request(v, held, j, aim, penalty=None):
+def trial(v, held):
+    """Weights of the rows held -> parameters after first-order unlearning; asked twice about the same weights, it
+    answers from memory."""
+    step, last = attack.removal(v.model, held, tau=tau), [None, None]
+
+    def unlearned(weights):
+        if last[0] is not weights:
+            last[:] = weights, step(weights)
+        return last[1]
+
+    return unlearned
+
+# %%
+def choose_request(v, held, j, aim, penalty=None, step=None):
     """The rows to ask for so that target j changes its label. penalty: what being noticed costs, for those who care."""
     goal = attack.label_flip(v.label[j])
     if aim == "retraining":
         start, effects = influence(v, held, j)
         objective = attack.through(SHRINK * effects, start, goal)
     else:
-        out, step = attack.logits_at(v.model, v.x[j]), attack.removal(v.model, held, tau=tau)
+        out, step = attack.logits_at(v.model, v.x[j]), step or trial(v, held)
 
         def objective(weights):
             return goal(out(step(weights)))
@@ -203,31 +217,48 @@ def choose_request(v, held, j, aim, penalty=None):
     return attack.choose(objective if penalty is None else attack.evading(objective, *penalty), held, steps=12).rows
 
 # %%
-def filtered(i):
-    """Requests and flips of one victim: by attacker, unlearner, with and without the filter. -> list of dicts"""
-    v, rows = victims[i], []
+def without(v, requests):
+    """Networks retrained without the rows of each request, in order; two equal requests are trained once."""
+    keys = [tuple(sorted(r.tolist())) for r in requests]
+    first = dict(zip(keys, requests))
+    models = dict(zip(first, train(v.data, [v.seed] * len(first), list(first.values()))))
+    return [models[key] for key in keys]
+
+
+def flipped(v, model, j):
+    """1 if the model no longer gives target j its label."""
+    return float(lk.training.predict(model, v.x[[j]]).argmax(1).item() != v.label[j])
+
+# %%
+def filtered(job):
+    """Requests and flips of one victim, for one unlearner: by attacker, with and without the filter. -> list of dicts"""
+    (i, aim), rows = job, []
+    v = victims[i]
     alone = defend.isolated(v.model, v.data.x, v.data.y, SHARE)
     mine = attack.clustered(v.held, defend.isolated(v.model, v.held.x, v.held.y, SHARE))  # what the attacker can see
     for j in range(cfg.targets):
-        asked = {("random", aim): attack.baseline("random", v.held, j) for aim in UNLEARNERS}
-        for aim in UNLEARNERS:
-            asked["plain", aim] = choose_request(v, v.held, j, aim)
-            asked["adaptive", aim] = choose_request(v, mine, j, aim)
-        for (who, aim), request in asked.items():
+        asked = {"random": attack.baseline("random", v.held, j), "plain": choose_request(v, v.held, j, aim),
+                 "adaptive": choose_request(v, mine, j, aim)}
+        for who, request in asked.items():
             now, later = defend.split_request(alone, attack.check_request(request, v.held))
-            rows.append(dict(i=i, j=j, who=who, aim=aim, request=request, filter=False, held=0.0))
-            rows.append(dict(i=i, j=j, who=who, aim=aim, request=now, filter=True, held=len(later) / len(request)))
-    exact = [r for r in rows if r["aim"] == "retraining"]
-    after = dict(zip(map(id, exact), train(v.data, [v.seed] * len(exact), [r["request"] for r in exact])))
+            rows += [dict(i=i, j=j, who=who, aim=aim, request=request, filter=False, held=0.0),
+                     dict(i=i, j=j, who=who, aim=aim, request=now, filter=True, held=len(later) / len(request))]
+    exact = [r for r in rows if aim == "retraining" or (r["who"] == "plain" and not r["filter"])]
+    for r, model in zip(exact, without(v, [r["request"] for r in exact])):
+        r["exact"] = flipped(v, model, r["j"])
     for r in rows:
-        model = after.get(id(r), v.model)
-        if id(r) not in after and len(r["request"]):
+        model = v.model
+        if aim == "first-order" and len(r["request"]):
             model = lk.unlearn.first_order(v.model, v.data, r["request"], tau=tau)
-        r["flip"] = float(lk.training.predict(model, v.x[[r["j"]]]).argmax(1).item() != v.label[r["j"]])
-    return rows
+        r["flip"] = r["exact"] if aim == "retraining" else flipped(v, model, r["j"])
+    return rows, v.known
 
-
-flips = pd.DataFrame(sum(lk.training.parallel(filtered, range(len(victims))), [])).sort_values(["i", "j"], kind="stable")
+# %%
+found = lk.training.parallel(filtered, [(i, aim) for aim in UNLEARNERS[::-1] for i in range(len(victims))])
+for rows, known in found:
+    victims[rows[0]["i"]].known.update(known)  # influence is worked out once
+flips = pd.DataFrame(sum((rows for rows, _ in found), []))
+flips = flips.sort_values(["i", "j", "aim"], kind="stable").reset_index(drop=True)
 
 # %% [markdown]
 # Then the **monitor**. It knows what benign requests of four kinds look like, and flags what is unlike all of them. The plain
@@ -235,30 +266,32 @@ flips = pd.DataFrame(sum(lk.training.parallel(filtered, range(len(victims))), []
 # and pays a price, while it chooses, for looking unlike them: the highest at which it still expects the label to flip.
 
 # %%
-WEIGHTS = (1.0, 0.1, 0.0)  # 0: the plain request
+WEIGHTS = (1.0, 0.1)  # prices that are tried; if neither is low enough, the request is the plain one
 
 
-def inconspicuous(v, aim, j):
-    """A request for target j that tries to look benign: the highest price at which the label should still flip."""
-    d, held = v.data, v.held
-    proxy = defend.residuals(v.model, held.x, held.y)
-    alone = defend.isolated(v.model, held.x, held.y, SHARE)
-    z = lk.training.predict(v.model, held.x)
+def disguise(v):
+    """What the attacker knows of the monitor: a penalty for weights unlike the benign requests that it draws itself."""
+    held, proxy = v.held, defend.residuals(v.model, v.held.x, v.held.y)
+    alone, z = defend.isolated(v.model, held.x, held.y, SHARE), lk.training.predict(v.model, held.x)
     values = torch.stack([alone.float(), F.cross_entropy(z, held.y, reduction="none"), lk.measure.entropy(z.softmax(1))], 1)
     seen = attack.monitored(proxy, held.y, torch.bincount(held.y, minlength=k) / len(held.y), values)
-    own = SimpleNamespace(x=held.x, y=held.y, device=d.device)
-    streams = []
+    own, streams = SimpleNamespace(x=held.x, y=held.y, device=held.x.device), []
     for stream in defend.REALISTIC:
-        drawn = [torch.zeros(len(held), device=d.device).index_fill(0, r, 1.0)
-                 for r in defend.benign(stream, own, BUDGET, 40, j, values[:, 1].cpu().numpy())]
+        drawn = [torch.zeros(len(held), device=held.x.device).index_fill(0, r, 1.0)
+                 for r in defend.benign(stream, own, BUDGET, 40, v.seed % 10**6, values[:, 1].cpu().numpy())]
         streams.append(defend.mean_and_precision(torch.stack([seen(w) for w in drawn]).cpu().double().numpy()))
-    looks = attack.unlike(seen, streams, slack=2.0)
-    shows = attack.side_effect(v.model, v.public[0][:100], attack.removal(v.model, held, tau=tau))  # on a trial run
+    return attack.unlike(seen, streams, slack=2.0)
+
+# %%
+def inconspicuous(v, aim, j, looks, plain):
+    """A request for target j that tries to look benign: the highest price at which the label should still flip."""
+    step = trial(v, v.held)
+    shows = attack.side_effect(v.model, v.public[0][:100], step)  # on a trial run
     for weight in WEIGHTS:
-        request = choose_request(v, held, j, aim, (lambda w: looks(w) + 30 * shows(w), weight) if weight else None)
+        request = choose_request(v, v.held, j, aim, (lambda w: looks(w) + 30 * shows(w), weight), step)
         if expected_margin(v, j, aim, request) < 0:
-            break
-    return request
+            return request
+    return plain
 
 # %%
 def expected_margin(v, j, aim, request):
@@ -277,36 +310,30 @@ def people(v, stream, count, part):
             for r in defend.benign(stream, v.data, m, count // 3, s % 10**6, v.losses)]
 
 # %%
-def watched(i):
-    """What the monitor sees at one victim: features of benign requests in three parts, and of malicious ones."""
-    v, seen = victims[i], {}
+def watched(job):
+    """What the monitor sees at one victim: features of benign requests of one part, or of malicious ones of one aim."""
+    (i, what), seen = job, {}
+    v = victims[i]
     desk = defend.prepare(v.model, v.data, v.validation, tau=tau, share=SHARE)
-    for part in ("learn", "hold", "fresh"):
-        for stream in defend.REALISTIC:
-            seen[part, stream] = [defend.features(desk, r) for r in people(v, stream, cfg.benign, part)]
-    mine = flips[(flips.i == i) & ~flips["filter"] & (flips.who == "plain")]
-    seen["plain"] = [(r.aim, r.j, r.flip, defend.features(desk, r.request)) for r in mine.itertuples()]
-    asked = [(aim, j, inconspicuous(v, aim, j)) for aim in UNLEARNERS for j in range(cfg.targets)]
-    seen["adaptive"] = []
-    for aim, j, request in asked:
-        model = lk.unlearn.first_order(v.model, v.data, request, tau=tau)
-        seen["adaptive"].append((aim, j, flipped(v, model, j), defend.features(desk, request)))
-    return after_retraining(v, seen, {"plain": mine.request.tolist(), "adaptive": [r for *_, r in asked]})
-
-# %%
-def after_retraining(v, seen, requests):
-    """Adds to each malicious request what exact retraining without its rows does: (aim, j, flip, exact, features)."""
-    for who, asked in requests.items():
-        models = train(v.data, [v.seed] * len(asked), asked)
-        for n, ((aim, j, flip, features), model) in enumerate(zip(list(seen[who]), models)):
-            exact = flipped(v, model, j)
-            seen[who][n] = (aim, j, exact if aim == "retraining" else flip, exact, features)
+    if what not in UNLEARNERS:
+        return {(what, stream): [defend.features(desk, r) for r in people(v, stream, cfg.benign, what)]
+                for stream in defend.REALISTIC}
+    mine = flips[(flips.i == i) & ~flips["filter"] & (flips.who == "plain") & (flips.aim == what)]
+    seen["plain"] = [(what, r.j, r.flip, r.exact, defend.features(desk, r.request)) for r in mine.itertuples()]
+    looks, seen["adaptive"] = disguise(v), []
+    asked = [inconspicuous(v, what, r.j, looks, r.request) for r in mine.itertuples()]
+    for r, request, model in zip(mine.itertuples(), asked, without(v, asked)):
+        exact = flipped(v, model, r.j)
+        after = model if what == "retraining" else lk.unlearn.first_order(v.model, v.data, request, tau=tau)
+        seen["adaptive"].append((what, r.j, flipped(v, after, r.j), exact, defend.features(desk, request)))
     return seen
 
 
-def flipped(v, model, j):
-    """1 if the model no longer gives target j its label."""
-    return float(lk.training.predict(model, v.x[[j]]).argmax(1).item() != v.label[j])
+def watched_all(i, found):
+    """The parts of one victim, put together again."""
+    seen = {key: rows for (at, _), part in found if at == i for key, rows in part.items() if isinstance(key, tuple)}
+    return seen | {who: sum((part[who] for (at, _), part in found if at == i and who in part), [])
+                   for who in ("plain", "adaptive")}
 
 # %%
 def streamed(i, T=30, start=10, count=100):
@@ -327,7 +354,9 @@ def streamed(i, T=30, start=10, count=100):
     return out
 
 # %%
-watch = lk.training.parallel(watched, range(len(victims)))
+jobs = [(i, what) for what in (*UNLEARNERS, "learn", "hold", "fresh") for i in range(len(victims))]  # the long ones first
+found = list(zip(jobs, lk.training.parallel(watched, jobs)))
+watch = [watched_all(i, found) for i in range(len(victims))]
 monitors = [defend.fit({s: seen["learn", s] for s in defend.REALISTIC}, {s: seen["hold", s] for s in defend.REALISTIC})
             for seen in watch]
 caught = pd.DataFrame([dict(i=i, who=who, aim=aim, j=j, flip=flip, exact=exact,
@@ -370,24 +399,26 @@ def accuracy(model, d):
     return lk.measure.accuracy(lk.training.predict(copy.deepcopy(model).float(), d.x_test), d.y_test)
 
 
-def releases(w):
-    """Each defence on each target: name -> (models to release, naive aims, adaptive aims, masks or None)."""
-    rms, base = [defend.update_rms(w.theta, a) for a in w.after], [s % 10**8 for s in lk.spawn_seeds(w.seed, 3, "release")]
-    out = {"none": (w.after, None, None)}
-    for times in NOISE:
-        noisy = [[defend.add_noise(a, times * r, base[0] + 1000 * NOISE.index(times) + 10 * j + copy) for copy in range(10)]
-                 for j, (a, r) in enumerate(zip(w.after, rms))]
-        averaged = [attack.difference(w.theta, attack.average(copies)) for copies in noisy]
-        out[f"noise × {times:g}"] = ([copies[0] for copies in noisy], averaged, None)
-    for share in PRUNED:
-        models = [defend.prune(a, share) for a in w.after]
-        out[f"pruning {100 * share:g} %"] = (models, "naive", torch.stack([attack.kept(m) for m in models]))
-    for steps in STEPS:
-        how = dict(steps=steps, lr=0.01, batch_size=64)
+def released_as(w, name):
+    """One defence on each target: models to release, what the adaptive attacker aims at (None: there is none), masks."""
+    base = [s % 10**8 for s in lk.spawn_seeds(w.seed, 3, "release")]
+    kind, strength = DEFENCES[name]
+    if kind == "noise":
+        noisy = [[defend.add_noise(a, strength * defend.update_rms(w.theta, a),
+                                   base[0] + 1000 * NOISE.index(strength) + 10 * j + copy) for copy in range(10)]
+                 for j, a in enumerate(w.after)]
+        averaged = torch.stack([attack.difference(w.theta, attack.average(copies)) for copies in noisy])
+        return [copies[0] for copies in noisy], averaged, None
+    if kind == "pruning":
+        models = [defend.prune(a, strength) for a in w.after]
+        aims = torch.stack([attack.difference(w.theta, m) for m in models])
+        return models, aims, torch.stack([attack.kept(m) for m in models])
+    if kind == "fine-tuning":
+        how = dict(steps=strength, lr=0.01, batch_size=64)
         models = [defend.finetune_release(a, *w.kept, seed=base[1] + j, **how) for j, a in enumerate(w.after)]
         mine = [defend.finetune_release(w.theta, *w.own, seed=base[2] + s, **how) for s in range(5)]
-        out[f"fine-tuning {steps}"] = (models, [attack.subtract_path(w.theta, m, mine) for m in models], None)
-    return out
+        return models, torch.stack([attack.subtract_path(w.theta, m, mine) for m in models]), None
+    return w.after, None, None
 
 # %%
 def rank_one(w, aim, j):
@@ -417,33 +448,67 @@ def rebuilt(w, aims, mask=None, methods=(1e-3,)):
 
 # %%
 NOISE, PRUNED, STEPS, METHODS = (1, 3, 10, 30), (0.1, 0.5, 0.9), (1, 5, 20), (1e-3, 1e-1, "closed form", "rank one")
+DEFENCES = ({"none": ("none", 0)} | {f"noise × {t:g}": ("noise", t) for t in NOISE}
+            | {f"pruning {100 * s:g} %": ("pruning", s) for s in PRUNED}
+            | {f"fine-tuning {s}": ("fine-tuning", s) for s in STEPS})
 
 
 def inverted(job):
-    """Gains of the naive and the adaptive inverter under each defence, and the accuracy of what is released."""
-    w, priors = job
-    rows = []
-    for name, (models, aims, mask) in releases(w).items():
-        naive = torch.stack([attack.difference(w.theta, m) for m in models])
-        adaptive = naive if aims is None or isinstance(aims, str) else torch.stack(aims)
-        after = np.mean([accuracy(m, w.data) for m in models])
-        for who, target, seen in (("naive", naive, None), ("adaptive", adaptive, mask)):
-            if who == "naive" or aims is not None:
-                gain = rebuilt(w, target, seen, priors.get((name, who), METHODS) if priors else METHODS)
-                rows.append(dict(seed=w.seed, defence=name, who=who, gain=gain, accuracy=after))
-    return rows
+    """Gains of the naive and the adaptive inverter under one defence, and the accuracy of what is released."""
+    i, name, priors = job
+    w = worlds[i]
+    models, adaptive, mask = released_as(w, name)
+    after = np.mean([accuracy(m, w.data) for m in models])
+    aims = {"naive": torch.stack([attack.difference(w.theta, m) for m in models]), "adaptive": adaptive}
+    return [dict(seed=w.seed, defence=name, who=who, accuracy=after,
+                 gain=rebuilt(w, aim, mask if who == "adaptive" else None, priors.get((name, who), METHODS)))
+            for who, aim in aims.items() if aim is not None]
 
 
 worlds = lk.training.parallel(world, victims + rehearsal[:1])
-tried = inverted((worlds[-1], {}))
+tried = sum(lk.training.parallel(inverted, [(len(victims), name, {}) for name in DEFENCES]), [])
 PRIOR = {(r["defence"], r["who"]): (METHODS[int(r["gain"].mean(1).argmax())],) for r in tried}
-released = pd.DataFrame(sum(lk.training.parallel(inverted, [(w, PRIOR) for w in worlds[:-1]]), []))
+released = pd.DataFrame(sum(lk.training.parallel(inverted, [(i, d, PRIOR) for i in range(len(victims)) for d in DEFENCES]), []))
 released["gain"] = [g[0] for g in released.gain]
 
 # %% [markdown]
-# And **differential privacy**: the same networks trained by DP-SGD, at each $\varepsilon$. Three questions are put to them:
-# what does a step of ascent give away, what is left when the step itself is clipped and noised, and can a request still flip a
-# label?
+# Or only **answers** are let out, of both models, and changed on the way. The attack is label inference from notebook 04: which
+# class was the deleted row of? It has probes that the old model is sure about, ten a class; the class whose confidence falls
+# most is named. A tie is broken by lot. The **adaptive** attacker takes logarithms first (`attack.rescale`).
+
+# %%
+ANSWERS = {"answers: 4 decimals": lambda box: defend.rounded(box, 4), "answers: 2 decimals": lambda box: defend.rounded(box, 2),
+           "answers: top 3": lambda box: defend.top_k(box, 3), "answers: label only": defend.label_only,
+           "answers: T = 10": lambda box: defend.tempered(box, 10.0), "answers: T = 0.3": lambda box: defend.tempered(box, 0.3)}
+SMALLEST = {"answers: 4 decimals": 0.5e-4, "answers: 2 decimals": 0.5e-2}  # half of the last decimal, for logarithms
+
+
+def answering(model, name, who):
+    """A model's answers under a defence, as they are or as logarithms: inputs -> (n, k)."""
+    box = ANSWERS.get(name, lambda box: box)(attack.BlackBox(model))
+    return box if who == "naive" else lambda x: attack.rescale(box(x), floor=SMALLEST.get(name, 1e-38))
+
+# %%
+def named(w):
+    """Chance that label inference names the class of each deleted row: {(defence, who): a number a target}."""
+    old, *new = (copy.deepcopy(m).float() for m in (w.theta, *w.after))
+    probes, out = attack.probes_by_gradient(old, k, 10, shape=data.shape, mean=data.mean, std=data.std, seed=w.seed % 10**6), {}
+    for name in ("none", *ANSWERS):
+        for who in ("naive", "adaptive"):
+            before, *after = (answering(m, name, who) for m in (old, *new))
+            moved = [attack.confidence_change(before, box, probes, mean=data.mean, std=data.std) for box in after]
+            lowest = [(c == c.min()).double() for c in moved]
+            out[name, who] = [(low[y] / low.sum()).item() for low, y in zip(lowest, w.label.tolist())]
+    return out
+
+
+answered = [named(w) for w in worlds[:-1]]
+named_right = {key: np.concatenate([a[key] for a in answered]) for key in answered[0]}
+
+# %% [markdown]
+# And **differential privacy**: the same networks trained by DP-SGD, at each $\varepsilon$. Four questions are put to them:
+# what does a step of ascent give away, what is left when the step itself is clipped and noised, can a request still flip a
+# label, and does it make the network less sure?
 
 # %%
 SAMPLED = cfg.private["batch_size"] / n  # chance of a row to be in a batch
@@ -469,20 +534,34 @@ def private(job):
         gains = rebuilt(now, torch.stack([attack.difference(theta, a) for a in after]), methods=METHODS[1:])
         out[name] = gains[gains.mean(1).argmax()]  # the method that does best, in the attacker's favour
         out[f"{name} accuracy"] = np.mean([accuracy(a, d) for a in after])
-    return out | requested(v, model, how)
+    return out | wakes(theta, pool, len(w.label)) | requested(v, model, how)
+
+# %%
+def wakes(theta, pool, count):
+    """Units of the first layer whose bias a step of ascent on a row moves, and how far the row is from certain: 1 − p."""
+    first = next(theta.parameters())
+    steps = torch.stack([attack.difference(theta, ascend(theta, pool, j)) for j in range(count)])
+    with torch.no_grad():
+        p = theta(pool.x[:count]).softmax(1)
+    return dict(awake=(steps[:, first.numel() : first.numel() + len(first)] != 0).sum(1).cpu().numpy(),
+                doubt=p.scatter(1, pool.y[:count, None], 0).sum(1).cpu().numpy())
 
 
 # %%
 def requested(v, model, how):
-    """Flips after private retraining with a fresh seed: a chosen request, a random one, on the same fresh seed."""
-    out = {"chosen": [], "random": []}
+    """After private retraining with a fresh seed, without a chosen request and without a random one: does the label flip,
+    and by how much does the target's entropy rise (nats) and its confidence in the old label fall?"""
+    out = {f"{who}{what}": [] for who in ("chosen", "random") for what in ("", " entropy", " doubt")}
     for j, s in enumerate(lk.spawn_seeds(v.seed, cfg.private_targets, "private retraining")):
         at = replace_model(v, model, j)
-        for who in out:
-            request = (choose_request(at, v.held, j, "retraining") if who == "chosen"
-                       else attack.baseline("random", v.held, j))
+        p = lk.training.predict(model, v.x[[j]]).softmax(1)
+        for who, request in (("chosen", choose_request(at, v.held, j, "retraining")),
+                             ("random", attack.baseline("random", v.held, j))):
             after, _ = defend.fit_private(build(s), v.data.x, v.data.y, seed=s, skip=request, **how)
+            q = lk.training.predict(after, v.x[[j]]).softmax(1)
             out[who].append(flipped(at, after, j))
+            out[f"{who} entropy"].append((lk.measure.entropy(q) - lk.measure.entropy(p)).item())
+            out[f"{who} doubt"].append((p - q)[0, at.label[j]].item())
     return out
 
 
@@ -524,14 +603,17 @@ COST = {"filter": f"{seconds(lambda: defend.isolated(v.model, v.data.x, v.data.y
         "pruning": f"{1000 * seconds(lambda: defend.prune(w.after[0], 0.5)):.0f} ms a release",
         "fine-tuning": f"{1000 * seconds(lambda: defend.finetune_release(w.after[0], *w.kept, steps=5, lr=0.01, seed=0)):.0f} "
                        "ms a release",
+        "answers:": f"{1000 * seconds(lambda: defend.rounded(attack.BlackBox(v.model), 2)(v.data.x[:1000])):.0f} ms a 1,000 "
+                    "answers, the model's own work in it",
         "DP": f"{seconds(lambda: private((0, cfg.epsilons[-1], False))) / ordinary_training:.1f} times "
               "ordinary training"}
 
 # %% [markdown]
 # Here is the outcome. For requests, success means that the target's label flips; for inversion, that the rebuilt picture is at
-# least 5 dB nearer to the original than the class mean. Success is counted before a quarantine is worked off; the table's column
-# "after quarantine" counts it when the rows that waited have been removed by exact retraining. The noise is the weakest that
-# stops the naive inverter in a rehearsal on another split (section 4).
+# least 5 dB nearer to the original than the class mean; for answers, that the class is named, less what a guess gets. Success
+# is counted before a quarantine is worked off; the table's column "after quarantine" counts it when the rows that waited have
+# been removed by exact retraining. The noise is the weakest that stops the naive inverter in a rehearsal on another split
+# (section 4).
 
 # %%
 def success(frame, **where):
@@ -569,6 +651,8 @@ for aim in UNLEARNERS:
     outcome[f"monitor ({aim})"] = both(free, success(missed, who="plain", aim=aim), success(missed, who="adaptive", aim=aim))
 for name in (ENOUGH, "pruning 50 %", f"fine-tuning {STEPS[-1]}"):
     outcome[name] = both(near("none", "naive"), near(name, "naive"), near(name, "adaptive"))
+for name in ("answers: 2 decimals", "answers: top 3", "answers: label only", "answers: T = 0.3"):
+    outcome[name] = both(*(named_right[key] - 1 / k for key in (("none", "naive"), (name, "naive"), (name, "adaptive"))))
 free = private_runs[private_runs.epsilon == math.inf].sort_values("i")
 outcome[f"DP training, ε = {least:g}"] = both(stack(free.ascent), stack(at_least.ascent), stack(at_least.ascent))
 outcome["DP training and step"] = both(stack(free.ascent), stack(at_least.noisy), stack(at_least.averaged))
@@ -596,7 +680,7 @@ def cost_of(name):
     return released[released.defence == "none"].accuracy.mean() - rows.accuracy.mean() if len(rows) else None
 
 # %%
-fig, ax = plt.subplots(figsize=(9, 5.4))
+fig, ax = plt.subplots(figsize=(9, 6.8))
 looks = {"undefended": ("other", -0.22), "plain": ("defence", 0.0), "adaptive": ("attack", 0.22)}
 for row, shares in enumerate(outcome.values()):
     for who, (role, shift) in looks.items():
@@ -607,7 +691,7 @@ for row, shares in enumerate(outcome.values()):
 ax.set(yticks=range(len(outcome)), yticklabels=list(outcome), ylim=(len(outcome) - 0.4, -0.6), xlim=(-12, 104),
        xlabel="attack success (% of targets)")
 fig.legend(loc="outside lower center", ncols=3)
-lab.figure(fig, "Attack success in percent of targets, for nine defences in the rows: without the defence, with it, and with it "
+lab.figure(fig, "Attack success in percent of targets, for thirteen defences in the rows: without the defence, with it, and with it "
                 "against an attacker who knows it, each with a 95 % interval.")
 
 # %%
@@ -938,6 +1022,31 @@ lab.say("What the papers call the price, test accuracy, changes by " + ", ".join
         + " points.")
 
 # %% [markdown]
+# ### Only answers
+#
+# > **Threat model.** **Who** the same server. **Sees** the weights before, and after the deletion only *changed* answers.
+# > **May** ask both models about any input. **Knows**, if adaptive, how the answers were changed. **Wants** the deleted label.
+#
+# Rounding throws digits away. A temperature and a top-$k$ list keep the order of the answers, and most of what they say.
+
+# %%
+lab.table(pd.DataFrame([{"what is let out": name.removeprefix("answers: ").replace("none", "all digits"),
+                         "naive": pm(100 * named_right[name, "naive"]), "adaptive": pm(100 * named_right[name, "adaptive"])}
+                        for name in ("none", *ANSWERS)]), "Deleted class named right, % of the deleted rows")
+right = {key: 100 * x.mean() for key, x in named_right.items()}
+best = {name: max(right[name, "naive"], right[name, "adaptive"]) for name in ("none", *ANSWERS)}
+short = lambda names: ", ".join(n.removeprefix("answers: ") for n in names) or "none"  # noqa: E731
+hides = [n for n in ANSWERS if best[n] < (best["none"] + 100 / k) / 2]
+undone = [n for n in ANSWERS if n not in hides and right[n, "naive"] < (right["none", "naive"] + 100 / k) / 2]
+lab.say(f"From all digits the class is named in {right['none', 'naive']:.0f} %, with logarithms in "
+        f"{right['none', 'adaptive']:.0f} %; a guess gets {100 / k:.0f} %.",
+        f"More than half of the lead over a guess is taken from both attackers by: {short(hides)}.",
+        f"From the naive one only: {short(undone)}.",
+        f"A flat temperature helps the attacker: {right['answers: T = 10', 'naive']:.0f} %." if
+        right["answers: T = 10", "naive"] > right["none", "naive"] + 1 else "",
+        "None of them changes the label that is answered first. Who needs to know how sure the model is, pays for rounding.")
+
+# %% [markdown]
 # ## 5 · Round four: differential privacy
 #
 # Training is $(\varepsilon, \delta)$-**differentially private** if no outcome becomes more than $e^\varepsilon$ times as likely
@@ -966,8 +1075,7 @@ mine, theirs = after_deletions(0.5, 1e-6, 4), defend.group_epsilon(0.5, 1e-6, 4)
 print("labkit's simpler bound is not smaller:", mine[0] == theirs[0] and mine[1] <= theirs[1])
 
 # %%
-table = private_runs.assign(ascent=private_runs.ascent.map(np.mean), noisy=private_runs.noisy.map(np.mean), averaged=private_runs.averaged.map(np.mean),
-                            chosen=private_runs.chosen.map(np.mean), random=private_runs.random.map(np.mean))
+table = private_runs.assign(**{c: private_runs[c].map(np.mean) for c in ("ascent", "noisy", "averaged", "chosen", "random")})
 of_eps = dict(list(table.groupby("epsilon")))
 labels = {e: "∞ (clipped only)" if e == math.inf else f"{e:g}" for e in cfg.epsilons}
 lab.table(pd.DataFrame([{"ε": labels[e], "noise σ": g.sigma.mean(), "test accuracy, %": show(g.accuracy),
@@ -985,7 +1093,7 @@ in_all = defend.composed(runs, 1e-5)  # training and the step
 lab.say(f"Ordinary training reaches {show(ordinary)} %; clipping without noise {show(loose.accuracy)} %; ε = {least:g} "
         f"{show(tight.accuracy)} %.",
         f"A step of ascent on one row gives the picture away all the same: {tight.ascent.mean():.0f} dB over the class mean at "
-        f"ε = {least:g}, {loose.ascent.mean():.0f} dB without noise. The closed form needs no more than one unit of the first layer that is awake for the row."
+        f"ε = {least:g}, {loose.ascent.mean():.0f} dB without noise."
         if tight.ascent.mean() > 5 else
         f"At ε = {least:g} a step of ascent gives {tight.ascent.mean():.0f} dB.",
         f"With the step itself clipped and noised by the same σ the gain is {tight.noisy.mean():.0f} dB, from ten such releases "
@@ -995,6 +1103,36 @@ lab.say(f"Requests of {BUDGET} rows, then private retraining with fresh noise: c
         f"{100 * loose.chosen.mean():.0f} % and {100 * loose.random.mean():.0f} %.",
         "Random requests show what a fresh start and the noise flip by themselves; what the choice adds is the difference."
         if tight.random.mean() > 0 else "")
+
+# %% [markdown]
+# Why does the closed form hold? It needs one unit of the first layer that is **awake** for the row. So we count them. And does
+# privacy change what the requests do to the network's **certainty**? The uncertainty attack of notebook 03 would choose its rows
+# for that. Here the same requests are looked at, chosen to flip the label: a lower bound on what such an attack can do.
+
+# %%
+rows = {e: private_runs[private_runs.epsilon == e].sort_values("i") for e in (least, math.inf)}
+gain, awake, doubt = ({e: np.concatenate(g[c].tolist()) for e, g in rows.items()} for c in ("ascent", "awake", "doubt"))
+worse = gain[math.inf] - gain[least] > 1
+asleep = int((awake[least] == 0).sum())
+lab.say(f"At ε = {least:g} " + (f"{asleep} of {len(worse)} deleted rows move no unit of the first layer." if asleep else
+        f"each of the {len(worse)} deleted rows moves at least {awake[least].min()} units of the first layer "
+        f"(without noise {awake[math.inf].min()}), so the closed form always has something to divide by."),
+        (f"{worse.sum()} pictures come out more than 1 dB worse than without noise, the worst {gain[least][worse].min():.0f} dB "
+         "over the class mean. " + (f"Those are rows the network is most sure about: 1 − p of their label is at most "
+         f"{doubt[least][worse].max():.0e}. Their step is so small that rounding of the weights shows in it."
+         if doubt[least][worse].max() < np.median(doubt[least]) / 1000
+         else "How sure the network is of them does not explain it."))
+        if worse.any() else "No picture comes out more than 1 dB worse than without noise.")
+of_private = [i for i in range(len(victims)) for _ in range(cfg.private_targets)]
+certainty = {(e, what): {who: np.concatenate(g[f"{who} {what}"].tolist()) for who in ("chosen", "random")}
+             for e, g in rows.items() for what in ("entropy", "doubt")}
+added = {key: lk.measure.target_interval(x["chosen"] - x["random"], of_private) for key, x in certainty.items()}
+lab.say("Entropy of the targets, chosen requests less random ones: " + "; ".join(
+        "{:+.2f} [{:+.2f}, {:+.2f}] nats at ε = {}".format(*added[e, "entropy"], labels[e]) for e in rows)
+        + ". Confidence in the old label falls by " + "; ".join("{:.0f} [{:.0f}, {:.0f}] points at ε = {}".format(
+        *(100 * u for u in added[e, "doubt"]), labels[e]) for e in rows) + " more.",
+        *(f"At ε = {labels[e]} the choice of rows raises the entropy." if added[e, "entropy"][1] > 0 else
+          f"At ε = {labels[e]} no rise of the entropy by the choice is shown with {len(of_private)} targets." for e in rows))
 
 # %% [markdown]
 # **The seed is part of the promise.** Two releases that share their noise can be subtracted, and the noise is gone. So the model
@@ -1048,6 +1186,10 @@ gap = loose.set_index("i"), tight.set_index("i")
 lab.claim("def-dp", {"inversion": gap[0].ascent - gap[1].ascent, "step": gap[1].noisy,
                      "requests": (gap[0].chosen - gap[0].random) - (gap[1].chosen - gap[1].random),
                      "accuracy": gap[0].accuracy - gap[1].accuracy, "epsilon": tight.spent.tolist()})
+for e in rows:
+    lab.record(f"private, ε = {e:g}", {"awake": awake[e], "doubt": doubt[e], "gain": gain[e]} | {
+        f"{who} {what}": certainty[e, what][who] for what in ("entropy", "doubt") for who in ("chosen", "random")})
+lab.record("answers", {f"{name}, {who}": float(x.mean()) for (name, who), x in named_right.items()})
 lab.record("success", {name: {who: float(x.mean()) for who, x in s.items()} for name, s in outcome.items()})
 lab.record("seconds", COST)  # as measured on this machine
 lab.claims_table()

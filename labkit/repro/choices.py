@@ -1,0 +1,64 @@
+"""The words of `labkit sweep`, read and checked before anything runs: notebooks, outer seeds, data sets."""
+
+import re
+from pathlib import Path
+
+from ..base import LabError
+from .notebook import find_notebook, notebooks
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Outer seeds from "3", "0-4" or "0,3,7-9". LabError: no whole numbers from 0 on, a range backwards, a repeat."""
+    found = []
+    for item in str(text).split(","):
+        if not (range_ := re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", item)):
+            raise LabError(f"The seeds {text!r} cannot be read at {item!r}: give whole numbers from 0 on, as in 0-4 or "
+                           "0,3,7.")
+        first, last = int(range_[1]), int(range_[2] or range_[1])
+        if last < first:
+            raise LabError(f"The range of seeds {item.strip()!r} runs backwards: write {last}-{first}.")
+        found += range(first, last + 1)
+    return _once(found, "seed")
+
+
+def parse_notebooks(words, folder=None) -> list[Path]:
+    """Notebooks from numbers, ranges as in 01-07, names, paths, all. LabError: unknown, a range backwards, a repeat."""
+    found = []
+    for word in words:
+        if word == "all":
+            if not (every := notebooks(folder)):
+                raise LabError("There are no notebooks here: call labkit where the folder notebooks/ is.")
+            found += every
+        elif range_ := re.fullmatch(r"(\d+)-(\d+)", word):
+            first, last = int(range_[1]), int(range_[2])
+            if last < first:
+                raise LabError(f"The range of notebooks {word!r} runs backwards: write {range_[2]}-{range_[1]}.")
+            found += [find_notebook(f"{n:02}", folder) for n in range(first, last + 1)]
+        else:
+            found.append(find_notebook(word, folder))
+    if not found:
+        raise LabError("No notebook was named: give numbers, ranges as in 01-07, names, or all.")
+    return _once(found, "notebook", lambda path: path.stem)
+
+
+def parse_datasets(text: str | None) -> list:
+    """Data sets from "fashion,folder:PATH"; [None], each notebook's own, for None. LabError: unknown, twice."""
+    from .. import sources
+
+    if text is None:
+        return [None]
+    found = [name.strip() for name in text.split(",")]
+    for name in found:
+        folder = name.removeprefix("folder:")
+        if name != folder and not Path(folder).is_dir():
+            raise LabError(f"There is no folder {folder!r}: give one with train/ and test/ in it.")
+        if name == folder and name not in sources.names():
+            raise LabError(f"There is no data set {name!r}: choose among {', '.join(sources.names())}, or folder:PATH.")
+    return _once(found, "data set")
+
+
+def _once(found, what, shown=str):
+    for item in found:
+        if found.count(item) > 1:
+            raise LabError(f"The {what} {shown(item)!r} is there twice: name each once.")
+    return found
