@@ -1,7 +1,7 @@
 # The course's commands. `make` alone lists them; each one sets up .venv first when it is missing or out of date.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup course lab test same notebooks site bench lint lock clean
+.PHONY: help setup course lab test same notebooks site bench lint hooks lock clean
 
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
@@ -23,6 +23,7 @@ help:
 	@echo 'make setup       only the environment, in .venv'
 	@echo 'make notebooks   rebuild what changed in notebooks/, and the scoreboard in README.md'
 	@echo 'make site        the course as web pages, in build/site/'
+	@echo 'make hooks       lint, notebooks and file sizes are looked at before each commit (pre-commit)'
 	@echo 'make lint        ruff;  make bench: benchmarks;  make lock: renew requirements.lock;  make clean: remove .venv'
 
 setup: $(READY)
@@ -70,6 +71,9 @@ bench: $(READY)
 
 lint: $(READY)
 	@$(BIN)/ruff check .
+
+hooks: $(READY)
+	@$(BIN)/pre-commit install
 
 # Exact versions for Linux, macOS and Windows, Python 3.11 or newer; no index addresses in the file.
 lock: $(READY)

@@ -1,7 +1,8 @@
 """Rebuilds notebooks/NN_name.ipynb from notebooks/source/NN_name.py and executes what has changed (quick profile).
 
 python notebooks/build.py [NN ...] [--force]   rebuild; a notebook whose source and labkit are unchanged is skipped
-python notebooks/build.py --check              only compare cells of source and notebook; exit 1 on a difference
+python notebooks/build.py --check              only look: do the cells of source and notebook agree, and is the notebook
+                                               free of widget state and of paths of a machine? Exit 1 when not
 """
 
 import argparse
@@ -23,6 +24,9 @@ ROOT = HERE.parent
 FIGURES = {"exposure.png": "Exposure against UA"}  # docs/figures/NAME: the figure whose alt text starts so
 digest = lambda content: hashlib.sha256(content).hexdigest()[:12]  # noqa: E731
 WIDGET = "application/vnd.jupyter.widget-view+json"
+# What must not be in a committed notebook. [x] inside a pattern: a search for paths in this file does not find it.
+LEFT = {"widget state": r"vnd\.jupyter\.widget-(?:view|state)",
+        "a path of a machine": r"(?<![\w.}])/(?:[r]oot|[h]ome/\w+|[U]sers/\w+)/|[C]:\\+Users|" + re.escape(f"{ROOT}/")}
 
 
 def convert(source):
@@ -72,7 +76,7 @@ def key(node):
 
 
 def save(path, node):
-    """Write the notebook in one step, and the figures that the README shows into docs/figures/."""
+    """Write the notebook in one step, and the figures that the pages show into docs/figures/."""
     nbformat.write(node, path.with_suffix(".tmp"))
     os.replace(path.with_suffix(".tmp"), path)
     for output in (o for c in node.cells for o in c.get("outputs", [])):
@@ -101,11 +105,14 @@ def build(source, path, force):
 
 
 def check(source, path):
-    """Whether source and notebook agree; says where they do not."""
+    """Whether source and notebook agree and nothing was left in the notebook; says where not."""
     mine, theirs = key(convert(source)), key(nbformat.read(path, as_version=4)) if path.exists() else []
     at = next((i for i in range(max(len(mine), len(theirs))) if mine[i:i + 1] != theirs[i:i + 1]), None)
-    print(f"{source.stem}: " + ("agrees" if at is None else f"cell {at + 1} differs: run 'make notebooks'"))
-    return at is None
+    wrong = [] if at is None else [f"cell {at + 1} differs"]
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    wrong += [f"holds {what}" for what, pattern in LEFT.items() if re.search(pattern, text)]
+    print(f"{source.stem}: " + (f"{', '.join(wrong)}: run 'make notebooks'" if wrong else "agrees"))
+    return not wrong
 
 
 if __name__ == "__main__":

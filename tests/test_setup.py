@@ -105,6 +105,38 @@ def test_pages_link_to_files_that_exist():
             assert "://" in link or (ROOT / link).exists(), f"{page} links to {link}"
 
 
+def test_every_notebook_is_named_where_readers_and_tests_look():
+    pages = {name: (ROOT / name).read_text(encoding="utf-8") for name in
+             ("README.md", "docs/teaching.md", "notebooks/source/00_start_here.py", "tests/test_browser.py")}
+    for source in sorted((ROOT / "notebooks" / "source").glob("[0-9][0-9]_*.py")):
+        number = source.stem[:2]
+        assert f"| {number} | [" in pages["README.md"] and f"(notebooks/{source.stem}.ipynb)" in pages["README.md"]
+        assert f"\n| {number} " in pages["docs/teaching.md"], f"docs/teaching.md has no minutes for {source.stem}"
+        assert f"\n# | {number} | " in pages["notebooks/source/00_start_here.py"], f"00 does not list {source.stem}"
+        assert source.stem in pages["tests/test_browser.py"], f"no browser opens {source.stem}"
+
+
+def test_readme_shows_a_first_command_for_each_reader_and_stays_short():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, rest = readme.split("<!-- scoreboard:begin -->")
+    assert len((before + rest.split("<!-- scoreboard:end -->")[1]).splitlines()) <= 95
+    for reader in ("teach", "learn", "do research"):
+        command = re.search(rf"\*\*You {reader}:\*\* `([^`]+)`\n", before)
+        assert command and command[1].startswith("make "), reader
+    for picture in re.findall(r"!\[([^]]*)\]\(([^)]+)\)", readme):
+        assert len(picture[0]) >= 40 and (ROOT / picture[1]).stat().st_size <= 80_000
+    for place in ("Binder", "Colab", "dev container", "conda", "macOS, Windows", "CUDA, MPS"):
+        assert f"| {place} (untested) |" in readme
+
+
+def test_citation_agrees_with_the_project():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)  # what the format demands
+    assert (citation["title"], str(citation["version"])) == (project["description"], project["version"])
+    assert citation["license"] == project["license"]["text"] and all(a["name"] for a in citation["authors"])
+
+
 def test_ci_runs_the_readme_test_command():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "make test" in script.splitlines() and os.access(ROOT / ".ci" / "run", os.X_OK)

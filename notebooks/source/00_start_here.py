@@ -28,6 +28,7 @@ seed = 0  # everything random is spawned from it
 seeds = None  # number of seeds; None: the profile's own
 
 # %%
+# On Colab (untested), first, in a cell of its own: %pip install git+GIT-ADDRESS-OF-THIS-REPOSITORY
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
