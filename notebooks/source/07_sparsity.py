@@ -48,7 +48,7 @@ lk.figures.style()
 
 # %%
 cfg = lab.settings(
-    quick=dict(model="strided_cnn", rows=(1200, 500), epochs=12, lr=0.1, batch_size=64, again=3, rewind=1,
+    quick=dict(model="strided_cnn", rows=(1000, 500), epochs=12, lr=0.1, batch_size=64, again=3, rewind=1,
                sparsities=(0.0, 0.95), classes=3, seeds=3, tuned=2, random=False),
     full=dict(rows=(4000, 1000), sparsities=(0.0, 0.5, 0.75, 0.9, 0.95, 0.99), seeds=5, tuned=3, random=True),
     paper=dict(model="resnet18", rows=None, epochs=182, batch_size=256, again=10, rewind=8, sparsities=(0.0, 0.95),
@@ -59,7 +59,7 @@ n, k = len(data.y), data.n_classes
 lab.require(len(data.shape) == 3 and k >= 3, "Notebook 07 prunes convolutions: take a set of images with three classes or more.")
 lab.require(n >= 900 and len(data.y_test) >= 300, "Notebook 07 needs at least 900 training and 300 test images.")
 judged, tuning = lab.seeds(cfg.seeds, "judge"), lab.seeds(2, "tune")
-CLASSES = np.linspace(0, k - 1, cfg.classes).astype(int).tolist()  # spread over the list, chosen before any run
+CLASSES = np.linspace(0, k - 1, min(cfg.classes, k)).astype(int).tolist()  # spread over the list, chosen before any run
 SPARSE, LEVELS = 0.95, cfg.sparsities
 recipe = dict(epochs=cfg.epochs, lr=cfg.lr, batch_size=cfg.batch_size)
 pruning = recipe | dict(rewind=cfg.rewind)
@@ -84,8 +84,8 @@ def magnitude_mask(weights, sparsity):
 # %% [markdown]
 # A trained network that loses 95 % of its weights at once is ruined, so it is trained again. Not from the start: the survivors
 # go back to what they were early in training, here after the first epoch, and take the rest of the schedule from there. This is
-# **one-shot magnitude pruning** with rewinding, the default of Jia et al. They prune convolutions only; our networks are small,
-# and have most of their weights in the last layer, so we prune that one too.
+# **one-shot magnitude pruning** with rewinding, the default of Jia et al. They prune convolutions only; a small network has
+# a large share of its weights in the last layer, so we prune that one too.
 
 # %%
 def build(seed):
@@ -201,8 +201,8 @@ off = {key: abs(disparity(table[key], table["retrained", key[1]]) - PUBLISHED[ke
 print("the published disparities follow from the published rows:", max(off.values()) < 0.02)
 
 # %% [markdown]
-# Two things to keep in mind. When a whole class is forgotten, a row that is misclassified also has a low confidence, so MIA
-# follows UA, and forgetting counts twice in the mean. And a sparse retrained model is weaker than a dense one: a smaller distance
+# Two things to keep in mind. A misclassified row also has a low confidence, and mostly counts in MIA too, so forgetting can
+# count twice in the mean. And a sparse retrained model is weaker than a dense one: a smaller distance
 # to it is not yet a better model.
 
 # %% [markdown]
@@ -225,10 +225,10 @@ METHODS = {"FT": unlearn.finetune, "l1": unlearn.l1_finetune, "GA": unlearn.grad
            "influence": unlearn.influence, "SalUn": unlearn.salun}
 GRID = {"FT": [dict(lr=r) for r in RATES],
         "l1": [dict(lr=r, gamma=g) for r in (0.03, 0.1) for g in (1e-3, 3e-3)],
-        "GA": [dict(lr=r) for r in (0.01, 0.03, 0.1)],
+        "GA": [dict(lr=r) for r in (0.03, 0.1, 0.2, 0.4)],
         "Fisher": [dict(alpha=a) for a in (1e-6, 1e-5, 1e-4)],
-        "influence": [dict(scale=s) for s in (1.0, 2.0)],
-        "SalUn": [dict(lr=r) for r in (0.01, 0.03)]}
+        "influence": [dict(scale=s) for s in (1.0, 2.0, 4.0)],
+        "SalUn": [dict(lr=r) for r in (0.003, 0.01, 0.03)]}
 FIXED = {"FT": dict(epochs=cfg.again, batch_size=cfg.batch_size), "l1": dict(epochs=cfg.again, batch_size=cfg.batch_size),
          "GA": dict(batch_size=cfg.batch_size), "Fisher": dict(rows=500), "influence": dict(rows=200, cg_steps=8),
          "SalUn": dict(epochs=cfg.again, batch_size=cfg.batch_size)}
@@ -269,6 +269,9 @@ tiles = F.interpolate(digits.pixels(digits.x[:800]), data.shape[1:], mode="bilin
 tiles, digit = (tiles.to(data.device) - data.mean) / data.std, digits.y[:800].numpy()
 
 
+CHOSEN = {}  # method -> index of its setting, once the rule has been applied
+
+
 def probe(model):
     """Accuracy on handwritten digits, in percent, of a linear classifier on what the network feeds to its last layer."""
     fed, last = [], [m for m in model.modules() if isinstance(m, torch.nn.Linear)][-1]
@@ -279,9 +282,6 @@ def probe(model):
     return 100 * RidgeClassifier(alpha=10.0).fit(x[:400], digit[:400]).score(x[400:], digit[400:])
 
 # %%
-CHOSEN = {}  # method -> index of its setting, once the rule has been applied
-
-
 def contest(job):
     """One network, one forget set, all methods at the given settings, and retraining with the same mask. -> list of dicts"""
     (d, seed, s, model, mask, _), asked, plan = job
@@ -296,7 +296,8 @@ def contest(job):
         for i in settings:
             try:
                 after, spent = measure.timed(on(METHODS[name], mask), model, d, forget, **FIXED[name], **GRID[name][i])
-            except lk.LabError:  # the weights diverged: no model to release
+            except lk.LabError:  # the weights diverged: no model to release, scored as one that is wrong everywhere
+                rows.append(dict(method=name, setting=i, cpu=np.nan, distance=np.nan, UA=100.0, MIA=100.0, RA=0.0, TA=0.0))
                 continue
             if s == 0 and name == "l1" and i == CHOSEN.get("l1"):
                 transfer[len(rows)] = probe(after)
@@ -312,13 +313,12 @@ everything = {name: range(len(GRID[name])) for name in GRID}
 REQUESTS = CLASSES + ["random"] * cfg.random
 tried = pd.DataFrame(sum(lk.training.parallel(contest, [
     (net, asked, {"FT": everything["FT"]} if net[2] else everything) for i, nets in enumerate(rehearsal) for net in nets
-    for asked in [CLASSES[(i * cfg.tuned + j) % cfg.classes] for j in range(cfg.tuned)] + ["random"] * cfg.random]), []))
+    for asked in [CLASSES[(i * cfg.tuned + j) % len(CLASSES)] for j in range(cfg.tuned)] + ["random"] * cfg.random]), []))
 
 
 def least(runs):
-    """For each method the setting of the least mean gap; one that diverged anywhere is out. -> name -> its index"""
-    mean, count = (runs[runs.setting >= 0].groupby(["method", "setting"]).gap.agg(how) for how in ("mean", "size"))
-    mean = mean[count == count.max()]
+    """For each method the setting of the least mean gap. -> name -> its index, and the mean gap of every setting"""
+    mean = runs[runs.setting >= 0].groupby(["method", "setting"]).gap.mean()
     return {name: mean[name].idxmin() for name in GRID if name in mean}, mean
 
 
@@ -334,10 +334,15 @@ def words(name, i):
 lab.table(pd.DataFrame([{"method": name, "disparity of every setting": " · ".join(f"{words(name, i)}: {g:.1f}" for i, g in
                         mean_gap[name].items()), "taken": words(name, CHOSEN[name])} for name in GRID]),
           f"Dense networks, mean over {len(tuning)} splits that are not judged, {cfg.tuned} classes each")
+edge = [f"{name} ({knob} {GRID[name][CHOSEN[name]][knob]:g})" for name in GRID for knob in GRID[name][0]
+        if GRID[name][CHOSEN[name]][knob] in (min(g[knob] for g in GRID[name]), max(g[knob] for g in GRID[name]))]
+lab.say("At an edge of its grid, so perhaps better beyond it: " + ", ".join(edge) + "." if edge else "No setting lies at an edge.",
+        f"All splits are drawn from one pool of {n + len(data.y_test):,} rows and overlap: the intervals say how much a split "
+        "and a seed matter, not another data set.")
 
 # %% [markdown]
 # Now the judged splits: every class, dense and sparse, each method at its setting, and fine-tuning at every rate of the grid.
-# **Predict before you run**: which of the five methods gains most from sparsity? Which loses?
+# **Predict before you run**: which of FT, GA, Fisher, influence and SalUn gains most from sparsity? Does any lose?
 
 # %%
 plan = {name: [CHOSEN[name]] for name in GRID} | {"FT": range(len(RATES))}
@@ -381,8 +386,8 @@ for ax, column in zip(axes, ("UA", "gap")):
     lk.figures.log_axis(ax, RATES, "learning rate of fine-tuning")
     ax.axvline(GRID["FT"][CHOSEN["FT"]]["lr"], color="black", linewidth=1, alpha=0.4)
 axes[0].set(ylabel="UA, %", ylim=(-5, 108), title="Forgetting")
-axes[1].set(ylabel="disparity, points", ylim=(-2, None), title="Distance to retraining")
-axes[0].legend(fontsize=10, loc="center right")
+axes[1].set(ylabel="disparity, points", ylim=(-5, None), title="Distance to retraining")
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=11)
 lab.figure(fig, "UA and disparity of fine-tuning against the learning rate, dense and sparse, with intervals over seeds, and "
            "lines for the original and the retrained network. A thin vertical line marks the rate of the rule.")
 
@@ -395,11 +400,13 @@ lab.table(pd.DataFrame([{"learning rate": f"{r:g}" + (" (rule)" if i == rule els
           f"Fine-tuning for {cfg.again} epochs; {len(judged)} splits, {len(CLASSES)} classes each; 95 % intervals over splits")
 own_gap = np.subtract(each_seed("gap", "FT", SPARSE, own), each_seed("gap", "FT")).tolist()
 published = PUBLISHED["FT", 0.95][0] - PUBLISHED["FT", 0.0][0]
+low = {i: measure.t_interval(gains[i])[1] > 0 for i in (0, rule)}
 lab.say(f"At a tenth of the training rate, the published choice, sparsity adds {show(gains[0])} points of UA (published: "
         f"{published:.0f}). At the rate that the rule found for dense networks, {RATES[rule]:g}, it adds {show(gains[rule])}.",
-        "The gain is there at both." if measure.t_interval(gains[rule])[1] > 0 else
-        "These splits do not show that any of the gain is left there: a larger rate may do for a dense network what pruning does at "
-        "a small one.",
+        "The gain is there at both." if all(low.values()) else
+        f"It is seen at {RATES[0]:g} only; at {RATES[rule]:g} the interval is too wide to say that it is gone, or stays."
+        if low[0] else
+        f"It is seen at {RATES[rule]:g} only." if low[rule] else "It is seen at neither.",
         f"With a rate for each, {RATES[rule]:g} dense and {RATES[own]:g} sparse, chosen by the same rule, sparsity changes the "
         f"disparity by {show(own_gap)} points.")
 
@@ -408,6 +415,10 @@ lab.say(f"At a tenth of the training rate, the published choice, sparsity adds {
 #
 # The same for every method, with the untouched network beside them. A method that hardly moves the weights has the disparity of
 # the original, and changes with sparsity as the original does.
+#
+# The published column is no target. There Fisher forgetting also overwrites the output row of the forgotten class, which alone
+# makes the MIA 100; ours does not. Influence inverts another curvature, FT has 10 epochs, GA 5 epochs at a small rate, and only
+# convolutions are pruned.
 
 # %%
 fig, ax = plt.subplots(figsize=(9, 4.6))
@@ -422,7 +433,8 @@ for i, name in enumerate(NAMES):
         lk.figures.interval(ax, i + (-0.12, 0.12)[shade], each_seed("gap", name, s), role, label, **how)
 ax.axhline(0, color=lk.figures.COLOURS["retrained"], linestyle="--", label="retrained, same sparsity")
 ax.set_xticks(range(len(NAMES)), NAMES)
-ax.set(ylabel="disparity to retraining, points", ylim=(-3, None))
+ax.plot([], [], "o", color="gray", markerfacecolor="none", label="hollow: 95 % sparse")
+ax.set(ylabel="disparity to retraining, points", ylim=(-5, None))
 ax.legend(fontsize=11)
 lab.figure(fig, "Disparity to retraining of the same sparsity for the original network and six methods, dense and 95 % sparse, "
            "each at the setting chosen on dense networks of other splits, with 95 % intervals over seeds.")
@@ -447,11 +459,12 @@ lab.say(f"The seconds are of unlearning alone. Getting the network took {before[
 PAIRS = {"finetune": "FT", "ascent": "GA", "fisher": "Fisher", "influence": "influence"}
 change = {part: np.subtract(each_seed("gap", name, SPARSE), each_seed("gap", name)).tolist() for part, name in PAIRS.items()}
 idle = np.subtract(each_seed("gap", "original", SPARSE), each_seed("gap", "original")).tolist()  # of the untouched network
+of_salun = np.subtract(each_seed("gap", "SalUn", SPARSE), each_seed("gap", "SalUn")).tolist()
 hollow = [name for name in PAIRS.values() if np.mean(each_seed("UA", name)) < 25 + np.mean(each_seed("UA", "original"))]
 lab.say("From dense to sparse the disparity changes by " + "; ".join(f"{show(v)} ({PAIRS[p]})" for p, v in change.items()) +
-        f" points. Doing nothing changes it by {show(idle)}.",
-        f"Little was forgotten by {' and '.join(hollow)}: dense, UA is within 25 points of the untouched network's, so what "
-        "sparsity seems to give there has little to do with forgetting." if hollow else "All of them forgot something.")
+        f"; {show(of_salun)} (SalUn) points. Doing nothing changes it by {show(idle)}.",
+        f"Little was forgotten by {' and '.join(hollow)}: dense, UA is within 25 points of the untouched network's, so a "
+        "change with sparsity there has little to do with forgetting." if hollow else "All of them forgot something.")
 
 # %% [markdown]
 # ## 5 · Small weights instead of few
@@ -459,8 +472,8 @@ lab.say("From dense to sparse the disparity changes by " + "; ".join(f"{show(v)}
 # Pruning has to come before unlearning, and before anybody asked. The second proposal needs no plan: fine-tune on the retained
 # rows, and add $\gamma_e \lVert\theta\rVert_1$ to the loss, with $\gamma_e = \gamma \max\big(0,\ 1 - e / (E - E_0)\big)$
 # in epoch $e = 0, 1, \dots$ of $E$. Here $\gamma$ is the strength at the start, and $E_0$ the number of epochs at the end that do
-# without. The norm pulls every weight towards zero; the retained rows pull back the ones that they need. What only the forget set
-# held up, falls.
+# without. The norm pulls every weight towards zero; the retained rows pull back the ones that they need. The hope: what only the
+# forget set held up, falls.
 #
 # **Exercise 7.2** (difficulty 1, 6 minutes). Write the schedule.
 
@@ -490,13 +503,14 @@ def schedules(net):
     after = {"original": model, "fine-tuned": unlearn.l1_finetune(model, d, forget, **setting | dict(gamma=0.0))}
     for name in ("decaying", "constant", "growing"):
         after[f"l1, {name}"] = unlearn.l1_finetune(model, d, forget, gamma_schedule=name, **setting)
-    return {name: measure.evaluate(m, d, forget) | {"small": 100 * unlearn.sparsity(m, 1e-3)} for name, m in after.items()}
+    return {name: measure.evaluate(m, d, forget) | {"small": 100 * unlearn.sparsity(m, 1e-3), "zero": 100 * unlearn.sparsity(m)}
+            for name, m in after.items()}
 
 
 dense_nets = [net for net in networks if net[2] == 0]
 shaped = lk.training.parallel(schedules, dense_nets)
 exact = runs[(runs.method == "retrained") & (runs.sparsity == 0) & (runs.asked == CLASSES[0])].set_index("seed").loc[judged]
-names = {"UA": "UA", "RA": "RA", "TA": "TA", "small": "weights below 0.001, %"}
+names = {"UA": "UA", "RA": "RA", "TA": "TA", "small": "weights below 0.001, %", "zero": "weights of 0, %"}
 lab.table(pd.DataFrame([{"model": "retrained"} | {c: show(exact[c].tolist()) for c in ("UA", "RA", "TA")}]
                        + [{"model": m} | {name: show([s[m][c] for s in shaped]) for c, name in names.items()}
                           for m in shaped[0]]).fillna(""),
@@ -507,10 +521,14 @@ more = np.subtract(each_seed("UA", "l1"), each_seed("UA", "FT")).tolist()
 closer = np.subtract(each_seed("gap", "l1"), each_seed("gap", "FT")).tolist()
 same_rate = next(i for i, g in enumerate(GRID["FT"]) if g["lr"] == GRID["l1"][CHOSEN["l1"]]["lr"])
 paired = np.subtract(each_seed("UA", "l1"), each_seed("UA", "FT", 0.0, same_rate)).tolist()
+grown = {c: [s["l1, growing"][c] - s["l1, decaying"][c] for s in shaped] for c in ("UA", "RA")}
+behind = {c: np.subtract(each_seed(c, "retrained"), each_seed(c, "l1")).tolist() for c in ("RA", "TA")}
 lab.say(f"Each at its own setting, l1 has {show(more)} points of UA more than fine-tuning, and a disparity that differs by "
         f"{show(closer)}. At the same learning rate, {RATES[same_rate]:g}, the norm adds {show(paired)} points of UA.",
-        "The norm makes weights small, and hardly any of them 0: this is not pruning." if np.mean(
-            [s["l1, decaying"]["small"] for s in shaped]) < 90 else "It leaves few weights above 0.001.")
+        f"On retained rows l1 is {show(behind['RA'])} points below retraining, on test rows {show(behind['TA'])}.",
+        f"Of its weights {show([s['l1, decaying']['small'] for s in shaped])} % end below 0.001, and "
+        f"{show([s['l1, decaying']['zero'] for s in shaped])} % at 0: the norm makes weights small, and does not prune.",
+        f"Growing instead of decaying changes UA by {show(grown['UA'])} points and RA by {show(grown['RA'])}.")
 
 # %% [markdown]
 # ## 6 · The theory, and what it covers
@@ -526,25 +544,26 @@ lab.say(f"Each at its own setting, l1 has {show(more)} points of UA more than fi
 def theory(net):
     """The quantity of the bound for one network; the learning rate is the schedule's mean. -> dict"""
     d, seed, s, model, mask, _ = net
-    steps = cfg.epochs * -(-n // cfg.batch_size)
-    found = unlearn.ascent_bound(model, build(seed), d, lr=cfg.lr / 2, steps=steps, mask=mask, rows=300, iterations=15)
-    return dict(seed=seed, sparsity=s, **found)
+    how = dict(lr=cfg.lr / 2, steps=cfg.epochs * -(-n // cfg.batch_size), rows=300, iterations=15)
+    return dict(seed=seed, sparsity=s, **unlearn.ascent_bound(model, build(seed), d, mask=mask, **how))
 
 
 bounds = pd.DataFrame(lk.training.parallel(theory, networks))
 fig, axes = plt.subplots(1, 3, figsize=(12, 3.9))
-for s in LEVELS:
+for j, s in enumerate(LEVELS):
     part = bounds[bounds.sparsity == s].set_index("seed").loc[judged]
     for ax, column in zip(axes, ("path", "sigma")):
-        lk.figures.interval(ax, 100 * s, part[column].tolist(), "other")
-    lk.figures.interval(axes[2], 100 * s, each_seed("distance", "GA", s), "unlearned", "after ascent" if s == 0 else None)
-    lk.figures.interval(axes[2], 100 * s, each_seed("distance", "original", s), "original", "original" if s == 0 else None)
-axes[0].set(ylabel="‖m ∘ (θ_t − θ_0)‖", title="Path of training", ylim=(0, None))
-axes[1].set(ylabel="σ(m)", title="Curvature", ylim=(0, None))
-axes[2].set(ylabel="l2 distance to the retrained", title="What the bound is about", ylim=(0, None))
-axes[2].legend(fontsize=11)
+        lk.figures.interval(ax, j, part[column].tolist(), "other")
+    for x, who, role in ((j - 0.1, "original", "original"), (j + 0.1, "GA", "unlearned")):
+        label = None if s else {"GA": "after ascent"}.get(who, who)
+        lk.figures.interval(axes[2], x, each_seed("distance", who, s), role, label)
+axes[0].set(ylabel="$\\Vert m \\circ (\\theta_t - \\theta_0) \\Vert$", title="Path of training", ylim=(0, None))
+axes[1].set(ylabel="$\\sigma(m)$", title="Curvature", ylim=(0, None))
+axes[2].set(ylabel="distance to the retrained", title="What the bound is about", ylim=(0, None))
+axes[2].legend(fontsize=11, loc="lower center")
 for ax in axes:
-    ax.set_xlabel("sparsity, %")
+    ax.set(xlabel="sparsity, %", xlim=(-0.5, len(LEVELS) - 0.5), xticks=range(len(LEVELS)),
+           xticklabels=[f"{100 * s:g}" for s in LEVELS])
 lab.figure(fig, "Path length, largest curvature and measured distance to the retrained network against sparsity, with intervals "
            "over seeds; the distance is drawn for the original and after gradient ascent.")
 
@@ -552,11 +571,13 @@ lab.figure(fig, "Path length, largest curvature and measured distance to the ret
 of = {s: bounds[bounds.sparsity == s].set_index("seed").loc[judged] for s in LEVELS}
 relative = {c: (of[SPARSE][c] / of[0.0][c]).tolist() for c in ("bound", "path", "sigma")}
 nearer = np.divide(each_seed("distance", "GA", SPARSE), each_seed("distance", "GA")).tolist()
+step = np.divide(each_seed("distance", "GA"), each_seed("distance", "original")).tolist()
 idle_way = np.divide(each_seed("distance", "original", SPARSE), each_seed("distance", "original")).tolist()
 lab.say(f"At {100 * SPARSE:g} %, the path is {show(relative['path'])} times as long as in the dense networks, and the curvature "
         f"{show(relative['sigma'])} times as large; the bound is {show(relative['bound'])} times as large.",
-        "What the mask takes from the path, the curvature of the surviving weights gives back."
-        if np.mean(relative["bound"]) > 0.9 else "The bound falls.",
+        "The bound falls." if measure.t_interval(relative["bound"])[2] < 1 else "The bound rises."
+        if measure.t_interval(relative["bound"])[1] > 1 else "That the bound falls is not seen on these splits.",
+        f"Ascent changes the dense distance by a factor of {show(step)}; below 1 would be nearer to retraining.",
         f"The distance itself is {show(nearer)} times the dense one after ascent, and {show(idle_way)} times for the untouched "
         "network. A distance over fewer weights is another distance, whatever was done to them.")
 
@@ -569,7 +590,8 @@ lab.say(f"At {100 * SPARSE:g} %, the path is {show(relative['path'])} times as l
 #
 # Published: after fine-tuning, the attack succeeds on 47 % of stamped test images with a dense network, 14.5 % with a sparse
 # one (read off a plot). These figures count images that *are* of class 0, about a tenth. We leave them out, so that a clean
-# network scores near 0. SA is the accuracy on clean test images.
+# network scores near 0. SA is the accuracy on clean test images. There it was a black square on 10 % of the rows; here it is a
+# white one, because our pictures have a black background, on 2 %.
 
 # %%
 h, w = data.shape[1:]
@@ -617,9 +639,10 @@ for i, name in enumerate(list(dict.fromkeys(back.model))):
             lk.figures.interval(ax, i + (-0.12, 0.12)[shade], clean(column, name, s), role,
                                 ("dense", "95 % sparse")[shade] if i == 2 else None, **how)
 for ax, title in zip(axes, ("Stamped images called 0 (ASR), %", "Accuracy on clean images (SA), %")):
-    ax.set_xticks(range(len(set(back.model))), dict.fromkeys(back.model), fontsize=10)
+    ax.set_xticks(range(len(set(back.model))), dict.fromkeys(back.model))
     ax.set_title(title)
 axes[0].set_ylim(-5, 105)
+axes[0].plot([], [], "o", color="gray", markerfacecolor="none", label="hollow: 95 % sparse")
 axes[0].legend(fontsize=11)
 lab.figure(fig, "Success of the backdoor and clean accuracy for the poisoned original, the retrained network, fine-tuning at "
            "several rates and l1, dense and sparse (hollow or darker markers), with intervals over seeds.")
@@ -628,11 +651,17 @@ lab.figure(fig, "Success of the backdoor and clean accuracy for the poisoned ori
 name = f"FT {RATES[CHOSEN['FT']]:g}"
 asr = {r: np.subtract(clean("ASR", f"FT {r:g}", SPARSE), clean("ASR", f"FT {r:g}", 0.0)).tolist() for r in BACK_RATES}
 price = np.subtract(clean("SA", name, 0.0), clean("SA", name, SPARSE)).tolist()
+over = np.subtract(clean("ASR", name, SPARSE), clean("ASR", "retrained", SPARSE)).tolist()
+l1_price = np.subtract(clean("SA", "retrained", 0.0), clean("SA", "l1", 0.0)).tolist()
 lab.say(f"Before unlearning the backdoor works on {show(clean('ASR', 'original', 0.0))} % of the stamped images, dense, and on "
         f"{show(clean('ASR', 'original', SPARSE))} %, sparse. Sparsity changes what fine-tuning leaves of it by "
         + "; ".join(f"{show(v)} points at learning rate {r:g}" for r, v in asr.items()) + ".",
-        f"The clean accuracy after fine-tuning at {RATES[CHOSEN['FT']]:g} is {show(price)} points lower.",
-        f"l1 on the dense network leaves {show(clean('ASR', 'l1', 0.0))} %.")
+        f"After {name} it still works on {show(clean('ASR', name, 0.0))} %, dense, and {show(clean('ASR', name, SPARSE))} %, "
+        f"sparse; after retraining on {show(clean('ASR', 'retrained', 0.0))} and {show(clean('ASR', 'retrained', SPARSE))} %.",
+        "The backdoor is not gone." if measure.t_interval(over)[1] > 5 else
+        "These splits do not tell the sparse network from a clean one.",
+        f"The clean accuracy is {show(price)} points lower, sparse than dense. l1 leaves {show(clean('ASR', 'l1', 0.0))} %, at "
+        f"{show(l1_price)} points of clean accuracy below retraining.")
 
 # %% [markdown]
 # ## 8 · Forgetting a class, keeping the features
@@ -643,13 +672,17 @@ lab.say(f"Before unlearning the backdoor works on {show(clean('ASR', 'original',
 # classes that *hurt* the target. We remove those of section 3, whatever they do.
 
 # %%
+untrained = [probe(build(s)) for s in judged]
+room = np.subtract(each_seed("digits", "retrained"), untrained).tolist()
 kept = np.subtract(each_seed("digits", "l1"), each_seed("digits", "retrained")).tolist()
 share = np.divide(each_seed("cpu", "l1"), each_seed("cpu", "retrained")).tolist()
-lab.table(pd.DataFrame([{"features of": m, "accuracy on digits, %": show(each_seed("digits", m))}
-                        for m in ("original", "retrained", "l1")]),
+features = {m: each_seed("digits", m) for m in ("original", "retrained", "l1")} | {"an untrained network": untrained}
+lab.table(pd.DataFrame([{"features of": m, "accuracy on digits, %": show(v)} for m, v in features.items()]),
           f"400 digits to learn from, 400 to test; {len(judged)} splits, {len(CLASSES)} classes each")
 lab.say(f"Against retraining without the class, l1-sparse unlearning changes the accuracy on digits by {show(kept)} points, in "
-        f"{show(share)} of its CPU time.")
+        f"{show(share)} of its CPU time.",
+        f"The features of a network that was never trained are {show(room)} points worse than those of the retrained one: this is "
+        "all the room that the test has.")
 
 # %% [markdown]
 # ## 9 · What the mask remembers
@@ -661,11 +694,13 @@ lab.say(f"Against retraining without the class, l1-sparse unlearning changes the
 
 # %%
 def leaks(net):
-    """Retraining with the old mask and with a new one, a random tenth forgotten. -> dict"""
+    """Retraining with the old mask and with a new one, a random tenth forgotten; nothing else differs. -> dict"""
     d, seed, s, model, mask, _ = net
     forget = d.forget_random(0.1, seed)
     old = on(unlearn.retrain, mask)(model, d, forget, build=build, seed=seed, **recipe)
-    new, fresh = unlearn.omp(build, d, sparsity=s, seed=seed, skip=forget, **pruning)
+    clean = lk.training.fit(build(seed), d.x, d.y, seed=seed, skip=forget, **recipe)
+    fresh = unlearn.magnitude_mask(clean, s)  # what omp would have found, had it never seen the rows
+    new = unlearn.fit_masked(build(seed), fresh, d.x, d.y, seed=seed, skip=forget, **recipe)  # only the mask differs
     common = sum(int((fresh[q] & mask[q]).sum()) for q in mask) / sum(int(mask[q].sum()) for q in mask)
     scores = {name: score(m, d, forget) for name, m in (("original", model), ("old mask", old), ("new mask", new))}
     return scores | {"common": 100 * common}
@@ -675,17 +710,18 @@ masked = lk.training.parallel(leaks, [net for net in networks if net[2] == SPARS
 leak = {c: [m["old mask"][c] - m["new mask"][c] for m in masked] for c in COLUMNS}
 lab.table(pd.DataFrame([{"model": name} | {c: show([m[name][c] for m in masked]) for c in COLUMNS}
                         for name in ("original", "old mask", "new mask")]), "95 % sparse, a random tenth forgotten")
-lab.say(f"The two masks share {show([m['common'] for m in masked])} % of the kept weights. With the old mask UA is "
+lab.say(f"The two masks share {show([m['common'] for m in masked])} % of the kept weights; by chance it would be "
+        f"{100 * (1 - SPARSE):.0f} %. With the old mask UA is "
         f"{show(leak['UA'])} points higher and MIA {show(leak['MIA'])}; a leak would make both lower.",
-        f"Below 0 with its whole interval: {' and '.join(seen)}. The old mask helps a network to know rows it was not trained on."
+        f"Below 0 with its whole interval: {' and '.join(seen)} (two were looked at)."
         if (seen := [c for c in ("UA", "MIA") if measure.t_interval(leak[c])[2] < 0]) else
         f"With {len(masked)} splits of {round(0.1 * n)} forgotten rows each no leak is seen; one of a few points would not be.")
 
 # %% [markdown]
 # ### Explore: sparsity, γ, learning rate, class
 #
-# One split. The bars are fine-tuning, with the l1 norm where γ is above 0 (dense networks only). The lines are the retrained and
-# the original network of the same sparsity. Find a setting that meets all four green lines at once; then see whether it does so
+# One split. The bars are fine-tuning, with the l1 norm where γ is above 0 (dense networks only). The arrows are the original and
+# the retrained network of the same sparsity. Find a setting that meets all four green arrows at once; then see whether it does so
 # for another class.
 
 # %%
@@ -695,11 +731,9 @@ panel_figure = Figure(figsize=(8.5, 4.2), layout="none")
 ax = panel_figure.subplots()
 panel_figure.subplots_adjust(left=0.1, right=0.98, bottom=0.1, top=0.86)
 bars = ax.bar(COLUMNS, [0.0] * 4, width=0.5, color=lk.figures.COLOURS["unlearned"], label="unlearned")
-marks = {m: ax.plot(range(4), [0.0] * 4, linestyle="none", marker="_", markersize=60, markeredgewidth=3,
-                    color=lk.figures.COLOURS[m])[0] for m in ("original", "retrained")}
-ax.plot([], [], color=lk.figures.COLOURS["original"], linewidth=3, label="original")
-ax.plot([], [], color=lk.figures.COLOURS["retrained"], linewidth=3, label="retrained")
-ax.set(ylim=(0, 104), ylabel="%")
+marks = {m: ax.plot(np.arange(4) + shift, [0.0] * 4, linestyle="none", marker=marker, markersize=13, label=m,
+                    color=lk.figures.COLOURS[m])[0] for m, marker, shift in (("original", 9, -0.35), ("retrained", 8, 0.35))}
+ax.set(ylim=(-4, 105), ylabel="%")
 _ = ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=12)
 
 # %%
@@ -710,9 +744,7 @@ def redraw(s, gamma, lr, label):
     for m, mark in marks.items():
         mark.set_ydata(part[part.method == m].iloc[0][COLUMNS].tolist())
     for bar, c in zip(bars, COLUMNS):
-        bar.set_height(0.0 if row.empty else row.iloc[0][c])
-    if row.empty:
-        return "At this setting the weights diverged: there is no model."
+        bar.set_height(row.iloc[0][c])
     return (f"{data.classes[label]}, {100 * s:g} % sparse, learning rate {lr:g}, γ {0 if s else gamma:g}: the disparity to "
             f"retraining is {row.iloc[0].gap:.1f} points, the accuracy on retained rows {row.iloc[0].RA:.1f} %."
             + (" The norm is for networks that were not pruned: γ stays at 0." if s and gamma else ""))
@@ -733,11 +765,13 @@ panel
 # **UA of 100, alone.** The best method of a table that shows nothing else.
 
 # %%
-wild = runs[(runs.sparsity == 0) & (runs.asked != "random") & ~runs.method.isin(["original", "retrained"])]
-by = wild.groupby(["method", "setting"])[[*COLUMNS, "gap"]].mean().sort_values(["UA", "RA"], ascending=[False, True])
-name, i = by.index[0]
-lab.say(f"By UA alone the winner is {name} with {words(name, i)}: {by.UA.iloc[0]:.0f} %. It gets {by.RA.iloc[0]:.0f} % of the "
-        f"retained rows right, and is {by.gap.iloc[0]:.0f} points from retraining.")
+wild = runs[(runs.sparsity == 0) & (runs.asked != "random")]
+wild = wild[[r.setting in plan.get(r.method, ()) for r in wild.itertuples()]]  # settings that ran on every split
+by = wild.groupby(["method", "setting"])[[*COLUMNS, "gap"]].mean()
+level = by[by.UA > by.UA.max() - 1].sort_values("RA")
+(name, i), worst = level.index[0], level.iloc[0]
+lab.say(f"By UA alone {len(level)} of {len(by)} settings are within a point of the best. One is {name} with {words(name, i)}: "
+        f"it gets {worst.RA:.0f} % of the retained rows right, and is {worst.gap:.0f} points from retraining.")
 
 # %% [markdown]
 # **The wrong reference.** Take the *dense* retrained network as the reference for sparse models, or the other way round, and say
@@ -747,14 +781,16 @@ lab.say(f"By UA alone the winner is {name} with {words(name, i)}: {by.UA.iloc[0]
 reference = {(r.seed, r.asked): r for r in runs[(runs.method == "retrained") & (runs.sparsity == 0)].itertuples()}
 there = runs[(runs.sparsity == SPARSE) & (runs.method == "FT") & (runs.setting == CHOSEN["FT"]) & (runs.asked != "random")]
 wrong = [np.mean([abs(getattr(r, c) - getattr(reference[r.seed, r.asked], c)) for c in COLUMNS]) for r in there.itertuples()]
-lab.say(f"Sparse fine-tuning is {there.gap.mean():.1f} points from the sparse retrained network, and {np.mean(wrong):.1f} from "
-        "the dense one.")
+farther = (pd.Series(wrong, there.seed) - there.set_index("seed").gap).groupby("seed").mean().tolist()
+lab.say(f"Sparse fine-tuning is {show(each_seed('gap', 'FT', SPARSE))} points from the sparse retrained network, and "
+        f"{show(farther)} points farther from the dense one. With the published rows, compute it yourself.")
 
 # %% [markdown]
-# **A mask that is gone.** Section 1 lost it within one epoch. A "95 % sparse" result from such a run is a dense result.
+# **A mask that is gone.** Section 1 printed how many zeros one epoch without the mask leaves. A "95 % sparse" result from such a
+# run is a dense result.
 #
-# **One class, one seed.** The table shows how much fine-tuning's UA depends on the class: some lie next to another class, and
-# are forgotten only with it.
+# **One class, one seed.** Below is fine-tuning's UA class by class. Which class goes first? Would one of them have told you what
+# the mean tells? A guess to test: fine-tuning moves the forgotten class to the retained classes that it resembles.
 
 # %%
 lab.table(pd.DataFrame([{"class": data.classes[c]} | {f"UA {'dense' if s == 0 else 'sparse'}, rate {RATES[i]:g}": show(
@@ -770,7 +806,7 @@ lab.claim("sparse-l1", {"ua": more, "disparity": closer}, units=judged)
 lab.claim("sparse-gap", change | {"untouched": idle, "level": [x <= 5 for x in lost]}, units=judged)
 lab.claim("sparse-bound", {"distance": nearer, "bound": relative["bound"]}, units=judged)
 lab.claim("sparse-cost", np.divide(each_seed("cpu", "l1"), each_seed("cpu", "FT", 0.0, same_rate)).tolist(), units=judged)
-lab.claim("sparse-backdoor", {"asr": asr[RATES[CHOSEN["FT"]]], "accuracy": price}, units=judged)
+lab.claim("sparse-backdoor", {"asr": asr[RATES[CHOSEN["FT"]]], "left": over, "accuracy": price}, units=judged)
 lab.claim("sparse-transfer", {"accuracy": kept, "time": share}, units=judged)
 _ = lab.claim("sparse-mask-leak", {"ua": leak["UA"], "mia": leak["MIA"]}, units=judged)
 
@@ -782,6 +818,9 @@ if cfg.random:  # its own rate, by the same rule
     lab.claim("sparse-random", (tenth[1] - tenth[0]).tolist(), units=judged)
 
 # %%
+lab.say(f"**Does a network with fewer weights forget more easily?** At a tenth of the training rate, fine-tuning gains "
+        f"{show(gains[0])} points of UA. With a rate chosen for each, its disparity changes by {show(own_gap)}, where doing nothing "
+        f"changes it by {show(idle)}.")
 lab.record("runs", runs.groupby(["method", "sparsity", "setting"])[[*COLUMNS, "gap"]].mean().reset_index())
 lab.record("settings", {name: GRID[name][CHOSEN[name]] for name in GRID})
 lab.claims_table()
@@ -800,7 +839,8 @@ print("at the published rate, sparse fine-tuning forgets more:", measure.t_inter
 # - written l1-sparse fine-tuning, and cleaned a backdoor;
 # - looked for the forget set in the mask.
 #
-# **Read on**: Jia et al. 2023, for the tables of which these are a small copy; Fan et al. 2024, because weights chosen by their
-# gradient did better here than weights chosen by their size; Xiao et al. 2025, on pruning anew after a deletion.
+# **Read on**: Jia et al. 2023, for the tables of which these are a small copy; Fan et al. 2024, who choose weights by their
+# gradient and relabel the forget set: run `unlearn.random_labels` to see which of the two does the work; Xiao et al. 2025, on
+# pruning anew after a deletion.
 #
 # **Next**: the scoreboard of the whole course, `labkit report`, and your own data: every notebook takes `dataset="folder:PATH"`.
