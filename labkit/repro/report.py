@@ -137,10 +137,15 @@ def update_readme(readme_path, markdown: str) -> None:
 
 
 def write(path, text: str) -> None:
-    """Writes a text file in one step: a reader sees the old one or the new one."""
+    """Writes a text file in one step, its folder too: a reader sees the old one or the new one."""
     temporary = Path(f"{path}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as problem:
+        temporary.unlink(missing_ok=True) if temporary.is_file() else None
+        raise LabError(f"{str(path)!r} cannot be written ({problem.strerror}): give another place.") from None
 
 
 def _load(path: Path) -> dict:
@@ -149,10 +154,16 @@ def _load(path: Path) -> dict:
         record = _from_notebook(path) if path.suffix == ".ipynb" else json.loads(path.read_text(encoding="utf-8"))
         if missing := [k for k in ("notebook", "status", "parameters", "claims") if k not in record]:
             raise LabError(f"it lacks {missing[0]!r}")
+        if not isinstance(record["parameters"], dict) or not isinstance(record["claims"], list):
+            raise LabError("its parameters are no mapping, or its claims no list")
         if not all({"id", "profile", "parts"} <= set(c) for c in record["claims"]) or not all(
                 {"name", "kind", "n", "values"} <= set(p) for c in record["claims"] for p in c["parts"]):
             raise LabError("one of its claims lacks its profile, parts or values")
-    except (LabError, OSError, ValueError, TypeError, AttributeError) as problem:
+        if not all(isinstance(c["id"], str) and c["parts"] and all(
+                isinstance(p["values"], list) and p["n"] == len(p["values"]) for p in c["parts"])
+                for c in record["claims"]):
+            raise LabError("one of its claims has no id, no parts, or not as many values as it says")
+    except (LabError, OSError, ValueError, TypeError, AttributeError, RecursionError) as problem:
         reason = "there is no record.json" if isinstance(problem, FileNotFoundError) else " ".join(str(problem).split())
         record = {"notebook": name, "status": "damaged", "parameters": {}, "claims": [],
                   "error": f"The record cannot be used: {reason.rstrip('.')}. Run it again."}

@@ -1,5 +1,6 @@
 """Exact unlearning: train again without the rows. The reference for every other method and every attack."""
 
+from ..base import LabError
 from ..training import fit
 from .request import begin
 
@@ -15,5 +16,7 @@ def retrain(model, data, forget, *, build, epochs, lr, seed, batch_size=128, mom
     epochs, lr (peak of the one-cycle schedule), batch_size in rows: as in `training.fit`.
     """
     _, forget, _ = begin(model, data, forget)
+    if not callable(build):
+        raise LabError(f"build is {build!r}: give a function from a seed to a fresh network.")
     return fit(build(seed), data.x, data.y, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size,
                momentum=momentum, weight_decay=weight_decay, schedule=schedule, skip=forget)
