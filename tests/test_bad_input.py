@@ -295,7 +295,8 @@ LOADS = table(
     ("folder of a stranger", lambda: load("folder:~nobody-at-all/x"), "does not exist"),
     ("folder with a long name", lambda: load("folder:" + "x" * 5000), "does not exist"),
     ("folder with a nul", lambda: load("folder:\0"), "does not exist"),
-    *((f"size {v}", lambda v=v: load("digits", size=v), f"size is {v!r}", "from 4") for v in (0, 3, -8, 2.5, "x", True)),
+    *((f"size {v}", lambda v=v: load("digits", size=v), f"size is {v!r}", "from 4")
+      for v in (0, 3, -8, 2.5, "x", True)),
     *((f"n_train {v}", lambda v=v: load("digits", v), f"Asked for {v!r} training rows", "from 10 (one a class) to 1347")
       for v in (-1, 0, 9, 2.5, True, "x")),
     ("too many", lambda: load("digits", 10**6), "there are only 1347"),
@@ -511,8 +512,8 @@ def test_attacks_that_cannot_be(call, words):
 @pytest.fixture(scope="module")
 def proof(tmp_path_factory):
     """An honest provider's served model and log, of which a test takes a copy."""
-    served,
-    folder = verify.provider.honest(DATA, [1, 2], tmp_path_factory.mktemp("log"), build=build, every=3, **RECIPE)
+    where = tmp_path_factory.mktemp("log")
+    served, folder = verify.provider.honest(DATA, [1, 2], where, build=build, every=3, **RECIPE)
     return SimpleNamespace(served=served, folder=folder)
 
 
@@ -555,9 +556,9 @@ def test_verification_that_cannot_be(proof, call, words):
 
 def test_logs_that_prove_nothing_are_not_verified(proof, tmp_path):
     assert judged(proof, proof.folder).verified
-    for why, report_ in (("other data", judged(proof, proof.folder, OTHER)), ("no log", judged(proof, tmp_path)),
+    for why, found in (("other data", judged(proof, proof.folder, OTHER)), ("no log", judged(proof, tmp_path)),
                          ("another network", judged(proof, proof.folder, build=lambda seed: WIDE))):
-        assert not report_.verified and why in report_.reasons[0]
+        assert not found.verified and why in found.reasons[0]
 
 
 def test_no_byte_of_a_log_can_be_changed_or_left_out_unseen(proof, tmp_path):
