@@ -18,15 +18,16 @@ class NotForThisData(LabError):
     """The notebook cannot use this data set; the runner records the status 'skipped', not 'failed'."""
 
 
-def device():
-    """The torch.device to work on: cuda, else mps, else cpu; LABKIT_DEVICE overrules."""
+def device(name=None):
+    """The torch.device to work on: cuda, else mps, else cpu; LABKIT_DEVICE overrules, and `name` overrules that."""
     import torch  # here, so that `labkit --help` need not wait for it
 
-    if name := os.environ.get("LABKIT_DEVICE"):
+    if chosen := name or os.environ.get("LABKIT_DEVICE"):
         try:
-            return torch.device(name)
+            return torch.device(chosen)
         except RuntimeError:
-            raise LabError(f"LABKIT_DEVICE is {name!r}, which torch does not know: use cpu, cuda or mps.") from None
+            what = "The device" if name else "LABKIT_DEVICE"
+            raise LabError(f"{what} is {chosen!r}, which torch does not know: use cpu, cuda or mps.") from None
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():

@@ -57,7 +57,7 @@ def run(
     parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", metavar="NAME VALUE",
                                                         help="Another parameter of the notebook.")] = None,
     out: Annotated[Path, typer.Option(help="The folder that gets one folder a run.")] = Path("runs"),
-    timeout: Annotated[float | None, typer.Option(help="Seconds a notebook may take.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=1, help="Seconds a notebook may take.")] = None,
     memory: Annotated[float | None, typer.Option(help="MB that a notebook's processes may take together.")] = None,
 ):
     """Run notebooks with papermill; one that fails does not stop the others."""
@@ -140,7 +140,6 @@ def report(
     records = collect(places)
     table = scoreboard(records)
     out = out or (places[0] if places[0].is_dir() else places[0].parent)
-    out.mkdir(parents=True, exist_ok=True)
     written = [out / "scoreboard.md", out / "scoreboard.html", out / "references.bib"]
     for path, text in zip(written, (to_markdown(table, out), to_html(table, out), bibtex(references())), strict=True):
         write(path, text)

@@ -159,6 +159,9 @@ def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, lab
         raise LabError(f"label_noise is {label_noise!r}: give a share of the labels between 0 and 1.")
     if moments not in ("train", "test"):
         raise LabError(f"moments is {moments!r}: choose 'train' or 'test', the rows whose mean and spread are used.")
+    if at_most is not None and (not isinstance(at_most, (tuple, list)) or len(at_most) != 2):
+        raise LabError(f"at_most is {at_most!r}: give two numbers, the most training rows and the most test rows.")
+    where = base.device(device)
     if size is None and (name == "stl10" or str(name).startswith("folder:")):
         size = 32
     raw = sources.open_source(name, size, root)
@@ -175,7 +178,6 @@ def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, lab
     noisy = np.sort(noise_rng.choice(len(y), round(label_noise * len(y)), replace=False))
     y[noisy] = (y[noisy] + noise_rng.integers(1, len(raw.classes), len(noisy))) % len(raw.classes)
 
-    where = base.device() if device is None else torch.device(device)
     tensors = [x, torch.from_numpy(y), x_test, torch.from_numpy(y_test)]
     groups = [None if g is None else torch.from_numpy(g[r]).to(where)
               for g, r in ((raw.groups, rows), (raw.groups_test, rows_test))]

@@ -1,5 +1,6 @@
 """Which rows: checked forget sets, splits, stratified draws."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +84,26 @@ def is_whole(value) -> bool:
 
 def is_number(value) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+# What a setting of training or unlearning must be, by its name.
+RULES = {name: rule for names, rule in {
+    "batch batch_size chunk cg_steps restarts rows": (lambda v: is_whole(v) and v > 0, "a whole number, 1 or more"),
+    "epochs max_epochs seed steps": (lambda v: is_whole(v) and v >= 0, "a whole number, 0 or more"),
+    "lr weight_decay damping": (lambda v: is_number(v) and 0 <= v < math.inf, "a finite number, 0 or more"),
+    "alpha cap dampening gamma": (lambda v: is_number(v) and v >= 0, "a number, 0 or more"),
+    "temperature": (lambda v: is_number(v) and 0 < v < math.inf, "a finite number above 0"),
+    "momentum": (lambda v: is_number(v) and 0 <= v < 1, "a number from 0 to below 1"),
+    "beta scale tau": (lambda v: is_number(v) and math.isfinite(v), "a finite number"),
+}.items() for name in names.split()}
+
+
+def check_settings(**given):
+    """LabError at the first of the given settings that breaks its rule in RULES."""
+    for name, value in given.items():
+        fits, words = RULES[name]
+        if not fits(value):
+            raise LabError(f"{name} is {value!r}: give {words}.")
 
 
 def checked_seed(seed) -> int:

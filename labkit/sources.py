@@ -3,7 +3,7 @@
 import difflib
 import gzip
 import hashlib
-import http.client
+import os
 import warnings
 import zlib
 from collections.abc import Callable
@@ -55,9 +55,9 @@ def open_source(name: str, size: int | None, root=None) -> Raw:
     readers = {"fashion": fashion, "digits": digits, "breast-cancer": breast_cancer, "loans": loans}
     if isinstance(name, str) and name.startswith("folder:"):
         return folder(name.removeprefix("folder:"), size)
-    if name in readers:
+    if str(name) in readers:
         return readers[name]()
-    if name in TORCHVISION:
+    if str(name) in TORCHVISION:
         return from_torchvision(name, root)
     nearest = difflib.get_close_matches(str(name).lower(), names(), 1, cutoff=0)[0]
     raise LabError(f"No data set is called {str(name)!r} (nearest: {nearest!r}): choose one of {', '.join(names())} "
@@ -110,7 +110,7 @@ def from_torchvision(name: str, root=None) -> Raw:
         where.mkdir(parents=True, exist_ok=True)
         options = [{"split": s} if name in ("stl10", "svhn") else {"train": s == "train"} for s in ("train", "test")]
         sets = [make(str(where), download=True, **option) for option in options]
-    except (OSError, RuntimeError, EOFError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
+    except Exception as error:  # no network, or whatever torchvision says of a file that is not what it should be
         reason = " ".join(str(error).split()).split(". ")[0][:160].rstrip(".") or type(error).__name__
         raise LabError(f"{name} could neither be read from {where} nor downloaded ({reason}): connect to the network, "
                        f"or put {files} into {where / below}.") from None
@@ -147,10 +147,10 @@ def folder(path: str, size: int) -> Raw:
     """
     from torchvision.datasets import ImageFolder
 
-    where = Path(path).expanduser()
+    where = Path(os.path.expanduser(path))
     layout = "expected are train/CLASS/image.png and test/CLASS/image.png below it, with the same classes"
-    if not path or not where.is_dir():
-        raise LabError(f"The folder {path!r} does not exist: {layout}.")
+    if not path or not os.path.isdir(where):
+        raise LabError(f"The folder {path[:200]!r} does not exist: {layout}.")
     parts = []
     for part in ("train", "test"):
         if not (where / part).is_dir():
@@ -164,6 +164,10 @@ def folder(path: str, size: int) -> Raw:
         odd = sorted(set(parts[0].classes) ^ set(parts[1].classes)) or parts[0].classes
         raise LabError(f"{where} needs the same classes, two or more, in train/ and test/ (look at {odd[0]!r}): "
                        f"{layout}.")
+    folders = {os.path.dirname(file) for part in parts for file, _ in part.samples}
+    if len(folders) > len({os.path.realpath(f) for f in folders}):
+        raise LabError(f"A folder of images is there twice in {where}, by way of a link, so rows would be in two "
+                       "classes or in both train/ and test/: remove the link.")
     rng = np.random.default_rng(SPLIT_SEED)  # files come sorted by class
     files = [[part.samples[i] for i in rng.permutation(len(part.samples))] for part in parts]
 
@@ -189,7 +193,8 @@ def _picture(path, mode=None, size=None):
                 image = image.resize((size, size), Image.Resampling.BILINEAR)  # PIL's bilinear is antialiased
             pixels = np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise LabError(f"The image {path} is broken or of an unknown kind: replace it or remove it.") from None
+        raise LabError(f"The image {path} is broken, far too large or of an unknown kind: replace it or "
+                       "remove it.") from None
     return pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)
 
 

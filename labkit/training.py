@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .base import LabError, jobs
+from .rows import check_settings, is_number
 
 
 def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_decay=5e-4, schedule="onecycle",
@@ -28,6 +29,7 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
     only that part of the schedule, with momentum starting at 0.
     Raises LabError when the loss becomes NaN or infinite.
     """
+    _check_recipe(epochs, lr=lr, seed=seed, batch_size=batch_size, momentum=momentum, weight_decay=weight_decay)
     n = len(x)
     steps_per_epoch = -(-n // batch_size)
     steps = round(epochs * steps_per_epoch)
@@ -70,7 +72,13 @@ def predict(model, x, batch_size: int = 512) -> torch.Tensor:
     """Logits of x in evaluation mode, always float32. (n, …) -> (n, k). The model's mode is put back."""
     was_training = model.training
     model.eval()
-    logits = torch.cat([model(part) for part in x.split(batch_size)]).float()
+    try:
+        logits = torch.cat([model(part) for part in x.split(batch_size)]).float()
+    except RuntimeError as error:
+        if "memory" in str(error):
+            raise
+        raise LabError(f"The network does not take rows of shape {tuple(x.shape[1:])} "
+                       f"({str(error).splitlines()[0]}): give rows like those it was built for.") from None
     model.train(was_training)
     return logits
 
@@ -83,6 +91,7 @@ def fit_packed(models, x, y, *, epochs, lr, seeds, batch_size=128, momentum=0.9,
     The same recipe as `fit`, 1.4 to 2.8 times quicker for small nets. Sums run in another order than in `fit`, so
     the last digits differ: compare packed models only with packed ones.
     """
+    _check_recipe(epochs, lr=lr, batch_size=batch_size, momentum=momentum, weight_decay=weight_decay)
     n, k = len(x), len(models)
     if len(seeds) != k or (skip is not None and len(skip) != k):
         raise LabError(f"fit_packed got {k} models, {len(seeds)} seeds and {k if skip is None else len(skip)} "
@@ -202,6 +211,12 @@ def _dropout_masks(model, seed):
             yield
     else:
         yield
+
+
+def _check_recipe(epochs, **settings):
+    if not is_number(epochs) or not 0 <= epochs < float("inf"):
+        raise LabError(f"epochs is {epochs!r}: give passes over the rows, 0 or more; fractions are allowed.")
+    check_settings(**settings)
 
 
 def _schedule(name, lr, steps):

@@ -9,6 +9,8 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 
 from ..base import LabError, NotForThisData
+from ..rows import check_settings
+from ..training import predict
 from ..unlearn.second_order import curvature_product
 
 WEIGHTLESS = (nn.Flatten, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.Tanh, nn.Sigmoid, nn.Softplus)
@@ -162,12 +164,17 @@ def invert(model, targets, labels, *, shape, mean, std, steps, lr=0.1, tv=1e-2, 
     if len(shape) != 3:
         raise NotForThisData("Inversion by search rebuilds images; for tables use attack.rebuild_row.")
     targets = torch.atleast_2d(targets)
+    if targets.dim() != 2 or not len(targets):
+        raise LabError(f"The targets have the shape {tuple(targets.shape)}: give at least one difference, (t, d).")
     unflat(model, targets[0])  # refuses vectors of another length
     if labels is not None:
-        labels = torch.as_tensor(labels, device=targets.device)
-        if labels.dim() != 2 or len(labels) != len(targets):
+        try:
+            labels = torch.as_tensor(labels, device=targets.device)
+        except ValueError:
+            labels = torch.empty(0)  # rows of different lengths
+        if labels.dim() != 2 or len(labels) != len(targets) or not labels.numel():
             raise LabError(f"There are {len(targets)} targets and labels of shape {tuple(labels.shape)}: give a row of "
-                           "labels for each target, (t, u).")
+                           "labels for each target, (t, u), all of one length.")
     if mask is not None:
         if mask.shape not in (targets.shape[1:], targets.shape):
             raise LabError(f"The mask is {tuple(mask.shape)} and the targets {tuple(targets.shape)}: give one for all "
@@ -176,9 +183,9 @@ def invert(model, targets, labels, *, shape, mean, std, steps, lr=0.1, tv=1e-2, 
         targets = targets * mask
     if not (norm := targets.norm(dim=1, keepdim=True)).min() > 0 or not torch.isfinite(norm).all():
         raise LabError("A target is zero or not finite: where the model did not change there is nothing to invert.")
-    if restarts < 1 or torch.as_tensor(tv).numel() not in (1, len(targets)):
-        raise LabError(f"restarts is {restarts} and tv has {torch.as_tensor(tv).numel()} values: give at least one "
-                       "start, and one tv, or one for each target.")
+    check_settings(lr=lr, seed=seed, steps=steps, batch=batch, restarts=restarts)
+    if torch.as_tensor(tv).numel() not in (1, len(targets)) or not torch.as_tensor(tv).isfinite().all():
+        raise LabError(f"tv is {tv}: give one finite number, or one for each of the {len(targets)} targets.")
     t, like = len(targets) * restarts, next(model.parameters())
     aim = (targets / norm).to(like.dtype).repeat_interleave(restarts, 0)
     mask = mask if mask is None else mask.repeat_interleave(restarts, 0)
@@ -187,7 +194,7 @@ def invert(model, targets, labels, *, shape, mean, std, steps, lr=0.1, tv=1e-2, 
     noise = torch.Generator().manual_seed(seed)
     images = torch.randn(t, u, *shape, generator=noise).to(like).clamp(0, 1).requires_grad_()
     if labels is None:
-        k = model(images[0].detach()).shape[-1]
+        k = predict(model, images[0].detach()).shape[-1]
         soft = torch.randn(t, u, k, generator=noise).to(like).requires_grad_()
     searched = [images] + ([soft] if labels is None else [])
     truth = None if labels is None else _checked(labels, model, images).repeat_interleave(restarts, 0)
@@ -246,8 +253,7 @@ def _moved(vector):
 
 
 def _checked(labels, model, images):
-    with torch.no_grad():
-        k = model(images[0]).shape[-1]
+    k = predict(model, images[0].detach()).shape[-1]
     if labels.dtype != torch.int64 or labels.min() < 0 or labels.max() >= k:
         raise LabError(f"The labels reach from {labels.min()} to {labels.max()}: give class indices (int64) from 0 to "
                        f"{k - 1}.")

@@ -34,6 +34,8 @@ def fit_linear(x, y, *, loss: str, penalty: float) -> torch.Tensor:
         raise LabError(f"There are {k} classes: the logistic loss is for two, softmax for more.")
     if not penalty > 0:
         raise LabError(f"The penalty is {penalty!r}: give a number above 0.")
+    if not np.isfinite(x).all():
+        raise LabError("The rows hold NaN or infinite values: clean them before fitting.")
     if loss == "square":
         goal = y[:, None].astype(float) if k == 2 else np.eye(k)[y]
         fitted = Ridge(alpha=penalty, solver="cholesky").fit(x, goal)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch.func import functional_call, jacrev, jvp
 
 from ..base import LabError
+from ..rows import is_whole
 from ..unlearn.second_order import conjugate_gradients, gauss_newton
 
 
@@ -56,11 +57,15 @@ def choose(objective, holdings, *, steps=20, step=0.5, seed=0) -> Choice:
     a dozen numbers from 1 to the budget, and a dozen random draws in which row i is asked for with probability ω_i
     (`seed`). Source: reconstruction from Qian et al. 2023 and 2025 (bi-level problem, ω relaxed to [0, 1]).
     """
+    if not is_whole(steps) or steps < 0 or not 0 < step < math.inf:
+        raise LabError(f"steps is {steps!r} and step {step!r}: give 0 or more whole steps, and a size above 0.")
     weights = holdings.x.new_full((len(holdings),), holdings.budget / len(holdings))
     best = (float("inf"), weights)
     for i in range(steps + 1):
         weights.requires_grad_()
         value = objective(weights)
+        if not torch.isfinite(value):
+            raise LabError("The objective is NaN or infinite: look for the model or the effects that diverged.")
         if value.item() < best[0]:
             best = (value.item(), weights.detach())
         (gradient,) = torch.autograd.grad(value, weights)
@@ -178,7 +183,12 @@ def baseline(kind, holdings, seed, x=None, label=None) -> torch.Tensor:
     order = torch.randperm(len(holdings), generator=torch.Generator().manual_seed(seed)).to(holdings.rows.device)
     if kind == "same-class":
         order = order[holdings.y[order] == label]
+        if not len(order):
+            raise LabError(f"No owned row has the label {label!r}: give one of {holdings.y.unique().tolist()}.")
     elif kind == "nearest":
+        if x is None or x.shape[-holdings.x[0].dim():] != holdings.x.shape[1:]:
+            raise LabError("The nearest rows need the input to be near to: give x, of the shape of an owned row, "
+                           f"{tuple(holdings.x.shape[1:])}.")
         order = (holdings.x - x).flatten(1).norm(dim=1).argsort()
     elif kind != "random":
         raise LabError(f"There is no baseline {kind!r}: choose 'random', 'same-class' or 'nearest'.")

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ..base import LabError, spawn_seeds
+from ..rows import is_number
 from ..training import _dropout_masks
 
 
@@ -89,8 +90,8 @@ def epsilon_of(noise_multiplier, sample_rate, steps, delta) -> float:
 
 def noise_for(epsilon, delta, sample_rate, steps) -> float:
     """The least σ (within 1e-3) whose ε is at most `epsilon`; 0 for math.inf. Found by halving an interval."""
-    if not epsilon > 0:
-        raise LabError(f"epsilon is {epsilon}: give a positive number, or math.inf for no noise.")
+    if not is_number(epsilon) or not epsilon > 0:
+        raise LabError(f"epsilon is {epsilon!r}: give a positive number, or math.inf for no noise.")
     return 0.0 if epsilon == math.inf else _noise_for(epsilon, delta, sample_rate, steps)
 
 
@@ -156,14 +157,14 @@ def membership_bound(epsilon, delta) -> float:
 
 
 def _check_delta(delta):
-    if not 0 < delta < 1:
-        raise LabError(f"delta is {delta}: give a number between 0 and 1, below one over the number of rows.")
+    if not is_number(delta) or not 0 < delta < 1:
+        raise LabError(f"delta is {delta!r}: give a number between 0 and 1, below one over the number of rows.")
 
 
 def _check_promise(epsilon, delta):
     _check_delta(delta)
-    if not epsilon > 0:
-        raise LabError(f"epsilon is {epsilon}: give a positive number, or math.inf for no promise.")
+    if not is_number(epsilon) or not epsilon > 0:
+        raise LabError(f"epsilon is {epsilon!r}: give a positive number, or math.inf for no promise.")
 
 
 def _check_settings(model, n, epsilon, noise_multiplier, delta, clip, batch_size, epochs):

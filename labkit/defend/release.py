@@ -9,6 +9,7 @@ from torch import nn
 from ..attack.holdings import BlackBox
 from ..attack.inversion import difference, flat, unflat
 from ..base import LabError
+from ..rows import is_number
 from ..training import fit
 
 
@@ -23,8 +24,8 @@ def add_noise(model, rms, seed):
     rms: in units of the weights, e.g. 3 * update_rms(before, after). Drawn on the CPU in float64 as one vector, so
     the same seed gives the same noise to a float32 model. Source: Hu et al. 2024, defences.
     """
-    if not 0 <= rms < float("inf"):
-        raise LabError(f"The noise has an rms of {rms}: give a finite number, 0 or more.")
+    if not is_number(rms) or not 0 <= rms < float("inf"):
+        raise LabError(f"The noise has an rms of {rms!r}: give a finite number, 0 or more.")
     vector = flat(model)
     noise = rms * torch.randn(len(vector), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return _moved_by(model, noise.to(vector.device))
@@ -37,8 +38,8 @@ def prune(model, share):
     the first go); biases are left as they are. Source: global magnitude pruning, Han et al. 2015; as a defence
     against inversion Hu et al. 2024.
     """
-    if not 0 <= share <= 1:
-        raise LabError(f"The share to prune is {share}: give a number from 0 to 1, for example 0.5.")
+    if not is_number(share) or not 0 <= share <= 1:
+        raise LabError(f"The share to prune is {share!r}: give a number from 0 to 1, for example 0.5.")
     pruned = copy.deepcopy(model)
     weights = [p for p in pruned.parameters() if p.dim() > 1]
     if not weights:

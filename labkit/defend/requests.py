@@ -11,7 +11,7 @@ from torch.func import functional_call, grad, jvp
 
 from ..base import LabError
 from ..measure.uncertainty import ece
-from ..rows import check_forget
+from ..rows import check_forget, is_whole
 from .gates import conformal_limit
 
 
@@ -89,7 +89,9 @@ def check_contents(registry, owner, rows, x, y):
     rows (b,), x (b, …), y (b,): what the requester sends. -> rows. Stops requests for rows that were never trained on
     (Hu et al. 2024, Huang et al. 2025); rows prepared before training pass, and so does every choice of own rows.
     """
-    rows = [int(row) for row in rows]
+    rows = rows.tolist() if hasattr(rows, "tolist") else list(rows)
+    if odd := [row for row in rows if not is_whole(row)]:
+        raise LabError(f"A request names the row {odd[0]!r}: give row numbers, whole ones.")
     if not rows or len(set(rows)) < len(rows) or not len(rows) == len(x) == len(y):
         raise LabError(f"A request sends {len(rows)} row numbers, {len(x)} contents, {len(y)} labels: give at least "
                        "one row, each once, with its content and label.")

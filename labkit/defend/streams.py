@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from ..base import LabError
+from ..rows import checked_seed, is_whole
 
 # The first is the easy one that papers use; a fair threshold comes from the other four.
 STREAMS = ("random", "one-user", "one-class", "hard-rows", "look-alikes")
@@ -18,14 +19,17 @@ def benign(kind, data, size, count, seed, losses=None) -> list[torch.Tensor]:
     as when people withdraw what was labelled wrongly; needs `losses` (n,). look-alikes: a row and its nearest
     neighbours by pixels, as when one thing was photographed many times.
     """
-    rng, y = np.random.default_rng(seed), data.y.cpu().numpy()
+    rng, y = np.random.default_rng(checked_seed(seed)), data.y.cpu().numpy()
     n = len(y)
     if kind not in STREAMS:
         raise LabError(f"There is no stream {kind!r}: choose one of {', '.join(STREAMS)}.")
-    if not 1 <= size < n:
-        raise LabError(f"A request of {size} rows was asked for from {n}: give 1 to {n - 1}.")
+    if not is_whole(size) or not 1 <= size < n:
+        raise LabError(f"A request of {size!r} rows was asked for from {n}: give 1 to {n - 1}.")
     if kind == "hard-rows" and losses is None:
         raise LabError("The stream hard-rows needs the loss of each training row: give losses=(n,) values.")
+    if losses is not None and (np.shape(losses) != (n,) or not np.isfinite(losses).all()):
+        raise LabError(f"The losses have the shape {np.shape(losses)}, or NaN in them: give one finite number for each "
+                       f"of the {n} training rows.")
     classes = [np.flatnonzero(y == c) for c in np.unique(y)]
     flat = data.x.flatten(1)
     requests = []

@@ -49,7 +49,7 @@ class Claim:
 def load_claims(path=None) -> dict[str, Claim]:
     """All claims by id, in the file's order. path: another claims.yaml. LabError names the id and the field."""
     content = _read(path)
-    claims = {}
+    papers, claims = ["new here", *content.get("papers", {})], {}
     for entry in content["claims"]:
         name = str(entry.get("id", "without an id")) if isinstance(entry, dict) else repr(entry)
         if name in claims:
@@ -57,7 +57,8 @@ def load_claims(path=None) -> dict[str, Claim]:
         raw = _checked(Claim, entry, f"Claim {name!r}")
         _demand(f"Claim {name!r}", parts=(isinstance(raw["parts"], list) and raw["parts"], "a list, not empty"))
         claim = Claim(**raw | {"parts": tuple(_part(p, name) for p in raw["parts"])})
-        papers, names = ["new here", *content.get("papers", {})], {p.name for p in claim.parts}
+        names, words = {p.name for p in claim.parts}, "id where says figure unit".split()
+        _demand(f"Claim {name!r}", **{w: (isinstance(getattr(claim, w), str), "text") for w in words})
         _demand(f"Claim {name!r}", profile=(claim.profile in PROFILES, f"one of {PROFILES}"),
                 paper=(claim.paper in papers, "listed under papers:"),
                 parts=(len(names) == len(claim.parts), "named apart"),
@@ -113,6 +114,9 @@ def judge(claim: Claim, values, *, profile, units=None, clusters=None) -> dict:
         if name not in names:
             raise LabError(f"Claim {claim.id!r} has no part {name!r}; its parts are {names}.")
     units, clusters = _plain(units), _plain(clusters)
+    for name, labels in (("units", units), ("clusters", clusters)):
+        if not isinstance(labels, (list, dict, type(None))):
+            raise LabError(f"Claim {claim.id!r}: {name} is {labels!r}; give a list of labels.")
     if units is not None and len(set(units)) < len(units):
         twice = next(u for u in units if units.count(u) > 1)
         raise LabError(f"Claim {claim.id!r}: the unit {twice!r} is there twice; every {claim.unit} counts once.")
@@ -226,13 +230,19 @@ def _part(entry, claim_id):
     name = entry.get("name", "without a name") if isinstance(entry, dict) else repr(entry)
     where = f"Claim {claim_id!r}, part {name!r}"
     part = Part(**_checked(Part, entry, where))
-    margin = part.kind != "equivalence" or (isinstance(part.margin, (int, float)) and part.margin > 0)
+    margin = part.kind != "equivalence" or _finite(part.margin) and part.margin > 0
     _demand(where, kind=(part.kind in KINDS, f"one of {KINDS}"), margin=(margin, "a number above 0"),
-            side=(part.side in ("above", "below"), "above or below"))
+            side=(part.side in ("above", "below"), "above or below"), name=(isinstance(part.name, str), "text"),
+            quantity=(isinstance(part.quantity, str), "text"), bound=(_finite(part.bound), "a number"),
+            min_units=(part.min_units is None or type(part.min_units) is int and part.min_units > 0, "whole, above 0"))
     return part
 
 
-def _demand(where, **rules):
+def _finite(value):
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _demand(where, /, **rules):
     for field, (kept, rule) in rules.items():
         if not kept:
             raise LabError(f"{where}: the field {field!r} must be {rule}.")
@@ -255,10 +265,12 @@ def _read(path):
     try:
         path = data_path("claims.yaml") if path is None else Path(path)
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise LabError(f"{path.name} cannot be read ({' '.join(str(error).split())}): restore it.") from None
     if not isinstance(content, dict) or not isinstance(content.get("claims"), list):
         raise LabError(f"{path.name} must have a list under 'claims:'.")
+    if not isinstance(content.get("papers", {}), dict):
+        raise LabError(f"{path.name} must have a mapping under 'papers:', from a citation key to its fields.")
     return content
 
 

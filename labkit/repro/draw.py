@@ -85,10 +85,15 @@ def write_table(folder, name: str, table) -> list[Path]:
 
 
 def write(path, text: str) -> None:
-    """Writes a text file in one step: a reader sees the old one or the new one."""
+    """Writes a text file in one step, its folder too: a reader sees the old one or the new one."""
     temporary = Path(f"{path}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as problem:
+        temporary.unlink(missing_ok=True) if temporary.is_file() else None
+        raise LabError(f"{str(path)!r} cannot be written ({problem.strerror}): give another place.") from None
 
 
 def _links(table, folder):

@@ -16,7 +16,7 @@ def find_notebook(name, folder=None) -> Path:
     if Path(name).suffix == ".ipynb" and Path(name).is_file():
         return Path(name)
     there = notebooks(folder)
-    stem = Path(name).stem if str(name).endswith(".ipynb") else str(name)
+    stem = Path(name).stem if str(name).endswith(".ipynb") and len(Path(name).parts) == 1 else str(name)
     for path in there:
         if stem in (path.stem, path.stem.split("_")[0]):
             return path
@@ -45,7 +45,8 @@ def read(path):
     try:
         return nbformat.read(str(path), as_version=4)
     except Exception as problem:
-        raise LabError(f"{Path(path).name} is no notebook that can be read ({type(problem).__name__}).") from None
+        raise LabError(f"{Path(path).name} is no notebook that can be read ({type(problem).__name__}): give an "
+                       ".ipynb file that Jupyter opens.") from None
 
 
 def harvest(node) -> dict:

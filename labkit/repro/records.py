@@ -37,10 +37,16 @@ def _load(path: Path) -> dict:
         record = _from_notebook(path) if path.suffix == ".ipynb" else json.loads(path.read_text(encoding="utf-8"))
         if missing := [k for k in ("notebook", "status", "parameters", "claims") if k not in record]:
             raise LabError(f"it lacks {missing[0]!r}")
+        if not isinstance(record["parameters"], dict) or not isinstance(record["claims"], list):
+            raise LabError("its parameters are no mapping, or its claims no list")
         if not all({"id", "profile", "parts"} <= set(c) for c in record["claims"]) or not all(
                 {"name", "kind", "n", "values"} <= set(p) for c in record["claims"] for p in c["parts"]):
             raise LabError("one of its claims lacks its profile, parts or values")
-    except (LabError, OSError, ValueError, TypeError, AttributeError) as problem:
+        if not all(isinstance(c["id"], str) and c["parts"] and all(
+                isinstance(p["values"], list) and p["n"] == len(p["values"]) for p in c["parts"])
+                for c in record["claims"]):
+            raise LabError("one of its claims has no id, no parts, or not as many values as it says")
+    except (LabError, OSError, ValueError, TypeError, AttributeError, RecursionError) as problem:
         reason = "there is no record.json" if isinstance(problem, FileNotFoundError) else " ".join(str(problem).split())
         record = {"notebook": name, "status": "damaged", "parameters": {}, "claims": [],
                   "error": f"The record cannot be used: {reason.rstrip('.')}. Run it again."}

@@ -44,6 +44,8 @@ def check_parameters(path, *, profile="quick", dataset=None, seed=0, parameters=
         if not _fits(value, defaults[name]):
             raise LabError(f"{Path(path).stem}: the parameter {name!r} is {value!r}, but must be of the type "
                            f"{type(defaults[name]).__name__}, like its default {defaults[name]!r}.")
+    if type(given.get("seed", 0)) is int and given.get("seed", 0) < 0:
+        raise LabError(f"The seed is {given['seed']}: give a whole number, 0 or more.")
     if given.get("profile", "quick") not in PROFILES:
         raise LabError(f"The profile {given['profile']!r} is unknown; use one of {PROFILES}.")
     return defaults | given
@@ -57,7 +59,7 @@ def parse_value(text: str):
         return float(text)
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise LabError(f"The parameter value {text!r} cannot be read: give a number, a word or [1, 2].") from None
 
 
@@ -78,6 +80,8 @@ def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out
     of record.json, with `source`, the run's folder, besides. A notebook that fails, goes over a limit or whose kernel
     dies gives a record with status "failed"; bad input raises LabError before anything runs.
     """
+    if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
+        raise LabError(f"timeout is {timeout!r}: give the seconds that the notebook may take, above 0.")
     path = find_notebook(notebook)
     values = check_parameters(path, profile=profile, dataset=dataset, seed=seed, parameters=parameters)
     for name, limit in (("timeout", timeout), ("memory", memory)):

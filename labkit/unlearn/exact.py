@@ -1,5 +1,6 @@
 """Exact unlearning: train again without the rows. The reference for every other method and every attack."""
 
+from ..base import LabError
 from ..training import fit
 from .request import begin
 
@@ -14,6 +15,8 @@ def retrain(model, data, forget, *, build, epochs, lr, seed, batch_size=128, mom
     retraining*; two of them show how much retraining differs from itself.
     epochs, lr (peak of the one-cycle schedule), batch_size in rows: as in `training.fit`.
     """
-    _, forget, _ = begin(model, data, forget)
+    _, forget, _ = begin(model, data, forget, lr=lr, seed=seed)
+    if not callable(build):
+        raise LabError(f"build is {build!r}: give a function from a seed to a fresh network.")
     return fit(build(seed), data.x, data.y, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size,
                momentum=momentum, weight_decay=weight_decay, schedule=schedule, skip=forget)

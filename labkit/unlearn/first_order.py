@@ -6,6 +6,8 @@ from itertools import cycle
 import torch
 import torch.nn.functional as F
 
+from ..base import LabError
+from ..rows import some
 from ..training import fit
 from .request import batches, begin, finite
 
@@ -30,7 +32,8 @@ def gradient_ascent(model, data, forget, *, epochs=1, lr=0.01, batch_size=128, m
 
     epochs: passes over the forget set. Source: GA in Jia et al. 2023 (5 epochs, lr 1e-4 there); Thudi et al. 2022.
     """
-    student, forget, _ = begin(model, data, forget)
+    student, forget, _ = begin(model, data, forget, epochs=epochs, lr=lr, batch_size=batch_size, momentum=momentum,
+                               seed=seed)
     optimizer = torch.optim.SGD(student.parameters(), lr, momentum)
     order = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
@@ -47,7 +50,8 @@ def neggrad_plus(model, data, forget, *, epochs=1, lr=0.01, beta=0.98, batch_siz
     epochs: passes over the retain set; a forget batch goes with each retain batch. Source: NegGrad+ in Kurmanji et
     al. 2023.
     """
-    student, forget, retain = begin(model, data, forget)
+    student, forget, retain = begin(model, data, forget, epochs=epochs, lr=lr, batch_size=batch_size, momentum=momentum,
+                                    seed=seed, beta=beta)
     if len(forget) == 0:
         return student
     optimizer = torch.optim.SGD(student.parameters(), lr, momentum)
@@ -69,7 +73,8 @@ def random_labels(model, data, forget, *, epochs=2, lr=0.01, batch_size=128, mom
     The drawn label is never the true one. moving: None, or a dict name -> bool tensor of the weights that may move,
     the others stay bit for bit (SalUn). Source: Golatkar et al. 2020; RL in Fan et al. 2024 (there it may be).
     """
-    student, forget, _ = begin(model, data, forget)
+    student, forget, _ = begin(model, data, forget, epochs=epochs, lr=lr, batch_size=batch_size, momentum=momentum,
+                               seed=seed)
     if len(forget) == 0:
         return student
     optimizer = torch.optim.SGD(student.parameters(), lr, momentum)
@@ -96,7 +101,8 @@ def scrub(model, data, forget, *, epochs=3, max_epochs=2, lr=0.01, temperature=2
     every epoch one pass over the retain set that minimises γ CE + α KL. Temperature T divides the logits, and T²
     scales the KL. Source: SCRUB, Kurmanji et al. 2023 (Adam there, SGD here).
     """
-    student, forget, retain = begin(model, data, forget)
+    student, forget, retain = begin(model, data, forget, epochs=epochs, lr=lr, batch_size=batch_size, momentum=momentum,
+                                    seed=seed, max_epochs=max_epochs, temperature=temperature, alpha=alpha, gamma=gamma)
     if len(forget) == 0:
         return student
     teacher = copy.deepcopy(student)
@@ -129,11 +135,14 @@ def first_order(model, data, forget, *, tau=5e-4, relabel=None):
     tau: step for the **sum** of losses, so its effect grows with the number of rows. relabel: (m,) labels of the
     corrected rows z̃, or None for plain removal. Source: Warnecke et al. 2023, first-order update.
     """
-    student, forget, _ = begin(model, data, forget)
+    student, forget, _ = begin(model, data, forget, tau=tau)
     if len(forget) == 0:
         return student
     total = F.cross_entropy(student(data.x[forget]), data.y[forget], reduction="sum")
     if relabel is not None:
+        if len(relabel) != len(forget) or not 0 <= int(relabel.min()) <= int(relabel.max()) < data.n_classes:
+            raise LabError(f"relabel holds {some(relabel.tolist())} for {len(forget)} rows: give each row a label from "
+                           f"0 to {data.n_classes - 1}.")
         total = total - F.cross_entropy(student(data.x[forget]), relabel, reduction="sum")
     gradients = torch.autograd.grad(total, list(student.parameters()))
     with torch.no_grad():

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch.func import functional_call, grad, jvp, vjp, vmap
 
 from ..base import LabError
+from ..rows import check_settings
 from .request import begin, finite
 
 
@@ -17,7 +18,8 @@ def influence(model, data, forget, *, damping=0.01, scale=1.0, cg_steps=20, rows
     conjugate gradients. curvature: 'gauss-newton' (never negative) or 'hessian'. Exact when the loss is quadratic
     and the model sits at the optimum of L_D. Source: IU in Jia et al. 2023 (WoodFisher there), Koh and Liang 2017.
     """
-    student, forget, retain = begin(model, data, forget)
+    student, forget, retain = begin(model, data, forget, damping=damping, scale=scale, cg_steps=cg_steps, rows=rows,
+                                    seed=seed)
     if len(forget) == 0:
         return student
     params = {k: p.detach() for k, p in student.named_parameters()}
@@ -76,6 +78,8 @@ def gauss_newton(model, params, x, damping):
     Q: Hessian of cross-entropy in the logits, diag(p) − ppᵀ; it does not depend on labels. The same matrix as
     curvature_product's 'gauss-newton'.
     """
+    check_settings(damping=damping)
+
     def logits(p):
         return functional_call(model, p, (x,))
 
@@ -126,6 +130,9 @@ def fisher_diagonal(model, x, y, chunk=32):
     for xs, ys in zip(x.split(chunk), y.split(chunk), strict=True):
         for k, g in per_row(params, xs, ys).items():
             total[k] += g.pow(2).sum(0)
+    if not all(torch.isfinite(t).all() for t in total.values()):
+        raise LabError("The Fisher information is NaN or infinite: look for NaN in the rows, or for a model that "
+                       "diverged.")
     return {k: t / len(x) for k, t in total.items()}
 
 
@@ -136,7 +143,7 @@ def ssd(model, data, forget, *, alpha=2.0, dampening=1.0, rows=2000, chunk=32, s
     F_all is taken over at most `rows` random rows, F_forget over the whole forget set. No training. Source: Foster et
     al. 2024 (alpha 10, dampening 1 there; 10 selects next to nothing here), per-row in place of per-batch gradients.
     """
-    student, forget, _ = begin(model, data, forget)
+    student, forget, _ = begin(model, data, forget, alpha=alpha, dampening=dampening, rows=rows, chunk=chunk, seed=seed)
     if len(forget) == 0:
         return student
     some = torch.randperm(len(data.y), generator=torch.Generator().manual_seed(seed))[:rows].to(forget.device)
@@ -157,13 +164,15 @@ def fisher_forgetting(model, data, forget, *, alpha=1e-6, cap=1e3, chunk=32, row
     alpha: variance scale; cap: largest 1 / F. Without the published code's zeroed class row. Source: Golatkar et
     al. 2020; FF in Jia et al. 2023.
     """
-    student, forget, retain = begin(model, data, forget)
+    student, forget, retain = begin(model, data, forget, alpha=alpha, cap=cap, chunk=chunk, rows=rows, seed=seed)
     if len(forget) == 0:
         return student
     draw = torch.Generator().manual_seed(seed)
     x = data.x[retain[torch.randperm(len(retain), generator=draw)[:rows].to(retain.device)]]
     with torch.no_grad():
         probabilities = torch.cat([student(part) for part in x.split(512)]).softmax(1).cpu()
+    if not torch.isfinite(probabilities).all():
+        raise LabError("A probability is NaN: look for NaN in the rows, or for a model that diverged.")
     labels = torch.multinomial(probabilities, 1, generator=draw).squeeze(1).to(x.device)
     information = fisher_diagonal(student, x, labels, chunk)
     with torch.no_grad():

@@ -60,7 +60,7 @@ def l1_strength(epoch, epochs, gamma, gamma_schedule="decaying", no_l1_epochs=0)
     'constant' γ; 0 in the last no_l1_epochs. The paper keeps 'decaying'."""
     if not is_number(gamma) or not gamma >= 0:
         raise LabError(f"gamma is {gamma!r}: give the strength of the l1 norm, 0 or more.")
-    if not 0 <= no_l1_epochs < epochs:
+    if not is_number(epochs) or not is_number(no_l1_epochs) or not 0 <= no_l1_epochs < epochs:
         raise LabError(f"no_l1_epochs is {no_l1_epochs!r}: give a number from 0 to below the {epochs} epochs.")
     share = epoch / (epochs - no_l1_epochs)
     factors = {"decaying": 1 - share, "growing": share, "constant": 1.0}
@@ -120,6 +120,9 @@ def ascent_bound(model, initial, data, *, lr, steps, mask=None, rows=500, iterat
     """
     mask = mask or {}
     start, end = _fitting(initial, mask), _fitting(model, mask)
+    if [p.shape for p in start.values()] != [p.shape for p in end.values()]:
+        raise LabError("The model and its initial state have weights of different shapes: give two states of one "
+                       "network.")
     with torch.no_grad():
         gaps = [(end[k] - start[k]) * mask.get(k, True) for k in end]
         path = float(sum((g.cpu().double() ** 2).sum() for g in gaps) ** 0.5)

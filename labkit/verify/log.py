@@ -14,7 +14,7 @@ from safetensors.torch import save as bytes_of
 from torch import nn
 
 from ..base import LabError
-from ..rows import check_forget, checked_seed, is_number, is_whole
+from ..rows import check_forget, check_settings, checked_seed, is_number, is_whole
 
 FORMAT = 1
 
@@ -63,6 +63,7 @@ def train_logged(model, data, folder, *, epochs, lr, batch_size, momentum=0.0, w
         raise LabError("The log keeps no masks of dropout, so its steps could not be replayed: use a network without.")
     model, order, state = copy.deepcopy(model).train(), torch.Generator().manual_seed(checked_seed(seed)), {}
     velocity = {k: torch.zeros_like(p) for k, p in model.named_parameters()} if momentum else {}
+    check_settings(lr=lr, momentum=momentum, weight_decay=weight_decay)
     step = {"lr": float(lr), "momentum": float(momentum), "weight_decay": float(weight_decay)}
     emptied(folder)
     header = {"format": FORMAT, "recipe": {"epochs": int(epochs), "batch_size": int(batch_size), **step}, "n": n,

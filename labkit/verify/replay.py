@@ -78,6 +78,10 @@ def verify(folder, data, served, forget, *, tolerance, build=None, init_seed=Non
     if not is_number(tolerance) or not tolerance >= 0:
         raise LabError(f"The tolerance is {tolerance!r}: give an l2 distance of 0 or more, for example ten times the "
                        "honest floor.")
+    # a mistake of the caller is no reason against the provider
+    if not (steps is None or is_whole(steps) and steps > 0
+            or isinstance(steps, list) and steps and all(is_whole(s) and s > 0 for s in steps)):
+        raise LabError(f"steps is {steps!r}: give None, how many to draw, or a list of steps from 1.")
     try:
         log = load_log(folder, data)
         first, last = checkpoint(log, 0), checkpoint(log, len(log.lines))
@@ -134,6 +138,8 @@ def max_use_pvalue(counts, eligible: int) -> float:
 def follows(folder, n, forget, seed) -> bool:
     """Are the batches those of a seed committed in advance, less the forgotten rows? Leaves no choice of batches."""
     log, order = folder if isinstance(folder, Log) else load_log(folder), torch.Generator().manual_seed(seed)
+    if n != log.header["n"]:
+        raise LabError(f"The log is of {log.header['n']} rows, and n is {n}: give the size of the training set.")
     gone, size = set(check_forget(forget, n).tolist()), log.header["recipe"]["batch_size"]
     due = [batch for _ in range(log.header["recipe"]["epochs"])
            for batch in torch.randperm(n, generator=order).split(size)]
