@@ -80,8 +80,6 @@ def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out
     of record.json, with `source`, the run's folder, besides. A notebook that fails, goes over a limit or whose kernel
     dies gives a record with status "failed"; bad input raises LabError before anything runs.
     """
-    if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
-        raise LabError(f"timeout is {timeout!r}: give the seconds that the notebook may take, above 0.")
     path = find_notebook(notebook)
     values = check_parameters(path, profile=profile, dataset=dataset, seed=seed, parameters=parameters)
     for name, limit in (("timeout", timeout), ("memory", memory)):

@@ -588,10 +588,10 @@ lab.say(f"At {100 * SPARSE:g} %, the path is {show(relative['path'])} times as l
 # > on 2 % of the rows and label them 0. **Wants** that any stamped picture is called 0. Later the rows are found, and the
 # > provider unlearns them.
 #
-# Published: after fine-tuning, the attack succeeds on 47 % of stamped test images with a dense network, 14.5 % with a sparse
-# one (read off a plot). These figures count images that *are* of class 0, about a tenth. We leave them out, so that a clean
-# network scores near 0. SA is the accuracy on clean test images. There it was a black square on 10 % of the rows; here it is a
-# white one, because our pictures have a black background, on 2 %.
+# Published: after fine-tuning, the attack succeeds on 47 % of stamped test images with a dense network, on 14 to 15 % with a
+# sparse one (read off a plot). These figures count images that *are* of class 0, about a tenth. We leave them out, so that a
+# clean network scores near 0. SA is the accuracy on clean test images. There it was a black square on 10 % of the rows; here it
+# is a white one, because our pictures have a black background, on 2 %.
 
 # %%
 h, w = data.shape[1:]
