@@ -27,6 +27,9 @@ BUDGETS = {name: {"seconds": 90, "MB": 1500}
 FACTOR = float(os.environ.get("LABKIT_BUDGET_FACTOR", "1.5"))  # raise it on a slow or busy machine
 # Two runs of one seed are compared on these two notebooks; LABKIT_SAME=all (make same) compares all of them.
 SAME = None if os.environ.get("LABKIT_SAME") == "all" else ("01_basics", "05_verification")
+# Pictures of one's own cost a quarter of an hour; two notebooks are left out unless LABKIT_PICTURES=all.
+LEFT_OUT = () if os.environ.get("LABKIT_PICTURES") == "all" else ("02_sisa", "03_requests")
+PICTURES = [p for p in NOTEBOOKS if p.stem not in LEFT_OUT]
 MARK = "# NBVAL_CHECK_OUTPUT"
 TIMES = {"cpu", "seconds", "cpu_seconds", "wall", "rte", "ms"}  # keys of values that are measured times
 
@@ -211,7 +214,7 @@ def test_runs_on_another_seed(path, record_of):
 
 
 @pytest.mark.slow
-@each
+@pytest.mark.parametrize("path", PICTURES, ids=lambda p: p.stem)
 def test_runs_on_pictures_of_ones_own(path, record_of):
     record = record_of(path, "own pictures")
     assert record["status"] == "skipped" or record["parameters"]["dataset"].startswith("folder:")

@@ -816,6 +816,8 @@ if cfg.random:  # its own rate, by the same rule
     part = runs[(runs.asked == "random") & (runs.method == "FT") & (runs.setting == by_rule["FT"])].set_index("seed")
     tenth = [part[part.sparsity == s].gap.loc[judged] for s in (0.0, SPARSE)]
     lab.claim("sparse-random", (tenth[1] - tenth[0]).tolist(), units=judged)
+else:
+    lab.say("The claim on forgetting a random tenth is not judged here: its effect is small, and takes the profile `full`.")
 
 # %%
 lab.say(f"**Does a network with fewer weights forget more easily?** At a tenth of the training rate, fine-tuning gains "
