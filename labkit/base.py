@@ -1,7 +1,9 @@
 """What every other module needs: one kind of error, the device, seeds, and where the data files lie."""
 
+import errno
 import os
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,11 @@ class LabError(Exception):
 
 class NotForThisData(LabError):
     """The notebook cannot use this data set; the runner records the status 'skipped', not 'failed'."""
+
+
+# How the system calls a full disk, a spent quota, a folder that is read-only, and a file in a folder's place.
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST,
+              errno.ENOTDIR}
 
 
 def device(name=None):
@@ -68,3 +75,24 @@ def cache_path() -> Path:
         return Path(folder)
     root = Path(__file__).resolve().parent.parent
     return root / "data" / "cache" if (root / "pyproject.toml").exists() else Path.home() / ".cache" / "labkit"
+
+
+def make_folder(path) -> Path:
+    """The folder, made with its parents where it is not there. LabError when that is impossible."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise LabError(f"The folder {str(path)!r} cannot be written ({problem.strerror}): give another one.") from None
+    return Path(path)
+
+
+def write_bytes(path, content: bytes, advice="make room there, or give another folder"):
+    """Write a file in one step: who reads sees the old one or the new one. LabError, with advice, when it cannot be."""
+    fresh = Path(f"{path}.part")
+    try:
+        fresh.write_bytes(content)
+        os.replace(fresh, path)
+    except OSError as problem:
+        with suppress(OSError):
+            fresh.unlink()
+        raise LabError(f"{str(path)!r} cannot be written ({problem.strerror}): {advice}.") from None

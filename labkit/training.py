@@ -1,10 +1,14 @@
 """Training: fit one model, fit many at once, predict; seeds and worker processes."""
 
 import copy
+import ctypes
+import os
 import pickle
+import signal
 import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 
@@ -163,7 +167,7 @@ def parallel(function, items, workers=None) -> list:
 
     On Linux workers are forked, so `function` may be defined in a notebook and use everything defined there; what
     it changes stays in the worker. Elsewhere joblib's loky sends function and items over. On a GPU: a plain loop.
-    Give each item its own seed: then results do not depend on the number of workers.
+    Give each item its own seed: then results do not depend on the number of workers. LabError when one is killed.
     """
     global _FORKED
     items = list(items)
@@ -182,13 +186,23 @@ def parallel(function, items, workers=None) -> list:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of every fork beside threads
-            with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+            with ProcessPoolExecutor(workers, get_context("fork"), _end_with_parent, (os.getpid(),)) as pool:
                 return [pickle.loads(blob) for blob in pool.map(_forked_call, range(len(items)))]
+    except BrokenProcessPool:
+        raise LabError("A worker process was killed from outside, as the system does when memory runs short: run this "
+                       "again, with LABKIT_JOBS=1 in the environment if it happens twice.") from None
     finally:
         _FORKED = None
 
 
 _FORKED = None  # what the forked workers read; set only while they are started
+
+
+def _end_with_parent(parent):
+    """Linux shall end this worker when its parent is killed: it would wait for work for ever."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _forked_call(i):

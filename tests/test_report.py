@@ -69,10 +69,11 @@ def rows(table, claim="basics-ga-damage"):
 def test_records_of_run_folders_and_notebooks(tmp_path):
     save(tmp_path / "runs" / "01-a", record(0))
     save(tmp_path / "runs" / "01-b", record(1))
-    save(tmp_path / "runs" / ".tmp-01-c", record(2))
+    save(tmp_path / "runs" / ".tmp-01-c-77-ab12cd34", record(2))
     executed(tmp_path / "runs" / "01_basics.ipynb", record(5))
     found = collect([tmp_path / "runs"])
-    assert [r["parameters"]["seed"] for r in found] == [5, 0, 1]
+    assert [r["parameters"].get("seed") for r in found] == [5, 0, 1, None]
+    assert (found[3]["status"], found[3]["notebook"], found[3]["claims"]) == ("lost", "01-c", [])
     assert found[0]["claims"] == record(5)["claims"] and found[0]["data"] == "ddd"
     assert [r["parameters"]["seed"] for r in collect(tmp_path / "runs" / "01-a")] == [0]
     assert [r["parameters"]["seed"] for r in collect([tmp_path / "runs" / "01-a" / "record.json"])] == [0]

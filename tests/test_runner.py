@@ -56,7 +56,8 @@ def test_record_has_its_schema(done):
     stored = json.loads((final / "record.json").read_text(encoding="utf-8"))
     assert stored == {k: v for k, v in record.items() if k != "source"}
     assert set(stored) == {"notebook", "status", "error", "parameters", "seconds", "cpu_seconds", "peak_mb", "labkit",
-                           "notebook_hash", "data", "versions", "device", "started", "records", "claims"}
+                           "notebook_hash", "data", "versions", "device", "started", "records", "claims",
+                           "digest"}
     assert (stored["notebook"], stored["status"], stored["error"]) == ("01_tiny", "ok", None)
     assert stored["parameters"] == {"profile": "quick", "dataset": "fashion", "seed": 3, "seeds": None, "rate": 1,
                                     "epochs": 3, "names": ["a"]}

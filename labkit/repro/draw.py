@@ -3,6 +3,7 @@
 import html
 import importlib.util
 import os
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -79,20 +80,28 @@ def write_table(folder, name: str, table) -> list[Path]:
     write(written[0], table.to_csv(index=False, lineterminator="\n"))
     if importlib.util.find_spec("pyarrow"):
         written.append(Path(folder) / f"{name}.parquet")
-        table.to_parquet(temporary := f"{written[1]}.{os.getpid()}.tmp", index=False)
-        os.replace(temporary, written[1])
+        with _replacing(written[1]) as temporary:
+            table.to_parquet(temporary, index=False)
     return written
 
 
 def write(path, text: str) -> None:
     """Writes a text file in one step, its folder too: a reader sees the old one or the new one."""
+    with _replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _replacing(path):
+    """-> a temporary name that takes the place of `path` when the block ends well; LabError where it cannot be."""
     temporary = Path(f"{path}.{os.getpid()}.tmp")
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
+        yield temporary
         os.replace(temporary, path)
     except OSError as problem:
-        temporary.unlink(missing_ok=True) if temporary.is_file() else None
+        with suppress(OSError):
+            temporary.unlink()
         raise LabError(f"{str(path)!r} cannot be written ({problem.strerror}): give another place.") from None
 
 

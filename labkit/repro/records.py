@@ -1,9 +1,9 @@
 """Gathers the records of runs and of executed notebooks; what cannot be read is told and never fatal."""
 
-import json
 from pathlib import Path
 
 from ..base import LabError
+from .folders import read_record, run_of, unfinished
 from .notebook import first_error, harvest, notebook_hash, notebook_parameters, read
 
 
@@ -11,12 +11,14 @@ def collect(paths) -> list[dict]:
     """The records under paths: run folders, folders of those, record.json files, executed notebooks.
 
     Each record has `source`, where it came from. What cannot be read comes as a record with the status "damaged" and
-    the reason in `error`. Hidden folders (unfinished runs) are left out. A path that is not there raises LabError.
+    the reason in `error`; a run that was begun in a folder and left no record as "lost" (it was killed) or "under way".
+    A path that is not there raises LabError.
     """
     records = []
     for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
         if not path.exists():
             raise LabError(f"There is nothing at {str(path)!r}: give a folder of runs, or run 'labkit run 01' first.")
+        begun = unfinished(path) if path.is_dir() else []  # first: what ends meanwhile is then found below
         if path.is_file():
             found = [path]
         elif (path / "record.json").exists():
@@ -27,14 +29,15 @@ def collect(paths) -> list[dict]:
             # A folder with a notebook and no record is half a run: reading its record will say so.
             found += [p / "record.json" for p in inside if p.is_dir()
                       and ((p / "record.json").exists() or any(p.glob("*.ipynb")))]
-        records += [_load(p) for p in found]
+        ended = {p.parent.name for p in found}
+        records += [_load(p) for p in found] + [r for r in begun if run_of(Path(r["source"])) not in ended]
     return records
 
 
 def _load(path: Path) -> dict:
     name = path.parent.name if path.name == "record.json" else path.stem
     try:
-        record = _from_notebook(path) if path.suffix == ".ipynb" else json.loads(path.read_text(encoding="utf-8"))
+        record = _from_notebook(path) if path.suffix == ".ipynb" else read_record(path)
         if missing := [k for k in ("notebook", "status", "parameters", "claims") if k not in record]:
             raise LabError(f"it lacks {missing[0]!r}")
         if not isinstance(record["parameters"], dict) or not isinstance(record["claims"], list):

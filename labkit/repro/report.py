@@ -4,9 +4,12 @@ import json
 import math
 from pathlib import Path
 
+from ..base import LabError
 from .claims import load_claims, merge
 from .draw import to_html, to_markdown, update_readme, write, write_table
+from .notebook import find_notebook, notebook_hash, read
 from .records import collect
+from .runner import labkit_hash
 
 __all__ = ["collect", "scoreboard", "parts_table", "runs_table", "to_markdown", "to_html", "update_readme", "write",
            "write_table"]
@@ -33,7 +36,7 @@ def scoreboard(records):
     table.attrs["links"] = [next(iter(record["executed"]), None) if record else None for _, record in rows]
     for r in records:
         if r["status"] != "ok":
-            where = "" if r["status"] == "damaged" else f" ({_configuration_words(r)})"
+            where = f" ({words})" if (words := _configuration_words(r)) else ""
             notes.append(f"{r['notebook']}{where}: {r['status']}. {r.get('error') or ''}".strip())
     table.attrs["notes"] = notes
     return table
@@ -92,20 +95,37 @@ def runs_table(records):
 
 
 def _newest(records, notes) -> list[dict]:
-    """Of each configuration the records of the newest code: numbers of two versions are not pooled."""
+    """Of each configuration the records of the newest code: numbers of two versions are not pooled.
+
+    Newest is the code that is here, whatever the clock said when it ran; without records of it, the last to begin.
+    """
     groups = {}
     for r in records:
         settings = {k: v for k, v in r["parameters"].items() if k != "seed"}
         groups.setdefault(json.dumps([r["notebook"], settings], sort_keys=True, default=str), []).append(r)
     kept = []
     for group in groups.values():
-        newest = max(group, key=lambda r: r.get("started") or "")
-        same = [r for r in group if all(r.get(k) == newest.get(k) for k in ("labkit", "notebook_hash"))]
+        here = _versions_here(group[0]["notebook"]) if len({_version(r) for r in group}) > 1 else None
+        newest = max(group, key=lambda r: (_version(r) == here, r.get("started") or ""))
+        same = [r for r in group if _version(r) == _version(newest)]
         kept += same
         if left := len(group) - len(same):
-            notes.append(f"{newest['notebook']} ({_configuration_words(newest)}): {left} older "
-                         f"record{'s' * (left > 1)} of another version of the code left out.")
+            last = newest == max(group, key=lambda r: r.get("started") or "")
+            notes.append(f"{newest['notebook']} ({_configuration_words(newest)}): {left} {'older ' * last}"
+                         f"record{'s' * (left > 1)} of another version of the code left out"
+                         f"{'' if last else ', though begun later by the clock'}.")
     return kept
+
+
+def _version(record):
+    return record.get("labkit"), record.get("notebook_hash")
+
+
+def _versions_here(notebook):
+    try:
+        return labkit_hash(), notebook_hash(read(find_notebook(notebook)))
+    except LabError:  # the notebook is not here
+        return None
 
 
 def _row(claim, record, others):

@@ -4,7 +4,6 @@ import difflib
 import json
 import os
 import re
-import shutil
 import sys
 import threading
 import time
@@ -12,8 +11,9 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..base import LabError
+from ..base import UNWRITABLE, LabError
 from .claims import PROFILES
+from .folders import digest, put, tidy, under_way
 from .notebook import (
     find_notebook,
     first_error,
@@ -24,8 +24,6 @@ from .notebook import (
     read,
     short_hash,
 )
-
-STALE = 24 * 3600  # seconds after which the leftovers of a killed run are swept away
 
 
 def check_parameters(path, *, profile="quick", dataset=None, seed=0, parameters=None) -> dict:
@@ -78,7 +76,7 @@ def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out
     out: the folder of the runs, "runs" by default; a run of the same name there is replaced. timeout: seconds for the
     whole notebook; memory: MB that its processes may take together, looked at four times a second. The record is that
     of record.json, with `source`, the run's folder, besides. A notebook that fails, goes over a limit or whose kernel
-    dies gives a record with status "failed"; bad input raises LabError before anything runs.
+    dies gives a record with status "failed"; bad input raises LabError before anything runs, a full disk at the end.
     """
     path = find_notebook(notebook)
     values = check_parameters(path, profile=profile, dataset=dataset, seed=seed, parameters=parameters)
@@ -88,22 +86,16 @@ def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out
     source, code = read(path), labkit_hash()
     runs = Path(out or "runs")
     final = runs / run_name(path.stem, values, (notebook_hash(source), code))
-    temporary = runs / f".tmp-{final.name}-{os.getpid()}-{time.time_ns() % 10**8}"
-    try:
-        temporary.mkdir(parents=True)
-    except OSError as problem:
-        raise LabError(f"The folder {str(runs)!r} cannot be written ({problem.strerror}): give another one.") from None
-    _sweep(runs)
-    try:
+    with under_way(final) as temporary:
+        tidy(runs)
         record = {"notebook": path.stem, "status": "ok", "error": None, "parameters": values}
         executed = temporary / f"{path.stem}.ipynb"
         record |= _execute(path, executed, values, timeout, memory, progress and sys.stderr.isatty())
         node = read(executed) if executed.exists() else source
         record |= {"labkit": code, "notebook_hash": notebook_hash(source)} | harvest(node)
+        record["digest"] = digest(record)
         (temporary / "record.json").write_text(json.dumps(record, indent=1, default=str), encoding="utf-8")
-        _replace(temporary, final)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        put(temporary, final)
     return record | {"source": str(final)}
 
 
@@ -128,7 +120,9 @@ def _execute(path, executed, values, timeout, memory, bar):
                                        extra_arguments=["--log-level=CRITICAL"])  # no kernel chatter on stderr
         except NoSuchKernel:
             raise LabError("There is no Jupyter kernel 'python3': run 'python -m ipykernel install'.") from None
-        except Exception as problem:  # whatever it was, it fails this notebook alone
+        except Exception as problem:  # whatever it was, it fails this notebook alone; but not a full disk
+            if isinstance(problem, OSError) and problem.errno in UNWRITABLE:
+                raise
             result = _failure(problem, executed, watched["over"])
     cpu = None if cpu is None else round(_children_cpu() - cpu, 3)
     return result | {"seconds": round(time.perf_counter() - clock, 3), "cpu_seconds": cpu,
@@ -212,21 +206,6 @@ def _children_cpu():
         return None
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
-
-
-def _replace(temporary, final):
-    """As near to one step as folders allow: the old run steps aside, the new one takes its name."""
-    aside = final.parent / f".tmp-old-{temporary.name[5:]}"
-    if final.exists():
-        final.rename(aside)
-    temporary.rename(final)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _sweep(runs):
-    for folder in runs.glob(".tmp-*"):
-        if time.time() - folder.stat().st_mtime > STALE:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fits(value, default):

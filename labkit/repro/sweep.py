@@ -5,6 +5,7 @@ A killed subprocess fails alone; a killed worker process would take its whole ba
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -15,12 +16,16 @@ import time
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from ..base import LabError
+from ..base import LabError, make_folder
 from ..base import jobs as cores
+from .draw import write
+from .folders import digest, locked, read_record, tidy
 from .notebook import notebook_hash, read
 from .runner import check_parameters, labkit_hash, run_name
 
 SWEPT = {"profile": "--profile", "dataset": "--dataset", "seed": "--seeds"}
+DONE = ("ok", "skipped")  # what is not run again
+STOPPED = set()  # the sweeps of this process that were stopped: a full disk takes no file that says so
 
 
 def sweep(paths, *, seeds=(0,), datasets=(None,), profile="quick", parameters=None, out="runs", jobs=1, scheduler=None,
@@ -41,17 +46,16 @@ def sweep(paths, *, seeds=(0,), datasets=(None,), profile="quick", parameters=No
             raise LabError(f"{limit} is {value:g}: give a number above 0.")
     out = Path(out).resolve()
     everything = _jobs(paths, seeds, datasets, profile, parameters or {}, out, timeout, memory)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise LabError(f"The folder {str(out)!r} cannot be written ({problem.strerror}): give another one.") from None
-    stop, results = out / f".stop-{os.getpid()}-{time.time_ns()}", {}
-    shared = {"out": str(out), "stop": str(stop), "begun": time.time(), "cwd": os.getcwd(),
+    tidy(make_folder(out))
+    stop, results = out / f".stop-{os.getpid()}-{secrets.token_hex(4)}", {}
+    shared = {"out": str(out), "stop": str(stop), "cwd": os.getcwd(),
               "workers": 1 if scheduler else max(1, cores() // jobs)}
     for job in everything:
-        if record := _record(out / job["name"]):
+        record = job["before"] = _record(out / job["name"])
+        if record and record["status"] in DONE:
             results[job["name"]] = _result(job, record, known=True)
-            (out / f".lock-{job['name']}").unlink(missing_ok=True)  # left by a run whose sweep was killed
+            with suppress(OSError):
+                (out / f".lock-{job['name']}").unlink()  # left by a run whose sweep was killed
     several = _cluster(scheduler) if scheduler else nullcontext(_threads(jobs))
     with several as start, _stopping(stop), _progress(len(everything) - len(results)) as tell:
         for wait in (False, True):  # what another sweep is at comes last
@@ -76,7 +80,7 @@ def _jobs(paths, seeds, datasets, profile, parameters, out, timeout, memory):
                 words = ["run", str(Path(path).resolve()), f"--profile={profile}", f"--seed={seed}", f"--out={out}"]
                 words += ([f"--dataset={dataset}"] if dataset else []) + limits + extra
                 found.append({"name": run_name(path.stem, values, hashes), "notebook": path.stem, "seed": seed,
-                              "dataset": values.get("dataset", ""), "words": words})
+                              "dataset": values.get("dataset", ""), "words": words, "parameters": values})
     return sorted(found, key=lambda job: job["seed"])  # stable: a sweep cut short has all notebooks on the first seeds
 
 
@@ -122,70 +126,65 @@ def _cluster(address):
 
 def _one(job):
     """Run one job, unless its record is there, another process is at it (busy), or the sweep was stopped."""
-    stop, folder = Path(job["stop"]), Path(job["out"]) / job["name"]
-    with _locked(folder.with_name(f".lock-{job['name']}"), job["wait"], stop) as (mine, handed):
-        if stop.exists() or not mine:
-            return _result(job, {"status": "stopped" if stop.exists() else "busy"})
-        # A failure since the sweep began is that of the process that we waited for: it is not tried twice.
-        if record := _record(folder, job["begun"]):
-            return _result(job, record)
-        with tempfile.TemporaryFile() as said:
-            child = subprocess.Popen([sys.executable, "-m", "labkit", *job["words"]], cwd=job["cwd"], stderr=said,
-                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=handed,
-                                     env=_environment(job["workers"]), start_new_session=True)
-            while child.poll() is None:
-                with suppress(subprocess.TimeoutExpired):
-                    child.wait(0.25)
-                if stop.exists() and child.poll() is None:
-                    _kill(child)
-                    for half in folder.parent.glob(f".tmp-{folder.name}-{child.pid}-*"):
-                        shutil.rmtree(half, ignore_errors=True)
-                    return _result(job, {"status": "stopped"})
-            if record := _record(folder, job["begun"]):
-                return _result(job, record)
-            said.seek(0)
-            last = said.read().decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-        return _result(job, {"status": "lost", "error": f"exit code {child.returncode}, no record ({last[0]})"})
+    lock = Path(job["out"]) / f".lock-{job['name']}"
+    try:
+        with locked(lock, job["wait"], lambda: _stopped(job)) as (mine, handed):
+            if _stopped(job) or not mine:
+                return _result(job, {"status": "stopped" if _stopped(job) else "busy"})
+            return _result(job, _new_record(job) or _started(job, handed))
+    except OSError as problem:
+        return _result(job, {"status": "lost", "error": f"{problem.strerror}: {problem.filename or job['out']}"})
 
 
-def _record(folder, begun=float("inf")):
-    """The record of a finished run; None when there is none, or a failure from before the sweep began."""
-    path = folder / "record.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):  # not there, or damaged: it runs again
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["status"] in ("ok", "skipped") or path.stat().st_mtime >= begun:
+def _started(job, handed):
+    """Start the run as a process of its own and wait for it. -> its record, or what is known when it left none."""
+    folder = Path(job["out"]) / job["name"]
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen([sys.executable, "-m", "labkit", *job["words"]], cwd=job["cwd"], stderr=said,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=handed,
+                                 env=_environment(job["workers"]), start_new_session=True)
+        while child.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(0.25)
+            if _stopped(job) and child.poll() is None:
+                _kill(child)
+                for half in folder.parent.glob(f".tmp-{folder.name}-{child.pid}-*"):
+                    shutil.rmtree(half, ignore_errors=True)
+                return {"status": "stopped"}
+        tidy(folder.parent)  # it may have been killed when all was written
+        if record := _new_record(job):
             return record
+        said.seek(0)
+        last = said.read().decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+    lost = {"notebook": job["notebook"], "status": "lost", "parameters": job["parameters"], "claims": [],
+            "error": f"exit code {child.returncode}, no record ({last[0]})"}
+    with suppress(LabError):  # for the report; the next sweep runs it again
+        write(folder / "record.json", json.dumps(lost | {"digest": digest(lost)}))
+    return lost
+
+
+def _new_record(job):
+    """The record of a finished run. A failure counts if it is not the one from before the sweep began.
+
+    It is that of a process that we waited for, and is not tried twice. Times say nothing: the clock may be set back.
+    """
+    record = _record(Path(job["out"]) / job["name"])
+    return record if record and (record["status"] in DONE or record != job["before"]) else None
+
+
+def _record(folder):
+    with suppress(OSError, ValueError, KeyError, TypeError):  # not there, or damaged: it runs again
+        record = read_record(folder / "record.json")
+        return record if record["status"] else None
+
+
+def _stopped(job):
+    return job["stop"] in STOPPED or os.path.exists(job["stop"])
 
 
 def _result(job, record, known=False):
     shown = {k: job[k] for k in ("name", "notebook", "dataset", "seed")}
     return shown | {"status": record["status"], "error": record.get("error"), "known": known}
-
-
-@contextmanager
-def _locked(path, wait, stop):
-    """-> (whether the job is ours, the descriptors that hold it). The run inherits the lock: it ends with the process.
-
-    So a run whose sweep was killed with -9 still has it, and nothing needs to be cleaned up. Not on Windows.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        yield True, ()
-        return
-    while True:
-        with open(path, "a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                mine = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
-            except OSError:
-                mine = False
-            if mine or not wait or stop.exists():
-                yield mine, (file.fileno(),) if mine else ()
-                if mine:
-                    path.unlink(missing_ok=True)
-                return
-        time.sleep(0.25)
 
 
 def _kill(child):
@@ -207,7 +206,9 @@ def _kill(child):
 def _stopping(stop):
     """Ctrl-C and SIGTERM leave a file that every job looks for, on whatever machine. A second one is not caught."""
     def leave(number, frame):
-        stop.touch()
+        STOPPED.add(str(stop))
+        with suppress(OSError):
+            stop.touch()
         signal.signal(number, before[number])
 
     main, numbers = threading.current_thread() is threading.main_thread(), (signal.SIGINT, signal.SIGTERM)
@@ -217,7 +218,8 @@ def _stopping(stop):
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        stop.unlink(missing_ok=True)
+        with suppress(OSError):
+            stop.unlink()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ surprising success.
 
 import ast
 import csv
+import io
 import json
 import os
 import queue
@@ -26,7 +27,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from ..base import LabError
+from ..base import LabError, write_bytes
 from ..repro.notebook import read
 
 CELL = re.compile(r"""exercise\(\s*["'](\d+\.\d+)["']""")
@@ -117,11 +118,15 @@ def bubblewrap() -> tuple[list[str], str]:
 
 def write_csv(rows, path):
     """file, exercise, state, points: one line an exercise."""
-    try:
-        with open(path, "w", newline="", encoding="utf-8") as out:
-            writer = csv.DictWriter(out, ["file", "exercise", "state", "points"], extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, ["file", "exercise", "state", "points"], extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    if os.path.isfile(path) and not os.path.islink(path) or not os.path.lexists(path):
+        write_bytes(path, text.getvalue().encode(), "give another --csv")
+        return
+    try:  # /dev/stdout and the like cannot be replaced
+        Path(path).write_bytes(text.getvalue().encode())
     except OSError as problem:
         raise LabError(f"{str(path)!r} cannot be written ({problem.strerror}): give another --csv.") from None
 

@@ -4,6 +4,8 @@ import copy
 import hashlib
 import json
 import os
+import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from safetensors.torch import load as tensors_of
 from safetensors.torch import save as bytes_of
 from torch import nn
 
-from ..base import LabError
+from ..base import LabError, make_folder, write_bytes
 from ..rows import check_forget, check_settings, checked_seed, is_number, is_whole
 
 FORMAT = 1
@@ -65,27 +67,28 @@ def train_logged(model, data, folder, *, epochs, lr, batch_size, momentum=0.0, w
     velocity = {k: torch.zeros_like(p) for k, p in model.named_parameters()} if momentum else {}
     check_settings(lr=lr, momentum=momentum, weight_decay=weight_decay)
     step = {"lr": float(lr), "momentum": float(momentum), "weight_decay": float(weight_decay)}
-    emptied(folder)
     header = {"format": FORMAT, "recipe": {"epochs": int(epochs), "batch_size": int(batch_size), **step}, "n": n,
-              "data": data.digest(), "every": int(every), **save(folder, 0, model, velocity)}
+              "data": data.digest(), "every": int(every)}
     lines = []
-    for epoch in range(epochs):
-        rows = torch.randperm(n, generator=order).to(data.device)
-        for start in range(0, n, batch_size):
-            state.update(epoch=epoch, order=rows, start=start)
-            batch = rows[start : start + batch_size]
-            batch = (choose or _skip)(model, batch, forget, state)
-            if batch is None:
-                break
-            if len(batch):
-                sgd_step(model, velocity, data.x[batch], data.y[batch], **step)
-                at = len(lines) + 1
-                lines.append({"step": at, "epoch": epoch, "rows": batch.tolist(), "lr": step["lr"],
-                              **save(folder, at, model, velocity, keep=at % every == 0)})
-    if not all(torch.isfinite(p).all() for p in model.parameters()):
-        raise LabError(f"Training diverged at learning rate {lr}: try a smaller one.")
-    save(folder, len(lines), model, velocity)
-    write_log(folder, header, lines)
+    with fresh_log(folder) as folder:
+        header |= save(folder, 0, model, velocity)
+        for epoch in range(epochs):
+            rows = torch.randperm(n, generator=order).to(data.device)
+            for start in range(0, n, batch_size):
+                state.update(epoch=epoch, order=rows, start=start)
+                batch = rows[start : start + batch_size]
+                batch = (choose or _skip)(model, batch, forget, state)
+                if batch is None:
+                    break
+                if len(batch):
+                    sgd_step(model, velocity, data.x[batch], data.y[batch], **step)
+                    at = len(lines) + 1
+                    lines.append({"step": at, "epoch": epoch, "rows": batch.tolist(), "lr": step["lr"],
+                                  **save(folder, at, model, velocity, keep=at % every == 0)})
+        if not all(torch.isfinite(p).all() for p in model.parameters()):
+            raise LabError(f"Training diverged at learning rate {lr}: try a smaller one.")
+        save(folder, len(lines), model, velocity)
+        write_log(folder, header, lines)
     return model.eval()
 
 
@@ -105,9 +108,7 @@ def write_log(folder, header, lines):
     for entry in (header, *lines, {"end": len(lines)}):
         out.append(json.dumps(entry | {"previous": previous}))
         previous = _sha(out[-1].encode())
-    fresh = Path(folder) / "log.jsonl.part"
-    fresh.write_text("\n".join(out) + "\n")
-    os.replace(fresh, Path(folder) / "log.jsonl")
+    write_bytes(Path(folder) / "log.jsonl", ("\n".join(out) + "\n").encode())
 
 
 def load_log(folder, data=None) -> Log:
@@ -183,11 +184,28 @@ def restored(tensors, model) -> dict:
             if f"momentum.{k}" in tensors}
 
 
-def emptied(folder):
-    """Make the folder and remove an old log from it, nothing else."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    for old in [*Path(folder).glob("step-*.safetensors"), Path(folder) / "log.jsonl"]:
-        old.unlink(missing_ok=True)
+@contextmanager
+def fresh_log(folder):
+    """-> a folder within `folder` for a log under way. When the block ends well it takes the place of an old log there.
+
+    When it does not, the old log is as it was; nothing else in the folder is touched. LabError when it is no folder
+    that can be written.
+    """
+    folder = make_folder(folder)
+    under_way = folder / ".part"
+    try:
+        shutil.rmtree(under_way, ignore_errors=True)  # of a process that was killed
+        under_way.mkdir()
+        yield under_way
+        for old in [folder / "log.jsonl", *folder.glob("step-*.safetensors")]:
+            old.unlink(missing_ok=True)
+        for file in sorted(under_way.iterdir(), reverse=True):  # log.jsonl last
+            file.rename(folder / file.name)
+    except OSError as problem:
+        raise LabError(f"The log in {str(folder)!r} cannot be written ({problem.strerror}): make room there, or give "
+                       "another folder.") from None
+    finally:
+        shutil.rmtree(under_way, ignore_errors=True)
 
 
 def file_of(folder, step) -> Path:
@@ -234,11 +252,17 @@ def _object(text):
 
 
 def _hashes(tensors):
-    """sha256 of names, shapes and bytes, 32 hex digits: of weights with buffers, and of momentum (None without)."""
+    """sha256 of names, shapes, types and bytes, 32 hex digits: of weights with buffers, of momentum (None without)."""
     parts = {"weights": "model.", "momentum": "momentum."}
     found = {part: [k for k in sorted(tensors) if k.startswith(start)] for part, start in parts.items()}
-    return {part: _sha(*(b for k in names for b in (f"{k}{tuple(tensors[k].shape)}".encode(), tensors[k].numpy())))
-            if names else None for part, names in found.items()}
+    return {part: _sha(*(b for k in names for b in (_kind(k, tensors[k]), tensors[k].numpy()))) if names else None
+            for part, names in found.items()}
+
+
+def _kind(name, tensor):
+    """Name, shape, and the type unless it is float32: bytes read as another type are other numbers."""
+    kind = "" if tensor.dtype == torch.float32 else str(tensor.dtype)
+    return f"{name}{tuple(tensor.shape)}{kind}".encode()
 
 
 def _sha(*blobs):

@@ -3,6 +3,7 @@
 import copy
 import shutil
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,17 +37,17 @@ def honest(data, forget, folder, *, build, seed, init_seed=None, **recipe):
 
 def ignore(model, log, folder):
     """Do nothing: serve the original model and show the original log. log: its folder. -> (model, folder)."""
-    _copy(log, folder)
-    return copy.deepcopy(model), Path(folder)
+    with _copy(log, folder):
+        return copy.deepcopy(model), Path(folder)
 
 
 def edit_log(model, log, folder, forget):
     """Serve the original model, strike the forgotten rows out of the log and chain it anew. -> (model, folder)."""
     old = logs.load_log(log)
     gone = set(check_forget(forget, old.header["n"]).tolist())
-    _copy(log, folder)
-    logs.write_log(folder, old.header, [line | {"rows": [r for r in line["rows"] if r not in gone]}
-                                          for line in old.lines])
+    with _copy(log, folder) as fresh:
+        logs.write_log(fresh, old.header, [line | {"rows": [r for r in line["rows"] if r not in gone]}
+                                           for line in old.lines])
     return copy.deepcopy(model), Path(folder)
 
 
@@ -115,24 +116,24 @@ def forge(log, data, forget, folder, *, build, replace="nearest", move=True, nud
     settings = {k: recipe[k] for k in ("lr", "momentum", "weight_decay")}
     swap, draw = _stand_ins(data, forget, replace, seed), torch.Generator().manual_seed(checked_seed(seed))
     retain = data.split(forget).retain
-    _copy(log, folder)
     lines, gradients, rows = [], 0, 0
-    for line in old.lines:
-        step, (batch, tainted) = line["step"], swap(torch.tensor(line["rows"], device=data.device))
-        line = line | {"rows": batch.tolist()}
-        if tainted and move:
-            velocity = logs.restored(logs.checkpoint(old, step - 1, model), model)
-            logs.sgd_step(model, velocity, data.x[batch], data.y[batch], **settings)
-        elif not tainted and nudge:
-            velocity = logs.restored(logs.checkpoint(old, step, model), model)
-            batch = retain[torch.randint(len(retain), (1,), generator=draw).to(retain.device)]
-            logs.sgd_step(model, {}, data.x[batch], data.y[batch], lr=nudge)
-        else:
-            lines.append(line)
-            continue
-        gradients, rows = gradients + 1, rows + len(batch)
-        lines.append(line | logs.save(folder, step, model, velocity))
-    logs.write_log(folder, old.header, lines)
+    with _copy(log, folder) as fresh:
+        for line in old.lines:
+            step, (batch, tainted) = line["step"], swap(torch.tensor(line["rows"], device=data.device))
+            line = line | {"rows": batch.tolist()}
+            if tainted and move:
+                velocity = logs.restored(logs.checkpoint(old, step - 1, model), model)
+                logs.sgd_step(model, velocity, data.x[batch], data.y[batch], **settings)
+            elif not tainted and nudge:
+                velocity = logs.restored(logs.checkpoint(old, step, model), model)
+                batch = retain[torch.randint(len(retain), (1,), generator=draw).to(retain.device)]
+                logs.sgd_step(model, {}, data.x[batch], data.y[batch], lr=nudge)
+            else:
+                lines.append(line)
+                continue
+            gradients, rows = gradients + 1, rows + len(batch)
+            lines.append(line | logs.save(fresh, step, model, velocity))
+        logs.write_log(fresh, old.header, lines)
     logs.restored(logs.checkpoint(logs.load_log(folder), len(lines), model), model)
     return model.eval(), Path(folder), Cost(gradients, rows, time.process_time() - began)
 
@@ -235,11 +236,14 @@ def _gradient(model, data, rows):
     return found
 
 
+@contextmanager
 def _copy(log, folder):
+    """-> a folder with a copy of the log, to be changed; at the end it is the log in `folder`."""
     log, folder = Path(log), Path(folder)
     if log.resolve() == folder.resolve():
         raise LabError(f"The new log would overwrite the original in {folder}: give another folder.")
     steps = logs.load_log(log).checkpoints
-    logs.emptied(folder)
-    for name in [logs.file_of(log, s).name for s in steps] + ["log.jsonl"]:
-        shutil.copyfile(log / name, folder / name)
+    with logs.fresh_log(folder) as fresh:
+        for name in [logs.file_of(log, s).name for s in steps] + ["log.jsonl"]:
+            shutil.copyfile(log / name, fresh / name)
+        yield fresh

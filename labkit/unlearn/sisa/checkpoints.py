@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load as tensors_of
 from safetensors.torch import save as bytes_of
 
-from ...base import LabError
+from ...base import LabError, write_bytes
 
 FORMAT = 1
 
@@ -31,8 +31,8 @@ def save(folder, shard, done, model, optimizer, seen, recipe):
     about = {"format": FORMAT, "shard": shard, "slices done": done, "rows seen": fingerprint(seen),
              "recipe": recipe, "sha256": hashlib.sha256(blob).hexdigest()}
     target = path(folder, shard, done)
-    _write(target, blob)
-    _write(target.with_suffix(".json"), json.dumps(about).encode())
+    write_bytes(target, blob)
+    write_bytes(target.with_suffix(".json"), json.dumps(about).encode())
 
 
 def load(folder, shard, done, seen, recipe) -> dict | None:
@@ -87,16 +87,20 @@ def wipe(folder, shard: int, after: int) -> int:
     Overwritten with zeros, flushed to the disk, then removed. What this cannot reach: backups, snapshots, and the
     spare blocks of SSDs and copy-on-write file systems. There, keep the folder encrypted and destroy the key.
     """
-    stale = [p for p in Path(folder).glob(f"shard-{shard:03d}-after-*.safetensors")
-             if int(p.stem.rsplit("-", 1)[1]) > after]
-    for target in stale:
-        for file in (target, target.with_suffix(".json")):
-            if file.exists():
-                with open(file, "r+b") as f:
-                    f.write(bytes(file.stat().st_size))
-                    f.flush()
-                    os.fsync(f.fileno())
-                file.unlink()
+    names = f"shard-{shard:03d}-after-"
+    stale = [p for p in Path(folder).glob(f"{names}*.safetensors") if int(p.stem.rsplit("-", 1)[1]) > after]
+    # .part: what a killed process was writing; of the others the JSON goes too
+    files = [*Path(folder).glob(f"{names}*.part"), *(f for p in stale for f in (p, p.with_suffix(".json")))]
+    try:
+        for file in filter(Path.exists, files):
+            with open(file, "r+b") as f:
+                f.write(bytes(file.stat().st_size))
+                f.flush()
+                os.fsync(f.fileno())
+            file.unlink()
+    except OSError as problem:
+        raise LabError(f"{str(file)!r} holds what is to be forgotten and cannot be destroyed ({problem.strerror}): "
+                       "make its folder writable, then open the ensemble with sisa.load.") from None
     return len(stale)
 
 
@@ -108,9 +112,3 @@ def size(folder) -> int:
 def fingerprint(rows) -> str:
     """sha256 of row ids, 16 hex digits: which rows, not what is in them."""
     return hashlib.sha256(rows.cpu().numpy().astype("<i8").tobytes()).hexdigest()[:16]
-
-
-def _write(target, blob):
-    fresh = target.with_name(target.name + ".part")
-    fresh.write_bytes(blob)
-    os.replace(fresh, target)

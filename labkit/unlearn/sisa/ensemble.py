@@ -5,8 +5,8 @@ decides anything about another row. So a shard that starts again from a checkpoi
 without the forgotten rows would have ended: `verify_exact` trains that from scratch and compares.
 """
 
+import hashlib
 import json
-import os
 import tempfile
 import time
 import warnings
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...base import LabError
+from ...base import LabError, make_folder, write_bytes
 from ...rows import check_forget, checked_seed, is_number, is_whole
 from ...training import parallel
 from . import checkpoints
@@ -99,8 +99,7 @@ def train(data, folder, *, build, shards: int, slices: int, epochs: float, lr: f
     if not is_whole(batch_size) or batch_size < 1 or not is_number(epochs) or epochs <= 0:
         raise LabError(f"SISA was asked for {epochs!r} epochs in batches of {batch_size!r}: give numbers above 0, the "
                        "batch size a whole one.")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(folder)
     if any(folder.iterdir()):
         raise LabError(f"The folder {folder.name!r} is not empty: give each ensemble a folder of its own.")
     recipe = dict(seed=seed, slices=slices, epochs=epochs, lr=lr, batch_size=batch_size, momentum=momentum,
@@ -230,14 +229,20 @@ def _run(ensemble, data, first, asked, workers):
 
 
 def _write(folder, name, value):
-    fresh = Path(folder) / f"{name}.json.part"
-    fresh.write_text(json.dumps(value))
-    os.replace(fresh, Path(folder) / f"{name}.json")
+    """With a digest: one changed byte in the list of removed rows would bring a forgotten row back."""
+    write_bytes(Path(folder) / f"{name}.json", json.dumps(value | {"sha256": _sha(value)}).encode())
 
 
 def _read(folder, name):
     try:
-        return json.loads((Path(folder) / f"{name}.json").read_text())
-    except (OSError, ValueError):
-        raise LabError(f"There is no SISA ensemble in the folder {Path(folder).name!r} ({name}.json is missing or "
-                       "damaged): give the folder that sisa.train wrote to.") from None
+        value = json.loads((Path(folder) / f"{name}.json").read_text())
+        if value.pop("sha256") == _sha(value):
+            return value
+    except (OSError, ValueError, AttributeError, KeyError):
+        pass
+    raise LabError(f"There is no SISA ensemble in the folder {Path(folder).name!r} ({name}.json is missing or "
+                   "damaged): give the folder that sisa.train wrote to.")
+
+
+def _sha(value):
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
