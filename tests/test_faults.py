@@ -215,15 +215,18 @@ def ended(pids):
 
 
 def test_workers_end_with_the_process_that_started_them(tmp_path):
-    code = (f"import os, time, pathlib\nfrom labkit.training import parallel\nhere = pathlib.Path({str(tmp_path)!r})\n"
-            "def work(i):\n    (here / str(os.getpid())).touch()\n    time.sleep(60)\n"
-            "parallel(work, range(4), workers=2)")
-    process = subprocess.Popen([sys.executable, "-c", code])
+    def work(i):
+        (tmp_path / str(os.getpid())).touch()
+        time.sleep(60)
+
+    child = os.fork()
+    if not child:
+        parallel(work, range(4), workers=2)
     wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
     workers = [int(p.name) for p in tmp_path.iterdir()]
     assert not ended(workers)
-    process.kill()
-    process.wait()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
     wait_for(lambda: ended(workers), 5)
 
 
@@ -312,15 +315,16 @@ def test_an_ensemble_whose_writer_was_killed_forgets_what_was_half_written(tmp_p
 
 
 def test_a_log_whose_writer_was_killed_leaves_the_old_one(tmp_path):
-    code = ("import os, sys\nfrom test_faults import *\n"
-            "def choose(model, batch, forget, state):\n    if state['epoch'] == 1: os.kill(os.getpid(), 9)\n"
-            "    return batch\n"
-            "verify.train_logged(build(1), DATA, sys.argv[1], seed=1, choose=choose, **RECIPE)")
+    def choose(model, batch, forget, state):
+        return os.kill(os.getpid(), signal.SIGKILL) if state["epoch"] == 1 else batch
+
     verify.train_logged(build(0), DATA, tmp_path / "log", seed=0, **RECIPE)
     head, before = verify.load_log(tmp_path / "log").head, contents(tmp_path)
-    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "log")], cwd=Path(__file__).parent,
-                            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
-    assert killed.returncode == -9 and (tmp_path / "log/.part").exists()
+    child = os.fork()
+    if not child:
+        verify.train_logged(build(1), DATA, tmp_path / "log", seed=1, choose=choose, **RECIPE)
+    os.waitpid(child, 0)
+    assert list((tmp_path / "log/.part").glob("step-*"))
     assert verify.load_log(tmp_path / "log").head == head
     verify.train_logged(build(0), DATA, tmp_path / "log", seed=0, **RECIPE)
     assert contents(tmp_path) == before
@@ -624,7 +628,7 @@ def test_a_changed_byte_in_a_record_is_told(tmp_path):
     assert sound["status"] == "ok"
     told = 0
     for at in range(len(content)):
-        for change in (1, 2, 16):
+        for change in (1, 16):
             file.write_bytes(flipped(content, at, change))
             found, = records.collect(tmp_path)
             if found["status"] == "damaged":
@@ -632,7 +636,7 @@ def test_a_changed_byte_in_a_record_is_told(tmp_path):
                 continue
             # A blank that became another blank, or the name of the digest itself: nothing that counts is changed.
             assert {k: found[k] for k in record} == record, (at, change)
-    assert told > 2.4 * len(content)
+    assert told > 1.6 * len(content)
     file.write_bytes(content.replace(b"3.5", b"4.5"))
     assert "r: damaged. The record cannot be used: its digest does not fit" in notes_of(tmp_path)[0]
 
@@ -652,8 +656,8 @@ def test_any_changed_byte_of_a_checkpoint_of_a_log_is_seen(tmp_path, momentum):
     content, read_as = file.read_bytes(), verify.load_log(tmp_path)
     kept, head = verify.checkpoint(read_as, 3), 8 + int.from_bytes(content[:8], "little")
     # Each byte of the header, in each bit; and, as their names are one byte apart, numbers read as another type.
-    spots = [(at, 1 << bit) for at in range(head) for bit in range(8)]
-    spots += [(at, 1) for at in range(head, len(content), 7)]
+    spots = [(at, 1 << bit) for at in range(head) for bit in (0, 3, 7)]
+    spots += [(at, 1) for at in range(head, len(content), 29)]
     spots += [(at + k, ord("F") ^ ord(other)) for at in range(head) if content[at:at + 3] == b"F32"
               for k, other in ((0, "I"), (0, "U"))]
     harmless = 0
@@ -666,7 +670,7 @@ def test_any_changed_byte_of_a_checkpoint_of_a_log_is_seen(tmp_path, momentum):
         else:  # blanks that pad the header
             assert all(torch.equal(found[k], kept[k]) and found[k].dtype == kept[k].dtype for k in kept), at
             harmless += 1
-    assert harmless < 80
+    assert harmless < 30
 
 
 def test_any_changed_byte_of_an_ensemble_is_seen_and_no_row_comes_back(tmp_path):
@@ -674,11 +678,13 @@ def test_any_changed_byte_of_an_ensemble_is_seen_and_no_row_comes_back(tmp_path)
     sisa.unlearn(e, DATA, [11, 17], workers=1)
     for name in ("ledger.json", "ensemble.json"):
         file = tmp_path / "e" / name
-        content = file.read_bytes()
+        content, kept = file.read_bytes(), sisa.ensemble._read(tmp_path / "e", file.stem)
         for at in range(len(content)):
             file.write_bytes(flipped(content, at))
-            with pytest.raises(LabError, match=f"{name} is missing or damaged"):
-                sisa.ensemble._read(tmp_path / "e", name.removesuffix(".json"))
+            try:  # the 17th digit of a number of seconds may be another one and the number the same
+                assert sisa.ensemble._read(tmp_path / "e", file.stem) == kept, at
+            except LabError as problem:
+                assert f"{name} is missing or damaged" in str(problem)
         file.write_bytes(content.replace(b"[11, 17]", b"[11, 16]", 1))
         if content != file.read_bytes():
             sentence(lambda: sisa.load(tmp_path / "e", DATA, build), "ledger.json is missing or damaged")
