@@ -13,7 +13,8 @@ from IPython.display import HTML, Image, Markdown, display
 
 from . import data as data_module
 from .base import LabError, NotForThisData, device, jobs, spawn_seeds
-from .repro.claims import PROFILES, judge, load_claims
+from .repro.claimfile import PROFILES, load_claims
+from .repro.claims import judge
 
 MIME = "application/vnd.labkit+json"
 CAPS = {"quick": (6000, 2000), "full": None, "paper": None}  # rows at most, so that quick stays quick on any data

@@ -10,7 +10,8 @@ from scipy import stats
 
 from labkit.base import LabError, data_path
 from labkit.measure.intervals import bootstrap_interval
-from labkit.repro.claims import ORDER, Claim, Part, judge, judge_part, load_claims, load_papers, merge
+from labkit.repro.claimfile import Claim, Part, load_claims, load_papers
+from labkit.repro.claims import ORDER, judge, judge_part, merge
 
 EFFECT = Part("gain", "effect", "points")
 EQUAL = Part("gap", "equivalence", "points", margin=1.0)

@@ -10,7 +10,8 @@ import nbformat
 import pytest
 
 from labkit.base import LabError
-from labkit.repro.claims import judge, load_claims
+from labkit.repro.claimfile import load_claims
+from labkit.repro.claims import judge
 from labkit.repro.references import bibtex, references
 from labkit.repro.report import (
     COLUMNS,

@@ -4,7 +4,8 @@ import json
 import math
 from pathlib import Path
 
-from .claims import load_claims, merge
+from .claimfile import load_claims
+from .claims import merge
 from .draw import to_html, to_markdown, update_readme, write, write_table
 from .records import collect
 
@@ -133,9 +134,10 @@ def _bounds(rule):
 
 
 def _executed(record):
-    """The executed notebook that a run's record came with, as text; None when there is none."""
+    """The executed notebook that a run's record came with, or that it names; as text, None when there is none."""
     place = Path(record.get("source") or "none")
     path = place if place.suffix == ".ipynb" else place / f"{record['notebook']}.ipynb"
+    path = path if path.is_file() else Path(str(record.get("executed") or "none"))
     return str(path) if path.is_file() else None
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..base import LabError
-from .claims import PROFILES
+from .claimfile import PROFILES
 from .notebook import (
     find_notebook,
     first_error,
