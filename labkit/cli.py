@@ -62,6 +62,7 @@ def run(
 ):
     """Run notebooks with papermill; one that fails does not stop the others."""
     from .base import LabError
+    from .repro.choices import check_dataset
     from .repro.notebook import find_notebook, notebooks
     from .repro.runner import check_parameters
     from .repro.runner import run as run_one
@@ -72,6 +73,8 @@ def run(
         if not found:
             raise LabError("There are no notebooks here: call labkit where the folder notebooks/ is.")
         paths += [p for p in found if p not in paths]
+    if dataset is not None:
+        check_dataset(dataset)
     settings = dict(profile=profile, dataset=dataset, seed=seed, parameters=_parameters(parameter))
     for path in paths:  # all of them before the first one runs
         check_parameters(path, **settings)

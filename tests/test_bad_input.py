@@ -108,6 +108,8 @@ CALLS = [  # words; exit status; what standard error says
     (["run", ""], 2, "no notebook ''"), (["run", "."], 2, "no notebook '.'"),
     (["run", "../../etc/passwd"], 2, "There is no notebook"),
     (["run", "nope/01_tiny.ipynb"], 2, "There is no notebook"),
+    (["run", "01", "--dataset", "fashon"], 2, "no data set 'fashon'"),
+    (["run", "01", "--dataset", "folder:nowhere"], 2, "no folder 'nowhere'"),
     (["run", "broken.ipynb"], 2, "no notebook that can be read"), (["run", "list.ipynb"], 2, "no notebook that can be"),
     (["run", "bytes.ipynb"], 2, "give an .ipynb file"), (["run", "01", "99"], 2, "There is no notebook '99'"),
     (["run", "01", "--profile", "quik"], 2, "did you mean 'quick'"), (["run", "01", "--seed", "x"], 2, "--seed"),
