@@ -1,5 +1,6 @@
 """Lab: one run of one notebook. Profile, seeds, data, records, claims; each shown as a table and kept in the output."""
 
+import hashlib
 import html
 import io
 import json
@@ -9,10 +10,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from IPython import get_ipython
 from IPython.display import HTML, Image, Markdown, display
 
 from . import data as data_module
-from .base import LabError, NotForThisData, device, jobs, spawn_seeds
+from .base import LabError, NotForThisData, cache_path, device, jobs, spawn_seeds
 from .repro.claimfile import PROFILES, load_claims
 from .repro.claims import judge
 
@@ -34,7 +36,7 @@ class Lab:
         if seeds is not None and (not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1):
             raise LabError(f"seeds is {seeds!r}: give a number of seeds, 1 or more, or None for the profile's own.")
         self.notebook, self.profile, self.dataset, self.seed = str(notebook), profile, dataset, seed
-        self._seeds, self.claims = seeds, []
+        self._seeds, self._settings, self._rows, self.claims = seeds, {}, "", []
         self._catalogue = load_claims()
         torch.set_num_threads(1)  # two threads a process were measured 10 to 35 times slower on two busy cores
         torch.manual_seed(seed)
@@ -53,6 +55,7 @@ class Lab:
                 chosen |= change or {}
         if self._seeds is not None:
             chosen["seeds"] = self._seeds
+        self._settings = chosen
         return SimpleNamespace(**chosen)
 
     def load(self, **settings):
@@ -62,9 +65,25 @@ class Lab:
         path = self.dataset.removeprefix("folder:")  # of a folder's path the last part only: a path names its owner
         shown = path if path == self.dataset else Path(path).name or path
         text = [str(line).replace(path, shown) for line in (data.summary(), *card)]
-        _show({"kind": "setup", "data": data.digest(), "rows": len(data.y)}, " · ".join(text),
+        self._rows = data.digest()
+        _show({"kind": "setup", "data": self._rows, "rows": len(data.y)}, " · ".join(text),
               "<br>".join(html.escape(str(line)) for line in text))
         return data
+
+    def kept(self, part: str) -> Path | None:
+        """Where a part of a long run leaves its results, to go on after a stop; None in the quick profile.
+
+        Another folder for other data, settings or seeds, for another version of labkit, and after any change in the
+        cells up to this one. For parallel(…, keep=…).
+        """
+        if self.profile == "quick":
+            return None
+        from .repro.runner import labkit_hash
+
+        cells = getattr(get_ipython(), "user_ns", {}).get("In", [])
+        what = json.dumps([labkit_hash(), self._rows, self._settings, cells], default=str, sort_keys=True)
+        name = f"{self.notebook}-{self.profile}-s{self.seed}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+        return cache_path() / "kept" / name / part
 
     def seeds(self, n: int, purpose: str = "judge") -> list[int]:
         """n inner seeds for one purpose. Other purposes and other outer seeds never share one: tune ≠ judge."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .base import LabError, jobs
+from .kept import result
 from .rows import check_settings, is_number
 
 
@@ -158,15 +159,18 @@ def fit_many(models, x, y, *, seeds, skip=None, pack=8, workers=None, **recipe):
                     range(len(models)), workers)
 
 
-def parallel(function, items, workers=None) -> list:
+def parallel(function, items, workers=None, keep=None) -> list:
     """[function(item) for item in items], spread over worker processes of one thread each.
 
     On Linux workers are forked, so `function` may be defined in a notebook and use everything defined there; what
     it changes stays in the worker. Elsewhere joblib's loky sends function and items over. On a GPU: a plain loop.
     Give each item its own seed: then results do not depend on the number of workers.
+    keep: a folder (Lab.kept) where each result, a JSON value, stays; a run that was cut off goes on after the last one.
     """
     global _FORKED
     items = list(items)
+    if keep is not None:
+        return parallel(lambda i: result(keep, f"{i:04}", function, items[i]), range(len(items)), workers)
     workers = min(workers or jobs(), len(items))
     if not torch.cuda.is_available():
         torch.set_num_threads(1)  # forking beside a started thread pool can hang; more threads give other last digits

@@ -1,4 +1,4 @@
-"""The words of `labkit run` and `labkit sweep`, read and checked before anything runs: notebooks, outer seeds, data sets."""
+"""The words of `labkit run` and `labkit sweep`, checked before anything runs: notebooks, outer seeds, data sets."""
 
 import re
 from pathlib import Path

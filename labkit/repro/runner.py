@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..base import LabError
+from ..rows import is_number
 from .claimfile import PROFILES
 from .notebook import (
     find_notebook,
@@ -83,7 +84,7 @@ def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out
     path = find_notebook(notebook)
     values = check_parameters(path, profile=profile, dataset=dataset, seed=seed, parameters=parameters)
     for name, limit in (("timeout", timeout), ("memory", memory)):
-        if limit is not None and not limit > 0:
+        if limit is not None and (not is_number(limit) or not limit > 0):
             raise LabError(f"The limit {name!r} is {limit!r}: give a number above 0.")
     source, code = read(path), labkit_hash()
     runs = Path(out or "runs")
@@ -159,7 +160,9 @@ def _watching(watched, timeout, memory):
     before, end = set(me.children(recursive=True)), time.perf_counter() + (timeout or float("inf"))
 
     def sample():
-        while not stop.wait(0.25):
+        wait = 0.25
+        while not stop.wait(wait):
+            start = time.perf_counter()
             family = [p for p in me.children(recursive=True) if p not in before]
             now = sum(_memory(p, psutil) for p in family)
             watched["peak"] = max(watched["peak"], now)
@@ -172,6 +175,8 @@ def _watching(watched, timeout, memory):
                     with suppress(psutil.Error):
                         process.kill()
                 return
+            # Adding up the pages of large processes takes a while: without a limit to keep, a twentieth of a core.
+            wait = 0.25 if memory else max(0.25, 20 * (time.perf_counter() - start))
 
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()
