@@ -19,7 +19,10 @@ class NotForThisData(LabError):
 
 
 def device(name=None):
-    """The torch.device to work on: cuda, else mps, else cpu; LABKIT_DEVICE overrules, and `name` overrules that."""
+    """The torch.device to work on: cuda, else cpu; LABKIT_DEVICE overrules, and `name` overrules that.
+
+    mps is never taken unasked: Apple's GPUs have no double precision, which inversion, curvature and privacy need.
+    """
     import torch  # here, so that `labkit --help` need not wait for it
 
     if chosen := name or os.environ.get("LABKIT_DEVICE"):
@@ -30,8 +33,6 @@ def device(name=None):
             raise LabError(f"{what} is {chosen!r}, which torch does not know: use cpu, cuda or mps.") from None
     if torch.cuda.is_available():
         return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
     return torch.device("cpu")
 
 

@@ -17,6 +17,7 @@ from . import data as data_module
 from .base import LabError, NotForThisData, cache_path, device, jobs, spawn_seeds
 from .repro.claimfile import PROFILES, load_claims
 from .repro.claims import judge
+from .rows import is_whole
 
 MIME = "application/vnd.labkit+json"
 CAPS = {"quick": (6000, 2000), "full": None, "paper": None}  # rows at most, so that quick stays quick on any data
@@ -25,15 +26,16 @@ CAPS = {"quick": (6000, 2000), "full": None, "paper": None}  # rows at most, so 
 class Lab:
     """lab = Lab("01", profile=profile, dataset=dataset, seed=seed): prints versions, device and threads.
 
-    profile: quick | full | paper; dataset: a name or folder:PATH; seed: everything random is spawned from it.
+    profile: quick | full | paper; dataset: a name or folder:PATH; seed: everything random is spawned from it; seeds:
+    how many seeds are judged, None for the profile's own number.
     """
 
     def __init__(self, notebook, *, profile="quick", dataset="fashion", seed=0, seeds=None):
         if profile not in PROFILES:
             raise LabError(f"There is no profile {profile!r}: choose one of {', '.join(PROFILES)}.")
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        if not is_whole(seed) or seed < 0:
             raise LabError(f"seed is {seed!r}: give a whole number, 0 or more.")
-        if seeds is not None and (not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1):
+        if seeds is not None and (not is_whole(seeds) or seeds < 1):
             raise LabError(f"seeds is {seeds!r}: give a number of seeds, 1 or more, or None for the profile's own.")
         self.notebook, self.profile, self.dataset, self.seed = str(notebook), profile, dataset, seed
         self._seeds, self._settings, self._rows, self.claims = seeds, {}, "", []
@@ -70,7 +72,7 @@ class Lab:
               "<br>".join(html.escape(str(line)) for line in text))
         return data
 
-    def kept(self, part: str) -> Path | None:
+    def unfinished(self, part: str) -> Path | None:
         """Where a part of a long run leaves its results, to go on after a stop; None in the quick profile.
 
         Another folder for other data, settings or seeds, for another version of labkit, and after any change in the
@@ -78,12 +80,12 @@ class Lab:
         """
         if self.profile == "quick":
             return None
-        from .repro.runner import labkit_hash
+        from .repro.notebook import labkit_hash
 
         cells = getattr(get_ipython(), "user_ns", {}).get("In", [])
         what = json.dumps([labkit_hash(), self._rows, self._settings, cells], default=str, sort_keys=True)
         name = f"{self.notebook}-{self.profile}-s{self.seed}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
-        return cache_path() / "kept" / name / part
+        return cache_path() / "unfinished" / name / part
 
     def seeds(self, n: int, purpose: str = "judge") -> list[int]:
         """n inner seeds for one purpose. Other purposes and other outer seeds never share one: tune ≠ judge."""
@@ -117,7 +119,7 @@ class Lab:
         if name not in self._catalogue:
             raise LabError(f"There is no claim {name!r} in data/claims.yaml: add it there before judging it.")
         result = judge(self._catalogue[name], values, profile=self.profile, units=units, clusters=clusters)
-        self.claims.append(result)
+        self.claims = [c for c in self.claims if c["id"] != name] + [result]  # a cell may be run again
         known = self._catalogue[name]
         lines = [f"{name}: {result['verdict']}. Claim: {known.says}"]
         lines += [f"  {p['name']}: {_ours(p)} ({p['n']} {known.unit}s), {p['verdict']}" for p in result["parts"]]

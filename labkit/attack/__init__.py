@@ -2,7 +2,6 @@
 model grants."""
 
 from .adaptive import average, kept, masked, rescale, subtract_path
-from .blackbox import two_point, zeroth_order_effects
 from .crafted import craft, matching
 from .evasion import clustered, conspicuous, evading, monitored, side_effect, unlike
 from .holdings import BlackBox, Holdings, UnlearningOracle, check_request, hold
@@ -45,6 +44,7 @@ from .uncertainty import (
     soft_threshold,
     underconfidence,
 )
+from .zeroth_order import two_point, zeroth_order_effects
 
 __all__ = [
     "BlackBox", "Choice", "Holdings", "Inversion", "Probes", "Rebuilt", "UnlearningOracle", "ascent", "at_once",

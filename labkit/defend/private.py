@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..base import LabError, spawn_seeds
-from ..rows import is_number
+from ..rows import is_number, is_whole
 from ..training import _dropout_masks
 
 
@@ -140,7 +140,7 @@ def group_epsilon(epsilon, delta, k) -> tuple[float, float]:
     Exchanging a row is k = 2: one out, one in. Source: Dwork and Roth 2014, Theorem 2.2 and after it.
     """
     _check_promise(epsilon, delta)
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+    if not is_whole(k) or k < 1:
         raise LabError(f"The group has {k!r} rows: give a whole number, 1 or more.")
     log = math.log(k) + (k - 1) * epsilon + math.log(delta)
     return k * epsilon, min(1.0, math.exp(min(log, 0.0)))

@@ -173,7 +173,7 @@ def quarantine(stream, period: int) -> dict:
     mean and max: delay in requests (at most period − 1), retrains: their number. The last rows are removed at the end
     of their period, also when the stream ends before it.
     """
-    if isinstance(period, bool) or not isinstance(period, int) or period < 1:
+    if not is_whole(period) or period < 1:
         raise LabError(f"period is {period!r}: give after how many requests the model is retrained, 1 or more.")
     if not len(stream):
         raise LabError("The stream is empty: give at least one pair of a request and its quarantined rows.")

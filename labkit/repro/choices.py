@@ -53,7 +53,7 @@ def check_dataset(name: str) -> str:
     from .. import sources
 
     folder = name.removeprefix("folder:")
-    if name != folder and not Path(folder).is_dir():
+    if name != folder and not Path(folder).expanduser().is_dir():
         raise LabError(f"There is no folder {folder!r}: give one with train/ and test/ in it.")
     if name == folder and name not in sources.names():
         raise LabError(f"There is no data set {name!r}: choose among {', '.join(sources.names())}, or folder:PATH.")

@@ -6,19 +6,23 @@ import math
 import numpy as np
 
 from ..base import LabError
-from ..measure.intervals import bootstrap_interval, t_interval, target_interval
+from ..measure.intervals import cluster_interval, t_interval, target_interval
 from .claimfile import PROFILES, Claim, Part, load_claims
 
 # Worst first; a conjunction takes the first of these that one of its parts has.
 ORDER = ("failed", "not reproduced", "inconclusive", "too few", "partly", "reproduced", "passed", "report")
 CONFIGURATION = ("id", "notebook", "profile", "dataset", "parameters", "labkit", "notebook_hash", "data")
 
+# From so many runs on a run is the unit, for its seeds share the settings that it chose. With fewer, t would know too
+# little of the spread between runs: then seeds count as independent, and rows or targets are clustered by seed.
+RUNS = 5
+
 
 def judge_part(part: Part, values, *, unit="seed", min_units=3, clusters=None, enough_power=True) -> dict:
     """Judge one part. values: (n,) numbers (booleans for a check) -> name, kind, n, mean, low, high, verdict, values.
 
-    The 95 % interval is Student's t; with at least 20 rows or targets a bootstrap, drawn by clusters where given.
-    low and high are None where there is no interval (one value, booleans, text). NaN raises LabError.
+    The 95 % interval is Student's t over values, or over the means of the clusters where given; without clusters a
+    bootstrap over 20 rows or targets. None where there is none (one value, booleans, text). NaN raises LabError.
     """
     values = given if isinstance(given := _plain(values), list) else [given]
     result = {"name": part.name, "kind": part.kind, "n": len(values), "mean": None, "low": None, "high": None}
@@ -35,6 +39,7 @@ def judge_part(part: Part, values, *, unit="seed", min_units=3, clusters=None, e
     if numeric and values:
         result |= dict(zip(("mean", "low", "high"), _interval(part, values, unit, clusters), strict=True))
     too_few = len(values) < max(2, part.min_units or min_units) or not enough_power
+    too_few |= clusters is not None and len(set(clusters)) < 3  # many targets of two models are two models
     verdict = "report" if part.kind == "report" else "too few" if too_few else _verdict(part, result)
     return result | {"verdict": verdict, "values": values}
 
@@ -113,14 +118,15 @@ def _pool(claim: Claim, group: list[dict]) -> dict:
         for part in record["parts"]:
             given = record.get("clusters")
             labels = given.get(part["name"]) if isinstance(given, dict) else given
-            if not labels or len(labels) != part["n"]:  # rows of one run share their models: the run is the cluster
+            if len(group) >= RUNS or not labels or len(labels) != part["n"]:
                 labels = [f"run {number}"] * part["n"]
             elif numbered:
                 labels = [f"run {number}: {label}" for label in labels]
             values.setdefault(part["name"], []).extend(part["values"])
             clusters.setdefault(part["name"], []).extend(labels)
     has_units = all(r.get("units") for r in group)
-    clustered = claim.unit in ("row", "target") and (len(group) > 1 or group[0].get("clusters") is not None)
+    clustered = len(group) >= RUNS or claim.unit in ("row", "target") and (
+        len(group) > 1 or group[0].get("clusters") is not None)
     judged = judge(claim, values, profile=group[0]["profile"], units=units if has_units else None,
                    clusters=clusters if clustered else None)
     kept = {k: group[0][k] for k in CONFIGURATION if k in group[0]}
@@ -145,13 +151,12 @@ def _indices(claim, group):
 def _interval(part, values, unit, clusters):
     if not all(math.isfinite(v) for v in values):
         raise LabError(f"Part {part.name!r} got NaN or infinity: look for the run that diverged.")
-    many = unit in ("row", "target") and len(values) >= 20
-    if many and clusters is not None and len(clusters) != len(values):
+    if clusters is not None and len(clusters) != len(values):
         raise LabError(f"Part {part.name!r}: {len(clusters)} cluster labels for {len(values)} values; give one each.")
-    if unit in ("row", "target") and part.kind != "report":
-        mean, low, high = target_interval(values, clusters if many else None)
+    if unit in ("row", "target") and part.kind != "report":  # a share is not judged against 0, a difference is
+        mean, low, high = target_interval(values, clusters, difference=part.bound == 0)
     else:
-        mean, low, high = bootstrap_interval(values, clusters) if many else t_interval(values)
+        mean, low, high = t_interval(values) if clusters is None else cluster_interval(values, clusters)
     return (mean, low, high) if math.isfinite(low) else (mean, None, None)  # JSON has no infinity
 
 

@@ -125,6 +125,7 @@ def _row(claim, record, others):
                 and any(o["parameters"].get(k) != v for o in others)}
     extra = "".join(f", {k}={v}" for k, v in settings.items())
     n = f"{decisive['n']} {claim.unit}{'s' * (decisive['n'] != 1)}"
+    n += f" in {record['runs']} runs" * (record["runs"] > 1)
     return row | {"ours": ours, "needs": _needs(rules[decisive["name"]]), "n": n, "verdict": record["verdict"],
                   "profile": record["profile"], "dataset": f"{record['dataset']}{extra}"}
 
@@ -161,7 +162,7 @@ def _ours(part, bounds=()) -> str:
     digits = max(0, -math.floor(math.log10(half)) + (f"{half:e}"[0] == "1"))
     if any(round(end, digits) == bound for end in (part["low"], part["high"]) for bound in bounds):
         digits += 1  # rounded, the end would lie on the line that decides
-    return f"{part['mean']:.{digits}f} [{part['low']:.{digits}f}, {part['high']:.{digits}f}]"
+    return f"{part['mean']:z.{digits}f} [{part['low']:z.{digits}f}, {part['high']:z.{digits}f}]"  # z: no -0.00
 
 
 def _configuration_words(record) -> str:

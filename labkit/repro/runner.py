@@ -20,6 +20,7 @@ from .notebook import (
     first_error,
     harvest,
     injected,
+    labkit_hash,
     notebook_hash,
     notebook_parameters,
     read,
@@ -106,14 +107,6 @@ def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return record | {"source": str(final)}
-
-
-def labkit_hash() -> str:
-    """12 hex digits over the package's *.py: two runs with the same ones used the same code."""
-    package = Path(__file__).resolve().parents[1]
-    files = sorted(package.rglob("*.py"), key=lambda p: p.relative_to(package).as_posix())
-    text = b"".join(p.relative_to(package).as_posix().encode() + b"\0" + p.read_bytes() for p in files)
-    return short_hash(text.replace(b"\r\n", b"\n"))
 
 
 def _execute(path, executed, values, timeout, memory, bar):

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from ..base import LabError
 from ..base import jobs as cores
-from .notebook import notebook_hash, read
-from .runner import check_parameters, labkit_hash, run_name
+from .notebook import labkit_hash, notebook_hash, read
+from .runner import check_parameters, run_name
 
 SWEPT = {"profile": "--profile", "dataset": "--dataset", "seed": "--seeds"}
 

@@ -241,12 +241,12 @@ def on(method, mask):
 # %%
 def originals(job):
     """One split, before unlearning. -> list of (data, seed, sparsity, network, mask, CPU seconds to get it)"""
-    (seed, sparsities), d, folder = job, data.resplit(job[0]), lab.kept("networks")  # None in the quick profile
-    dense, spent = lk.kept.network(folder, f"{seed} dense", build(seed),
+    (seed, sparsities), d, folder = job, data.resplit(job[0]), lab.unfinished("networks")  # None in the quick profile
+    dense, spent = lk.resume.network(folder, f"{seed} dense", build(seed),
                                    lambda: lk.training.fit(build(seed), d.x, d.y, seed=seed, **recipe))
     found = [(d, seed, 0.0, dense, None, spent)]
     for s in sparsities[1:]:
-        model, more = lk.kept.network(folder, f"{seed} {s}", build(seed), lambda s=s: unlearn.omp(
+        model, more = lk.resume.network(folder, f"{seed} {s}", build(seed), lambda s=s: unlearn.omp(
             build, d, sparsity=s, seed=seed, dense=dense, **pruning)[0])
         found.append((d, seed, s, model, unlearn.magnitude_mask(dense, s), spent + more))
     return found
@@ -316,7 +316,7 @@ REQUESTS = CLASSES + ["random"] * cfg.random
 tried = pd.DataFrame(sum(lk.training.parallel(contest, [
     (net, asked, {"FT": everything["FT"]} if net[2] else everything) for i, nets in enumerate(rehearsal) for net in nets
     for asked in [CLASSES[(i * cfg.tuned + j) % len(CLASSES)] for j in range(cfg.tuned)] + ["random"] * cfg.random],
-    keep=lab.kept("tuning")), []))
+    keep=lab.unfinished("tuning")), []))
 
 
 def least(runs):
@@ -353,7 +353,7 @@ plan_sparse = {name: settings for name, settings in plan.items() if name != "l1"
 shown = {"l1": range(len(GRID["l1"]))}  # for the explorer, one split
 jobs = [(net, asked, (plan_sparse if net[2] else plan) | (shown if net[1] == judged[0] and net[2] == 0 else {}))
         for net in networks for asked in REQUESTS]
-runs = pd.DataFrame(sum(lk.training.parallel(contest, jobs, keep=lab.kept("contest")), []))
+runs = pd.DataFrame(sum(lk.training.parallel(contest, jobs, keep=lab.unfinished("contest")), []))
 runs["rate"] = [RATES[i] if m == "FT" else np.nan for m, i in zip(runs.method, runs.setting)]
 
 
@@ -385,8 +385,8 @@ def in_rounds(seed):
     return measure.accuracy(lk.training.predict(model, d.x_test), d.y_test)
 
 
-synflow = lk.training.parallel(without_data, judged, keep=lab.kept("masks"))
-iterated = lk.training.parallel(in_rounds, judged, keep=lab.kept("masks")) if cfg.rounds else []
+synflow = lk.training.parallel(without_data, judged, keep=lab.unfinished("masks"))
+iterated = lk.training.parallel(in_rounds, judged, keep=lab.unfinished("masks")) if cfg.rounds else []
 lab.say(f"Test accuracy before unlearning: {show(test_accuracy[0.0])} % dense, {show(test_accuracy[SPARSE])} % with "
         f"{100 * SPARSE:g} % of the weights gone. A mask that saw no data at all (SynFlow) would have given {show(synflow)} %."
         + (f" Pruning in {cfg.rounds} rounds (IMP), at {cfg.rounds + 1} trainings, gives {show(iterated)} %." if iterated else ""),
@@ -641,7 +641,7 @@ def backdoored(seed):
 
 # %%
 BACK_RATES = sorted({RATES[0], RATES[CHOSEN["FT"]]})
-back = pd.DataFrame(sum(lk.training.parallel(backdoored, judged, keep=lab.kept("backdoor")), []))
+back = pd.DataFrame(sum(lk.training.parallel(backdoored, judged, keep=lab.unfinished("backdoor")), []))
 
 
 def clean(column, name, s):
@@ -727,7 +727,7 @@ def leaks(net):
     return scores | {"common": 100 * common}
 
 
-masked = lk.training.parallel(leaks, [net for net in networks if net[2] == SPARSE], keep=lab.kept("leak"))
+masked = lk.training.parallel(leaks, [net for net in networks if net[2] == SPARSE], keep=lab.unfinished("leak"))
 leak = {c: [m["old mask"][c] - m["new mask"][c] for m in masked] for c in COLUMNS}
 lab.table(pd.DataFrame([{"model": name} | {c: show([m[name][c] for m in masked]) for c in COLUMNS}
                         for name in ("original", "old mask", "new mask")]), "95 % sparse, a random tenth forgotten")

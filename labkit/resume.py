@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import load as tensors_of
 from safetensors.torch import save as bytes_of
 
-SECONDS = "kept.cpu_seconds"
+SECONDS = "resume.cpu_seconds"
 
 
 def result(folder, name: str, function, item):
     """function(item), a JSON value; or what an interrupted run left of it in `folder` under `name`.
 
-    The folder is Lab.kept's: another one for other code, data or settings. Tuples come back as lists.
+    The folder is Lab.unfinished's: another one for other code, data or settings. Tuples come back as lists.
     """
     path = _path(folder, f"{function.__name__} {name}", "json")
     blob = _read(path)

@@ -57,13 +57,13 @@ def test_a_kept_network_is_the_same_network_and_takes_its_seconds_along(tmp_path
     def fresh():
         return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
 
-    first, seconds = lk.kept.network(tmp_path, "seed 1, 0.95", fresh(), train)
-    second, again = lk.kept.network(tmp_path, "seed 1, 0.95", fresh(), train)
+    first, seconds = lk.resume.network(tmp_path, "seed 1, 0.95", fresh(), train)
+    second, again = lk.resume.network(tmp_path, "seed 1, 0.95", fresh(), train)
     assert len(calls) == 1 and seconds == again and second is not first and not second.training
     assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(),
                                                  strict=True))
-    lk.kept.network(tmp_path, "seed 2, 0.95", fresh(), train)
-    lk.kept.network(None, "seed 1, 0.95", fresh(), train)
+    lk.resume.network(tmp_path, "seed 2, 0.95", fresh(), train)
+    lk.resume.network(None, "seed 1, 0.95", fresh(), train)
     assert len(calls) == 3 and len(list(tmp_path.iterdir())) == 2
 
 
@@ -74,7 +74,7 @@ def test_the_folder_changes_with_what_the_results_depend_on(tmp_path, monkeypatc
         lab = lk.Lab("07", profile=profile, dataset=dataset, seed=seed)
         lab.settings(quick=dict(n=n))
         lab.load(n_train=rows, n_test=50)
-        return lab.kept("contest")
+        return lab.unfinished("contest")
 
     assert place(profile="quick") is None
     folders = [place(), place(seed=1), place(profile="paper"), place(n=4), place(rows=201)]
