@@ -44,7 +44,7 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
     order = torch.Generator().manual_seed(seed)
     loss = torch.zeros(())
     model.train()
-    with _dropout_masks(model, seed):
+    with dropout_masks(model, seed):
         for step in range(last):
             if step % steps_per_epoch == 0:
                 rows = torch.randperm(n, generator=order).to(x.device)
@@ -209,7 +209,7 @@ def _packed_call(function, item):
 
 
 @contextmanager
-def _dropout_masks(model, seed):
+def dropout_masks(model, seed):
     """Draw dropout masks from `seed` and leave torch's own random numbers alone; without dropout, do nothing."""
     if any(isinstance(m, nn.Dropout) for m in model.modules()):
         with torch.random.fork_rng(devices=[]):

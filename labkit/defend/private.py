@@ -15,7 +15,7 @@ from torch import nn
 
 from ..base import LabError, spawn_seeds
 from ..rows import is_number, is_whole
-from ..training import _dropout_masks
+from ..training import dropout_masks
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def fit_private(model, x, y, *, epsilon=None, noise_multiplier=None, delta=1e-5,
     net, optimizer, criterion = _guarded(copy.deepcopy(model), lr, momentum, sigma, clip, batch_size, seed)
     draw = torch.Generator().manual_seed(spawn_seeds(seed, 1, "batches")[0])
     left_out = torch.empty(0, dtype=torch.long) if skip is None else torch.as_tensor(skip).cpu()
-    with _dropout_masks(net, seed), warnings.catch_warnings():
+    with dropout_masks(net, seed), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Full backward hook is firing")  # the input needs no gradient
         for _ in range(steps):
             drawn = torch.rand(n, generator=draw) < rate

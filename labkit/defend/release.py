@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..attack.differences import difference, flat, unflat
 from ..attack.holdings import BlackBox
-from ..attack.inversion import difference, flat, unflat
 from ..base import LabError
 from ..rows import is_number, is_whole
 from ..training import fit
