@@ -50,7 +50,7 @@ lk.figures.style()
 cfg = lab.settings(
     quick=dict(model="strided_cnn", rows=(1000, 500), epochs=12, lr=0.1, batch_size=64, again=3, rewind=1,
                sparsities=(0.0, 0.95), classes=3, seeds=3, tuned=2, random=False, rounds=0),
-    full=dict(rows=(2000, 1000), sparsities=(0.0, 0.5, 0.75, 0.9, 0.95, 0.99), seeds=5, tuned=3, random=True, rounds=13),
+    full=dict(rows=(1600, 1000), sparsities=(0.0, 0.5, 0.75, 0.9, 0.95, 0.99), seeds=5, tuned=3, random=True, rounds=13),
     paper=dict(model="resnet18", rows=None, epochs=182, batch_size=256, again=10, rewind=8, sparsities=(0.0, 0.95),
                classes=10),
 )
