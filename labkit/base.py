@@ -26,7 +26,10 @@ UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES
 
 
 def device(name=None):
-    """The torch.device to work on: cuda, else mps, else cpu; LABKIT_DEVICE overrules, and `name` overrules that."""
+    """The torch.device to work on: cuda, else cpu; LABKIT_DEVICE overrules, and `name` overrules that.
+
+    mps is never taken unasked: Apple's GPUs have no double precision, which inversion, curvature and privacy need.
+    """
     import torch  # here, so that `labkit --help` need not wait for it
 
     if chosen := name or os.environ.get("LABKIT_DEVICE"):
@@ -37,8 +40,6 @@ def device(name=None):
             raise LabError(f"{what} is {chosen!r}, which torch does not know: use cpu, cuda or mps.") from None
     if torch.cuda.is_available():
         return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
     return torch.device("cpu")
 
 
@@ -86,9 +87,12 @@ def make_folder(path) -> Path:
     return Path(path)
 
 
-def write_bytes(path, content: bytes, advice="make room there, or give another folder"):
-    """Write a file in one step: who reads sees the old one or the new one. LabError, with advice, when it cannot be."""
-    fresh = Path(f"{path}.part")
+def write_bytes(path, content: bytes, advice="make room there, or give another folder", part="part"):
+    """Write a file in one step: who reads sees the old one or the new one. LabError, with advice, when it cannot be.
+
+    part: the ending while it is written, another one for each process where several may write the same file.
+    """
+    fresh = Path(f"{path}.{part}")
     try:
         fresh.write_bytes(content)
         os.replace(fresh, path)

@@ -36,9 +36,9 @@ def _pairs(argv):
 
 def _version(asked: bool):
     if asked:
-        from importlib.metadata import version
+        from . import __version__
 
-        print(f"labkit {version('labkit')}")
+        print(f"labkit {__version__}")
         raise typer.Exit()
 
 
@@ -62,6 +62,7 @@ def run(
 ):
     """Run notebooks with papermill; one that fails does not stop the others."""
     from .base import LabError
+    from .repro.choices import check_dataset
     from .repro.notebook import find_notebook, notebooks
     from .repro.runner import check_parameters
     from .repro.runner import run as run_one
@@ -72,6 +73,8 @@ def run(
         if not found:
             raise LabError("There are no notebooks here: call labkit where the folder notebooks/ is.")
         paths += [p for p in found if p not in paths]
+    if dataset is not None:
+        check_dataset(dataset)
     settings = dict(profile=profile, dataset=dataset, seed=seed, parameters=_parameters(parameter))
     for path in paths:  # all of them before the first one runs
         check_parameters(path, **settings)
@@ -128,7 +131,7 @@ def sweep(
 def report(
     runs: Annotated[list[Path] | None, typer.Argument(help="Folders of runs, or executed notebooks.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where scoreboard.md, .html, .csv and references.bib go; the"
-                                                   " first of RUNS.")] = None,
+                                                   " first of RUNS, or runs/.")] = None,
     readme: Annotated[Path | None, typer.Option(help="Update the scoreboard in this file.")] = None,
 ):
     """Draw the scoreboard of all claims, and a table of what the runs cost; write it for readers and for programs."""
@@ -139,7 +142,7 @@ def report(
     places = runs or [Path("runs")]
     records = collect(places)
     table = scoreboard(records)
-    out = out or (places[0] if places[0].is_dir() else places[0].parent)
+    out = out or (places[0] if places[0].is_dir() and not any(places[0].glob("*.ipynb")) else Path("runs"))
     written = [out / "scoreboard.md", out / "scoreboard.html", out / "references.bib"]
     for path, text in zip(written, (to_markdown(table, out), to_html(table, out), bibtex(references())), strict=True):
         write(path, text)

@@ -1,5 +1,6 @@
 """Lab: one run of one notebook. Profile, seeds, data, records, claims; each shown as a table and kept in the output."""
 
+import hashlib
 import html
 import io
 import json
@@ -9,11 +10,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from IPython import get_ipython
 from IPython.display import HTML, Image, Markdown, display
 
 from . import data as data_module
-from .base import LabError, NotForThisData, device, jobs, spawn_seeds
-from .repro.claims import PROFILES, judge, load_claims
+from .base import LabError, NotForThisData, cache_path, device, jobs, spawn_seeds
+from .repro.claimfile import PROFILES, load_claims
+from .repro.claims import judge
+from .rows import is_whole
 
 MIME = "application/vnd.labkit+json"
 CAPS = {"quick": (6000, 2000), "full": None, "paper": None}  # rows at most, so that quick stays quick on any data
@@ -22,18 +26,19 @@ CAPS = {"quick": (6000, 2000), "full": None, "paper": None}  # rows at most, so 
 class Lab:
     """lab = Lab("01", profile=profile, dataset=dataset, seed=seed): prints versions, device and threads.
 
-    profile: quick | full | paper; dataset: a name or folder:PATH; seed: everything random is spawned from it.
+    profile: quick | full | paper; dataset: a name or folder:PATH; seed: everything random is spawned from it; seeds:
+    how many seeds are judged, None for the profile's own number.
     """
 
     def __init__(self, notebook, *, profile="quick", dataset="fashion", seed=0, seeds=None):
         if profile not in PROFILES:
             raise LabError(f"There is no profile {profile!r}: choose one of {', '.join(PROFILES)}.")
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        if not is_whole(seed) or seed < 0:
             raise LabError(f"seed is {seed!r}: give a whole number, 0 or more.")
-        if seeds is not None and (not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1):
+        if seeds is not None and (not is_whole(seeds) or seeds < 1):
             raise LabError(f"seeds is {seeds!r}: give a number of seeds, 1 or more, or None for the profile's own.")
         self.notebook, self.profile, self.dataset, self.seed = str(notebook), profile, dataset, seed
-        self._seeds, self.claims = seeds, []
+        self._seeds, self._settings, self._rows, self.claims = seeds, {}, "", []
         self._catalogue = load_claims()
         torch.set_num_threads(1)  # two threads a process were measured 10 to 35 times slower on two busy cores
         torch.manual_seed(seed)
@@ -52,6 +57,7 @@ class Lab:
                 chosen |= change or {}
         if self._seeds is not None:
             chosen["seeds"] = self._seeds
+        self._settings = chosen
         return SimpleNamespace(**chosen)
 
     def load(self, **settings):
@@ -61,9 +67,25 @@ class Lab:
         path = self.dataset.removeprefix("folder:")  # of a folder's path the last part only: a path names its owner
         shown = path if path == self.dataset else Path(path).name or path
         text = [str(line).replace(path, shown) for line in (data.summary(), *card)]
-        _show({"kind": "setup", "data": data.digest(), "rows": len(data.y)}, " · ".join(text),
+        self._rows = data.digest()
+        _show({"kind": "setup", "data": self._rows, "rows": len(data.y)}, " · ".join(text),
               "<br>".join(html.escape(str(line)) for line in text))
         return data
+
+    def unfinished(self, part: str) -> Path | None:
+        """Where a part of a long run leaves its results, to go on after a stop; None in the quick profile.
+
+        Another folder for other data, settings or seeds, for another version of labkit, and after any change in the
+        cells up to this one. For parallel(…, keep=…).
+        """
+        if self.profile == "quick":
+            return None
+        from .repro.notebook import labkit_hash
+
+        cells = getattr(get_ipython(), "user_ns", {}).get("In", [])
+        what = json.dumps([labkit_hash(), self._rows, self._settings, cells], default=str, sort_keys=True)
+        name = f"{self.notebook}-{self.profile}-s{self.seed}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+        return cache_path() / "unfinished" / name / part
 
     def seeds(self, n: int, purpose: str = "judge") -> list[int]:
         """n inner seeds for one purpose. Other purposes and other outer seeds never share one: tune ≠ judge."""
@@ -97,7 +119,7 @@ class Lab:
         if name not in self._catalogue:
             raise LabError(f"There is no claim {name!r} in data/claims.yaml: add it there before judging it.")
         result = judge(self._catalogue[name], values, profile=self.profile, units=units, clusters=clusters)
-        self.claims.append(result)
+        self.claims = [c for c in self.claims if c["id"] != name] + [result]  # a cell may be run again
         known = self._catalogue[name]
         lines = [f"{name}: {result['verdict']}. Claim: {known.says}"]
         lines += [f"  {p['name']}: {_ours(p)} ({p['n']} {known.unit}s), {p['verdict']}" for p in result["parts"]]

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .base import LabError, jobs
+from .resume import result
 from .rows import check_settings, is_number
 
 
@@ -47,7 +48,7 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
     order = torch.Generator().manual_seed(seed)
     loss = torch.zeros(())
     model.train()
-    with _dropout_masks(model, seed):
+    with dropout_masks(model, seed):
         for step in range(last):
             if step % steps_per_epoch == 0:
                 rows = torch.randperm(n, generator=order).to(x.device)
@@ -83,7 +84,8 @@ def predict(model, x, batch_size: int = 512) -> torch.Tensor:
             raise
         raise LabError(f"The network does not take rows of shape {tuple(x.shape[1:])} "
                        f"({str(error).splitlines()[0]}): give rows like those it was built for.") from None
-    model.train(was_training)
+    finally:
+        model.train(was_training)
     return logits
 
 
@@ -93,7 +95,8 @@ def fit_packed(models, x, y, *, epochs, lr, seeds, batch_size=128, momentum=0.9,
 
     models: list of K `models.mlp`; seeds: K orders of the rows; skip: None, or a list of K row tensors to leave out.
     The same recipe as `fit`, 1.4 to 2.8 times quicker for small nets. Sums run in another order than in `fit`, so
-    the last digits differ: compare packed models only with packed ones.
+    the last digits differ, and a batch whose rows are all skipped is a step of momentum and decay here, none in `fit`:
+    compare packed models only with packed ones.
     """
     _check_recipe(epochs, lr=lr, batch_size=batch_size, momentum=momentum, weight_decay=weight_decay)
     n, k = len(x), len(models)
@@ -146,8 +149,8 @@ def fit_many(models, x, y, *, seeds, skip=None, pack=8, workers=None, **recipe):
     """Train many models, the quickest way this machine has; returns them in order.
 
     models: list of networks; seeds: as many row orders; skip: None or as many row tensors. MLPs are packed
-    `pack` at a time, everything is spread over worker processes on a CPU. `recipe` goes to `fit`. The result does
-    not depend on the number of workers.
+    `pack` at a time, everything is spread over worker processes on a CPU. `recipe` goes to `fit`, or for MLPs to
+    `fit_packed`, which has no penalty and no span. The result does not depend on the number of workers.
     """
     skip = [None] * len(models) if skip is None else skip
     if all(_is_mlp(m) for m in models):
@@ -162,15 +165,18 @@ def fit_many(models, x, y, *, seeds, skip=None, pack=8, workers=None, **recipe):
                     range(len(models)), workers)
 
 
-def parallel(function, items, workers=None) -> list:
+def parallel(function, items, workers=None, keep=None) -> list:
     """[function(item) for item in items], spread over worker processes of one thread each.
 
     On Linux workers are forked, so `function` may be defined in a notebook and use everything defined there; what
     it changes stays in the worker. Elsewhere joblib's loky sends function and items over. On a GPU: a plain loop.
     Give each item its own seed: then results do not depend on the number of workers. LabError when one is killed.
+    keep: a folder (Lab.unfinished) where each result, a JSON value, stays: a run that was cut off goes on from there.
     """
     global _FORKED
     items = list(items)
+    if keep is not None:
+        return parallel(lambda i: result(keep, f"{i:04}", function, items[i]), range(len(items)), workers)
     workers = min(workers or jobs(), len(items))
     if not torch.cuda.is_available():
         torch.set_num_threads(1)  # forking beside a started thread pool can hang; more threads give other last digits
@@ -217,7 +223,7 @@ def _packed_call(function, item):
 
 
 @contextmanager
-def _dropout_masks(model, seed):
+def dropout_masks(model, seed):
     """Draw dropout masks from `seed` and leave torch's own random numbers alone; without dropout, do nothing."""
     if any(isinstance(m, nn.Dropout) for m in model.modules()):
         with torch.random.fork_rng(devices=[]):

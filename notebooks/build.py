@@ -43,7 +43,7 @@ def convert(source):
 
 def fingerprint(source):
     """What decides whether a notebook has to run again: its source, the package's code, the data files."""
-    from labkit.repro.runner import labkit_hash
+    from labkit.repro.notebook import labkit_hash
 
     data = b"".join((ROOT / "data" / name).read_bytes() for name in ("claims.yaml", "fashion.npz"))
     return {"source": digest(source.read_bytes()), "code": digest(labkit_hash().encode() + data)}

@@ -65,10 +65,10 @@ def title(path):
 
 def scoreboard(records):
     """The table of the README, drawn anew, with the notebooks linked and the verdicts marked."""
+    from labkit.repro.report import collect, to_markdown
     from labkit.repro.report import scoreboard as draw
-    from labkit.repro.report import to_markdown
 
-    table = draw(records)
+    table = draw(collect(sorted((ROOT / "data" / "records").glob("*.json"))))
     pages = {r["notebook"][:2]: r["notebook"] for r in records}
     table["notebook"] = [f"[{n}](notebooks/{pages[n]}.ipynb)" if n in pages else n for n in table["notebook"]]
     table["verdict"] = [f"[{v}]{{.verdict .{v.replace(' ', '-')}}}" for v in table["verdict"]]

@@ -1,8 +1,11 @@
 """labkit.attack against closed forms, brute force, finite differences and another solver; and what it must not see."""
 
 import copy
+import importlib
+import inspect
 import itertools
 import math
+import pkgutil
 from dataclasses import fields, is_dataclass
 from types import SimpleNamespace
 
@@ -473,6 +476,33 @@ def test_no_attribute_of_a_black_box_leads_to_the_network(boxed):
             assert not hasattr(thing, name)
         with pytest.raises(AttributeError):
             thing.model = boxed.model
+
+
+# What a public function of labkit.attack may ask for under these names, and what it is there. Whoever adds a function
+# that takes one says so here.
+GRANTED = {
+    ("hold", "data"), ("hold", "rows"),  # makes the holdings: the attacker's own rows are cut out of the data
+    ("influence_effects", "rows"), ("newton", "rows"),  # numbers: how many own rows the curvature is taken over
+    ("check_request", "request"), ("at_once", "request"), ("spread", "request"),  # the attacker's own requests
+    ("baseline", "x"), ("check_target", "x"), ("side_effect", "x"), ("logits_at", "x"), ("ensemble_outputs", "x"),
+    ("zeroth_order_effects", "x"),  # the target
+    ("craft", "x"), ("craft", "y"), ("matching", "x"), ("matching", "y"),  # own rows, before they are handed in
+    ("row_losses", "x"), ("row_losses", "y"), ("monitored", "y"),  # own rows, out of the holdings
+    ("through_curvature", "x"), ("through_curvature", "y"), ("similarity", "x"), ("similarity", "y"),  # public, dummies
+    ("fit_linear", "x"), ("fit_linear", "y"),  # the provider's own training
+}
+ASKED = {"data", "originals", "forget", "deleted", "rows", "request", "retained", "private", "train", "x", "y"}
+
+
+def test_no_attacker_is_given_the_training_data():
+    found = set()
+    for part in pkgutil.iter_modules(attack.__path__):
+        module = importlib.import_module(f"labkit.attack.{part.name}")
+        for name, function in vars(module).items():
+            if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_"):
+                found |= {(name, p) for p in inspect.signature(function).parameters if p in ASKED}
+    assert not found - GRANTED, "say in GRANTED what it is, or do without"
+    assert not GRANTED - found, "no such parameter: take it out of GRANTED"
 
 
 def test_white_box_attacks_fail_on_a_black_box(boxed):

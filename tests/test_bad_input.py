@@ -26,7 +26,7 @@ from labkit import attack, base, cli, defend, models, unlearn, verify
 from labkit.base import LabError
 from labkit.data import Data, load
 from labkit.lab import Lab
-from labkit.repro import claims, notebook, report, runner
+from labkit.repro import claimfile, claims, notebook, report, runner
 from labkit.rows import check_forget
 from labkit.teach import exercises
 from labkit.teach.grade import grade
@@ -108,6 +108,8 @@ CALLS = [  # words; exit status; what standard error says
     (["run", ""], 2, "no notebook ''"), (["run", "."], 2, "no notebook '.'"),
     (["run", "../../etc/passwd"], 2, "There is no notebook"),
     (["run", "nope/01_tiny.ipynb"], 2, "There is no notebook"),
+    (["run", "01", "--dataset", "fashon"], 2, "no data set 'fashon'"),
+    (["run", "01", "--dataset", "folder:nowhere"], 2, "no folder 'nowhere'"),
     (["run", "broken.ipynb"], 2, "no notebook that can be read"), (["run", "list.ipynb"], 2, "no notebook that can be"),
     (["run", "bytes.ipynb"], 2, "give an .ipynb file"), (["run", "01", "99"], 2, "There is no notebook '99'"),
     (["run", "01", "--profile", "quik"], 2, "did you mean 'quick'"), (["run", "01", "--seed", "x"], 2, "--seed"),
@@ -680,7 +682,7 @@ TEACHING = table(
 )
 ENTRY = {"id": "a", "notebook": "01", "paper": "new here", "where": "w", "says": "s", "figure": "f", "unit": "seed",
          "profile": "quick", "parts": [{"name": "x", "kind": "effect", "quantity": "q", "bound": 0.0}]}
-CLAIM = claims.Claim(**ENTRY | {"parts": (claims.Part(**ENTRY["parts"][0]),)})
+CLAIM = claimfile.Claim(**ENTRY | {"parts": (claimfile.Part(**ENTRY["parts"][0]),)})
 
 
 @pytest.mark.parametrize("call, words", TEACHING)
@@ -731,7 +733,7 @@ def test_a_claims_file_with_a_bad_field(tmp_path, field, value, word):
     place.pop(name, None)
     if value is not ...:
         place[name] = value
-    sentence(lambda: claims.load_claims(write_claims(tmp_path / "c.yaml", entry)), "Claim", word)
+    sentence(lambda: claimfile.load_claims(write_claims(tmp_path / "c.yaml", entry)), "Claim", word)
 
 
 def test_a_claims_file_that_is_none(tmp_path):
@@ -741,9 +743,9 @@ def test_a_claims_file_that_is_none(tmp_path):
                           (b"claims: 3", "list under"), (b"claims: &a [*a]", "a mapping"),
                           (b"claims: []\npapers: 3", "mapping under 'papers:'"), (b"claims: [x]", "a mapping")):
         path.write_bytes(content)
-        sentence(lambda: claims.load_claims(path), word)
+        sentence(lambda: claimfile.load_claims(path), word)
     for place in (tmp_path, tmp_path / "none.yaml"):
-        sentence(lambda place=place: claims.load_claims(place), "cannot be read")
+        sentence(lambda place=place: claimfile.load_claims(place), "cannot be read")
 
 
 # ------------------------------------------------------------------ anything at all
@@ -812,12 +814,12 @@ def test_any_claims_file_loads_or_is_refused(tmp_path):
                 break
         (tmp_path / "c.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
         try:
-            loaded = claims.load_claims(tmp_path / "c.yaml")
-            claims.load_papers(tmp_path / "c.yaml")
+            loaded = claimfile.load_claims(tmp_path / "c.yaml")
+            claimfile.load_papers(tmp_path / "c.yaml")
         except LabError as error:
             assert "\n" not in str(error)
         else:
-            assert all(isinstance(k, str) and isinstance(c, claims.Claim) for k, c in loaded.items())
+            assert all(isinstance(k, str) and isinstance(c, claimfile.Claim) for k, c in loaded.items())
             for c in loaded.values():  # what loads can be judged
                 values = {p.name: [True] * 3 if p.kind == "check" else [1.0, 2.0, 3.0] for p in c.parts}
                 assert claims.judge(c, values, profile="paper")["verdict"] in claims.ORDER
@@ -917,7 +919,7 @@ def test_files_of_mnist_that_are_none(tmp_path, monkeypatch):
 def test_yaml_makes_no_objects(tmp_path):
     text = f"!!python/object/apply:os.mkdir ['{tmp_path / 'sprung'}']"
     (tmp_path / "c.yaml").write_text(f"claims: {text}", encoding="utf-8")
-    sentence(lambda: claims.load_claims(tmp_path / "c.yaml"), "cannot be read")
+    sentence(lambda: claimfile.load_claims(tmp_path / "c.yaml"), "cannot be read")
     sentence(lambda: runner.parse_value(text), "cannot be read")
     assert not (tmp_path / "sprung").exists()
 

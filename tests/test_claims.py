@@ -9,8 +9,9 @@ import yaml
 from scipy import stats
 
 from labkit.base import LabError, data_path
-from labkit.measure.intervals import bootstrap_interval
-from labkit.repro.claims import ORDER, Claim, Part, judge, judge_part, load_claims, load_papers, merge
+from labkit.measure.intervals import bootstrap_interval, cluster_interval, t_interval
+from labkit.repro.claimfile import Claim, Part, load_claims, load_papers
+from labkit.repro.claims import ORDER, judge, judge_part, merge
 
 EFFECT = Part("gain", "effect", "points")
 EQUAL = Part("gap", "equivalence", "points", margin=1.0)
@@ -86,12 +87,17 @@ def test_effect_verdicts_on_both_sides():
         assert judge_part(above, [-v for v in values])["verdict"] == verdict
 
 
-def test_rows_and_targets_are_bootstrapped_from_twenty_on():
+def test_rows_and_targets_are_judged_over_their_seeds_and_bootstrapped_where_none_are_named():
     rng = np.random.default_rng(0)
     values, seeds = rng.normal(1, 1, 30), np.repeat([1, 2, 3], 10)
     judged = judge_part(EFFECT, values, unit="target", clusters=list(seeds))
-    assert (judged["mean"], judged["low"], judged["high"]) == bootstrap_interval(values, seeds)
-    assert judge_part(EFFECT, values[:19], unit="target")["low"] != pytest.approx(bootstrap_interval(values)[1])
+    assert (judged["mean"], judged["low"], judged["high"]) == cluster_interval(values, seeds)
+    alone = judge_part(EFFECT, values, unit="target")
+    assert (alone["mean"], alone["low"], alone["high"]) == bootstrap_interval(values)
+    assert judge_part(EFFECT, values[:20] + 9, unit="target", clusters=[1] * 10 + [2] * 10)["verdict"] == "too few"
+    assert judge_part(EFFECT, [0.0] * 20, unit="target")["low"] < 0, "a difference may lie below 0"
+    share = Part("share", "effect", "share of targets", side="below", bound=0.2)
+    assert judge_part(share, [0.0] * 20, unit="target")["low"] == 0
     with pytest.raises(LabError, match="2 cluster labels for 30 values"):
         judge_part(EFFECT, values, unit="target", clusters=[1, 2])
 
@@ -224,9 +230,24 @@ def test_merged_targets_stay_clustered():
     a, b = list(rng.normal(1, 1, 12)), list(rng.normal(3, 1, 12))
     merged, = merge([record(c, a, 0), record(c, b, 1)], {"test": c})
     runs = ["run 0"] * 12 + ["run 1"] * 12
-    assert (merged["low"], merged["high"]) == bootstrap_interval(a + b, runs)[1:]
+    assert (merged["low"], merged["high"]) == cluster_interval(a + b, runs)[1:]
     labelled, = merge([record(c, a, 0, clusters=[1] * 6 + [2] * 6), record(c, b, 1, clusters=[3] * 12)], {"test": c})
-    assert labelled["low"] == bootstrap_interval(a + b, [1] * 6 + [2] * 6 + [3] * 12)[1]
+    assert labelled["low"] == cluster_interval(a + b, [1] * 6 + [2] * 6 + [3] * 12)[1]
+
+
+def test_from_five_runs_on_the_run_is_the_unit():
+    """Seeds of one run share the settings that it chose: with a run that differs, they are no independent units."""
+    c, rng = claim(EFFECT), np.random.default_rng(6)
+    runs = [list(rng.normal(shift, 0.01, 3)) for shift in (1, 2, 3, 4, 5)]
+    records = [record(c, v, s, [10 * s + i for i in range(3)]) for s, v in enumerate(runs)]
+    five, = merge(records, {"test": c})
+    four, = merge(records[:4], {"test": c})
+    assert (five["low"], five["high"]) == pytest.approx(t_interval([np.mean(v) for v in runs])[1:])
+    assert (four["low"], four["high"]) == pytest.approx(t_interval(sum(runs[:4], []))[1:])
+    target = claim(EFFECT, unit="target")
+    five, = merge([record(target, v, s, clusters=[100 * s, 100 * s, 100 * s + 1]) for s, v in enumerate(runs)],
+                  {"test": target})
+    assert five["low"] == pytest.approx(t_interval([np.mean(v) for v in runs])[1])
 
 
 def test_merged_clusters_share_no_inner_seed_and_indices_stay_apart():
@@ -237,7 +258,7 @@ def test_merged_clusters_share_no_inner_seed_and_indices_stay_apart():
     merged, = merge([record(c, v, s, clusters=index) for s, v in enumerate((a, b))], {"test": c})
     assert len(set(merged["clusters"]["gain"])) == 6
     apart = index + [i + 3 for i in index]
-    assert merged["low"] == bootstrap_interval(a + b, apart)[1]
+    assert merged["low"] == cluster_interval(a + b, apart)[1]
     seeds = [3141204427] * 6 + [1603019294] * 6
     with pytest.raises(LabError, match="inner seed 3141204427 is in two records"):
         merge([record(c, a, 0, clusters=seeds), record(c, b, 1, clusters=[3141204427] * 12)], {"test": c})

@@ -8,7 +8,8 @@ import pytest
 from test_runner import SHOW, write_notebook
 
 from labkit import cli
-from labkit.repro.claims import judge, load_claims
+from labkit.repro.claimfile import load_claims
+from labkit.repro.claims import judge
 
 PACKAGE = Path(cli.__file__).resolve().parent
 

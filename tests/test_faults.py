@@ -28,12 +28,13 @@ from test_bad_input import contents, sentence
 from test_runner import SHOW, write_notebook
 from test_sweep import begin, kernels, place, wait_for  # noqa: F401  (place is a fixture)
 
-from labkit import base, cli, models, verify
+from labkit import base, cli, models, resume, verify
 from labkit.base import LabError
 from labkit.data import Data, load
 from labkit.repro import folders, records, report, runner
-from labkit.repro.claims import judge, load_claims
-from labkit.repro.notebook import notebook_hash, notebooks, read
+from labkit.repro.claimfile import load_claims
+from labkit.repro.claims import judge
+from labkit.repro.notebook import labkit_hash, notebook_hash, notebooks, read
 from labkit.repro.sweep import _jobs, sweep
 from labkit.teach.grade import write_csv
 from labkit.training import parallel
@@ -156,7 +157,7 @@ def test_whatever_is_killed_no_run_is_lost_doubled_or_half_recorded(place, capfd
         cli.main(["report", "runs"])
     assert stop.value.code == 0 and "lost" not in capfd.readouterr().out
     board = report.scoreboard(records.collect(runs)).set_index("claim")
-    assert board.loc["basics-ga-damage", "n"] == "6 seeds" and not board.attrs["notes"]
+    assert board.loc["basics-ga-damage", "n"] == "6 seeds in 3 runs" and not board.attrs["notes"]
 
 
 def check_what_is_told(place, runs):  # noqa: F811
@@ -381,7 +382,13 @@ def command(folder, seed=0):
         raise LabError("labkit report: it cannot be written, with exit code 2.")
 
 
-WRITERS = [log, csv, board, ensemble, command]
+def long_run(folder, seed=0):
+    """What a long run has computed so far."""
+    resume.result(folder / "kept", f"item {seed}", len, "x" * 9)
+    resume.network(folder / "kept", f"seed {seed}", build(seed), lambda: build(seed))
+
+
+WRITERS = [log, csv, board, ensemble, command, long_run]
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -669,6 +676,19 @@ def test_any_changed_byte_of_a_checkpoint_of_a_log_is_seen(tmp_path, momentum):
     assert harmless < 30
 
 
+def test_any_changed_byte_of_what_a_long_run_kept_is_seen(tmp_path):
+    """It is trained again: no changed weight is taken for a trained one."""
+    model, trained = build(0), []
+    resume.network(tmp_path, "a", build(1), lambda: model)
+    file, = tmp_path.iterdir()
+    content = file.read_bytes()
+    for at in range(0, len(content), 3):
+        file.write_bytes(flipped(content, at))
+        found, _ = resume.network(tmp_path, "a", build(1), lambda: trained.append(1) or model)
+        assert found is model and file.read_bytes()[65:-600] == content[65:-600]
+    assert len(trained) == len(range(0, len(content), 3))
+
+
 def test_any_changed_byte_of_an_ensemble_is_seen_and_no_row_comes_back(tmp_path):
     e = sisa.train(DATA, tmp_path / "e", build=build, **SHARDS)
     sisa.unlearn(e, DATA, [11, 17], workers=1)
@@ -737,10 +757,10 @@ def test_the_report_takes_the_code_that_is_here_whatever_the_time_stamps_say():
                 "started": started}
 
     future = [record(s, "an older one", "2099-01-01T00:00:00+00:00", -1.0) for s in (0, 1)]
-    here = [record(s, runner.labkit_hash(), "2026-01-01T00:00:00+00:00", 1.0) for s in (0, 1)]
+    here = [record(s, labkit_hash(), "2026-01-01T00:00:00+00:00", 1.0) for s in (0, 1)]
     table = report.scoreboard([*future, *here])
     row = table.set_index("claim").loc["basics-ga-damage"]
-    assert row["ours"].startswith("1.") and row["n"] == "6 seeds"
+    assert row["ours"].startswith("1.") and row["n"] == "6 seeds in 2 runs"
     assert "2 records of another version of the code left out" in table.attrs["notes"][0]
     gone = [r | {"labkit": "a third"} for r in here]  # neither is here: the time stamps are all there is
     assert report.scoreboard([*future, *gone]).set_index("claim").loc["basics-ga-damage", "ours"].startswith("-0.9")
@@ -753,7 +773,8 @@ def test_two_runs_in_one_second_both_count(tmp_path):
         (tmp_path / f"r{seed}" / "record.json").write_text(json.dumps({
             "notebook": "01_basics", "status": "ok", "parameters": {"profile": "quick", "seed": seed},
             "claims": [claim], "started": "2026-01-01T00:00:00+00:00", "labkit": "a", "notebook_hash": "b"}))
-    assert report.scoreboard(records.collect(tmp_path)).set_index("claim").loc["basics-ga-damage", "n"] == "4 seeds"
+    table = report.scoreboard(records.collect(tmp_path)).set_index("claim")
+    assert table.loc["basics-ga-damage", "n"] == "4 seeds in 2 runs"
 
 
 def test_what_the_system_calls_unwritable_is_known():

@@ -2,7 +2,6 @@
 optima; and what these attackers are never given."""
 
 import copy
-import inspect
 import itertools
 import math
 
@@ -15,7 +14,6 @@ from torch import nn
 
 import labkit as lk
 from labkit import attack
-from labkit.attack import inversion, labels, linear
 from labkit.base import LabError
 from labkit.measure import images as measure
 
@@ -427,21 +425,6 @@ def test_assign_against_all_orders():
 
 
 # ----------------------------------------------------------------------------------------------------- threat model
-
-PUBLIC_ROWS = {("through_curvature", "x"), ("through_curvature", "y"), ("similarity", "x"), ("similarity", "y"),
-               ("fit_linear", "x"), ("fit_linear", "y")}  # public rows; dummy images; the provider's own training
-
-
-@pytest.mark.parametrize("module", [inversion, labels, linear])
-def test_no_attacker_is_given_the_training_data(module):
-    public = {k: f for k, f in vars(module).items()
-              if inspect.isfunction(f) and f.__module__ == module.__name__ and not k.startswith("_")}
-    assert public
-    for name, function in public.items():
-        asked = set(inspect.signature(function).parameters)
-        assert not asked & {"data", "originals", "forget", "deleted", "rows", "request", "retained", "private"}, name
-        assert {(name, p) for p in asked & {"x", "y"}} <= PUBLIC_ROWS, name
-
 
 def test_black_box_attackers_reach_no_gradient_and_no_weights():
     box = attack.BlackBox(softmax_model())

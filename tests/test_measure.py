@@ -455,8 +455,8 @@ def test_the_bootstrap_refuses_a_handful():
     for n in (1, 3, 19):
         with pytest.raises(LabError, match=f"over {n} values.*at least 20"):
             measure.bootstrap_interval(np.arange(float(n)))
-    with pytest.raises(LabError, match="25 values and 2 cluster labels"):
-        measure.bootstrap_interval(np.arange(25.0), clusters=[1, 2])
+    with pytest.raises(LabError, match="2 cluster labels for 25 values"):
+        measure.cluster_interval(np.arange(25.0), [1, 2])
     assert measure.bootstrap_interval(np.full(20, 3.0)) == (3.0, 3.0, 3.0)
 
 
@@ -471,19 +471,24 @@ def test_the_bootstrap_covers_and_depends_on_its_seed_alone():
     assert mean == v.mean() and (low, high) == pytest.approx((mean - half, mean + half), abs=0.02)
 
 
-def test_clusters_make_the_interval_honest():
-    """Rows of one seed move together: an interval that takes them for independent is too narrow."""
+@pytest.mark.parametrize("seeds, rows, common", [(3, 7, 0.9), (3, 24, 0.5), (5, 21, 0.2), (4, 6, 0.0)])
+def test_clusters_make_the_interval_honest(seeds, rows, common):
+    """Rows of one seed move together: an interval that takes them for independent is too narrow, with few seeds too."""
     rng = np.random.default_rng(3)
-    hit = {"rows": 0, "clusters": 0}
-    for _ in range(100):
-        labels = np.repeat(np.arange(12), 10)
-        v = rng.normal(0, 1, 12)[labels] + rng.normal(0, 0.3, 120)
-        ends = {"rows": measure.bootstrap_interval(v, draws=200),
-                "clusters": measure.bootstrap_interval(v, labels, draws=200)}
-        assert np.ptp(ends["clusters"][1:]) > 2 * np.ptp(ends["rows"][1:])
-        for name, (_, low, high) in ends.items():
+    labels, hit, runs = np.repeat(np.arange(seeds), rows), {"rows": 0, "clusters": 0}, 600
+    for _ in range(runs):
+        v = rng.normal(0, common**0.5, seeds)[labels] + rng.normal(0, (1 - common) ** 0.5, seeds * rows)
+        for name, (_, low, high) in {"rows": measure.t_interval(v),
+                                     "clusters": measure.target_interval(v, labels)}.items():
             hit[name] += low < 0 < high
-    assert hit["clusters"] >= 84 and hit["rows"] <= 65
+    assert 0.925 < hit["clusters"] / runs < 0.975  # 95 %, three standard errors
+    assert hit["rows"] / runs < 0.85 or not common
+
+
+def test_an_interval_over_clusters_is_that_of_their_means():
+    values, labels = [1.0, 3.0, 2.0, 7.0, 5.0], ["a", "b", "a", "c", "b"]
+    assert measure.cluster_interval(values, labels) == measure.t_interval([1.5, 4.0, 7.0])
+    assert measure.cluster_interval([1.0, 2.0], [0, 0])[1] == -np.inf, "one model says nothing of the next"
 
 
 @pytest.mark.parametrize("values, shown", [

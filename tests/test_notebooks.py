@@ -14,7 +14,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from labkit.repro.claims import load_claims
+from labkit.repro.claimfile import load_claims
 from labkit.repro.notebook import notebook_parameters
 from labkit.repro.runner import run
 

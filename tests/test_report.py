@@ -10,7 +10,8 @@ import nbformat
 import pytest
 
 from labkit.base import LabError
-from labkit.repro.claims import judge, load_claims
+from labkit.repro.claimfile import load_claims
+from labkit.repro.claims import judge
 from labkit.repro.references import bibtex, references
 from labkit.repro.report import (
     COLUMNS,
@@ -113,7 +114,7 @@ def test_every_claim_is_in_the_table_and_seeds_are_pooled():
     assert list(table["claim"]) == list(load_claims())
     row, = rows(table)
     pooled = judge(DAMAGE, [1.0, 1.1, 1.2, 1.3, 1.4, 1.5], profile="quick")["parts"][0]
-    assert (row["verdict"], row["n"], row["ours"]) == ("reproduced", "6 seeds", _ours(pooled))
+    assert (row["verdict"], row["n"], row["ours"]) == ("reproduced", "6 seeds in 2 runs", _ours(pooled))
     assert (row["notebook"], row["profile"], row["dataset"]) == ("01", "quick", "fashion")
     assert row["paper's figure"] == DAMAGE.figure and row["says"] == DAMAGE.says
     assert set(table[table["claim"] != "basics-ga-damage"]["verdict"]) == {"not run"}

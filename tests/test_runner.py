@@ -10,8 +10,16 @@ import nbformat
 import pytest
 
 from labkit.base import LabError
-from labkit.repro.notebook import find_notebook, harvest, notebook_hash, notebook_parameters, notebooks, read
-from labkit.repro.runner import check_parameters, labkit_hash, parse_value, run
+from labkit.repro.notebook import (
+    find_notebook,
+    harvest,
+    labkit_hash,
+    notebook_hash,
+    notebook_parameters,
+    notebooks,
+    read,
+)
+from labkit.repro.runner import check_parameters, parse_value, run
 
 PARAMETERS = 'profile = "quick"\ndataset = "fashion"\nseed = 0\nseeds = None\nrate = 0.5\nepochs = 3\nnames = ["a"]'
 SHOW = ("from IPython.display import display\n"

@@ -185,7 +185,7 @@ def test_wheel_carries_its_data_and_works_alone(tmp_path):
     assert wheel.stat().st_size < 10e6
 
     script = ("import labkit; assert labkit.__file__.startswith(SITE), labkit.__file__\n"
-              "from labkit.repro.claims import load_claims\n"
+              "from labkit.repro.claimfile import load_claims\n"
               "print(len(labkit.data.load('fashion').y), len(load_claims()) > 0)")
     (tmp_path / "empty").mkdir()
 

@@ -70,13 +70,13 @@ def test_band_draws_mean_and_t_interval():
     assert drawn.max() == pytest.approx(max(i[2] for i in intervals))
 
 
-def test_band_over_targets_is_a_clustered_bootstrap():
+def test_band_over_targets_is_taken_seed_by_seed():
     import matplotlib.pyplot as plt
     runs, clusters = np.random.default_rng(0).normal([[0.0, 2.0]], 1, (24, 2)), [0] * 12 + [1] * 12
     ax = plt.figure().add_subplot()
     lk.figures.band(ax, [0, 1], runs, "unlearned", clusters=clusters)
     drawn = ax.collections[0].get_paths()[0].vertices[:, 1]
-    intervals = [lk.measure.bootstrap_interval(c, clusters) for c in runs.T]
+    intervals = [lk.measure.cluster_interval(c, clusters) for c in runs.T]
     assert drawn.min() == pytest.approx(min(i[1] for i in intervals))
     assert drawn.max() == pytest.approx(max(i[2] for i in intervals))
 

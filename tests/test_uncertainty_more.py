@@ -222,9 +222,11 @@ def test_targets_that_all_agree_get_the_exact_binomial_bound():
     assert lk.measure.target_interval([1.0] * 72)[1] > 0.95 > lk.measure.target_interval([1.0] * 71)[1]
 
 
-def test_other_targets_get_the_bootstrap_or_below_twenty_the_t_interval():
+def test_other_targets_are_taken_seed_by_seed_or_get_the_bootstrap_and_below_twenty_the_t_interval():
     values = np.random.default_rng(0).normal(size=24)
     clusters = [0, 1, 2] * 8
-    assert lk.measure.target_interval(values, clusters) == lk.measure.bootstrap_interval(values, clusters)
-    assert lk.measure.target_interval(values[:9], clusters[:9]) == lk.measure.t_interval(values[:9])
+    assert lk.measure.target_interval(values, clusters) == lk.measure.cluster_interval(values, clusters)
+    assert lk.measure.target_interval(values) == lk.measure.bootstrap_interval(values)
+    assert lk.measure.target_interval(values[:9]) == lk.measure.t_interval(values[:9])
+    assert lk.measure.target_interval([0.0] * 24, difference=True)[1] == -lk.measure.target_interval([0.0] * 24)[2]
     assert lk.measure.target_interval([2.0] * 24) == (2.0, 2.0, 2.0)

@@ -2,21 +2,11 @@
 model grants."""
 
 from .adaptive import average, kept, masked, rescale, subtract_path
-from .blackbox import two_point, zeroth_order_effects
 from .crafted import craft, matching
+from .differences import difference, flat, through_curvature, unflat, weighted_difference
 from .evasion import clustered, conspicuous, evading, monitored, side_effect, unlike
 from .holdings import BlackBox, Holdings, UnlearningOracle, check_request, hold
-from .inversion import (
-    Inversion,
-    difference,
-    flat,
-    invert,
-    leak,
-    similarity,
-    through_curvature,
-    total_variation,
-    weighted_difference,
-)
+from .inversion import Inversion, invert, leak, similarity, total_variation
 from .labels import Probes, confidence_change, deleted_classes, label_of_update, probes_by_gradient, probes_by_queries
 from .linear import Rebuilt, fit_linear, rebuild_row
 from .requests import (
@@ -45,6 +35,7 @@ from .uncertainty import (
     soft_threshold,
     underconfidence,
 )
+from .zeroth_order import two_point, zeroth_order_effects
 
 __all__ = [
     "BlackBox", "Choice", "Holdings", "Inversion", "Probes", "Rebuilt", "UnlearningOracle", "ascent", "at_once",
@@ -54,6 +45,6 @@ __all__ = [
     "logits_at", "margin", "masked", "matching", "miscalibration", "monitored", "newton", "overconfidence",
     "pick_targets", "probes_by_gradient", "probes_by_queries", "project", "rebuild_row", "removal", "replan",
     "rescale", "set_size", "side_effect", "similarity", "soft_threshold", "spread", "subtract_path", "through",
-    "through_curvature", "total_variation", "two_point", "underconfidence", "unlike", "weighted_difference",
+    "through_curvature", "total_variation", "two_point", "underconfidence", "unflat", "unlike", "weighted_difference",
     "zeroth_order_effects",
 ]

@@ -5,7 +5,7 @@ import copy
 import torch
 
 from ..base import LabError
-from .inversion import _moved, difference, flat
+from .differences import difference, flat, moved
 
 
 def kept(model) -> torch.Tensor:
@@ -59,7 +59,7 @@ def subtract_path(before, after, imitations) -> torch.Tensor:
     imitations = list(imitations)
     if not imitations:
         raise LabError("There is no imitation to subtract: give at least one fine-tuned copy of the original.")
-    return _moved(difference(before, after) - torch.stack([difference(before, m) for m in imitations]).mean(0))
+    return moved(difference(before, after) - torch.stack([difference(before, m) for m in imitations]).mean(0))
 
 
 def rescale(probabilities, temperature: float = 1.0, floor: float = 1e-38) -> torch.Tensor:

@@ -6,6 +6,7 @@ import torch
 
 from ..base import LabError
 from ..data import check_forget
+from ..rows import is_whole
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class UnlearningOracle:
 
 
 def _checked_budget(budget, owned):
-    if isinstance(budget, bool) or not isinstance(budget, int) or not 1 <= budget <= owned:
+    if not is_whole(budget) or not 1 <= budget <= owned:
         raise LabError(f"The budget is {budget!r}: give a whole number of rows from 1 to the {owned} that are owned.")
     return budget
 

@@ -10,7 +10,7 @@ from ..measure.uncertainty import entropy
 from ..rows import check_forget
 from ..training import predict
 from .gates import isolated, residuals
-from .requests import _trial_scores, _trial_start
+from .requests import trial_scores, trial_start
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class Desk:
 
     proxy (n, k): residuals; rows: {feature: (n,) value of each training row}; y (n,); prior (k,): class shares;
     panel: None, or (logits (p, k), labels (p,), held-out inputs of the last layer (p, d), those of the training rows
-    (n, d), tau, what `_trial_start` found).
+    (n, d), tau, what `trial_start` found).
     """
 
     proxy: torch.Tensor
@@ -47,7 +47,7 @@ def prepare(model, data, panel=None, *, tau=5e-4, share=0.1) -> Desk:
     prior = torch.bincount(data.y, minlength=proxy.shape[1]).double() / len(data.y)
     if panel is not None:
         before = predict(model, panel[0])
-        panel = (before, panel[1], last_inputs(model, panel[0]), inputs, tau, _trial_start(before, panel[1]))
+        panel = (before, panel[1], last_inputs(model, panel[0]), inputs, tau, trial_start(before, panel[1]))
     return Desk(proxy, rows, data.y, prior, panel)
 
 
@@ -69,7 +69,7 @@ def features(desk, request, after=None) -> dict:
         before, y, held_out, inputs, tau, start = desk.panel
         if after is None:  # W + τ Σ residual ⊗ input: first-order unlearning of the last layer
             after = before + tau * held_out @ (inputs[request].T @ proxy)
-        found |= _trial_scores(start, after, y)
+        found |= trial_scores(start, after, y)
     return found
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from ..base import LabError, spawn_seeds
-from ..rows import is_number
-from ..training import _dropout_masks
+from ..rows import is_number, is_whole
+from ..training import dropout_masks
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def fit_private(model, x, y, *, epsilon=None, noise_multiplier=None, delta=1e-5,
     net, optimizer, criterion = _guarded(copy.deepcopy(model), lr, momentum, sigma, clip, batch_size, seed)
     draw = torch.Generator().manual_seed(spawn_seeds(seed, 1, "batches")[0])
     left_out = torch.empty(0, dtype=torch.long) if skip is None else torch.as_tensor(skip).cpu()
-    with _dropout_masks(net, seed), warnings.catch_warnings():
+    with dropout_masks(net, seed), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Full backward hook is firing")  # the input needs no gradient
         for _ in range(steps):
             drawn = torch.rand(n, generator=draw) < rate
@@ -140,7 +140,7 @@ def group_epsilon(epsilon, delta, k) -> tuple[float, float]:
     Exchanging a row is k = 2: one out, one in. Source: Dwork and Roth 2014, Theorem 2.2 and after it.
     """
     _check_promise(epsilon, delta)
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+    if not is_whole(k) or k < 1:
         raise LabError(f"The group has {k!r} rows: give a whole number, 1 or more.")
     log = math.log(k) + (k - 1) * epsilon + math.log(delta)
     return k * epsilon, min(1.0, math.exp(min(log, 0.0)))

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..attack.differences import difference, flat, unflat
 from ..attack.holdings import BlackBox
-from ..attack.inversion import difference, flat, unflat
 from ..base import LabError
-from ..rows import is_number
+from ..rows import is_number, is_whole
 from ..training import fit
 
 
@@ -58,7 +58,7 @@ def finetune_release(model, x, y, *, steps, lr, seed, batch_size=128, momentum=0
     x (n, …), y (n,): rows that may be used, retained or fresh ones. steps: mini-batches of SGD, 0 changes nothing;
     lr: constant, no weight decay. Source: Hu et al. 2024, defences.
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+    if not is_whole(steps) or steps < 0:
         raise LabError(f"Fine-tuning takes whole steps, and {steps!r} was given: give 0 or more mini-batches.")
     tuned, passes = copy.deepcopy(model), steps / -(-len(x) // batch_size)
     return fit(tuned, x.to(next(tuned.parameters()).dtype), y, epochs=passes, lr=lr, seed=seed, batch_size=batch_size,
@@ -136,5 +136,5 @@ def _moved_by(model, vector):
 
 
 def _whole(value, least, name):
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_whole(value) or value < least:
         raise LabError(f"{name} is {value!r}: give a whole number, {least} or more.")

@@ -117,10 +117,10 @@ def canary(before, after, y, near: float = 0.1) -> dict:
                        "labels: give both for the same rows.")
     if not 0 < near <= 1:
         raise LabError(f"near is {near!r}: give the share of rows that count as near the boundary, above 0, at most 1.")
-    return _trial_scores(_trial_start(before, y, near), after, y)
+    return trial_scores(trial_start(before, y, near), after, y)
 
 
-def _trial_start(before, y, near: float = 0.1) -> tuple:
+def trial_start(before, y, near: float = 0.1) -> tuple:
     """What `canary` needs of the model before the trial, worked out once for many trials. (p, k), (p,) -> a tuple."""
     p = _all_finite(before, "logits of the trial").softmax(1)
     called, counts, top = p.argmax(1), torch.bincount(y), p.topk(2, dim=1).values
@@ -129,8 +129,8 @@ def _trial_start(before, y, near: float = 0.1) -> tuple:
     return called, counts, right, rows, p[rows, called[rows]], F.cross_entropy(before, y), ece(p, y)
 
 
-def _trial_scores(start, after, y) -> dict:
-    """The scores of `canary`. start: from `_trial_start`; after (p, k): logits after the trial; y (p,)."""
+def trial_scores(start, after, y) -> dict:
+    """The scores of `canary`. start: from `trial_start`; after (p, k): logits after the trial; y (p,)."""
     called, counts, right, rows, sure, loss, error = start
     q = _all_finite(after, "logits of the trial").softmax(1)
     now, seen = q.argmax(1), counts > 0
@@ -173,7 +173,7 @@ def quarantine(stream, period: int) -> dict:
     mean and max: delay in requests (at most period − 1), retrains: their number. The last rows are removed at the end
     of their period, also when the stream ends before it.
     """
-    if isinstance(period, bool) or not isinstance(period, int) or period < 1:
+    if not is_whole(period) or period < 1:
         raise LabError(f"period is {period!r}: give after how many requests the model is retrained, 1 or more.")
     if not len(stream):
         raise LabError("The stream is empty: give at least one pair of a request and its quarantined rows.")

@@ -66,7 +66,10 @@ class Cost:
 
 
 def timed(function, *args, **settings):
-    """Run function(*args, **settings) and return (its result, Cost). The seconds are RTE, run-time efficiency."""
+    """Run function(*args, **settings) and return (its result, Cost). The seconds are RTE, run-time efficiency.
+
+    What worker processes do is not counted; fit_packed, which calls no module, has no visits.
+    """
     cost, depth = Cost(), [0]
 
     def enter(module, inputs):

@@ -1,4 +1,4 @@
-"""The words of `labkit sweep`, read and checked before anything runs: notebooks, outer seeds, data sets."""
+"""The words of `labkit run` and `labkit sweep`, checked before anything runs: notebooks, outer seeds, data sets."""
 
 import re
 from pathlib import Path
@@ -43,18 +43,21 @@ def parse_notebooks(words, folder=None) -> list[Path]:
 
 def parse_datasets(text: str | None) -> list:
     """Data sets from "fashion,folder:PATH"; [None], each notebook's own, for None. LabError: unknown, twice."""
-    from .. import sources
-
     if text is None:
         return [None]
-    found = [name.strip() for name in text.split(",")]
-    for name in found:
-        folder = name.removeprefix("folder:")
-        if name != folder and not Path(folder).is_dir():
-            raise LabError(f"There is no folder {folder!r}: give one with train/ and test/ in it.")
-        if name == folder and name not in sources.names():
-            raise LabError(f"There is no data set {name!r}: choose among {', '.join(sources.names())}, or folder:PATH.")
-    return _once(found, "data set")
+    return _once([check_dataset(name.strip()) for name in text.split(",")], "data set")
+
+
+def check_dataset(name: str) -> str:
+    """The name of a data set, or folder:PATH, if there is one. Else LabError, before a kernel is started."""
+    from .. import sources
+
+    folder = name.removeprefix("folder:")
+    if name != folder and not Path(folder).expanduser().is_dir():
+        raise LabError(f"There is no folder {folder!r}: give one with train/ and test/ in it.")
+    if name == folder and name not in sources.names():
+        raise LabError(f"There is no data set {name!r}: choose among {', '.join(sources.names())}, or folder:PATH.")
+    return name
 
 
 def _once(found, what, shown=str):

@@ -1,83 +1,28 @@
-"""Claims: what a paper says, and whether our numbers bear it out. Reads data/claims.yaml; design section 5."""
+"""Judges claims: do our numbers bear out what a paper says? Records of several runs are pooled and judged again."""
 
 import json
 import math
-from dataclasses import MISSING, dataclass, fields
-from pathlib import Path
 
 import numpy as np
 
-from ..base import LabError, data_path
-from ..measure.intervals import bootstrap_interval, t_interval, target_interval
+from ..base import LabError
+from ..measure.intervals import cluster_interval, t_interval, target_interval
+from .claimfile import PROFILES, Claim, Part, load_claims
 
-PROFILES = ("quick", "full", "paper")
-KINDS = ("check", "effect", "equivalence", "report")
 # Worst first; a conjunction takes the first of these that one of its parts has.
 ORDER = ("failed", "not reproduced", "inconclusive", "too few", "partly", "reproduced", "passed", "report")
 CONFIGURATION = ("id", "notebook", "profile", "dataset", "parameters", "labkit", "notebook_hash", "data")
 
-
-@dataclass(frozen=True)
-class Part:
-    """One measured quantity of a claim; bound is for effects, margin (± around 0) for equivalences."""
-
-    name: str
-    kind: str
-    quantity: str
-    side: str = "above"
-    bound: float = 0.0
-    margin: float | None = None
-    min_units: int | None = None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One line of the scoreboard: who says what, their figure, and how ours is judged."""
-
-    id: str
-    notebook: str
-    paper: str
-    where: str
-    says: str
-    figure: str
-    unit: str
-    profile: str
-    parts: tuple[Part, ...]
-    min_units: int = 3
-
-
-def load_claims(path=None) -> dict[str, Claim]:
-    """All claims by id, in the file's order. path: another claims.yaml. LabError names the id and the field."""
-    content = _read(path)
-    papers, claims = ["new here", *content.get("papers", {})], {}
-    for entry in content["claims"]:
-        name = str(entry.get("id", "without an id")) if isinstance(entry, dict) else repr(entry)
-        if name in claims:
-            raise LabError(f"Claim {name!r}: the field 'id' is there twice; ids must differ.")
-        raw = _checked(Claim, entry, f"Claim {name!r}")
-        _demand(f"Claim {name!r}", parts=(isinstance(raw["parts"], list) and raw["parts"], "a list, not empty"))
-        claim = Claim(**raw | {"parts": tuple(_part(p, name) for p in raw["parts"])})
-        names, words = {p.name for p in claim.parts}, "id where says figure unit".split()
-        _demand(f"Claim {name!r}", **{w: (isinstance(getattr(claim, w), str), "text") for w in words})
-        _demand(f"Claim {name!r}", profile=(claim.profile in PROFILES, f"one of {PROFILES}"),
-                paper=(claim.paper in papers, "listed under papers:"),
-                parts=(len(names) == len(claim.parts), "named apart"),
-                notebook=(isinstance(claim.notebook, str), 'quoted, as in "01"'),
-                min_units=(isinstance(claim.min_units, int) and claim.min_units > 1, "a whole number above 1"))
-        claims[name] = claim
-    return claims
-
-
-def load_papers(path=None) -> dict[str, dict]:
-    """The claims' papers by citation key: title (or about), authors, year; venue, pages, url … where known."""
-    return _read(path).get("papers", {})
+# From so many runs on a run is the unit, for its seeds share the settings that it chose. With fewer, t would know too
+# little of the spread between runs: then seeds count as independent, and rows or targets are clustered by seed.
+RUNS = 5
 
 
 def judge_part(part: Part, values, *, unit="seed", min_units=3, clusters=None, enough_power=True) -> dict:
     """Judge one part. values: (n,) numbers (booleans for a check) -> name, kind, n, mean, low, high, verdict, values.
 
-    The 95 % interval is Student's t; with at least 20 rows or targets a bootstrap, drawn by clusters where given.
-    low and high are None where there is no interval (one value, booleans, text). NaN raises LabError.
+    The 95 % interval is Student's t over values, or over the means of the clusters where given; without clusters a
+    bootstrap over 20 rows or targets. None where there is none (one value, booleans, text). NaN raises LabError.
     """
     values = given if isinstance(given := _plain(values), list) else [given]
     result = {"name": part.name, "kind": part.kind, "n": len(values), "mean": None, "low": None, "high": None}
@@ -94,6 +39,7 @@ def judge_part(part: Part, values, *, unit="seed", min_units=3, clusters=None, e
     if numeric and values:
         result |= dict(zip(("mean", "low", "high"), _interval(part, values, unit, clusters), strict=True))
     too_few = len(values) < max(2, part.min_units or min_units) or not enough_power
+    too_few |= clusters is not None and len(set(clusters)) < 3  # many targets of two models are two models
     verdict = "report" if part.kind == "report" else "too few" if too_few else _verdict(part, result)
     return result | {"verdict": verdict, "values": values}
 
@@ -172,14 +118,15 @@ def _pool(claim: Claim, group: list[dict]) -> dict:
         for part in record["parts"]:
             given = record.get("clusters")
             labels = given.get(part["name"]) if isinstance(given, dict) else given
-            if not labels or len(labels) != part["n"]:  # rows of one run share their models: the run is the cluster
+            if len(group) >= RUNS or not labels or len(labels) != part["n"]:
                 labels = [f"run {number}"] * part["n"]
             elif numbered:
                 labels = [f"run {number}: {label}" for label in labels]
             values.setdefault(part["name"], []).extend(part["values"])
             clusters.setdefault(part["name"], []).extend(labels)
     has_units = all(r.get("units") for r in group)
-    clustered = claim.unit in ("row", "target") and (len(group) > 1 or group[0].get("clusters") is not None)
+    clustered = len(group) >= RUNS or claim.unit in ("row", "target") and (
+        len(group) > 1 or group[0].get("clusters") is not None)
     judged = judge(claim, values, profile=group[0]["profile"], units=units if has_units else None,
                    clusters=clusters if clustered else None)
     kept = {k: group[0][k] for k in CONFIGURATION if k in group[0]}
@@ -204,13 +151,12 @@ def _indices(claim, group):
 def _interval(part, values, unit, clusters):
     if not all(math.isfinite(v) for v in values):
         raise LabError(f"Part {part.name!r} got NaN or infinity: look for the run that diverged.")
-    many = unit in ("row", "target") and len(values) >= 20
-    if many and clusters is not None and len(clusters) != len(values):
+    if clusters is not None and len(clusters) != len(values):
         raise LabError(f"Part {part.name!r}: {len(clusters)} cluster labels for {len(values)} values; give one each.")
-    if unit in ("row", "target") and part.kind != "report":
-        mean, low, high = target_interval(values, clusters if many else None)
+    if unit in ("row", "target") and part.kind != "report":  # a share is not judged against 0, a difference is
+        mean, low, high = target_interval(values, clusters, difference=part.bound == 0)
     else:
-        mean, low, high = bootstrap_interval(values, clusters) if many else t_interval(values)
+        mean, low, high = t_interval(values) if clusters is None else cluster_interval(values, clusters)
     return (mean, low, high) if math.isfinite(low) else (mean, None, None)  # JSON has no infinity
 
 
@@ -224,54 +170,6 @@ def _verdict(part, result):
     else:
         inside, outside, agrees = high < part.bound, low > part.bound, mean < part.bound
     return "reproduced" if inside else "not reproduced" if outside else "partly" if agrees else "inconclusive"
-
-
-def _part(entry, claim_id):
-    name = entry.get("name", "without a name") if isinstance(entry, dict) else repr(entry)
-    where = f"Claim {claim_id!r}, part {name!r}"
-    part = Part(**_checked(Part, entry, where))
-    margin = part.kind != "equivalence" or _finite(part.margin) and part.margin > 0
-    _demand(where, kind=(part.kind in KINDS, f"one of {KINDS}"), margin=(margin, "a number above 0"),
-            side=(part.side in ("above", "below"), "above or below"), name=(isinstance(part.name, str), "text"),
-            quantity=(isinstance(part.quantity, str), "text"), bound=(_finite(part.bound), "a number"),
-            min_units=(part.min_units is None or type(part.min_units) is int and part.min_units > 0, "whole, above 0"))
-    return part
-
-
-def _finite(value):
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _demand(where, /, **rules):
-    for field, (kept, rule) in rules.items():
-        if not kept:
-            raise LabError(f"{where}: the field {field!r} must be {rule}.")
-
-
-def _checked(cls, entry, where):
-    if not isinstance(entry, dict):
-        raise LabError(f"{where}: it must be a mapping of fields to values.")
-    known = {f.name: f.default is MISSING for f in fields(cls)}
-    if unknown := [k for k in entry if k not in known]:
-        raise LabError(f"{where}: the field {unknown[0]!r} is unknown; the fields are {list(known)}.")
-    if missing := [k for k, needed in known.items() if needed and k not in entry]:
-        raise LabError(f"{where}: the field {missing[0]!r} is missing.")
-    return entry
-
-
-def _read(path):
-    import yaml
-
-    try:
-        path = data_path("claims.yaml") if path is None else Path(path)
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise LabError(f"{path.name} cannot be read ({' '.join(str(error).split())}): restore it.") from None
-    if not isinstance(content, dict) or not isinstance(content.get("claims"), list):
-        raise LabError(f"{path.name} must have a list under 'claims:'.")
-    if not isinstance(content.get("papers", {}), dict):
-        raise LabError(f"{path.name} must have a mapping under 'papers:', from a citation key to its fields.")
-    return content
 
 
 def _plain(value):

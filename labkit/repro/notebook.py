@@ -106,3 +106,11 @@ def _parameters(node, name):
         except (ValueError, SyntaxError, AttributeError):
             raise LabError(f"{name}: its 'parameters' cell may hold only literals, as in seed = 0.") from None
     return found
+
+
+def labkit_hash() -> str:
+    """12 hex digits over the package's *.py: two runs with the same ones used the same code."""
+    package = Path(__file__).resolve().parents[1]
+    files = sorted(package.rglob("*.py"), key=lambda p: p.relative_to(package).as_posix())
+    text = b"".join(p.relative_to(package).as_posix().encode() + b"\0" + p.read_bytes() for p in files)
+    return short_hash(text.replace(b"\r\n", b"\n"))

@@ -3,7 +3,7 @@
 import re
 
 from ..base import LabError, data_path
-from .claims import load_papers
+from .claimfile import load_papers
 
 
 def references() -> dict[str, dict]:

@@ -5,11 +5,11 @@ import math
 from pathlib import Path
 
 from ..base import LabError
-from .claims import load_claims, merge
+from .claimfile import load_claims
+from .claims import merge
 from .draw import to_html, to_markdown, update_readme, write, write_table
-from .notebook import find_notebook, notebook_hash, read
+from .notebook import find_notebook, labkit_hash, notebook_hash, read
 from .records import collect
-from .runner import labkit_hash
 
 __all__ = ["collect", "scoreboard", "parts_table", "runs_table", "to_markdown", "to_html", "update_readme", "write",
            "write_table"]
@@ -144,6 +144,7 @@ def _row(claim, record, others):
                 and any(o["parameters"].get(k) != v for o in others)}
     extra = "".join(f", {k}={v}" for k, v in settings.items())
     n = f"{decisive['n']} {claim.unit}{'s' * (decisive['n'] != 1)}"
+    n += f" in {record['runs']} runs" * (record["runs"] > 1)
     return row | {"ours": ours, "needs": _needs(rules[decisive["name"]]), "n": n, "verdict": record["verdict"],
                   "profile": record["profile"], "dataset": f"{record['dataset']}{extra}"}
 
@@ -153,9 +154,10 @@ def _bounds(rule):
 
 
 def _executed(record):
-    """The executed notebook that a run's record came with, as text; None when there is none."""
+    """The executed notebook that a run's record came with, or that it names; as text, None when there is none."""
     place = Path(record.get("source") or "none")
     path = place if place.suffix == ".ipynb" else place / f"{record['notebook']}.ipynb"
+    path = path if path.is_file() else Path(str(record.get("executed") or "none"))
     return str(path) if path.is_file() else None
 
 
@@ -179,7 +181,7 @@ def _ours(part, bounds=()) -> str:
     digits = max(0, -math.floor(math.log10(half)) + (f"{half:e}"[0] == "1"))
     if any(round(end, digits) == bound for end in (part["low"], part["high"]) for bound in bounds):
         digits += 1  # rounded, the end would lie on the line that decides
-    return f"{part['mean']:.{digits}f} [{part['low']:.{digits}f}, {part['high']:.{digits}f}]"
+    return f"{part['mean']:z.{digits}f} [{part['low']:z.{digits}f}, {part['high']:z.{digits}f}]"  # z: no -0.00
 
 
 def _configuration_words(record) -> str:

@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..base import UNWRITABLE, LabError
-from .claims import PROFILES
+from .claimfile import PROFILES
 from .folders import digest, put, tidy, under_way
 from .notebook import (
     find_notebook,
     first_error,
     harvest,
     injected,
+    labkit_hash,
     notebook_hash,
     notebook_parameters,
     read,
@@ -81,7 +82,7 @@ def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out
     path = find_notebook(notebook)
     values = check_parameters(path, profile=profile, dataset=dataset, seed=seed, parameters=parameters)
     for name, limit in (("timeout", timeout), ("memory", memory)):
-        if limit is not None and not limit > 0:
+        if limit is not None and (not isinstance(limit, int | float) or not limit > 0):
             raise LabError(f"The limit {name!r} is {limit!r}: give a number above 0.")
     source, code = read(path), labkit_hash()
     runs = Path(out or "runs")
@@ -97,14 +98,6 @@ def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out
         (temporary / "record.json").write_text(json.dumps(record, indent=1, default=str), encoding="utf-8")
         put(temporary, final)
     return record | {"source": str(final)}
-
-
-def labkit_hash() -> str:
-    """12 hex digits over the package's *.py: two runs with the same ones used the same code."""
-    package = Path(__file__).resolve().parents[1]
-    files = sorted(package.rglob("*.py"), key=lambda p: p.relative_to(package).as_posix())
-    text = b"".join(p.relative_to(package).as_posix().encode() + b"\0" + p.read_bytes() for p in files)
-    return short_hash(text.replace(b"\r\n", b"\n"))
 
 
 def _execute(path, executed, values, timeout, memory, bar):
@@ -153,7 +146,9 @@ def _watching(watched, timeout, memory):
     before, end = set(me.children(recursive=True)), time.perf_counter() + (timeout or float("inf"))
 
     def sample():
-        while not stop.wait(0.25):
+        wait = 0.25
+        while not stop.wait(wait):
+            start = time.perf_counter()
             family = [p for p in me.children(recursive=True) if p not in before]
             now = sum(_memory(p, psutil) for p in family)
             watched["peak"] = max(watched["peak"], now)
@@ -166,6 +161,8 @@ def _watching(watched, timeout, memory):
                     with suppress(psutil.Error):
                         process.kill()
                 return
+            # Adding up the pages of large processes takes a while: without a limit to keep, a twentieth of a core.
+            wait = 0.25 if memory else max(0.25, 20 * (time.perf_counter() - start))
 
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()

@@ -20,8 +20,8 @@ from ..base import LabError, make_folder
 from ..base import jobs as cores
 from .draw import write
 from .folders import digest, locked, read_record, tidy
-from .notebook import notebook_hash, read
-from .runner import check_parameters, labkit_hash, run_name
+from .notebook import labkit_hash, notebook_hash, read
+from .runner import check_parameters, run_name
 
 SWEPT = {"profile": "--profile", "dataset": "--dataset", "seed": "--seeds"}
 DONE = ("ok", "skipped")  # what is not run again

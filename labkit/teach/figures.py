@@ -28,7 +28,7 @@ def band(ax, x, runs, role, label=None, clusters=None, **line):
     """Mean with its 95 % band. x: (p,), runs: (seeds, p) -> the line.
 
     The band is a t interval over seeds. With clusters (the seed of each row) the rows are targets, and the band
-    is measure.target_interval: from 20 targets on a bootstrap, drawn seed by seed.
+    is measure.target_interval: Student's t over the seeds' means.
     """
     runs = np.asarray(runs, float)
     spread = t_interval if clusters is None else lambda column: target_interval(column, clusters)

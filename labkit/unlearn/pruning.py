@@ -126,7 +126,7 @@ class _Masked(nn.Module):
 
 def apply_mask(model, mask):
     """Set the weights outside the mask to 0, in place; returns the model."""
-    weights = _fitting(model, mask)
+    weights = fitting(model, mask)
     with torch.no_grad():
         for name, keep in mask.items():
             weights[name].masked_fill_(~keep, 0)
@@ -135,7 +135,7 @@ def apply_mask(model, mask):
 
 def check_mask(model, mask):
     """The model, unless a weight outside the mask is not 0: then LabError. Momentum and weight decay revive them."""
-    weights = _fitting(model, mask)
+    weights = fitting(model, mask)
     for name, keep in mask.items():
         alive = int((weights[name].detach()[~keep] != 0).sum())
         if alive:
@@ -185,7 +185,8 @@ def _whole(value, name):
         raise LabError(f"{name} is {value!r}: give a whole number, 1 or more.")
 
 
-def _fitting(model, mask):
+def fitting(model, mask) -> dict:
+    """The model's parameters by name, if the mask belongs to it."""
     weights = dict(model.named_parameters())
     for name, keep in mask.items():
         if name not in weights or weights[name].shape != keep.shape:

@@ -9,7 +9,7 @@ from ..base import LabError
 from ..rows import is_number
 from ..training import fit
 from .first_order import random_labels
-from .pruning import _fitting, attach_mask, check_mask, detach_mask, keep_top
+from .pruning import attach_mask, check_mask, detach_mask, fitting, keep_top
 from .request import begin, finite
 from .second_order import curvature_product
 
@@ -119,7 +119,7 @@ def ascent_bound(model, initial, data, *, lr, steps, mask=None, rows=500, iterat
     Source: Jia et al. 2023, Proposition 2, after Thudi et al. 2022.
     """
     mask = mask or {}
-    start, end = _fitting(initial, mask), _fitting(model, mask)
+    start, end = fitting(initial, mask), fitting(model, mask)
     if [p.shape for p in start.values()] != [p.shape for p in end.values()]:
         raise LabError("The model and its initial state have weights of different shapes: give two states of one "
                        "network.")

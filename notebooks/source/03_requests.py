@@ -1304,9 +1304,8 @@ lab.say("Chosen for first-order unlearning and judged on it, the label attack fl
 # %% [markdown]
 # ## 11 · What was tested
 #
-# Intervals are bootstraps over targets, drawn victim by victim, because targets of one victim share a network. Three
-# victims are few: the intervals speak mostly about these networks, and `labkit report` over several outer seeds says
-# more. Where all targets agree, the interval is the exact binomial one: to show a share above 95 % takes 72 targets that
+# Targets of one victim share a network and are no independent units. So the intervals are Student's t over the victims'
+# means. Three victims are few and the intervals wide; the scoreboard pools five outer seeds. Where all targets agree, the interval is the exact binomial one: to show a share above 95 % takes 72 targets that
 # agree, so that part of the first claims needs four outer seeds. “Exact” is same-seed retraining where nothing
 # else is said.
 

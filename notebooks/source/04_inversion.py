@@ -485,7 +485,7 @@ def cell(net, N, epochs, recipe, kind="naive"):
 
 
 def pm(values, clusters=of_seed):
-    """'4.2 [2.0, 6.1]' over targets, drawn seed by seed."""
+    """'4.2 [2.0, 6.1]' over the means of the seeds."""
     return "{:.1f} [{:.1f}, {:.1f}]".format(*lk.measure.target_interval(values, clusters))
 
 
@@ -1159,8 +1159,8 @@ lab.say(f"PSNR of the class mean: {guess.mean():.1f} dB on average, {guess.max()
 # %% [markdown]
 # ## 9 · What was tested
 #
-# The unit is a target; intervals are bootstraps over targets, drawn seed by seed, because targets of one seed share
-# networks. Seeds are few, so `labkit report` over several outer seeds says more. Where all targets succeed, the interval is
+# Targets of one seed share networks and are no independent units, so the intervals are Student's t over the means of
+# the seeds. Seeds are few; the scoreboard pools five outer ones. Where all targets succeed, the interval is
 # the exact binomial one, which takes targets as independent. Label claims have seeds as their unit: a value is the share of
 # classes named right. The first claim is judged for one step of ascent, as in the released code; there the difference *is*
 # the gradient. Influence and fine-tuning are in section 5. The last claim is judged on linear models with the closed form

@@ -1,0 +1,71 @@
+"""data/records/: the scoreboard's data are there, agree with the notebooks as they lie here, and with the README."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from labkit.repro.claimfile import load_claims
+from labkit.repro.draw import to_markdown
+from labkit.repro.report import collect, scoreboard
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted(p.stem for p in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+RECORDS = collect(sorted((ROOT / "data" / "records").glob("*.json")))
+SEEDS = [0, 1, 2, 3, 4]
+TIMES = {"cpu", "seconds", "time"}  # parts of claims whose values are measured times
+
+
+def quick(notebook):
+    return [r for r in RECORDS if r["notebook"] == notebook and r["parameters"]["profile"] == "quick"]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_every_notebook_has_five_seeds_of_one_version(notebook):
+    found = quick(notebook)
+    assert sorted(r["parameters"]["seed"] for r in found) == SEEDS
+    assert {r["status"] for r in found} == {"ok"} and len({r["notebook_hash"] for r in found}) == 1
+    assert len({r["labkit"] for r in found}) == 1 and len({r["data"] for r in found}) == 1
+    assert all(sum(p["verdict"] is not None for c in r["claims"] for p in c["parts"]) > 0 for r in found)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_the_record_of_seed_0_holds_what_the_notebook_shows(notebook):
+    """The notebook was built with two workers, the record with one: the figures are the same, times excepted."""
+    def values(record):
+        return {(c["id"], p["name"]): p["values"] for c in record["claims"] for p in c["parts"]
+                if p["name"] not in TIMES}
+
+    [shown] = collect([ROOT / "notebooks" / f"{notebook}.ipynb"])
+    [kept] = [r for r in quick(notebook) if r["parameters"]["seed"] == 0]
+    assert values(kept) and values(kept) == values(shown), f"run 'make records ARGS={notebook[:2]}'"
+
+
+def test_the_readme_shows_the_scoreboard_of_these_records(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    board = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- scoreboard:begin -->")[1]
+    assert board.split("<!-- scoreboard:end -->")[0].strip() == to_markdown(scoreboard(RECORDS)).strip()
+
+
+def test_the_scoreboard_links_to_every_notebook_and_judges_every_claim(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    table = scoreboard(RECORDS)
+    assert {Path(link).stem for link in table.attrs["links"] if link} == set(NOTEBOOKS)
+    assert set(table["claim"]) == set(load_claims()) and not table.attrs["notes"]
+
+
+def test_keeping_takes_only_runs_of_the_notebooks_as_they_are(tmp_path):
+    """A copy of a record whose notebook has changed since is left out, and said; exit 1 when nothing is left."""
+    import json
+
+    record = {k: v for k, v in quick(NOTEBOOKS[0])[0].items() if k not in ("source", "digest")}
+    record |= {"notebook_hash": "0" * 12}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    before = {p.name: p.stat().st_mtime_ns for p in (ROOT / "data" / "records").iterdir()}
+    done = subprocess.run([sys.executable, ROOT / "notebooks" / "records.py", tmp_path], text=True, capture_output=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 1 and "another version of the notebook" in done.stderr
+    assert {p.name: p.stat().st_mtime_ns for p in (ROOT / "data" / "records").iterdir()} == before

@@ -1,0 +1,82 @@
+"""A long run that is cut off goes on: nothing is computed twice, damaged files count for nothing."""
+
+import pytest
+import torch
+
+import labkit as lk
+from labkit.base import LabError
+
+
+def counted(folder, fail_at=None):
+    """A function that leaves a line a call, and stops the run at one item."""
+    log = folder / "calls.txt"
+
+    def work(item):
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"{item}\n")
+        if item == fail_at:
+            raise LabError("the machine was switched off")
+        return {"item": item, "third": item / 3, "nothing": float("nan"), "pair": [item, "x"]}
+
+    return work, lambda: sorted(map(int, log.read_text().split()))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_loop_goes_on_and_ends_the_same(tmp_path, workers):
+    work, calls = counted(tmp_path, fail_at=4)
+    with pytest.raises(LabError, match="switched off"):
+        lk.training.parallel(work, range(6), workers, keep=tmp_path / "kept")
+    done = {int(p.stem.split("-")[1]) for p in (tmp_path / "kept").glob("*.json")}
+    assert {0, 1, 2, 3} <= done | {5} and 4 not in done
+    work, calls = counted(tmp_path)
+    again = lk.training.parallel(work, range(6), workers, keep=tmp_path / "kept")
+    assert sorted(set(calls())) == list(range(6)) and calls().count(4) == 2
+    assert all(calls().count(i) == 1 for i in done), "what was kept is not computed again"
+    assert str(again) == str(lk.training.parallel(work, range(6)))  # NaN does not equal itself, its text does
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""])
+def test_a_damaged_file_is_computed_again(tmp_path, damage):
+    work, calls = counted(tmp_path)
+    lk.training.parallel(work, [7], keep=tmp_path / "kept")
+    [path] = (tmp_path / "kept").iterdir()
+    path.write_bytes(damage(path.read_bytes()))
+    [value] = lk.training.parallel(work, [7], keep=tmp_path / "kept")
+    assert value["item"] == 7 and calls() == [7, 7]
+
+
+def test_a_kept_network_is_the_same_network_and_takes_its_seconds_along(tmp_path):
+    torch.manual_seed(0)
+    trained, calls = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4)), []
+    trained[1].running_mean += 5  # a buffer
+
+    def train():
+        calls.append(1)
+        return trained
+
+    def fresh():
+        return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+
+    first, seconds = lk.resume.network(tmp_path, "seed 1, 0.95", fresh(), train)
+    second, again = lk.resume.network(tmp_path, "seed 1, 0.95", fresh(), train)
+    assert len(calls) == 1 and seconds == again and second is not first and not second.training
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(),
+                                                 strict=True))
+    lk.resume.network(tmp_path, "seed 2, 0.95", fresh(), train)
+    lk.resume.network(None, "seed 1, 0.95", fresh(), train)
+    assert len(calls) == 3 and len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_folder_changes_with_what_the_results_depend_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+
+    def place(seed=0, profile="full", n=3, dataset="digits", rows=200):
+        lab = lk.Lab("07", profile=profile, dataset=dataset, seed=seed)
+        lab.settings(quick=dict(n=n))
+        lab.load(n_train=rows, n_test=50)
+        return lab.unfinished("contest")
+
+    assert place(profile="quick") is None
+    folders = [place(), place(seed=1), place(profile="paper"), place(n=4), place(rows=201)]
+    assert len(set(folders)) == 5 and place() == folders[0] and folders[0].is_relative_to(tmp_path)
+    assert not list(tmp_path.iterdir()), "asking for the folder makes none"
