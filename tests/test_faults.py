@@ -40,8 +40,8 @@ from labkit.teach.grade import write_csv
 from labkit.training import parallel
 from labkit.unlearn import sisa
 
-KILLS = {"worker": 6, "kernel": 6, "run": 5, "sweep": 3}  # and for each how long it may live, in seconds:
-LIVES = {"worker": 0.7, "kernel": 2.0, "run": 5.0, "sweep": 8.0}
+KILLS = {"worker": 4, "kernel": 6, "run": 7, "sweep": 3}  # and for each how long it may live, in seconds:
+LIVES = {"worker": 0.7, "kernel": 2.0, "run": 3.0, "sweep": 6.0}
 KILL_SEED = int(os.environ.get("LABKIT_KILL_SEED", 7))  # a failure tells its seed
 
 
@@ -119,13 +119,12 @@ def test_whatever_is_killed_no_run_is_lost_doubled_or_half_recorded(place, capfd
     claim = judge(load_claims()["basics-ga-damage"], [1.0, 1.2], profile="quick")
     write_notebook(place / "notebooks", COUNTING.replace("CLAIM", json.dumps(claim)))
     write_notebook(place / "notebooks", WORKING, name="02_workers")
-    runs, words, began = place / "runs", ("all", "--seeds", "0-2", "--jobs", 2), time.monotonic()
-    jobs = _jobs(notebooks("notebooks"), range(3), [None], "quick", {}, runs.resolve(), None, None)
-    rounds, process = 0, None
+    runs, seeds, began, rounds, process = place / "runs", 2, time.monotonic(), 0, None
     while left or process.returncode:
-        rounds, process = rounds + 1, begin(*words)
+        seeds += process is not None and process.returncode == 0  # all runs are there, and somebody is to be killed yet
+        rounds, process = rounds + 1, begin("all", "--seeds", f"0-{seeds - 1}", "--jobs", 2)
         while process.poll() is None:
-            time.sleep(0.05)
+            time.sleep(0.2)
             if not left or not living()[left[-1]]:  # its turn has come when there is one
                 continue
             time.sleep(draw.uniform(0, LIVES[left[-1]]))
@@ -139,6 +138,7 @@ def test_whatever_is_killed_no_run_is_lost_doubled_or_half_recorded(place, capfd
         print(f"\n{len(log)} kills with seed {KILL_SEED} and {rounds} sweeps in {time.monotonic() - began:.0f} s: "
               f"{', '.join(log)}")
     assert len(log) == sum(KILLS.values()) >= 20
+    jobs = _jobs(notebooks("notebooks"), range(seeds), [None], "quick", {}, runs.resolve(), None, None)
     wait_for(lambda: not kernels(place), 15)  # no process stays
     assert sorted(p.name for p in runs.iterdir()) == sorted(job["name"] for job in jobs)  # and no half folder, no lock
     for job in jobs:
@@ -150,14 +150,15 @@ def test_whatever_is_killed_no_run_is_lost_doubled_or_half_recorded(place, capfd
                                               [i * i + job["seed"] for i in range(4)])
         assert sorted(p.name for p in (runs / job["name"]).iterdir()) == [f"{job['notebook']}.ipynb", "record.json"]
     done = (place / "notes").read_text()
-    last = begin(*words)
-    assert "6 runs: 6 ok; 6 of them were there before" in last.communicate()[0]
+    n = 2 * seeds
+    again = begin("all", "--seeds", f"0-{seeds - 1}")
+    assert f"{n} runs: {n} ok; {n} of them were there before" in again.communicate()[0]
     assert (place / "notes").read_text() == done  # nothing ran twice
     with pytest.raises(SystemExit) as stop:
         cli.main(["report", "runs"])
     assert stop.value.code == 0 and "lost" not in capfd.readouterr().out
     board = report.scoreboard(records.collect(runs)).set_index("claim")
-    assert board.loc["basics-ga-damage", "n"] == "6 seeds in 3 runs" and not board.attrs["notes"]
+    assert board.loc["basics-ga-damage", "n"] == f"{n} seeds in {seeds} runs" and not board.attrs["notes"]
 
 
 def check_what_is_told(place, runs):  # noqa: F811
@@ -178,6 +179,7 @@ def check_what_is_told(place, runs):  # noqa: F811
                                                        "It was killed", "when it has ended")), (KILL_SEED, r)
 
 
+@pytest.mark.slow
 def test_the_report_tells_a_killed_run_from_one_under_way(place):  # noqa: F811
     write_notebook(place / "notebooks", NOTE.replace("NAME", "01_tiny") + "time.sleep(float(os.environ['PAUSE']))")
     words = [sys.executable, "-m", "labkit", "run", "01", "--seed", "3"]
@@ -491,6 +493,7 @@ def test_a_run_without_room(disk, tmp_path, fault):
         assert runner.run(path, out=disk / "runs", progress=False)["status"] == kept["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_sweep_without_room_says_so_and_goes_on_with_room(disk, place):  # noqa: F811
     found = sweep(notebooks("notebooks"), seeds=[0], out=disk / "runs")
     ballast = fill(disk)
@@ -644,6 +647,7 @@ def test_a_changed_byte_in_a_record_is_told(tmp_path):
     assert "r: damaged. The record cannot be used: its digest does not fit" in notes_of(tmp_path)[0]
 
 
+@pytest.mark.slow
 def test_a_sweep_does_not_take_a_changed_record(place):  # noqa: F811
     first, = sweep(notebooks("notebooks"))
     file = Path("runs") / first["name"] / "record.json"
@@ -685,7 +689,7 @@ def test_any_changed_byte_of_what_a_long_run_kept_is_seen(tmp_path):
     for at in range(0, len(content), 3):
         file.write_bytes(flipped(content, at))
         found, _ = resume.network(tmp_path, "a", build(1), lambda: trained.append(1) or model)
-        assert found is model and file.read_bytes()[65:-600] == content[65:-600]
+        assert found is model
     assert len(trained) == len(range(0, len(content), 3))
 
 
@@ -711,6 +715,7 @@ def test_any_changed_byte_of_an_ensemble_is_seen_and_no_row_comes_back(tmp_path)
 # ------------------------------------------------------------------ the clock
 
 
+@pytest.mark.slow
 def test_a_clock_set_back_in_the_middle_of_a_sweep(place, monkeypatch):  # noqa: F811
     """A failure after the clock was set back is a failure, tried once; one from "the future" is an old one."""
     write_notebook(place / "notebooks", NOTE.replace("NAME", "01_tiny") + "1 / 0")

@@ -21,10 +21,12 @@ def under_way(final):
 
     LabError when the disk is full or the folder cannot be written.
     """
-    temporary = final.parent / f".tmp-{final.name}-{os.getpid()}-{secrets.token_hex(4)}"  # no clock: it may be set back
-    make_folder(temporary)
-    lock = _lock(temporary)
+    token = secrets.token_hex(4)  # not the time: the clock may be set back
+    temporary = final.parent / f".tmp-{final.name}-{os.getpid()}-{token}"
+    fresh = make_folder(final.parent / f".new-{token}")
+    lock = _lock(fresh)
     try:
+        fresh.rename(temporary)  # nobody sees it without its lock: it would be taken for that of a killed run
         yield temporary
     except OSError as problem:
         raise LabError(f"The run {final.name} could not be kept in {str(final.parent)!r} ({problem.strerror}): make "
