@@ -11,7 +11,7 @@ import time
 import nbformat
 import psutil
 import pytest
-from test_grade import NB01, WRONG, labkit, points, solved, states, write
+from test_grade import NB01, labkit, points, solved, states, write
 
 from labkit.teach import contain
 from labkit.teach import grade as grade_module
@@ -96,9 +96,10 @@ def test_harm_ends_in_a_sentence(tmp_path, name):
 def test_the_comparison_is_replaced_while_it_is_checked(tmp_path):
     code = ("def f(logits, labels):\n    import labkit.teach.exercises.engine as e\n"
             "    e.difference = lambda *a, **k: None\n    return 0.0")
-    path = write(tmp_path, "copy.ipynb", {"1.2": code, "1.3": WRONG.replace("unlearning_accuracy", "f")})
+    cells = {"1.2": code, "1.3": "def f(row, reference):\n    return 'forty'", "1.4": solved("1.4")}
+    path = write(tmp_path, "copy.ipynb", cells)
     found = states(grade(path))
-    assert found["1.2"] == "tampered" and found["1.3"] in ("wrong", "error", "tampered")
+    assert (found["1.2"], found["1.3"], found["1.4"]) == ("tampered", "wrong", "right")
 
 
 # What a copy tries in bubblewrap. Each line of ATTEMPTS is tried; those that succeed are in `done`.

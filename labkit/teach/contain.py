@@ -91,8 +91,7 @@ def _follow(process, lines, ids, found, timeout, memory, mine):
     latest = since + START + 2 * timeout * (len(ids) + 1)  # whatever it says about itself
     shared = _shared()
     while True:
-        with suppress(queue.Empty):
-            event = lines.get(timeout=0.1)
+        for event in _waiting(lines):
             if event is None:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(5)
@@ -111,6 +110,14 @@ def _follow(process, lines, ids, found, timeout, memory, mine):
             return began, "crashed", f"{doing}, and started more than {PROCESSES} processes"
         if max(_memory(family), _shared() - shared) > memory:  # files in memory belong to no process
             return began, "out of memory", f"{doing}, and took more than {memory:g} MB"
+
+
+def _waiting(lines):
+    """The events that have come, all of them: what is seen now must not be taken for an earlier cell's."""
+    with suppress(queue.Empty):
+        yield lines.get(timeout=0.1)
+        while True:
+            yield lines.get_nowait()
 
 
 def _pump(stream, nonce, lines):
