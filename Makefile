@@ -1,7 +1,7 @@
 # The course's commands. `make` alone lists them; each one sets up .venv first when it is missing or out of date.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup course lab test same notebooks records site bench lint hooks lock clean
+.PHONY: help setup course lab test same versions notebooks records site bench lint hooks lock clean
 
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
@@ -20,6 +20,7 @@ help:
 	@echo 'make course      set up, run every notebook, draw the scoreboard'
 	@echo 'make test        all tests (FAST=1: without the slow ones)'
 	@echo 'make same        run every notebook twice on one seed: equal records?'
+	@echo 'make versions    quick tests and notebook 01 on the oldest and newest allowed packages'
 	@echo 'make lab         JupyterLab at the first notebook'
 	@echo 'make setup       only the environment, in .venv'
 	@echo 'make notebooks   rebuild what changed in notebooks/, and the scoreboard in README.md'
@@ -59,6 +60,9 @@ test: $(READY)
 
 same: $(READY)
 	@LABKIT_SAME=all $(BIN)/python -m pytest tests/test_notebooks.py -k same_seed
+
+versions: $(READY)
+	@$(BIN)/python tests/versions.py $(ARGS)
 
 notebooks: $(READY)
 	@$(BIN)/python notebooks/build.py $(ARGS)

@@ -168,8 +168,9 @@ def grade(
     import pandas as pd
     from tqdm import tqdm
 
-    from .teach.grade import bubblewrap, write_csv
+    from .teach.contain import bubblewrap
     from .teach.grade import grade as grade_one
+    from .teach.grade import write_csv
 
     rows, (sandbox, sentence) = [], bubblewrap()
     if csv:
@@ -220,5 +221,5 @@ def _show(table, title):
     for name in table.columns:
         drawn.add_column(name, no_wrap=name in ("claim", "verdict", "status"))
     for row in table.itertuples(index=False):
-        drawn.add_row(*(escape(str(value)) for value in row))
+        drawn.add_row(*(escape("".join(c if c.isprintable() else "?" for c in str(value))) for value in row))
     Console(width=None if sys.stdout.isatty() else 160).print(drawn)

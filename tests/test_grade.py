@@ -11,9 +11,11 @@ import pytest
 
 from labkit import cli
 from labkit.base import LabError
+from labkit.teach import contain
 from labkit.teach import grade as grade_module
+from labkit.teach.contain import bubblewrap
 from labkit.teach.exercises import EXERCISES
-from labkit.teach.grade import bubblewrap, grade, plan, write_csv
+from labkit.teach.grade import grade, plan, write_csv
 
 MIME = "application/vnd.labkit+json"
 NB01 = [e for e in EXERCISES if e.startswith("1.")]
@@ -116,7 +118,7 @@ def test_a_state_cannot_be_displayed_printed_or_replaced(tmp_path):
 
 
 def test_copies_that_are_none_and_deleted_cells(tmp_path, monkeypatch):
-    monkeypatch.setattr(grade_module, "_run", lambda *a: pytest.fail("nothing is there to run"))
+    monkeypatch.setattr(grade_module, "run", lambda *a: pytest.fail("nothing is there to run"))
     bad = tmp_path / "bad.ipynb"
     bad.write_text("this is no notebook", encoding="utf-8")
     assert [(r["exercise"], r["state"]) for r in grade(bad)] == [("", "cannot be read")]
@@ -135,7 +137,7 @@ def test_a_process_that_dies_before_the_exercises(tmp_path, monkeypatch):
         calls.append([i for i in program if not i["ids"] and not i.get("ours")])
         return [], "crashed", "labkit was being imported; exit code 1"
 
-    monkeypatch.setattr(grade_module, "_run", run)
+    monkeypatch.setattr(grade_module, "run", run)
     rows = grade(write(tmp_path, "copy.ipynb", {"1.2": solved("1.2")}, ["labels = [1]"]))
     assert [(r["exercise"], r["state"]) for r in rows] == [("", "cannot be graded")]
     assert calls[0] and not calls[1] and len(calls) == 2  # tried again without the copy's helpers
@@ -160,7 +162,7 @@ def test_sandbox_sentence(monkeypatch):
     words, sentence = bubblewrap()
     assert words == [] and "not installed" in sentence and "your rights" in sentence
     monkeypatch.setattr(shutil, "which", lambda name: "/nowhere/bwrap")
-    monkeypatch.setattr(grade_module.subprocess, "run", lambda *a, **k: type("R", (), {"returncode": 1}))
+    monkeypatch.setattr(contain.subprocess, "run", lambda *a, **k: type("R", (), {"returncode": 1}))
     assert "does not work here" in bubblewrap()[1]
 
 
@@ -200,7 +202,7 @@ def test_command(tmp_path, capfd):
 
 
 def test_command_is_zero_when_all_could_be_graded(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(grade_module, "_run", lambda program, found, *a: found.update({"1.2": ("wrong", "")}) or
+    monkeypatch.setattr(grade_module, "run", lambda program, found, *a: found.update({"1.2": ("wrong", "")}) or
                         ([], "done", ""))
     assert labkit(capfd, "grade", write(tmp_path, "a.ipynb", {"1.2": WRONG}))[0] == 0
 

@@ -106,7 +106,8 @@ def _execute(path, executed, values, timeout, memory, bar):
 
     started, clock, cpu, watched = datetime.now(UTC), time.perf_counter(), _children_cpu(), {"peak": 0, "over": None}
     result = {"status": "ok", "error": None}
-    with _environment(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE"), _watching(watched, timeout, memory):
+    pinned = dict(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE", PYDEVD_DISABLE_FILE_VALIDATION="1")
+    with _environment(**pinned), _watching(watched, timeout, memory):  # the last: older kernels warn on stderr
         try:
             papermill.execute_notebook(str(path), str(executed), parameters=values, kernel_name="python3",
                                        progress_bar={"desc": path.stem} if bar else False,

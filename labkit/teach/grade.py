@@ -12,30 +12,21 @@ surprising success.
 import ast
 import csv
 import io
-import json
 import os
-import queue
 import re
-import secrets
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 
 from ..base import LabError, write_bytes
 from ..repro.notebook import read
+from .contain import run
 
 CELL = re.compile(r"""exercise\(\s*["'](\d+\.\d+)["']""")
 LAB = re.compile(r"""Lab\(\s*["'](\d\d)""")
-START = 120  # seconds a process may take to import torch
+LARGEST = 20  # MB; a copy with all its figures has less than 1
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what ast raises on hostile text
 PREAMBLE = {"np": "import numpy as np", "torch": "import torch", "F": "import torch.nn.functional as F",
             "lk": "import labkit as lk", "pd": "import pandas as pd", "copy": "import copy"}
-KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "PATHEXT", "COMSPEC")  # no secrets go along
 
 
 def grade(path, *, timeout=30.0, memory=2000.0, sandbox=None) -> list[dict]:
@@ -44,7 +35,8 @@ def grade(path, *, timeout=30.0, memory=2000.0, sandbox=None) -> list[dict]:
     timeout: seconds an exercise cell may take, its check included; memory: MB (PSS) of all its processes together.
     sandbox: the words before the command, as `bubblewrap()` returns them. States: right, wrong, error (the function
     raised), not attempted, missing (no such cell), crashed (the cell failed or its process ended), timeout, out of
-    memory. A copy that cannot be graded gives one row with an empty exercise and the reason as its state.
+    memory, tampered (the copy replaced parts of the grader). A copy that cannot be graded gives one row with an empty
+    exercise and the reason as its state.
     """
     from .exercises import EXERCISES
 
@@ -61,13 +53,16 @@ def grade(path, *, timeout=30.0, memory=2000.0, sandbox=None) -> list[dict]:
     wanted = {id for item in program for id in item["ids"]}
     found, helpers = {}, True
     while wanted - set(found):  # once, and again after each exercise that ended the process
+        known = len(found)
         rest = [i for i in program if set(i["ids"]) - set(found) or (not i["ids"] and (helpers or i.get("ours")))]
-        began, end, note = _run(rest, found, timeout, memory, sandbox or [])
+        began, end, note = run(rest, found, timeout, memory, sandbox or [])
         for id in began:
             found.setdefault(id, (end, note))
-        if not began and wanted - set(found):  # it ended before, or between, the exercises
-            if not helpers:
-                return [row(state="cannot be graded", note=f"its process ended without a result ({end}: {note})")]
+        if len(found) == known:  # it ended before, or between, the exercises
+            note = f"its process ended without a result ({end}: {note})"
+            if not helpers and not found:
+                return [row(state="cannot be graded", note=note)]
+            found |= {} if helpers else dict.fromkeys(wanted - set(found), ("crashed", note))
             helpers = False  # once more, without the copy's own helpers
     return [row(id, found[id][0], EXERCISES[id].points if found[id][0] == "right" else 0, found[id][1])
             if id in found else row(id, "missing", note="no cell of this copy has it") for id in expected]
@@ -77,7 +72,7 @@ def plan(path) -> tuple[list[dict], list[str]]:
     """(what to run, in the copy's order; the exercises it should have). Of two cells with one exercise, the later."""
     from .exercises import EXERCISES
 
-    node = read(path)
+    node = _opened(path)
     cells = [str(c.source) for c in node.cells if c.cell_type == "code"]
     ids = [[i for i in CELL.findall(source) if i in EXERCISES] for source in cells]
     last = {i: n for n, found in enumerate(ids) for i in found}
@@ -92,28 +87,20 @@ def plan(path) -> tuple[list[dict], list[str]]:
         elif not ids[n]:
             spare += [((n, k), text, names) for k, (text, names) in enumerate(_helpers(source))]
     used = set().union(*(_names(item["source"]) for _, item in items))
-    while found := [h for h in spare if h[2] & used]:
-        spare = [h for h in spare if h not in found]
-        items += [(place, {"ids": [], "source": text}) for place, text, _ in found]
-        used |= set().union(*(_names(text) for _, text, _ in found))
+    givers, taken, todo = {}, {}, sorted(used)
+    for place, text, names in spare:
+        for name in names:
+            givers.setdefault(name, []).append((place, text))
+    while todo:  # each name once: a copy of ten thousand helpers must not take an hour
+        for place, text in givers.pop(todo.pop(), []):
+            if place not in taken:
+                taken[place] = text
+                todo += sorted(_names(text))
+                used |= _names(text)
+    items += [(place, {"ids": [], "source": text}) for place, text in taken.items()]
     ours = [line for name, line in PREAMBLE.items() if name in used | {"np", "torch", "lk"}]
     return ([{"ids": [], "source": line, "ours": True} for line in ours]
             + [item for _, item in sorted(items, key=lambda i: i[0])]), expected
-
-
-def bubblewrap() -> tuple[list[str], str]:
-    """(the words that wrap a command, a sentence for the teacher). FOLDER stands for the writable folder."""
-    words = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--bind", "FOLDER", "FOLDER",
-             "--chdir", "FOLDER", "--unshare-all", "--die-with-parent", "--new-session"]
-    why = "is not installed"
-    if shutil.which("bwrap"):
-        with tempfile.TemporaryDirectory() as folder, suppress(OSError, subprocess.TimeoutExpired):
-            probe = [folder if w == "FOLDER" else w for w in words] + [sys.executable, "-c", ""]
-            if subprocess.run(probe, capture_output=True, timeout=30).returncode == 0:
-                return words, "In bubblewrap: learners' code may write one temporary folder and has no network."
-        why = "does not work here"
-    return [], (f"bubblewrap {why}: learners' code runs with your rights. It could write your files and use the "
-                "network. Grade only code you would run, or install bubblewrap (Linux).")
 
 
 def write_csv(rows, path):
@@ -123,25 +110,38 @@ def write_csv(rows, path):
     writer.writeheader()
     writer.writerows(rows)
     if os.path.isfile(path) and not os.path.islink(path) or not os.path.lexists(path):
-        write_bytes(path, text.getvalue().encode(), "give another --csv")
+        write_bytes(path, text.getvalue().encode(errors="backslashreplace"), "give another --csv")
         return
     try:  # /dev/stdout and the like cannot be replaced
-        Path(path).write_bytes(text.getvalue().encode())
+        Path(path).write_bytes(text.getvalue().encode(errors="backslashreplace"))
     except OSError as problem:
         raise LabError(f"{str(path)!r} cannot be written ({problem.strerror}): give another --csv.") from None
+
+
+def _opened(path):
+    """The notebook; LabError when it is a link, no file (a pipe would never end), too large or no notebook."""
+    path = Path(path)
+    if path.is_symlink():
+        raise LabError(f"{path.name} is a link, which may lead anywhere: give the file itself.")
+    if path.exists() and not path.is_file():
+        raise LabError(f"{path.name} is no notebook that can be read (it is no file): give an .ipynb file that Jupyter "
+                       "opens.")
+    if path.exists() and path.stat().st_size > LARGEST * 2**20:
+        raise LabError(f"{path.name} has more than {LARGEST} MB: clear its outputs in Jupyter, save it, give it again.")
+    return read(path)
 
 
 def _names(source):
     try:
         return {n.id for n in ast.walk(ast.parse(_plain(source))) if isinstance(n, ast.Name)}
-    except SyntaxError:
+    except UNREADABLE:
         return set(re.findall(r"[^\W\d]\w*", source))
 
 
 def _helpers(source):
     """(text, names) of the top-level imports, functions, classes and literal constants of a cell."""
     found = []
-    with suppress(SyntaxError):
+    with suppress(*UNREADABLE):
         for line in ast.parse(_plain(source)).body:
             if isinstance(line, ast.Import | ast.ImportFrom):
                 names = {(a.asname or a.name).split(".")[0] for a in line.names}
@@ -158,91 +158,3 @@ def _helpers(source):
 def _plain(source):
     """Without the lines for IPython: %magic, !command."""
     return "\n".join("" if line.lstrip()[:1] in ("%", "!") else line for line in source.split("\n"))
-
-
-def _run(program, found, timeout, memory, sandbox):
-    """Run a program in a new process; put its states in `found`. -> (exercises under way, how it ended, note)"""
-    with tempfile.TemporaryDirectory(prefix="labkit-grade-", ignore_cleanup_errors=True) as folder:
-        keep = {k: os.environ[k] for k in KEPT if k in os.environ}
-        package = str(Path(__file__).resolve().parents[2])
-        keep |= dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "IPYTHONDIR", "MPLCONFIGDIR"), folder)
-        keep |= {"PYTHONPATH": package, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONDONTWRITEBYTECODE": "1",
-                 "CUDA_VISIBLE_DEVICES": "", "LABKIT_DEVICE": "cpu", "PYTHONIOENCODING": "utf-8"}
-        command = [folder if w == "FOLDER" else w for w in sandbox] + [sys.executable, "-m", "labkit.teach.grading"]
-        nonce = secrets.token_hex(16)
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                   cwd=folder, env=keep, start_new_session=os.name == "posix")
-        lines = queue.Queue()
-        threading.Thread(target=_pump, args=(process.stdout, lines), daemon=True).start()
-        with suppress(OSError):
-            job = {"nonce": nonce, "program": program, "done": list(found), "seconds": min(10.0, timeout / 2)}
-            process.stdin.write(json.dumps(job).encode())
-            process.stdin.close()
-        try:
-            return _follow(process, lines, nonce, found, timeout, memory)
-        finally:
-            _kill(process)
-
-
-def _follow(process, lines, nonce, found, timeout, memory):
-    began, doing, limit, since = [], "it could not be started", START, time.monotonic()
-    while True:
-        with suppress(queue.Empty):
-            line = lines.get(timeout=0.1)
-            if line is None:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(5)
-                return began, "crashed", f"{doing}; exit code {process.returncode}"
-            if line.startswith(nonce):  # all else was printed by somebody else
-                event = json.loads(line[len(nonce):])
-                if event.get("end"):
-                    return [], "done", ""
-                if "id" in event:
-                    found[event["id"]] = (event["state"], event["note"])
-                if "begin" in event:
-                    began, limit, since = event["begin"], timeout, time.monotonic()
-                doing = event.get("doing", doing)
-        if time.monotonic() > since + limit:
-            return began, "timeout", f"{doing}, for longer than {limit:g} s"
-        if _memory(process.pid) > memory:
-            return began, "out of memory", f"{doing}, and took more than {memory:g} MB"
-
-
-def _pump(stream, lines):
-    with suppress(ValueError, OSError):
-        for line in iter(lambda: stream.readline(100_000), b""):
-            lines.put(line.decode("utf-8", "replace").rstrip("\n"))
-    lines.put(None)
-
-
-def _family(pid):
-    import psutil
-
-    with suppress(psutil.Error):
-        top = psutil.Process(pid)
-        return [top, *top.children(recursive=True)]
-    return []
-
-
-def _memory(pid):
-    """MB of a process and its descendants: PSS on Linux, else RSS."""
-    import psutil
-
-    total = 0
-    for process in _family(pid):
-        with suppress(psutil.Error):
-            used = process.memory_info().rss
-            with suppress(psutil.AccessDenied):
-                used = getattr(process.memory_full_info(), "pss", used)
-            total += used
-    return total / 2**20
-
-
-def _kill(process):
-    for member in _family(process.pid):
-        with suppress(Exception):
-            member.kill()
-    if os.name == "posix":
-        with suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

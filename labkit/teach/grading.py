@@ -4,9 +4,12 @@ Reads a job from standard input, runs its items in an IPython shell, and writes 
 standard output, each behind a secret that came with the job. What the learner's code prints goes nowhere.
 """
 
+import builtins
+import io
 import json
 import os
 import sys
+from contextlib import suppress
 
 
 def main():
@@ -15,7 +18,9 @@ def main():
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):  # input() gets an end of file, and prints cannot be taken for results
         os.dup2(nothing, descriptor)
+    sys.stdout = sys.stderr = Nowhere()
     nonce = job.pop("nonce")
+    _limit(CPU=job["cpu"], FSIZE=job["disk"] * 2**20, CORE=0)
 
     def tell(**event):
         out.write(nonce + json.dumps(event) + "\n")
@@ -37,6 +42,7 @@ def run(job, tell):
     from labkit.teach import exercises
 
     torch.set_num_threads(1)
+    _limit(DATA=int(_data() + job["memory"] * 2**20))  # a leap over the memory limit fails before it is sampled
     judge, find = exercises.judge, exercises.find  # kept: a learner's code may replace the module's
     shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     shell.user_ns |= {find(id).solution.__name__: find(id).solution for id in job["done"]}
@@ -44,14 +50,20 @@ def run(job, tell):
 
     def exercise(id):
         def decorate(function):
-            result = judge(find(id), function, job["seconds"])
+            result = judge(known[id], function, job["seconds"])
+            state, note = _state(result.state, result.what), _line(f"{result.what} {result.cause}")
+            if replaced := _put_back(modules):
+                state, note = "tampered", f"the copy replaced {replaced}, which the check uses: look at its code"
             told.add(id)
-            tell(id=id, state=result.state, note=_line(f"{result.what} {result.cause}"))
-            return function if result.state == "right" else find(id).solution
+            tell(id=id, state=state, note=note)
+            return function if result.state == "right" else known[id].solution
 
         return decorate
 
+    known = dict(exercises.EXERCISES)
     labkit.exercise = exercises.exercise = exercise
+    modules = _contents(torch)
+    tell(begin=[], doing="the cells before the exercises were running")
     for item in job["program"]:
         if item["ids"]:
             tell(begin=item["ids"], doing="the cell was running")
@@ -60,9 +72,10 @@ def run(job, tell):
             helpers.append(f"a helper of it failed: {problem}")
         for id in item["ids"]:
             if id not in told:
-                tell(id=id, state="crashed" if problem else "missing",
+                tell(id=id, state=_state("crashed", problem) if problem else "missing",
                      note=_line("; ".join([problem or "its cell ran, and no check was asked for", *helpers])))
-        tell(begin=[], doing="between the cells")
+        if item["ids"]:
+            tell(begin=[], doing="between the cells")
 
 
 def _problem(shell, source):
@@ -73,6 +86,58 @@ def _problem(shell, source):
         return _line(f"{type(error).__name__}: {error}")
     error = result.error_before_exec or result.error_in_exec
     return _line(f"{type(error).__name__}: {error}") if error is not None else None
+
+
+class Nowhere(io.TextIOBase):
+    """Takes any amount of text. IPython would put a `write` into it that keeps all of it in memory."""
+
+    def write(self, text):
+        return len(text)
+
+    def __setattr__(self, name, value):
+        pass
+
+
+def _state(state, text):
+    """The state, or "out of memory" where an allocation failed at the process's own limit."""
+    return "out of memory" if any(w in str(text) for w in ("MemoryError", "can't allocate memory")) else state
+
+
+def _contents(torch):
+    """(name, module or class, its callables now) of what a check calls; IPython puts words of its own into builtins."""
+    places = {"builtins": builtins, "numpy": sys.modules["numpy"], "torch": torch, "torch.Tensor": torch.Tensor}
+    places |= {name: m for name, m in sys.modules.items() if name.startswith("labkit.teach.exercises")}
+    shell = ("exit", "quit", "display", "get_ipython")
+    return [(name, place, {k: v for k, v in vars(place).items() if callable(v) and k not in shell})
+            for name, place in places.items()]
+
+
+def _put_back(modules):
+    """Undo what the copy replaced, so that its other exercises are judged as they are. -> the first name, or None"""
+    first = None
+    for name, place, then in modules:
+        for key, value in then.items():
+            if vars(place).get(key) is not value:
+                setattr(place, key, value)
+                first = first or f"{name}.{key}"
+    return first
+
+
+def _limit(**limits):
+    """Limits of this process and of each of its children, by resource's names; only where the system has them."""
+    with suppress(ImportError):
+        import resource
+
+        for name, value in limits.items():
+            with suppress(AttributeError, ValueError, OSError):
+                resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (int(value), int(value)))
+
+
+def _data():
+    """Bytes of this process that RLIMIT_DATA counts; without Linux's file an amount that limits nothing."""
+    with suppress(OSError), open("/proc/self/status", encoding="ascii") as status:
+        return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmData"))
+    return 2**50
 
 
 def _line(text):
