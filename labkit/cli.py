@@ -143,13 +143,12 @@ def report(
     records = collect(places)
     table = scoreboard(records)
     out = out or (places[0] if places[0].is_dir() and not any(places[0].glob("*.ipynb")) else Path("runs"))
+    if readme:  # first: what is wrong with it is told before anything is written
+        update_readme(readme, to_markdown(table, readme.parent))
     written = [out / "scoreboard.md", out / "scoreboard.html", out / "references.bib"]
     for path, text in zip(written, (to_markdown(table, out), to_html(table, out), bibtex(references())), strict=True):
         write(path, text)
-    written += write_table(out, "scoreboard", parts_table(records))
-    if readme:
-        update_readme(readme, to_markdown(table, readme.parent))
-        written.append(readme)
+    written += write_table(out, "scoreboard", parts_table(records)) + ([readme] if readme else [])
     _show(table[["claim", "paper's figure", "ours", "n", "verdict", "profile", "dataset"]], "Scoreboard")
     _show(runs_table(records).fillna("").astype(str), "Runs")
     for note in table.attrs["notes"]:

@@ -28,8 +28,9 @@ BUDGETS["07_sparsity"] = {"seconds": 100, "MB": 1500}  # 92 s on a quiet machine
 FACTOR = float(os.environ.get("LABKIT_BUDGET_FACTOR", "1.5"))  # raise it on a slow or busy machine
 # Two runs of one seed are compared on these two notebooks; LABKIT_SAME=all (make same) compares all of them.
 SAME = None if os.environ.get("LABKIT_SAME") == "all" else ("01_basics", "05_verification")
-# Pictures of one's own cost a quarter of an hour; two notebooks are left out unless LABKIT_PICTURES=all.
-LEFT_OUT = () if os.environ.get("LABKIT_PICTURES") == "all" else ("02_sisa", "03_requests")
+# Pictures of one's own cost a quarter of an hour; four notebooks are left out unless LABKIT_PICTURES=all.
+LEFT_OUT = () if os.environ.get("LABKIT_PICTURES") == "all" else ("02_sisa", "03_requests", "04_inversion",
+                                                                          "06_defences")
 PICTURES = [p for p in NOTEBOOKS if p.stem not in LEFT_OUT]
 MARK = "# NBVAL_CHECK_OUTPUT"
 TIMES = {"cpu", "seconds", "cpu_seconds", "wall", "rte", "ms"}  # keys of values that are measured times
