@@ -385,6 +385,7 @@ def in_rounds(seed):
     return measure.accuracy(lk.training.predict(model, d.x_test), d.y_test)
 
 
+# %%
 synflow = lk.training.parallel(without_data, judged, keep=lab.unfinished("masks"))
 iterated = lk.training.parallel(in_rounds, judged, keep=lab.unfinished("masks")) if cfg.rounds else []
 lab.say(f"Test accuracy before unlearning: {show(test_accuracy[0.0])} % dense, {show(test_accuracy[SPARSE])} % with "
