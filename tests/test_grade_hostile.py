@@ -18,8 +18,9 @@ from labkit.teach import grade as grade_module
 from labkit.teach.grade import LARGEST, grade, plan
 
 SLEEP = "61.25"  # seconds of a `sleep` that no other process has; it would go away by itself
-TELL = ("import sys\nframe = sys._getframe()\nwhile 'tell' not in frame.f_locals: frame = frame.f_back\n"
-        "tell = frame.f_locals['tell']\n")
+TELL = ("import gc, types\n"  # the grader's own way to tell an event
+        "tell = next(f for f in gc.get_objects()\n"
+        "            if type(f) is types.FunctionType and f.__qualname__ == 'main.<locals>.tell')\n")
 FORKED = ("import os, time\nfor _ in range(4):\n    if os.fork() == 0:\n        kept = b'x' * 400_000_000\n"
           "        time.sleep(30)\ntime.sleep(30)")
 DETACHED = ("import os\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n"
@@ -58,7 +59,7 @@ CASES = {  # name: (what stands in the cell before the function, which is right;
     "it replaces what the comparison calls": ("np.isclose = lambda *a, **k: np.array(True)", "tampered",
                                               "replaced numpy.isclose"),
     "it empties the list of exercises": ("import labkit.teach.exercises as e\ne.EXERCISES.clear()", "right", ""),
-    "it begins for ever": (TELL + "for _ in range(100_000): tell(begin=['1.2'])", "crashed", ""),
+    "it begins for ever": (TELL + "for _ in range(100_000): tell(begin=['1.2'])", "crashed", "more than 1000 events"),
     "it tells nonsense": (TELL + "tell(id=['1.2'], state={}, begin=7, doing=None)\ntell(id='9.9', state='right')\n"
                           "tell(id='1.3', state='first in class')", "right", ""),
 }

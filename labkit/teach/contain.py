@@ -95,6 +95,8 @@ def _follow(process, lines, ids, found, timeout, memory, mine):
             if event is None:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(5)
+                if process.returncode is None:
+                    return began, "crashed", f"{doing}, and sent more than {EVENTS} events"
                 return began, "crashed", f"{doing}; exit code {process.returncode}"
             if event.get("end"):
                 return [], "done", ""
