@@ -108,7 +108,7 @@ ATTEMPTS = """import ctypes, errno, os, signal, socket, subprocess
 def tcp(): socket.create_connection(("127.0.0.1", {port}), 2)
 def unix(): socket.socket(socket.AF_UNIX).connect({sock!r})
 def shm(): open("/dev/shm/x", "wb").write(b"x")
-def tmp(): open("/tmp/x", "wb").write(b"x")
+def tmp(): open(os.path.join(os.sep, "tmp", "x"), "wb").write(b"x")
 def home(): open(os.path.expanduser("~{user}/labkit-test-x"), "wb").write(b"x")
 def outside(): open({outside!r}, "wb").write(b"x")
 def package(): open(lk.__file__, "ab").write(b"")
