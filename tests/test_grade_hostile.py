@@ -136,7 +136,8 @@ def test_bubblewrap_contains(tmp_path):
     import socket
 
     place = tmp_path / "s"
-    os.symlink(tmp_path, short := os.path.join(os.sep, "tmp", f"labkit-{os.getpid()}"))  # a socket's path has to be short
+    short = os.path.join(os.sep, "tmp", f"labkit-{os.getpid()}")  # a socket's path has to be short
+    os.symlink(tmp_path, short)
     with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix:
         tcp.bind(("127.0.0.1", 0))
         tcp.listen()
