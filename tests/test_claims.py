@@ -128,6 +128,17 @@ def test_zero_variance_gives_an_interval_of_no_width():
     assert judge_part(EFFECT, [0.0, 0.0, 0.0])["verdict"] == "inconclusive"  # exactly at the bound is not beyond it
 
 
+def test_the_interval_of_a_share_ends_at_its_limits_and_a_value_beyond_them_is_named():
+    share = Part("kept", "effect", "share", bound=0.9, limits=[0, 1])
+    rows, clusters = [1.0] * 29 + [0.0], [0] * 10 + [1] * 10 + [2] * 10
+    free, cut = (judge_part(p, rows, clusters=clusters) for p in (Part("kept", "effect", "share", bound=0.9), share))
+    assert free["high"] > 1 == cut["high"] and cut["low"] == free["low"] and cut["verdict"] == free["verdict"]
+    with pytest.raises(LabError, match="got 1.2; it is a quantity from 0 to 1"):
+        judge_part(share, [0.5, 1.2, 0.7])
+    ends = {p.limits and tuple(p.limits) for c in load_claims().values() for p in c.parts}
+    assert ends == {None, (0, 1), (-1, 1)}
+
+
 def test_checks():
     assert judge_part(CHECK, [True] * 3)["verdict"] == "passed"
     assert judge_part(CHECK, True)["verdict"] == "passed"
@@ -296,6 +307,8 @@ def test_margins_and_bounds_of_the_first_notebook():
     (lambda c: c["parts"][0].pop("quantity"), "'basics-target'.*'quantity' is missing"),
     (lambda c: c["parts"][0].pop("margin"), "'basics-target'.*'margin'"),
     (lambda c: c["parts"][0].update(side="over"), "'basics-target'.*'side'"),
+    (lambda c: c["parts"][0].update(limits=[1, 0]), "'basics-target'.*'limits'"),
+    (lambda c: c["parts"][0].update(limits=1), "'basics-target'.*'limits'"),
     (lambda c: c["parts"].append(c["parts"][0]), "'basics-target'.*'parts' must be named apart"),
     (lambda c: c.update(id="basics-cost"), "'basics-cost'.*'id' is there twice"),
     (lambda c: c.update(profile="fast"), "'basics-target'.*'profile'"),

@@ -230,3 +230,12 @@ def test_other_targets_are_taken_seed_by_seed_or_get_the_bootstrap_and_below_twe
     assert lk.measure.target_interval(values[:9]) == lk.measure.t_interval(values[:9])
     assert lk.measure.target_interval([0.0] * 24, difference=True)[1] == -lk.measure.target_interval([0.0] * 24)[2]
     assert lk.measure.target_interval([2.0] * 24) == (2.0, 2.0, 2.0)
+
+
+def test_the_interval_of_a_share_ends_at_0_and_1_and_that_of_a_difference_does_not():
+    rows, clusters = [1.0] * 29 + [0.0], [0] * 10 + [1] * 10 + [2] * 10
+    _, low, high = lk.measure.cluster_interval(rows, clusters)
+    assert high > 1 and lk.measure.target_interval(rows, clusters)[1:] == (low, 1.0)
+    assert lk.measure.target_interval([1 - r for r in rows], clusters)[1:] == pytest.approx((0.0, 1 - low))
+    assert lk.measure.target_interval(rows, clusters, difference=True)[2] == high
+    assert lk.measure.target_interval([0.9 * r for r in rows], clusters)[2] > 0.9  # no share of rows: no end is known

@@ -48,15 +48,20 @@ def target_interval(values, clusters=None, level: float = 0.95, difference=False
     """The interval for rows or targets: cluster_interval with clusters, else a bootstrap (t below 20 values).
 
     Where all values are 0, or all are 1, they show no doubt; then the exact (Clopper-Pearson) bound over the values is
-    taken: 21 successes of 21 say "at least 84 %", not "100 %". difference: 0 is not the least possible value.
+    taken: 21 successes of 21 say "at least 84 %", not "100 %". A share's interval is cut off at 0 and 1, where shares
+    end. difference: the values are differences, and 0 is not the least possible one.
     """
     v = _finite(values)
     if v.min() == v.max() and v[0] in (0.0, 1.0):
         bound = (0.5 - level / 2) ** (1 / len(v))
         return (1.0, bound, 1.0) if v[0] else (0.0, bound - 1 if difference else 0.0, 1 - bound)
     if clusters is not None:
-        return cluster_interval(v, clusters, level)
-    return bootstrap_interval(v, level) if len(v) >= 20 else t_interval(v, level)
+        mean, low, high = cluster_interval(v, clusters, level)
+    else:
+        mean, low, high = bootstrap_interval(v, level) if len(v) >= 20 else t_interval(v, level)
+    if not difference and set(v.tolist()) <= {0.0, 1.0}:
+        low, high = max(low, 0.0), min(high, 1.0)
+    return mean, low, high
 
 
 def show_interval(values, digits: int | None = None, unit: str = "") -> str:

@@ -12,7 +12,10 @@ KINDS = ("check", "effect", "equivalence", "report")
 
 @dataclass(frozen=True)
 class Part:
-    """One measured quantity of a claim; bound is for effects, margin (± around 0) for equivalences."""
+    """One measured quantity of a claim; bound is for effects, margin (± around 0) for equivalences.
+
+    limits: the least and the greatest value that the quantity can have, where it has them (a share: 0, 1).
+    """
 
     name: str
     kind: str
@@ -21,6 +24,7 @@ class Part:
     bound: float = 0.0
     margin: float | None = None
     min_units: int | None = None
+    limits: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,10 +74,13 @@ def _part(entry, claim_id):
     name = entry.get("name", "without a name") if isinstance(entry, dict) else repr(entry)
     where = f"Claim {claim_id!r}, part {name!r}"
     part = Part(**_checked(Part, entry, where))
+    limits = part.limits is None or isinstance(part.limits, list) and len(part.limits) == 2 \
+        and all(map(_finite, part.limits)) and part.limits[0] < part.limits[1]
     margin = part.kind != "equivalence" or _finite(part.margin) and part.margin > 0
     _demand(where, kind=(part.kind in KINDS, f"one of {KINDS}"), margin=(margin, "a number above 0"),
             side=(part.side in ("above", "below"), "above or below"), name=(isinstance(part.name, str), "text"),
             quantity=(isinstance(part.quantity, str), "text"), bound=(_finite(part.bound), "a number"),
+            limits=(limits, "two numbers, the lower one first"),
             min_units=(part.min_units is None or type(part.min_units) is int and part.min_units > 0, "whole, above 0"))
     return part
 

@@ -151,13 +151,18 @@ def _indices(claim, group):
 def _interval(part, values, unit, clusters):
     if not all(math.isfinite(v) for v in values):
         raise LabError(f"Part {part.name!r} got NaN or infinity: look for the run that diverged.")
+    least, most = part.limits or (-math.inf, math.inf)
+    if out := [v for v in values if not least - 1e-6 <= v <= most + 1e-6]:
+        raise LabError(f"Part {part.name!r} got {out[0]:g}; it is a quantity from {least:g} to {most:g}.")
     if clusters is not None and len(clusters) != len(values):
         raise LabError(f"Part {part.name!r}: {len(clusters)} cluster labels for {len(values)} values; give one each.")
     if unit in ("row", "target") and part.kind != "report":  # a share is not judged against 0, a difference is
         mean, low, high = target_interval(values, clusters, difference=part.bound == 0)
     else:
         mean, low, high = t_interval(values) if clusters is None else cluster_interval(values, clusters)
-    return (mean, low, high) if math.isfinite(low) else (mean, None, None)  # JSON has no infinity
+    if not math.isfinite(low):
+        return mean, None, None  # JSON has no infinity
+    return mean, max(low, least), min(high, most)  # Student's t does not know that a share ends at 1
 
 
 def _verdict(part, result):
