@@ -38,6 +38,11 @@ TIMES = {"cpu", "seconds", "cpu_seconds", "wall", "rte", "ms"}  # keys of values
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
 
+def timed(test):
+    """Mark a slow test that runs alone: it is timed, or takes all cores."""
+    return pytest.mark.slow(pytest.mark.timed(test))
+
+
 def cells(path, kind=None):
     return [c for c in nbformat.read(path, as_version=4).cells if kind in (None, c.cell_type)]
 
@@ -185,7 +190,7 @@ def check_record(record):
     assert not [name for name, verdict in verdicts.items() if verdict in ("too few", "not run", None)], verdicts
 
 
-@pytest.mark.slow
+@timed
 @each
 def test_runs_again_and_prints_the_same(path, costs):
     start = time.perf_counter()
@@ -207,7 +212,7 @@ def test_nbval_would_see_a_difference(tmp_path):
     assert done.returncode == 1 and "1 failed, 1 passed" in done.stdout, done.stdout[-2000:]
 
 
-@pytest.mark.slow
+@timed
 @each
 def test_runs_on_another_seed(path, record_of):
     record = record_of(path, "seed 1")
@@ -215,7 +220,7 @@ def test_runs_on_another_seed(path, record_of):
     check_record(record)
 
 
-@pytest.mark.slow
+@timed
 @pytest.mark.parametrize("path", PICTURES, ids=lambda p: p.stem)
 def test_runs_on_pictures_of_ones_own(path, record_of):
     record = record_of(path, "own pictures")
@@ -226,7 +231,7 @@ def test_runs_on_pictures_of_ones_own(path, record_of):
         check_record(record)
 
 
-@pytest.mark.slow
+@timed
 @pytest.mark.parametrize("path", [p for p in NOTEBOOKS if SAME is None or p.stem in SAME], ids=lambda p: p.stem)
 def test_same_seed_gives_the_same_record(path, record_of):
     def without_times(value):
@@ -242,7 +247,7 @@ def test_same_seed_gives_the_same_record(path, record_of):
     assert first == second
 
 
-@pytest.mark.slow
+@timed
 @each
 def test_stays_in_its_budget(path, record_of):
     """Where there are two runs the quicker counts: what else the machine does is not the notebook's fault."""

@@ -19,7 +19,7 @@ from labkit.unlearn.second_order import curvature_product
 RECIPE = dict(epochs=4, lr=0.1, batch_size=64)
 SETTINGS = {"finetune": dict(lr=0.05), "gradient_ascent": dict(lr=0.01), "neggrad_plus": dict(lr=0.02),
             "random_labels": {}, "scrub": {}, "first_order": {}, "influence": dict(cg_steps=5, rows=200),
-            "ssd": dict(rows=200), "fisher_forgetting": dict(rows=200, alpha=1e-4)}
+            "ssd": dict(rows=200), "fisher_forgetting": dict(rows=200, alpha=1e-4), "l1_finetune": {}, "salun": {}}
 NOBODY = torch.empty(0, dtype=torch.long)
 
 

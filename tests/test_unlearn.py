@@ -27,7 +27,8 @@ NOBODY = torch.empty(0, dtype=torch.long)
 # the strengths of notebook 01's grid that suit 1,500 rows: their mean step is shorter than that of 6,000 rows
 SMALL = {"finetune": dict(lr=0.2, epochs=3, schedule="onecycle"), "gradient_ascent": dict(lr=0.08),
          "neggrad_plus": dict(beta=0.85, epochs=3, lr=0.05), "random_labels": dict(lr=0.003), "scrub": dict(lr=0.06),
-         "first_order": dict(tau=2e-3), "influence": {}, "ssd": dict(alpha=3), "fisher_forgetting": dict(alpha=3e-6)}
+         "first_order": dict(tau=2e-3), "influence": {}, "ssd": dict(alpha=3), "fisher_forgetting": dict(alpha=3e-6),
+         "l1_finetune": dict(lr=0.2, epochs=3, schedule="onecycle"), "salun": dict(lr=0.003)}
 
 
 def make_world(data, model, recipe, seed, **settings):
@@ -173,7 +174,8 @@ def test_every_method_refuses_a_bad_request(name, request_, mlp):
 
 
 STRENGTH = dict(finetune="lr", gradient_ascent="lr", neggrad_plus="lr", random_labels="lr", scrub="lr",
-                first_order="tau", retrain="lr", fisher_forgetting="alpha", influence="scale")
+                first_order="tau", retrain="lr", fisher_forgetting="alpha", influence="scale",
+                l1_finetune="lr", salun="lr")
 
 
 @pytest.mark.parametrize("name", STRENGTH)

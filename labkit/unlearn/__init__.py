@@ -31,10 +31,12 @@ METHODS = {
     "first_order": first_order,
     "influence": influence,
     "fisher_forgetting": fisher_forgetting,
+    "l1_finetune": l1_finetune,
+    "salun": salun,
 }
 
 __all__ = [
     *METHODS, "METHODS", "apply_mask", "ascent_bound", "attach_mask", "check_mask", "detach_mask", "fit_masked", "imp",
-    "l1_finetune", "l1_norm", "l1_strength", "magnitude_mask", "omp", "prunable", "prune_then", "saliency_mask",
-    "salun", "sisa", "sparsity", "synflow_mask", "synflow_scores",
+    "l1_norm", "l1_strength", "magnitude_mask", "omp", "prunable", "prune_then", "saliency_mask", "sisa", "sparsity",
+    "synflow_mask", "synflow_scores",
 ]
