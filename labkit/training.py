@@ -2,6 +2,7 @@
 
 import copy
 import ctypes
+import gc
 import os
 import pickle
 import signal
@@ -189,6 +190,7 @@ def parallel(function, items, workers=None, keep=None) -> list:
         return [pickle.loads(blob) for blob in blobs]
     torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)  # its first use imports 4 s of torch: here, not per worker
     _FORKED = (function, items)
+    gc.freeze()  # or the collector writes to every object in every worker, and each gets a copy of the memory
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of every fork beside threads
@@ -198,6 +200,7 @@ def parallel(function, items, workers=None, keep=None) -> list:
         raise LabError("A worker process was killed from outside, as the system does when memory runs short: run this "
                        "again, with LABKIT_JOBS=1 in the environment if it happens twice.") from None
     finally:
+        gc.unfreeze()
         _FORKED = None
 
 
