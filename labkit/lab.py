@@ -16,7 +16,7 @@ from IPython.display import HTML, Image, Markdown, display
 from . import data as data_module
 from .base import LabError, NotForThisData, cache_path, device, jobs, spawn_seeds
 from .repro.claimfile import PROFILES, load_claims
-from .repro.claims import judge
+from .repro.claims import in_words, judge
 from .rows import is_whole
 
 MIME = "application/vnd.labkit+json"
@@ -122,7 +122,8 @@ class Lab:
         self.claims = [c for c in self.claims if c["id"] != name] + [result]  # a cell may be run again
         known = self._catalogue[name]
         lines = [f"{name}: {result['verdict']}. Claim: {known.says}"]
-        lines += [f"  {p['name']}: {_ours(p)} ({p['n']} {known.unit}s), {p['verdict']}" for p in result["parts"]]
+        lines += [f"  {p['name']}: {in_words(p, part)} ({p['n']} {known.unit}s), {p['verdict']}"
+                  for p, part in zip(result["parts"], known.parts, strict=True)]
         _show({"kind": "claim", "claim": result}, "\n".join(lines), _claim_html(known, result))
         return result
 
@@ -133,7 +134,8 @@ class Lab:
         rows = []
         for c in self.claims:
             known = self._catalogue[c["id"]]
-            ours = "; ".join((f"{p['name']} " if len(c["parts"]) > 1 else "") + _ours(p) for p in c["parts"])
+            ours = "; ".join((f"{p['name']} " if len(c["parts"]) > 1 else "") + in_words(p, part)
+                             for p, part in zip(c["parts"], known.parts, strict=True))
             rows.append({"claim": known.says, "paper": known.paper, "its figure": known.figure, "ours": ours,
                          "verdict": c["verdict"]})
         display(HTML(_table_html(pd.DataFrame(rows), "Claims of this notebook, with 95 % intervals", 2)))
@@ -166,22 +168,11 @@ def _claim_html(claim, result):
     """The claim in words, then each measured quantity with its interval; the verdict is a word, and a colour."""
     edge = {"reproduced": "#0072B2", "passed": "#0072B2", "partly": "#56B4E9", "not reproduced": "#D55E00",
             "failed": "#D55E00"}.get(result["verdict"], "#999999")
-    rows = "".join(f"<li>{html.escape(part.quantity)}: <b>{html.escape(_ours(p))}</b> ({p['n']} "
+    rows = "".join(f"<li>{html.escape(part.quantity)}: <b>{html.escape(in_words(p, part))}</b> ({p['n']} "
                    f"{claim.unit}{'s' * (p['n'] != 1)}), {p['verdict']}</li>"
                    for part, p in zip(claim.parts, result["parts"], strict=True))
     return (f'<div style="border-left: 6px solid {edge}; padding: 0.2em 1em"><b>Claim {claim.id}: '
             f"{result['verdict'].upper()}</b><br>{html.escape(claim.says)}<ul>{rows}</ul></div>")
-
-
-def _ours(part):
-    if part["mean"] is None:
-        return "no figure"
-    if part["kind"] == "check":
-        return f"{sum(part['values'])} of {part['n']}"
-    if part["low"] is None:
-        return f"{part['mean']:.3g}"
-    digits = max(0, min(4, int(np.ceil(-np.log10(max((part["high"] - part["low"]) / 2, 1e-4))) + 1)))
-    return f"{part['mean']:z.{digits}f} [{part['low']:z.{digits}f}, {part['high']:z.{digits}f}]"  # z: no -0.00
 
 
 def _plain(value):

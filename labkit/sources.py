@@ -1,13 +1,10 @@
 """Where the data sets come from. Each reader returns Raw: all labels at once, the pixels only of the rows asked for."""
 
 import difflib
-import gzip
 import hashlib
 import os
 import warnings
-import zlib
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +13,7 @@ import yaml
 
 from . import base
 from .base import LabError
+from .idx import read_idx, whole_downloads, whole_idx
 from .rows import some
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where the Debian package dataset-fashion-mnist puts its files
@@ -102,7 +100,7 @@ def from_torchvision(name: str, root=None) -> Raw:
     import torchvision
 
     if name == "fashion-mnist" and root is None and DEBIAN.exists():
-        parts = [(idx(DEBIAN / f"{p}-images-idx3-ubyte.gz"), idx(DEBIAN / f"{p}-labels-idx1-ubyte.gz"))
+        parts = [(read_idx(DEBIAN / f"{p}-images-idx3-ubyte.gz"), read_idx(DEBIAN / f"{p}-labels-idx1-ubyte.gz"))
                  for p in ("train", "t10k")]
         return _raw_images(parts, tuple(torchvision.datasets.FashionMNIST.classes))
     kind, files, below = TORCHVISION[name]
@@ -111,50 +109,20 @@ def from_torchvision(name: str, root=None) -> Raw:
     try:
         where.mkdir(parents=True, exist_ok=True)
         options = [{"split": s} if name in ("stl10", "svhn") else {"train": s == "train"} for s in ("train", "test")]
-        with _whole_downloads(where):
+        with whole_downloads(where):
             sets = [make(str(where), download=True, **option) for option in options]
     except Exception as error:  # no network, or whatever torchvision says of a file that is not what it should be
         if isinstance(error, OSError) and error.errno in base.UNWRITABLE:
             raise LabError(f"{name} cannot be put into {where} ({error.strerror}): make room there, or name another "
                            "folder in the environment, as LABKIT_CACHE.") from None
         reason = " ".join(str(error).split()).split(". ")[0][:160].rstrip(".") or type(error).__name__
-        there = sorted(p.name for p in (where / below).glob("*") if p.is_file() and not _whole_idx(p))
+        there = sorted(p.name for p in (where / below).glob("*") if p.is_file() and not whole_idx(p))
         damaged = f"; what is there is damaged or incomplete: {some(there)}" if there else ""
         raise LabError(f"{name} could neither be read from {where} nor downloaded ({reason}{damaged}): connect to the "
                        f"network, or put {files} into {where / below}.") from None
     parts = [(np.asarray(s.data), np.asarray(s.targets if hasattr(s, "targets") else s.labels)) for s in sets]
     classes = getattr(sets[0], "classes", None) or [str(k) for k in range(10)]
     return _raw_images(parts, tuple(classes))
-
-
-def idx(path: Path) -> np.ndarray:
-    """An idx file of bytes, gzipped (the format of MNIST): its array, uint8."""
-    try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix == ".gz" else data
-        shape = np.frombuffer(data, ">i4", data[3], 4)
-        return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
-    except (OSError, EOFError, ValueError, IndexError, zlib.error):
-        raise LabError(f"{path} is missing or damaged: install its package again, or remove its folder.") from None
-
-
-@contextmanager
-def _whole_downloads(folder):
-    """What a failed download had begun to write goes: torchvision takes an unpacked file of any length for whole."""
-    before = set(folder.rglob("*"))
-    try:
-        yield
-    except BaseException:  # Ctrl-C too
-        for path in set(folder.rglob("*")) - before:
-            if path.is_file():
-                path.unlink()
-        raise
-
-
-def _whole_idx(path) -> bool:
-    with suppress(LabError):
-        return "-ubyte" in path.name and idx(path).size > 0
-    return False
 
 
 def _raw_images(parts, classes) -> Raw:

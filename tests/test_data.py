@@ -19,6 +19,7 @@ import yaml
 
 from labkit import base, data, sources
 from labkit.base import LabError, NotForThisData
+from labkit.idx import read_idx
 
 
 def refuses(function, *words):
@@ -480,10 +481,10 @@ def test_a_real_download_and_then_no_network(tmp_path, monkeypatch):
 def test_idx_files_that_are_damaged(tmp_path):
     good = idx_bytes(np.arange(12).reshape(3, 2, 2))
     (tmp_path / "a.gz").write_bytes(good)
-    assert sources.idx(tmp_path / "a.gz").tolist() == np.arange(12).reshape(3, 2, 2).tolist()
+    assert read_idx(tmp_path / "a.gz").tolist() == np.arange(12).reshape(3, 2, 2).tolist()
     for content in (good[:-12], b"", gzip.compress(b"\0\0"), gzip.compress(gzip.decompress(good)[:-1])):
         (tmp_path / "a.gz").write_bytes(content)
-        refuses(lambda: sources.idx(tmp_path / "a.gz"), "a.gz", "damaged")
+        refuses(lambda: read_idx(tmp_path / "a.gz"), "a.gz", "damaged")
 
 
 # ---- cards

@@ -607,12 +607,12 @@ def test_a_picture_that_is_cut_off_is_named_or_whole(tmp_path, kind):
 
 
 def test_an_idx_file_cut_anywhere_is_named(tmp_path):
-    from labkit.sources import idx
+    from labkit.idx import read_idx
 
     content = gzip.compress(idx_bytes(np.arange(200, dtype=np.uint8).reshape(8, 5, 5)))
     for length in range(len(content)):
         (tmp_path / "images-ubyte.gz").write_bytes(content[:length])
-        sentence(lambda: idx(tmp_path / "images-ubyte.gz"), "images-ubyte.gz", "damaged")
+        sentence(lambda: read_idx(tmp_path / "images-ubyte.gz"), "images-ubyte.gz", "damaged")
 
 
 # ------------------------------------------------------------------ a changed byte

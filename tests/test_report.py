@@ -10,12 +10,11 @@ import nbformat
 import pytest
 
 from labkit.base import LabError
-from labkit.repro.claimfile import load_claims
-from labkit.repro.claims import judge
+from labkit.repro.claimfile import Part, load_claims
+from labkit.repro.claims import in_words, judge
 from labkit.repro.references import bibtex, references
 from labkit.repro.report import (
     COLUMNS,
-    _ours,
     collect,
     parts_table,
     runs_table,
@@ -114,7 +113,8 @@ def test_every_claim_is_in_the_table_and_seeds_are_pooled():
     assert list(table["claim"]) == list(load_claims())
     row, = rows(table)
     pooled = judge(DAMAGE, [1.0, 1.1, 1.2, 1.3, 1.4, 1.5], profile="quick")["parts"][0]
-    assert (row["verdict"], row["n"], row["ours"]) == ("reproduced", "6 seeds in 2 runs", _ours(pooled))
+    assert (row["verdict"], row["n"]) == ("reproduced", "6 seeds in 2 runs")
+    assert row["ours"] == in_words(pooled, DAMAGE.parts[0])
     assert (row["notebook"], row["profile"], row["dataset"]) == ("01", "quick", "fashion")
     assert row["paper's figure"] == DAMAGE.figure and row["says"] == DAMAGE.says
     assert set(table[table["claim"] != "basics-ga-damage"]["verdict"]) == {"not run"}
@@ -179,7 +179,7 @@ def test_conjunctions_checks_and_reports_are_shown():
     assert rows(table, "basics-mia")[0]["ours"] == "retrained 0.00 [-0.12, 0.12]"
     assert rows(table, "sisa-exact")[0]["ours"] == "bitwise 19 of 20 hold"
     assert rows(table, "sisa-exact")[0]["verdict"] == "failed"
-    assert rows(table, "inv-arch")[0]["ours"] == "mlp 4 [2, 6]; strided_cnn 1 figures; small_cnn nothing"
+    assert rows(table, "inv-arch")[0]["ours"] == "mlp 4 [2, 6]; strided_cnn 1 figure; small_cnn nothing"
     assert rows(table, "inv-arch")[0]["verdict"] == "report"
 
 
@@ -188,7 +188,15 @@ def test_conjunctions_checks_and_reports_are_shown():
                                               (1234.5, 300, "1234 [934, 1534]"),
                                               (1.5, 0, "1.5 [1.5, 1.5]")])
 def test_as_many_digits_as_the_interval_supports(mean, half, text):
-    assert _ours({"kind": "effect", "mean": mean, "low": mean - half, "high": mean + half, "n": 3}) == text
+    judged = {"kind": "effect", "mean": mean, "low": mean - half, "high": mean + half, "n": 3}
+    assert in_words(judged, DAMAGE.parts[0]) == text
+
+
+def test_a_rounded_end_never_lies_on_the_line_that_decides():
+    judged = {"kind": "effect", "mean": 0.5, "low": 0.04, "high": 0.96, "n": 3}
+    assert in_words(judged, Part("a", "effect", "", bound=0.0)) == "0.50 [0.04, 0.96]"
+    assert in_words(judged, Part("a", "effect", "", bound=0.5)) == "0.5 [0.0, 1.0]"
+    assert in_words(judged | {"kind": "equivalence"}, Part("a", "equivalence", "", margin=1.0)) == "0.50 [0.04, 0.96]"
 
 
 # ------------------------------------------------------------------ drawing

@@ -86,6 +86,25 @@ def judge(claim: Claim, values, *, profile, units=None, clusters=None) -> dict:
             "decided_by": worst["name"], "parts": parts}
 
 
+def in_words(result: dict, part: Part) -> str:
+    """A judged part as text, '0.36 [0.31, 0.42]': as many decimals as its interval supports."""
+    if result["kind"] == "check":
+        return f"{sum(result['values'])} of {result['n']} hold"
+    if result["mean"] is None:
+        return f"{result['n']} figure{'s' * (result['n'] > 1)}" if result["values"] else "nothing"
+    if result["low"] is None:
+        return f"{result['mean']:.3g}"
+    ends, half = (result["low"], result["high"]), (result["high"] - result["low"]) / 2
+    if half == 0:
+        return "{:.3g} [{:.3g}, {:.3g}]".format(result["mean"], *ends)
+    # One digit of the half width, two when that starts with a 1.
+    digits = max(0, -math.floor(math.log10(half)) + (f"{half:e}"[0] == "1"))
+    lines = {"effect": (part.bound,), "equivalence": (-(part.margin or 0), part.margin)}.get(part.kind, ())
+    if any(round(end, digits) == line for end in ends for line in lines):
+        digits += 1  # rounded, the end would lie on the line that decides
+    return "{0:z.{3}f} [{1:z.{3}f}, {2:z.{3}f}]".format(result["mean"], *ends, digits)  # z: no -0.00
+
+
 def merge(records, claims=None) -> list[dict]:
     """Pool claim records of one configuration over outer seeds and judge them again. -> one record a configuration.
 

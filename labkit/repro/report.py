@@ -1,12 +1,11 @@
 """The scoreboard: records pooled over seeds, as a table of claims for readers and one of parts for programs."""
 
 import json
-import math
 from pathlib import Path
 
 from ..base import LabError
 from .claimfile import load_claims
-from .claims import merge
+from .claims import in_words, merge
 from .draw import to_html, to_markdown, update_readme, write, write_table
 from .notebook import find_notebook, labkit_hash, notebook_hash, read
 from .records import collect
@@ -137,7 +136,7 @@ def _row(claim, record, others):
     reports = all(p["kind"] == "report" for p in record["parts"])
     shown = record["parts"] if reports else [decisive]
     rules = {p.name: p for p in claim.parts}
-    ours = "; ".join((f"{p['name']} " if len(record["parts"]) > 1 else "") + _ours(p, _bounds(rules[p["name"]]))
+    ours = "; ".join((f"{p['name']} " if len(record["parts"]) > 1 else "") + in_words(p, rules[p["name"]])
                      for p in shown)
     # What tells this row from another one of the same claim, besides profile and data set.
     settings = {k: v for k, v in record["parameters"].items() if k not in ("seed", "profile", "dataset")
@@ -147,10 +146,6 @@ def _row(claim, record, others):
     n += f" in {record['runs']} runs" * (record["runs"] > 1)
     return row | {"ours": ours, "needs": _needs(rules[decisive["name"]]), "n": n, "verdict": record["verdict"],
                   "profile": record["profile"], "dataset": f"{record['dataset']}{extra}"}
-
-
-def _bounds(rule):
-    return {"effect": (rule.bound,), "equivalence": (-(rule.margin or 0), rule.margin)}.get(rule.kind, ())
 
 
 def _executed(record):
@@ -165,23 +160,6 @@ def _needs(rule) -> str:
     """What the interval must do for the claim to hold, in words."""
     return {"check": "all hold", "equivalence": f"within ± {rule.margin}", "effect": f"{rule.side} {rule.bound:g}",
             "report": ""}[rule.kind]
-
-
-def _ours(part, bounds=()) -> str:
-    if part["kind"] == "check":
-        return f"{sum(part['values'])} of {part['n']} hold"
-    if part["mean"] is None:
-        return f"{part['n']} figures" if part["values"] else "nothing"
-    if part["low"] is None:
-        return f"{part['mean']:.3g}"
-    half = (part["high"] - part["low"]) / 2
-    if half == 0:
-        return f"{part['mean']:.3g} [{part['low']:.3g}, {part['high']:.3g}]"
-    # As many decimals as the interval supports: one digit of its half width, two when that starts with a 1.
-    digits = max(0, -math.floor(math.log10(half)) + (f"{half:e}"[0] == "1"))
-    if any(round(end, digits) == bound for end in (part["low"], part["high"]) for bound in bounds):
-        digits += 1  # rounded, the end would lie on the line that decides
-    return f"{part['mean']:z.{digits}f} [{part['low']:z.{digits}f}, {part['high']:z.{digits}f}]"  # z: no -0.00
 
 
 def _configuration_words(record) -> str:

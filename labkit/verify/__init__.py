@@ -15,7 +15,8 @@ from .backdoor import (
     pool,
     stamp,
 )
-from .log import Log, checkpoint, load_log, sgd_step, train_logged
+from .log import Log, checkpoint, load_log
+from .logged import sgd_step, train_logged
 from .replay import Report, floor, follows, max_use_pvalue, replay_errors, usage, verify
 
 __all__ = [

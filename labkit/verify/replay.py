@@ -7,7 +7,8 @@ import torch
 
 from ..base import LabError
 from ..rows import check_forget, is_number, is_whole
-from .log import Log, checkpoint, load_log, restored, sgd_step
+from .log import Log, checkpoint, load_log, restored
+from .logged import sgd_step
 
 
 @dataclass(frozen=True, eq=False)
