@@ -3,11 +3,10 @@
 import html
 import importlib.util
 import os
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from ..base import LabError
+from ..base import LabError, make_folder, write_bytes
 
 BEGIN, END = "<!-- scoreboard:begin -->", "<!-- scoreboard:end -->"
 # Okabe-Ito: told apart by colour-blind readers; the word is always there too.
@@ -80,29 +79,15 @@ def write_table(folder, name: str, table) -> list[Path]:
     write(written[0], table.to_csv(index=False, lineterminator="\n"))
     if importlib.util.find_spec("pyarrow"):
         written.append(Path(folder) / f"{name}.parquet")
-        with _replacing(written[1]) as temporary:
-            table.to_parquet(temporary, index=False)
+        write(written[1], table.to_parquet(index=False))
     return written
 
 
-def write(path, text: str) -> None:
-    """Writes a text file in one step, its folder too: a reader sees the old one or the new one."""
-    with _replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def _replacing(path):
-    """-> a temporary name that takes the place of `path` when the block ends well; LabError where it cannot be."""
-    temporary = Path(f"{path}.{os.getpid()}.tmp")
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as problem:
-        with suppress(OSError):
-            temporary.unlink()
-        raise LabError(f"{str(path)!r} cannot be written ({problem.strerror}): give another place.") from None
+def write(path, content: str | bytes) -> None:
+    """Writes a file in one step, its folder too: a reader sees the old one or the new one."""
+    content = content.encode() if isinstance(content, str) else content
+    make_folder(Path(path).parent)
+    write_bytes(path, content, "give another place", part=f"{os.getpid()}.tmp")
 
 
 def _links(table, folder):
