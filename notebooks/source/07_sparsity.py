@@ -671,6 +671,7 @@ asr = {r: np.subtract(clean("ASR", f"FT {r:g}", SPARSE), clean("ASR", f"FT {r:g}
 price = np.subtract(clean("SA", name, 0.0), clean("SA", name, SPARSE)).tolist()
 over = np.subtract(clean("ASR", name, SPARSE), clean("ASR", "retrained", SPARSE)).tolist()
 l1_price = np.subtract(clean("SA", "retrained", 0.0), clean("SA", "l1", 0.0)).tolist()
+most = max(LEVELS)
 lab.say(f"Before unlearning the backdoor works on {show(clean('ASR', 'original', 0.0))} % of the stamped images, dense, and on "
         f"{show(clean('ASR', 'original', SPARSE))} %, sparse. Sparsity changes what fine-tuning leaves of it by "
         + "; ".join(f"{show(v)} points at learning rate {r:g}" for r, v in asr.items()) + ".",
@@ -679,7 +680,10 @@ lab.say(f"Before unlearning the backdoor works on {show(clean('ASR', 'original',
         "The backdoor is not gone." if measure.t_interval(over)[1] > 5 else
         "These splits do not tell the sparse network from a clean one.",
         f"The clean accuracy is {show(price)} points lower, sparse than dense. l1 leaves {show(clean('ASR', 'l1', 0.0))} %, at "
-        f"{show(l1_price)} points of clean accuracy below retraining.")
+        f"{show(l1_price)} points of clean accuracy below retraining.",
+        f"With {100 * most:g} % of the weights gone {name} leaves {show(clean('ASR', name, most))} %; the clean accuracy is then "
+        f"{show(np.subtract(clean('SA', name, 0.0), clean('SA', name, most)).tolist())} points below the dense network's."
+        if most > SPARSE else "")
 
 # %% [markdown]
 # ## 8 · Forgetting a class, keeping the features
