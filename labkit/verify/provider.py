@@ -14,6 +14,7 @@ from ..base import LabError
 from ..data import check_forget
 from ..rows import checked_seed, is_number, is_whole
 from . import log as logs
+from .logged import fresh_log, sgd_step, train_logged
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def honest(data, forget, folder, *, build, seed, init_seed=None, **recipe):
     batch_size, momentum, weight_decay, every, as in train_logged. forget=(): the original training.
     """
     start = build(seed if init_seed is None else init_seed)
-    return logs.train_logged(start, data, folder, seed=seed, forget=forget, **recipe), Path(folder)
+    return train_logged(start, data, folder, seed=seed, forget=forget, **recipe), Path(folder)
 
 
 def ignore(model, log, folder):
@@ -123,11 +124,11 @@ def forge(log, data, forget, folder, *, build, replace="nearest", move=True, nud
             line = line | {"rows": batch.tolist()}
             if tainted and move:
                 velocity = logs.restored(logs.checkpoint(old, step - 1, model), model)
-                logs.sgd_step(model, velocity, data.x[batch], data.y[batch], **settings)
+                sgd_step(model, velocity, data.x[batch], data.y[batch], **settings)
             elif not tainted and nudge:
                 velocity = logs.restored(logs.checkpoint(old, step, model), model)
                 batch = retain[torch.randint(len(retain), (1,), generator=draw).to(retain.device)]
-                logs.sgd_step(model, {}, data.x[batch], data.y[batch], lr=nudge)
+                sgd_step(model, {}, data.x[batch], data.y[batch], lr=nudge)
             else:
                 lines.append(line)
                 continue
@@ -219,7 +220,7 @@ def _stand_ins(data, forget, kind, seed):
 
 def _retrained(data, folder, build, seed, init_seed, choose, recipe):
     start = build(seed if init_seed is None else init_seed)
-    model = logs.train_logged(start, data, folder, seed=seed, choose=choose, **recipe)
+    model = train_logged(start, data, folder, seed=seed, choose=choose, **recipe)
     try:
         logs.load_log(folder)
     except LabError:
@@ -243,7 +244,7 @@ def _copy(log, folder):
     if log.resolve() == folder.resolve():
         raise LabError(f"The new log would overwrite the original in {folder}: give another folder.")
     steps = logs.load_log(log).checkpoints
-    with logs.fresh_log(folder) as fresh:
+    with fresh_log(folder) as fresh:
         for name in [logs.file_of(log, s).name for s in steps] + ["log.jsonl"]:
             shutil.copyfile(log / name, fresh / name)
         yield fresh
