@@ -81,6 +81,18 @@ def test_band_over_targets_is_taken_seed_by_seed():
     assert drawn.max() == pytest.approx(max(i[2] for i in intervals))
 
 
+def test_the_band_of_a_share_in_percent_ends_at_0_and_100():
+    import matplotlib.pyplot as plt
+    ax = plt.figure().add_subplot()
+    runs, clusters = np.array([[100.0, 0.0, 100.0]] * 11 + [[0.0, 0.0, 100.0]]), [0] * 4 + [1] * 4 + [2] * 4
+    lk.figures.band(ax, [0, 1, 2], runs, "unlearned", clusters=clusters)
+    drawn = ax.collections[0].get_paths()[0].vertices
+    assert drawn[:, 1].min() == 0 and drawn[:, 1].max() == 100
+    bound = 100 * lk.measure.target_interval([0.0] * 12)[2]  # none of twelve is not 0 %
+    assert drawn[drawn[:, 0] == 1, 1].max() == pytest.approx(bound) and bound > 20
+    assert drawn[drawn[:, 0] == 2, 1].min() == pytest.approx(100 - bound)
+
+
 def test_interval_draws_both_directions():
     import matplotlib.pyplot as plt
     ax = plt.figure().add_subplot()

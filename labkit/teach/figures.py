@@ -28,11 +28,13 @@ def band(ax, x, runs, role, label=None, clusters=None, **line):
     """Mean with its 95 % band. x: (p,), runs: (seeds, p) -> the line.
 
     The band is a t interval over seeds. With clusters (the seed of each row) the rows are targets, and the band
-    is measure.target_interval: Student's t over the seeds' means.
+    is measure.target_interval: Student's t over the seeds' means. Runs of 0 and 100 alone are shares in percent.
     """
     runs = np.asarray(runs, float)
+    # target_interval knows a share by its zeros and ones
+    unit = 100 if runs.max() == 100 and np.isin(runs, (0, 100)).all() else 1
     spread = t_interval if clusters is None else lambda column: target_interval(column, clusters)
-    mean, low, high = np.array([spread(column) for column in runs.T]).T
+    mean, low, high = unit * np.array([spread(column / unit) for column in runs.T]).T
     ax.fill_between(x, low, high, color=COLOURS[role], alpha=0.2, linewidth=0)
     return ax.plot(x, mean, color=COLOURS[role], marker=MARKERS[role], label=label or role, **line)[0]
 
