@@ -31,15 +31,12 @@ def test_the_oldest_allowed_versions_are_those_that_were_tried():
     assert Version(oldest["python"]).release[:2] == low["python"].release[:2], "Python's bound has changed"
 
 
-def test_every_row_is_allowed_and_has_passed_or_says_what_failed():
-    page = versions.PAGE.read_text(encoding="utf-8")
-    for name in set(versions.SETS) - {r["set"] for r in ROWS}:
-        assert f"The {name} set has not been tried" in page
+def test_every_row_is_allowed_and_has_passed():
+    assert {r["set"] for r in ROWS if r["python"].startswith("3.11.")} == set(versions.SETS)
     for row in ROWS:
         for name in versions.PACKAGES:
             assert SpecifierSet(str(requirements()[name])).contains(row[name]), f"{name} {row[name]}: make versions"
-        assert row["notebook 01"] == "ok" and int(row["passed"]) > 1000, row
-        assert row["failed"] == "0" or f"Failures in the {row['set']} row:" in page, "say below the table what they are"
+        assert (row["notebook 01"], row["failed"]) == ("ok", "0") and int(row["passed"]) > 1000, row
         assert "the same" in row["verdicts"] and re.fullmatch(r"20\d\d-\d\d-\d\d", row["date"]), row
 
 
