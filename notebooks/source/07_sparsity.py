@@ -866,7 +866,7 @@ if cfg.random:  # its own rate, by the same rule
     untouched = runs[(runs.asked == "random") & (runs.method == "original")].set_index("seed")
     alone = [untouched[untouched.sparsity == s].gap.loc[judged] for s in (0.0, SPARSE)]
     lab.say(f"For a random tenth, doing nothing changes the disparity by {show((alone[1] - alone[0]).tolist())} points from dense "
-            "to sparse. Part of that is the old mask, which pulls the sparse reference towards the forgotten rows (section 9).")
+            "to sparse." + (" The old mask has a part in it: it draws the sparse reference to the forgotten rows (section 9)." if seen else ""))
     by_class = np.subtract(each_seed("gap", "FT", SPARSE), each_seed("gap", "FT"))
     lab.claim("sparse-random", {"finetune": (tenth[1] - tenth[0]).tolist(),
                                 "less": (tenth[1] - tenth[0] - by_class).tolist()}, units=judged)
