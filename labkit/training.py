@@ -23,16 +23,18 @@ from .rows import check_settings, is_number
 
 
 def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_decay=5e-4, schedule="onecycle",
-        skip=None, penalty=None, span=None):
+        skip=None, penalty=None, span=None, augment=None):
     """Train `model` in place by SGD with Nesterov momentum on cross-entropy, and return it.
 
     x (n, …) float32, y (n,) int64, both on the model's device. epochs: passes over the rows, fractions allowed.
-    lr: peak learning rate; schedule: 'onecycle' (up, then down to 0) or 'constant'. seed: the order of the rows, and
+    lr: peak learning rate; schedule: 'onecycle' (up, then down to 0), 'constant', or 'multistep' (a tenth after half of
+    the steps, a hundredth after three quarters). seed: the order of the rows, and
     the masks of dropout layers.
     skip: (m,) rows to leave out. **All** rows are permuted and the skipped ones are dropped from their batch,
     so the other rows meet the same batches as in training on everything with the same seed.
     penalty: (model, epoch from 0) -> a scalar to add to the loss of each batch. span: (first, last) epochs, to run
-    only that part of the schedule, with momentum starting at 0.
+    only that part of the schedule, with momentum starting at 0. augment: (rows of a batch, generator) -> rows, such as
+    flip_and_crop; what a row becomes does not depend on the rows left out.
     Raises LabError when the loss becomes NaN or infinite.
     """
     _check_recipe(epochs, lr=lr, seed=seed, batch_size=batch_size, momentum=momentum, weight_decay=weight_decay)
@@ -46,7 +48,7 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, nesterov=momentum > 0, weight_decay=weight_decay)
     rates = _schedule(schedule, lr, steps)
     first, last = (0, steps) if span is None else (round(e * steps_per_epoch) for e in span)
-    order = torch.Generator().manual_seed(seed)
+    order, moves = (torch.Generator().manual_seed(seed) for _ in range(2))
     loss = torch.zeros(())
     model.train()
     with dropout_masks(model, seed):
@@ -57,11 +59,12 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
                 continue
             start = step % steps_per_epoch * batch_size
             batch = rows[start : start + batch_size]
+            xs = x[batch] if augment is None else augment(x[batch], moves)
             if keep is not None:
-                batch = batch[keep[batch]]
+                xs, batch = xs[keep[batch]], batch[keep[batch]]
             if len(batch):
                 optimizer.param_groups[0]["lr"] = rates[step]
-                loss = F.cross_entropy(model(x[batch]), y[batch])
+                loss = F.cross_entropy(model(xs), y[batch])
                 if penalty is not None:
                     loss = loss + penalty(model, step // steps_per_epoch)
                 optimizer.zero_grad()
@@ -71,6 +74,21 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
     if not torch.isfinite(loss) or not all(torch.isfinite(p).all() for p in model.parameters()):
         raise LabError(f"Training diverged (loss {loss.item()}) at learning rate {lr}: try a smaller one.")
     return model
+
+
+def flip_and_crop(x, draw, pad=4):
+    """Each image mirrored left to right with probability 1/2, then shifted by up to `pad` pixels, zeros coming in.
+
+    x (n, c, h, w); draw: the generator. The usual augmentation for CIFAR (He et al. 2016: 4 pixels); torchvision's
+    transforms would move all images of a batch alike. On normalised images a zero is the mean, and not black.
+    """
+    n, c, h, w = x.shape
+    flips = (torch.rand(n, generator=draw) < 0.5).to(x.device)
+    shifts = torch.randint(0, 2 * pad + 1, (2, n, 1), generator=draw).to(x.device)
+    x = F.pad(torch.where(flips[:, None, None, None], x.flip(3), x), (pad,) * 4)
+    image, channel, row, column = (torch.arange(k, device=x.device) for k in (n, c, h, w))
+    row, column = row + shifts[0], column + shifts[1]  # (n, h), (n, w)
+    return x[image[:, None, None, None], channel[:, None, None], row[:, None, :, None], column[:, None, None, :]]
 
 
 @torch.no_grad()
@@ -245,8 +263,10 @@ def _check_recipe(epochs, **settings):
 def _schedule(name, lr, steps):
     if name == "constant":
         return [lr] * steps
+    if name == "multistep":
+        return [lr * 0.1 ** ((2 * s >= steps) + (4 * s >= 3 * steps)) for s in range(steps)]
     if name != "onecycle":
-        raise LabError(f"There is no schedule {name!r}: choose 'onecycle' or 'constant'.")
+        raise LabError(f"There is no schedule {name!r}: choose 'onecycle', 'constant' or 'multistep'.")
     up = max(1, round(0.3 * steps))
     return [lr * min((s + 1) / up, (steps - s) / max(1, steps - up)) for s in range(steps)]
 

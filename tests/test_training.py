@@ -131,6 +131,48 @@ def test_one_cycle_goes_up_then_down_to_zero(steps):
     assert training._schedule("constant", 0.5, 3) == [0.5] * 3
 
 
+def test_multistep_falls_at_a_half_and_at_three_quarters():
+    """182 epochs with the rate cut after 91 and 136, as in Jia et al. 2023."""
+    rates = training._schedule("multistep", 0.1, 182 * 10)
+    assert [i for i in range(1, 1820) if rates[i] != rates[i - 1]] == [910, 1365]
+    assert [rates[i] for i in (0, 910, 1365)] == pytest.approx([0.1, 0.01, 0.001])
+
+
+# ---- augmentation
+
+def test_flip_and_crop_moves_each_image_by_itself():
+    x = torch.arange(1.0, 1 + 64 * 2 * 6 * 5).view(64, 2, 6, 5)  # every value once: a pixel tells where it came from
+    moved = training.flip_and_crop(x, torch.Generator().manual_seed(0), pad=2)
+    assert moved.shape == x.shape
+    seen = set()
+    for before, after in zip(x, moved, strict=True):
+        found = [(flip, top, left) for flip in (False, True) for top in range(5) for left in range(5) if torch.equal(
+            after, F.pad(before.flip(2) if flip else before, (2,) * 4)[:, top : top + 6, left : left + 5])]
+        assert len(found) == 1
+        seen.add(found[0])
+    assert [len(set(parts)) for parts in zip(*seen, strict=True)] == [2, 5, 5]
+    again = training.flip_and_crop(x, torch.Generator().manual_seed(0), pad=2)
+    assert torch.equal(moved, again)
+    assert not torch.equal(moved, training.flip_and_crop(x, torch.Generator().manual_seed(1), pad=2))
+
+
+def test_augmented_rows_do_not_depend_on_the_rows_left_out(rows):
+    x, y = rows
+    skip = torch.arange(5, 100, 3)
+
+    def noise(batch, draw):
+        return batch + torch.rand(batch.shape, generator=draw)
+
+    everything, less = Spy(net(1)), Spy(net(1))
+    fit(everything, x, y, seed=3, augment=noise, **RECIPE)
+    fit(less, x, y, seed=3, augment=noise, skip=skip, **RECIPE)
+    seen = {tuple(r.tolist()) for batch in everything.seen for r in batch}
+    assert sum(map(len, less.seen)) == 3 * (N - len(skip))
+    assert all(tuple(r.tolist()) in seen for batch in less.seen for r in batch)
+    plain = {tuple(r.tolist()) for r in x}
+    assert not any(tuple(r.tolist()) in plain for batch in less.seen for r in batch)
+
+
 def test_an_unknown_schedule_is_named(rows):
     with pytest.raises(LabError, match="'cosine'.*onecycle.*constant"):
         fit(net(1), *rows, seed=0, epochs=1, lr=0.1, schedule="cosine")

@@ -656,3 +656,18 @@ def test_the_list_of_methods_is_whole():
     for name, method in METHODS.items():
         assert method.__name__ == name and getattr(lk.unlearn, name) is method
         assert "et al. 20" in " ".join(method.__doc__.split()) or name == "retrain", f"{name} names no source"
+
+
+@pytest.mark.parametrize("name", ["retrain", "finetune", "l1_finetune"])
+def test_augmentation_reaches_the_training(name, mlp):
+    seen = []
+
+    def look(batch, draw):
+        seen.append(len(batch))
+        return batch
+
+    how = dict(epochs=1, lr=0.1) | (dict(build=mlp.build, seed=3) if name == "retrain" else {})
+    plain = METHODS[name](mlp.original, mlp.data, [1, 2], **how)
+    assert seen == []
+    assert same(plain, METHODS[name](mlp.original, mlp.data, [1, 2], augment=look, **how))
+    assert sum(seen) == len(mlp.data.y)

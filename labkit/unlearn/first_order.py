@@ -13,18 +13,18 @@ from .request import batches, begin, finite
 
 
 def finetune(model, data, forget, *, epochs=2, lr=0.03, schedule="constant", batch_size=128, momentum=0.9,
-             weight_decay=5e-4, seed=0):
+             weight_decay=5e-4, seed=0, augment=None):
     """Go on training on the retain set and hope that the rest fades (catastrophic forgetting).
 
-    epochs: passes over the retain set; lr: learning rate, 'constant' or the peak of 'onecycle'. Its UA is a matter
-    of lr: show the sweep.
+    epochs: passes over the retain set; lr: learning rate, 'constant' or the peak of 'onecycle'; augment: fit's. Its
+    UA is a matter of lr: show the sweep.
     Source: FT in Jia et al. 2023 (10 epochs, lr 0.01 there).
     """
     student, forget, _ = begin(model, data, forget)
     if len(forget) == 0:
         return student
     return fit(student, data.x, data.y, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size, momentum=momentum,
-               weight_decay=weight_decay, schedule=schedule, skip=forget)
+               weight_decay=weight_decay, schedule=schedule, augment=augment, skip=forget)
 
 
 def gradient_ascent(model, data, forget, *, epochs=1, lr=0.01, batch_size=128, momentum=0.9, seed=0):

@@ -35,7 +35,7 @@ def prune_then(method, mask):
 
 
 def l1_finetune(model, data, forget, *, gamma=1e-3, gamma_schedule="decaying", no_l1_epochs=0, epochs=2, lr=0.03,
-                schedule="constant", batch_size=128, momentum=0.9, weight_decay=5e-4, seed=0):
+                schedule="constant", batch_size=128, momentum=0.9, weight_decay=5e-4, seed=0, augment=None):
     """l1-sparse unlearning: fine-tune on the retain set with γ_e ‖θ‖₁ added to the loss.
 
     gamma: strength; gamma_schedule, no_l1_epochs: see l1_strength. The norm runs over all parameters, biases too, its
@@ -52,7 +52,7 @@ def l1_finetune(model, data, forget, *, gamma=1e-3, gamma_schedule="decaying", n
         return l1_strength(epoch, epochs, gamma, gamma_schedule, no_l1_epochs) * l1_norm(net)
 
     return fit(student, data.x, data.y, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size, momentum=momentum,
-               weight_decay=weight_decay, schedule=schedule, skip=forget, penalty=penalty)
+               weight_decay=weight_decay, schedule=schedule, skip=forget, penalty=penalty, augment=augment)
 
 
 def l1_strength(epoch, epochs, gamma, gamma_schedule="decaying", no_l1_epochs=0) -> float:
