@@ -39,8 +39,15 @@ each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
 
 def timed(test):
-    """Mark a slow test that runs alone: it is timed, or takes all cores."""
+    """Mark a slow test that runs alone, because it is timed."""
     return pytest.mark.slow(pytest.mark.timed(test))
+
+
+@pytest.fixture
+def one_core(monkeypatch):
+    """Beside other tests a notebook takes one core; its results do not depend on the number of workers."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        monkeypatch.setenv("LABKIT_JOBS", "1")
 
 
 def cells(path, kind=None):
@@ -190,9 +197,9 @@ def check_record(record):
     assert not [name for name, verdict in verdicts.items() if verdict in ("too few", "not run", None)], verdicts
 
 
-@timed
+@pytest.mark.slow
 @each
-def test_runs_again_and_prints_the_same(path, costs):
+def test_runs_again_and_prints_the_same(path, costs, one_core):
     start = time.perf_counter()
     done = nbval(path)
     costs.append((path.stem, "nbval", time.perf_counter() - start, None, None))
@@ -220,9 +227,9 @@ def test_runs_on_another_seed(path, record_of):
     check_record(record)
 
 
-@timed
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PICTURES, ids=lambda p: p.stem)
-def test_runs_on_pictures_of_ones_own(path, record_of):
+def test_runs_on_pictures_of_ones_own(path, record_of, one_core):
     record = record_of(path, "own pictures")
     assert record["status"] == "skipped" or record["parameters"]["dataset"].startswith("folder:")
     if record["status"] == "skipped":
