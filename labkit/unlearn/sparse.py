@@ -77,7 +77,8 @@ def l1_norm(model) -> torch.Tensor:
 def salun(model, data, forget, *, share=0.5, epochs=2, lr=0.01, batch_size=128, momentum=0.9, seed=0):
     """SalUn: random labels on the forget set, but only the weights that matter to it may move.
 
-    share: of all weights, those with the largest gradient of the forget loss (0.5: threshold at the median).
+    share: of all weights, those with the largest gradient of the forget loss (0.5: threshold at the median). Pruned
+    weights are counted, with a gradient of 0: for half of what is left of a pruned model give 0.5 · (what is left).
     epochs, lr and the rest are random_labels', which share=1 gives back; no weight decay, so the others stay bit for
     bit. Source: Fan et al. 2024 (share 0.5, 10 epochs, lr 0.013; there a drawn label may be the true one).
     """
