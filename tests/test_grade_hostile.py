@@ -6,6 +6,7 @@ What they try is bounded in count and time, so that a failure of the grader is n
 import csv
 import os
 import sys
+import threading
 import time
 
 import nbformat
@@ -91,6 +92,55 @@ def test_harm_ends_in_a_sentence(tmp_path, name):
     assert found["1.2"] in ((state,) if isinstance(state, str) else state) and found["1.3"] == "right", rows
     assert words in next(r["note"] for r in rows if r["exercise"] == "1.2"), rows
     assert list(found) == NB01 and left_over() == before and time.monotonic() - start < 90
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="files in memory are Linux's")
+def test_memory_that_another_program_takes_is_not_the_copys(tmp_path):
+    """A browser beside the grader holds files in memory too."""
+    files, here = [os.memfd_create("another") for _ in range(3)], tmp_path / "the copy is being graded"
+
+    def take():
+        while not here.exists():
+            time.sleep(0.1)
+        for file in files:
+            for _ in range(40):
+                os.write(file, b"x" * 10_000_000)
+
+    thread = threading.Thread(target=take, daemon=True)
+    thread.start()
+    try:
+        path = hostile(tmp_path, f"import time\nopen({str(here)!r}, 'w').close()\ntime.sleep(4)")
+        rows = grade(path, timeout=30, memory=900)
+        thread.join()
+        assert sum(os.fstat(file).st_blocks * 512 for file in files) > 1.1e9
+        assert (states(rows)["1.2"], states(rows)["1.3"]) == ("right", "right"), rows
+    finally:
+        for file in files:
+            os.close(file)
+
+
+def test_files_in_memory_that_a_process_hides_count_too(monkeypatch):
+    """A process that cannot be looked into is judged by what the whole machine takes."""
+    def refuse(_):
+        raise PermissionError
+
+    monkeypatch.setattr(contain.os, "scandir", refuse)
+    monkeypatch.setattr(contain, "_shared", lambda: 1000.0)
+    assert contain._files_in_memory([psutil.Process()], 300.0, time.time()) == 700
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files in memory are Linux's")
+def test_files_in_memory_are_counted_once():
+    file = os.memfd_create("mine")
+    twice = os.dup(file)
+    try:
+        start = contain._files_in_memory([psutil.Process()], 0, time.time())
+        os.write(file, b"x" * 2**24)
+        assert contain._files_in_memory([psutil.Process()], 0, time.time()) - start == 16
+    finally:
+        os.close(file)
+        os.close(twice)
 
 
 @pytest.mark.slow
