@@ -24,7 +24,7 @@ BUDGET = {"seconds": 60, "MB": 1500}  # the quick profile on 2 cores; a test fai
 # notebook stem -> its own budget, where it differs
 BUDGETS = {name: {"seconds": 90, "MB": 1500}
            for name in ("03_requests", "04_inversion", "05_verification", "06_defences")}
-BUDGETS["07_sparsity"] = {"seconds": 100, "MB": 1500}  # 92 s on a quiet machine: three classes times three seeds
+BUDGETS["07_sparsity"] = {"seconds": 100, "MB": 1500}  # measured: 102 to 119 s; three classes times three seeds
 FACTOR = float(os.environ.get("LABKIT_BUDGET_FACTOR", "2"))  # raise it on a slow or busy machine
 # Two runs of one seed are compared on these two notebooks; LABKIT_SAME=all (make same) compares all of them.
 SAME = None if os.environ.get("LABKIT_SAME") == "all" else ("01_basics", "05_verification")
