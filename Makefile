@@ -53,12 +53,12 @@ lab: $(READY)
 	$(BIN)/jupyter lab --ip=127.0.0.1 --ServerApp.root_dir=notebooks \
 	  --LabApp.default_url="/lab/tree/$${first#notebooks/}" $$(test "$$(id -u)" != 0 || echo --allow-root)
 
-# The quick tests on every core, then the slow ones, a file or a notebook a core; then the timed notebooks one by one.
+# The quick tests on every core, then the slow ones, file by file; then the notebooks one by one: they are timed.
 # Status 5 of pytest, no test: right only where PYTEST="-k word" asked for none of these.
 test: $(READY)
 	@failed=0; pytest() { $(BIN)/python -m pytest "$$@" $(PYTEST) || $(if $(PYTEST),test $$? = 5,false) || failed=1; }; \
 	pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist worksteal; \
-	$(if $(filter-out 0,$(FAST)),,pytest -m "slow and not timed" --numprocesses auto --maxprocesses 4 --dist loadgroup --durations 20; pytest -m timed --durations 10;) \
+	$(if $(filter-out 0,$(FAST)),,pytest -m "slow and not timed" --numprocesses auto --maxprocesses 4 --dist loadfile; pytest -m timed;) \
 	exit $$failed
 
 same: $(READY)

@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread a process, which slow tests stay together, the cost table of the notebooks."""
+"""Shared by all tests: one thread a process, the cost table of the notebooks at the end of the run."""
 
 import os
 
@@ -12,15 +12,6 @@ COSTS = pytest.StashKey[list]()
 
 def pytest_configure(config):
     config.stash[COSTS] = []
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """The slow tests of a file share servers, and look for what others left behind: they run on one worker, in turn.
-    Those of the notebooks need nothing from each other and fill the gaps."""
-    for item in items:
-        if item.get_closest_marker("slow") and item.path.stem != "test_notebooks":
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="session")

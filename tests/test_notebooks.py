@@ -39,15 +39,8 @@ each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
 
 def timed(test):
-    """Mark a slow test that runs alone, because it is timed."""
+    """Mark a slow test that runs alone: it is timed, or takes all cores."""
     return pytest.mark.slow(pytest.mark.timed(test))
-
-
-@pytest.fixture
-def one_core(monkeypatch):
-    """Beside other tests a notebook takes one core; its results do not depend on the number of workers."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        monkeypatch.setenv("LABKIT_JOBS", "1")
 
 
 def cells(path, kind=None):
@@ -197,9 +190,9 @@ def check_record(record):
     assert not [name for name, verdict in verdicts.items() if verdict in ("too few", "not run", None)], verdicts
 
 
-@pytest.mark.slow
+@timed
 @each
-def test_runs_again_and_prints_the_same(path, costs, one_core):
+def test_runs_again_and_prints_the_same(path, costs):
     start = time.perf_counter()
     done = nbval(path)
     costs.append((path.stem, "nbval", time.perf_counter() - start, None, None))
@@ -227,9 +220,9 @@ def test_runs_on_another_seed(path, record_of):
     check_record(record)
 
 
-@pytest.mark.slow
+@timed
 @pytest.mark.parametrize("path", PICTURES, ids=lambda p: p.stem)
-def test_runs_on_pictures_of_ones_own(path, record_of, one_core):
+def test_runs_on_pictures_of_ones_own(path, record_of):
     record = record_of(path, "own pictures")
     assert record["status"] == "skipped" or record["parameters"]["dataset"].startswith("folder:")
     if record["status"] == "skipped":

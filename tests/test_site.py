@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 import jupyter as lab
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("site")]
 NOTEBOOKS = sorted((lab.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 OVERFLOWING = """() => [...document.querySelectorAll('main *')].filter(e => {
     for (let p = e.parentElement; p !== document.body; p = p.parentElement)
