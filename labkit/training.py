@@ -1,24 +1,14 @@
-"""Training: fit one model, fit many at once, predict; seeds and worker processes."""
+"""Training: fit one model, fit many at once, predict. Worker processes: labkit.processes."""
 
 import copy
-import ctypes
-import gc
-import os
-import pickle
-import signal
-import sys
-import warnings
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .base import LabError, jobs
-from .resume import result
+from .base import LabError
+from .processes import parallel
 from .rows import check_settings, is_number
 
 
@@ -28,8 +18,7 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
 
     x (n, …) float32, y (n,) int64, both on the model's device. epochs: passes over the rows, fractions allowed.
     lr: peak learning rate; schedule: 'onecycle' (up, then down to 0), 'constant', or 'multistep' (a tenth after half of
-    the steps, a hundredth after three quarters). seed: the order of the rows, and
-    the masks of dropout layers.
+    the steps, a hundredth after three quarters). seed: the order of the rows, and the masks of dropout layers.
     skip: (m,) rows to leave out. **All** rows are permuted and the skipped ones are dropped from their batch,
     so the other rows meet the same batches as in training on everything with the same seed.
     penalty: (model, epoch from 0) -> a scalar to add to the loss of each batch. span: (first, last) epochs, to run
@@ -182,65 +171,6 @@ def fit_many(models, x, y, *, seeds, skip=None, pack=8, workers=None, **recipe):
         return [m for group in parallel(job, packs, workers) for m in group]
     return parallel(lambda i: fit(copy.deepcopy(models[i]), x, y, seed=seeds[i], skip=skip[i], **recipe),
                     range(len(models)), workers)
-
-
-def parallel(function, items, workers=None, keep=None) -> list:
-    """[function(item) for item in items], spread over worker processes of one thread each.
-
-    On Linux workers are forked, so `function` may be defined in a notebook and use everything defined there; what
-    it changes stays in the worker. Elsewhere joblib's loky sends function and items over. On a GPU: a plain loop.
-    Give each item its own seed: then results do not depend on the number of workers. LabError when one is killed.
-    keep: a folder (Lab.unfinished) where each result, a JSON value, stays: a run that was cut off goes on from there.
-    """
-    global _FORKED
-    items = list(items)
-    if keep is not None:
-        return parallel(lambda i: result(keep, f"{i:04}", function, items[i]), range(len(items)), workers)
-    workers = min(workers or jobs(), len(items))
-    if not torch.cuda.is_available():
-        torch.set_num_threads(1)  # forking beside a started thread pool can hang; more threads give other last digits
-    if workers < 2 or torch.cuda.is_available() or _FORKED is not None:
-        return [function(item) for item in items]
-    if sys.platform != "linux":
-        from joblib import Parallel, delayed
-
-        blobs = Parallel(n_jobs=workers, backend="loky")(delayed(_packed_call)(function, item) for item in items)
-        return [pickle.loads(blob) for blob in blobs]
-    torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)  # its first use imports 4 s of torch: here, not per worker
-    _FORKED = (function, items)
-    gc.freeze()  # or the collector writes to every object in every worker, and each gets a copy of the memory
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of every fork beside threads
-            with ProcessPoolExecutor(workers, get_context("fork"), _end_with_parent, (os.getpid(),)) as pool:
-                return [pickle.loads(blob) for blob in pool.map(_forked_call, range(len(items)))]
-    except BrokenProcessPool:
-        raise LabError("A worker process was killed from outside, as the system does when memory runs short: run this "
-                       "again, with LABKIT_JOBS=1 in the environment if it happens twice.") from None
-    finally:
-        gc.unfreeze()
-        _FORKED = None
-
-
-_FORKED = None  # what the forked workers read; set only while they are started
-
-
-def _end_with_parent(parent):
-    """Linux shall end this worker when its parent is killed: it would wait for work for ever."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def _forked_call(i):
-    function, items = _FORKED
-    return _packed_call(function, items[i])
-
-
-def _packed_call(function, item):
-    """Results travel as bytes: torch's own way of sharing tensors needs an open file for each of them."""
-    torch.set_num_threads(1)
-    return pickle.dumps(function(item))
 
 
 @contextmanager

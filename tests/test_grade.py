@@ -93,7 +93,7 @@ def test_hostile_cells_cost_their_own_points_only(tmp_path):
             cell.source = f"{text}\n{head}\ndef f(): ..."
     nbformat.write(node, path)
     before = len(psutil.Process().children(recursive=True))
-    rows = grade(path, timeout=4, memory=900)
+    rows = grade(path, timeout=12, memory=900)
     assert states(rows) == {"1.1": "crashed", "1.2": "timeout", "1.3": "timeout", "1.4": "out of memory",
                             "1.5": "crashed", "1.6": "right"}, rows
     assert len(psutil.Process().children(recursive=True)) == before  # nothing left running

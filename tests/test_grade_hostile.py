@@ -23,16 +23,16 @@ TELL = ("import gc, types\n"  # the grader's own way to tell an event
         "tell = next(f for f in gc.get_objects()\n"
         "            if type(f) is types.FunctionType and f.__qualname__ == 'main.<locals>.tell')\n")
 FORKED = ("import os, time\nfor _ in range(4):\n    if os.fork() == 0:\n        kept = b'x' * 400_000_000\n"
-          "        time.sleep(30)\ntime.sleep(30)")
+          "        time.sleep(60)\ntime.sleep(60)")
 DETACHED = ("import os\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n"
             f"        os.execve('/bin/sleep', ['sleep', '{SLEEP}'], {{}})\n    os._exit(0)\nos.wait()\n")
 
 CASES = {  # name: (what stands in the cell before the function, which is right; its state; words of the note)
-    "an endless loop": ("while True: pass", "timeout", "for longer than 4 s"),
-    "an endless sleep": ("import time\ntime.sleep(60)", "timeout", "for longer than 4 s"),
-    "it stops itself": ("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", "timeout", "for longer than 4 s"),
+    "an endless loop": ("while True: pass", "timeout", "for longer than 6 s"),
+    "an endless sleep": ("import time\ntime.sleep(60)", "timeout", "for longer than 6 s"),
+    "it stops itself": ("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", "timeout", "for longer than 6 s"),
     "an exception that has no end": ("class E(Exception):\n    def __str__(self):\n        while True: pass\nraise E()",
-                                     "timeout", "for longer than 4 s"),
+                                     "timeout", "for longer than 6 s"),
     "many processes": (f"import subprocess, time\nfor _ in range(50): subprocess.Popen(['sleep', '{SLEEP}'])\n"
                        "time.sleep(60)", "crashed", "started more than 32 processes"),
     "it detaches a process": (DETACHED, "right", ""),
@@ -75,6 +75,11 @@ def hostile(folder, code, name="copy.ipynb"):
     return path
 
 
+def seconds(state):
+    """Few for what has no end; else more than a slow machine needs, which may take seconds to hand out 1 GB."""
+    return 6 if state == "timeout" else 50
+
+
 def left_over():
     """Processes and folders that should not be there."""
     sleeping = [p.pid for p in psutil.process_iter(["cmdline"]) if SLEEP in (p.info["cmdline"] or [])]
@@ -87,11 +92,11 @@ def left_over():
 def test_harm_ends_in_a_sentence(tmp_path, name):
     code, state, words = CASES[name]
     before, start = left_over(), time.monotonic()
-    rows = grade(hostile(tmp_path, code), timeout=4, memory=900)
+    rows = grade(hostile(tmp_path, code), timeout=seconds(state), memory=900)
     found = states(rows)
     assert found["1.2"] in ((state,) if isinstance(state, str) else state) and found["1.3"] == "right", rows
     assert words in next(r["note"] for r in rows if r["exercise"] == "1.2"), rows
-    assert list(found) == NB01 and left_over() == before and time.monotonic() - start < 90
+    assert list(found) == NB01 and left_over() == before and time.monotonic() - start < 120
 
 
 @pytest.mark.slow
@@ -209,7 +214,7 @@ def test_bubblewrap_contains(tmp_path):
 def test_the_limits_hold_in_bubblewrap(tmp_path, name):
     code, state, words = CASES[name]
     before = left_over()
-    rows = grade(hostile(tmp_path, code), timeout=4, memory=900, sandbox=contain.bubblewrap()[0])
+    rows = grade(hostile(tmp_path, code), timeout=seconds(state), memory=900, sandbox=contain.bubblewrap()[0])
     assert (states(rows)["1.2"], states(rows)["1.3"]) == (state, "right"), rows
     assert words in next(r["note"] for r in rows if r["exercise"] == "1.2") and left_over() == before
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from labkit import base, models, training
+from labkit import base, models, processes, training
 from labkit.base import LabError
 from labkit.training import fit, fit_many, fit_packed, parallel, predict
 
@@ -289,7 +289,7 @@ def test_an_error_arrives_as_itself(workers, error):
     with pytest.raises(type(error)) as caught:
         parallel(job, range(5), workers=workers)
     assert str(caught.value) == str(error) and type(caught.value) is type(error)
-    assert training._FORKED is None and parallel(lambda i: -i, range(3), workers=2) == [0, -1, -2]
+    assert processes._FORKED is None and parallel(lambda i: -i, range(3), workers=2) == [0, -1, -2]
 
 
 @pytest.mark.timeout(60)
@@ -329,7 +329,7 @@ def test_without_fork_loky_gives_the_same(rows, monkeypatch):
         raise LabError(f"No seed {seed}: take another.")
 
     forked = parallel(job, range(3), workers=2)
-    monkeypatch.setattr(training, "sys", SimpleNamespace(platform="darwin"))
+    monkeypatch.setattr(processes, "sys", SimpleNamespace(platform="darwin"))
     sent = parallel(job, range(3), workers=2)
     for (grads, logits), (grads_sent, logits_sent) in zip(forked, sent, strict=True):
         assert torch.equal(logits, logits_sent)
