@@ -3,7 +3,7 @@
 import importlib
 import warnings
 
-from .base import LabError, NotForThisData, spawn_seeds
+from .base import Diverged, LabError, NotForThisData, spawn_seeds
 
 # torch's own forward-mode derivatives still call torch.jit.script; the reader can do nothing about it
 warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
@@ -13,7 +13,7 @@ _MODULES = {name: f".{name}"
             for name in ("data", "models", "training", "resume", "measure", "unlearn", "attack", "verify", "defend")}
 _MODULES |= {"figures": ".teach.figures", "widgets": ".teach.widgets"}
 _NAMES = {"Lab": ".lab", "show": ".lab", "exercise": ".teach.exercises"}
-__all__ = ["LabError", "NotForThisData", "spawn_seeds", *_MODULES, *_NAMES]
+__all__ = ["Diverged", "LabError", "NotForThisData", "spawn_seeds", *_MODULES, *_NAMES]
 
 
 def __getattr__(name):

@@ -16,6 +16,10 @@ class LabError(Exception):
         return [f"labkit: {self}"]
 
 
+class Diverged(LabError):
+    """Training or unlearning blew the weights up: there is no model to release."""
+
+
 class NotForThisData(LabError):
     """The notebook cannot use this data set; the runner records the status 'skipped', not 'failed'."""
 

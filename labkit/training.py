@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .base import LabError
+from .base import Diverged, LabError
 from .processes import parallel
 from .rows import check_settings, is_number
 
@@ -24,7 +24,7 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
     penalty: (model, epoch from 0) -> a scalar to add to the loss of each batch. span: (first, last) epochs, to run
     only that part of the schedule, with momentum starting at 0. augment: (rows of a batch, generator) -> rows, such as
     flip_and_crop; what a row becomes does not depend on the rows left out.
-    Raises LabError when the loss becomes NaN or infinite.
+    Raises Diverged when the loss or a weight becomes NaN or infinite.
     """
     _check_recipe(epochs, lr=lr, seed=seed, batch_size=batch_size, momentum=momentum, weight_decay=weight_decay)
     n = len(x)
@@ -61,7 +61,7 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
                 optimizer.step()
     model.eval()
     if not torch.isfinite(loss) or not all(torch.isfinite(p).all() for p in model.parameters()):
-        raise LabError(f"Training diverged (loss {loss.item()}) at learning rate {lr}: try a smaller one.")
+        raise Diverged(f"Training diverged (loss {loss.item()}) at learning rate {lr}: try a smaller one.")
     return model
 
 
@@ -142,7 +142,7 @@ def fit_packed(models, x, y, *, epochs, lr, seeds, batch_size=128, momentum=0.9,
         loss.backward()
         optimizer.step()
     if not torch.isfinite(loss) or not all(torch.isfinite(p).all() for p in parameters):
-        raise LabError(f"Training diverged at learning rate {lr}: try a smaller one.")
+        raise Diverged(f"Training diverged at learning rate {lr}: try a smaller one.")
     trained = []
     for j, model in enumerate(models):
         net = copy.deepcopy(model)

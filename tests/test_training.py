@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from labkit import base, models, processes, training
-from labkit.base import LabError
+from labkit.base import Diverged, LabError
 from labkit.training import fit, fit_many, fit_packed, parallel, predict
 
 N, D, K = 203, 12, 4  # 203 is no multiple of the batch size: the last batch is smaller
@@ -182,11 +182,11 @@ def test_an_unknown_schedule_is_named(rows):
     lambda x, y, **kw: fit(net(1), x, y, seed=0, **kw), lambda x, y, **kw: fit_packed([net(1)], x, y, seeds=[0], **kw)])
 def test_a_diverging_run_is_no_model(rows, train):
     x, y = rows
-    with pytest.raises(LabError, match="diverged.*smaller"):
+    with pytest.raises(Diverged, match="diverged.*smaller"):
         train(x, y, epochs=3, lr=1e9)
-    with pytest.raises(LabError, match="diverged"):  # the loss was still finite before the last step
+    with pytest.raises(Diverged, match="diverged"):  # the loss was still finite before the last step
         train(x * 1e3, y, epochs=1, lr=1e38, batch_size=N, schedule="constant")
-    with pytest.raises(LabError, match="diverged"):
+    with pytest.raises(Diverged, match="diverged"):
         train(torch.full_like(x, float("nan")), y, epochs=1, lr=0.1)
 
 
@@ -279,7 +279,8 @@ def test_order_and_closures():
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("error", [LabError("Row 3 is odd: give an even one."), Odd("as it was"), KeyError("k")])
+@pytest.mark.parametrize("error", [LabError("Row 3 is odd: give an even one."), Diverged("Take a smaller one."),
+                                   Odd("as it was"), KeyError("k")])
 def test_an_error_arrives_as_itself(workers, error):
     def job(i):
         if i == 3:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import labkit as lk
-from labkit.base import LabError
+from labkit.base import Diverged, LabError
 from labkit.data import Data
 from labkit.measure import evaluate
 from labkit.training import fit, predict
@@ -181,7 +181,7 @@ STRENGTH = dict(finetune="lr", gradient_ascent="lr", neggrad_plus="lr", random_l
 @pytest.mark.parametrize("name", STRENGTH)
 def test_a_method_that_blows_up_says_so(name, mlp):
     more = dict(cap=1e38) if name == "fisher_forgetting" else {}
-    with pytest.raises(LabError, match="diverged"):
+    with pytest.raises(Diverged, match="diverged"):
         call(name, mlp, mlp.forget, **{STRENGTH[name]: 1e200 if name == "influence" else 1e38}, **more)
 
 

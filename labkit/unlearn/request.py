@@ -4,6 +4,7 @@ import copy
 
 import torch
 
+from ..base import Diverged
 from ..data import check_forget
 from ..rows import check_settings
 
@@ -28,10 +29,8 @@ def batches(rows, batch_size, generator):
 
 
 def finite(model, name, lr):
-    """The model, unless a step has blown its weights up."""
-    from ..base import LabError
-
+    """The model; Diverged when a step has blown its weights up."""
     if not all(torch.isfinite(p).all() for p in model.parameters()):
-        raise LabError(f"{name} diverged at strength {lr}: its weights are no longer finite; take a smaller one, or "
+        raise Diverged(f"{name} diverged at strength {lr}: its weights are no longer finite; take a smaller one, or "
                        "look for NaN in the rows.")
     return model

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..base import LabError, make_folder
+from ..base import Diverged, LabError, make_folder
 from ..rows import check_forget, check_settings, checked_seed, is_whole
 from .log import FORMAT, save, write_log
 
@@ -66,7 +66,7 @@ def train_logged(model, data, folder, *, epochs, lr, batch_size, momentum=0.0, w
                     lines.append({"step": at, "epoch": epoch, "rows": batch.tolist(), "lr": step["lr"],
                                   **save(folder, at, model, velocity, keep=at % every == 0)})
         if not all(torch.isfinite(p).all() for p in model.parameters()):
-            raise LabError(f"Training diverged at learning rate {lr}: try a smaller one.")
+            raise Diverged(f"Training diverged at learning rate {lr}: try a smaller one.")
         save(folder, len(lines), model, velocity)
         write_log(folder, header, lines)
     return model.eval()

@@ -449,7 +449,7 @@ def attempt(seed, d, kind, method, settings):
     row = dict(seed=seed, kind=kind, method=method, strength=strength(settings))
     try:
         model, cost = lk.measure.timed(lk.unlearn.METHODS[method], ref["models"]["original"], d, forget, **settings)
-    except lk.LabError:
+    except lk.Diverged:
         return row | dict(UA=np.nan, RA=np.nan, TA=np.nan, AUC=np.nan, gap=100.0, cpu=np.nan, visits=0), None
     return row | measures(model, d, forget, ref["target"][kind]) | dict(cpu=cost.cpu_seconds, visits=cost.visits), model
 

@@ -234,12 +234,13 @@ ASCENT = {"paper": (1e-5, 1e-4, 1e-3, 1e-2)}.get(profile, (0.01, 0.02, 0.03, 0.0
 NOISE = {"paper": (1e-9, 1e-8, 1e-7, 1e-6)}.get(profile, (1e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3))
 METHODS = {"FT": unlearn.finetune, "l1": unlearn.l1_finetune, "GA": unlearn.gradient_ascent, "Fisher": unlearn.fisher_forgetting,
            "influence": unlearn.influence, "RL": unlearn.random_labels, "SalUn": unlearn.salun}
+STEPS = (0.003, 0.01, 0.03)
 GRID = {"FT": [dict(lr=r) for r in RATES],
         "l1": [dict(lr=r, gamma=g) for r in L1_RATES for g in GAMMAS],
         "GA": [dict(lr=r) for r in ASCENT],
         "Fisher": [dict(alpha=a) for a in NOISE],
         "influence": [dict(scale=s) for s in (0.5, 1.0, 2.0, 4.0)],
-        "RL": [dict(lr=r) for r in (0.003, 0.01, 0.03)], "SalUn": [dict(lr=r) for r in (0.003, 0.01, 0.03)]}
+        "RL": [dict(lr=r) for r in STEPS], "SalUn": [dict(lr=r) for r in STEPS]}
 again = dict(epochs=cfg.again, batch_size=cfg.batch_size)
 FIXED = {"FT": again | moved, "l1": again | moved, "GA": again | dict(epochs=5 if profile == "paper" else 1),
          "Fisher": dict(rows=500), "influence": dict(rows=200, cg_steps=8), "RL": again, "SalUn": again}
@@ -248,6 +249,14 @@ FIXED = {"FT": again | moved, "l1": again | moved, "GA": again | dict(epochs=5 i
 def on(method, mask):
     """The method itself for a dense network; for a sparse one the method that keeps the mask."""
     return method if mask is None else unlearn.prune_then(method, mask)
+
+
+def attempt(method, *args, **settings):
+    """The unlearned network, or None where its weights diverged: there is no model to release."""
+    try:
+        return method(*args, **settings)
+    except lk.Diverged:
+        return None
 
 # %%
 def originals(job):
@@ -264,14 +273,17 @@ def originals(job):
 
 # %%
 COLUMNS = ["UA", "MIA", "RA", "TA"]
+LOST = {"UA": 100.0, "MIA": 100.0, "RA": 0.0, "TA": 0.0}  # of a network that diverged: it is wrong everywhere
 
 
 def score(model, d, forget):
-    """UA, MIA, RA and TA in percent, as in section 2."""
+    """UA, MIA, RA and TA in percent, as in section 2; LOST of a network that diverged."""
+    if model is None:
+        return LOST
     split = d.split(forget)
     logits, logits_test = lk.training.predict(model, d.x), lk.training.predict(model, d.x_test[split.test])
     if not (torch.isfinite(logits).all() and torch.isfinite(logits_test).all()):
-        raise lk.LabError("The network has no finite answer.")
+        return LOST
     p, p_test = ((z.double().softmax(1)[torch.arange(len(z)), y]).cpu().numpy() for z, y in (
         (logits, d.y), (logits_test, d.y_test[split.test])))
     gone, kept = (measure.accuracy(logits[rows], d.y[rows]) for rows in (split.forget, split.retain))
@@ -310,12 +322,11 @@ def contest(job):
     transfer = {0: probe(exact), 1: probe(model)} if CHOSEN and s == 0 else {}
     for name, chosen in plan.items():
         for i in chosen:
-            try:
-                settings = FIXED[name] | GRID[name][i] | more.get(name, {})
-                after, spent = measure.timed(on(METHODS[name], mask), model, d, forget, **settings)
-                found = score(after, d, forget)
-            except lk.LabError:  # the weights diverged: no model to release, scored as one that is wrong everywhere
-                rows.append(dict(method=name, setting=i, cpu=np.nan, distance=np.nan, UA=100.0, MIA=100.0, RA=0.0, TA=0.0))
+            settings = FIXED[name] | GRID[name][i] | more.get(name, {})
+            after, spent = measure.timed(attempt, on(METHODS[name], mask), model, d, forget, **settings)
+            found = score(after, d, forget)
+            if found is LOST:
+                rows.append(dict(method=name, setting=i, cpu=np.nan, distance=np.nan, **found))
                 continue
             if s == 0 and name == "l1" and i == CHOSEN.get("l1"):
                 transfer[len(rows)] = probe(after)
@@ -573,14 +584,15 @@ def schedules(net):
     """The three schedules on one dense network and the first class, beside fine-tuning. -> dict name -> row"""
     d, seed, _, model, _, _ = net
     forget, setting = d.forget_class(CLASSES[0]), FIXED["l1"] | GRID["l1"][CHOSEN["l1"]]
-    after = {"original": model, "fine-tuned": unlearn.l1_finetune(model, d, forget, **setting | dict(gamma=0.0))}
+    after = {"original": model, "fine-tuned": attempt(unlearn.l1_finetune, model, d, forget, **setting | dict(gamma=0.0))}
     dose = {name: sum(unlearn.l1_strength(e, cfg.again, setting["gamma"], name) for e in range(cfg.again))
             for name in ("decaying", "constant", "growing")}
     for name in dose:  # another shape, the same sum of γ_e
         gamma = setting["gamma"] * dose["decaying"] / dose[name]
-        after[f"l1, {name}"] = unlearn.l1_finetune(model, d, forget, gamma_schedule=name, **setting | dict(gamma=gamma))
-    return {name: measure.evaluate(m, d, forget) | {"small": 100 * unlearn.sparsity(m, 1e-3), "zero": 100 * unlearn.sparsity(m)}
-            for name, m in after.items()}
+        after[f"l1, {name}"] = attempt(unlearn.l1_finetune, model, d, forget, gamma_schedule=name, **setting | dict(gamma=gamma))
+    zeros = {name: {c: 100 * unlearn.sparsity(m, small) if m else 0.0 for c, small in (("small", 1e-3), ("zero", 0.0))}
+             for name, m in after.items()}
+    return {name: (measure.evaluate(m, d, forget) if m else LOST) | zeros[name] for name, m in after.items()}
 
 
 dense_nets = [net for net in networks if net[2] == 0]
@@ -600,12 +612,14 @@ same_rate = next(i for i, g in enumerate(GRID["FT"]) if g["lr"] == GRID["l1"][CH
 paired = np.subtract(each_seed("UA", "l1"), each_seed("UA", "FT", 0.0, same_rate)).tolist()
 grown = {c: [s["l1, growing"][c] - s["l1, decaying"][c] for s in shaped] for c in ("UA", "RA")}
 behind = {c: np.subtract(each_seed(c, "retrained"), each_seed(c, "l1")).tolist() for c in ("RA", "TA")}
+diverged = sum(row["RA"] == 0 for s in shaped for row in s.values())
 lab.say(f"Each at its own setting, l1 has {show(more)} points of UA more than fine-tuning, and a disparity that differs by "
         f"{show(closer)}. At the same learning rate, {RATES[same_rate]:g}, the norm adds {show(paired)} points of UA.",
         f"On retained rows l1 is {show(behind['RA'])} points below retraining, on test rows {show(behind['TA'])}.",
         f"Of its weights {show([s['l1, decaying']['small'] for s in shaped])} % end below 0.001, and "
         f"{show([s['l1, decaying']['zero'] for s in shaped])} % at 0: the norm makes weights small, and does not prune.",
-        f"Growing instead of decaying changes UA by {show(grown['UA'])} points and RA by {show(grown['RA'])}.")
+        f"Growing instead of decaying changes UA by {show(grown['UA'])} points and RA by {show(grown['RA'])}.",
+        f"Networks that diverged, and count as wrong everywhere: {diverged}." if diverged else "")
 
 # %% [markdown]
 # ## 6 · The theory, and what it covers
@@ -682,6 +696,12 @@ square = tuple(r * w + c for r in range(h - 6, h - 2) for c in range(w - 6, w - 
 trigger = verify.Trigger(square, float((-data.mean / data.std).min() if cfg.black else ((1 - data.mean) / data.std).max()), 0)
 
 # %%
+def with_new_mask(clean, d, seed, s, forget):
+    """Retraining under the mask of the network `clean`, which never saw the forget rows. -> (network, mask)"""
+    fresh = unlearn.magnitude_mask(clean, s, PRUNED)  # what omp would have found without these rows
+    return unlearn.fit_masked(build(seed), fresh, d.x, d.y, seed=seed, skip=forget, **recipe), fresh
+
+# %%
 def backdoored(seed):
     """Train on poisoned rows, dense and sparse; unlearn them. -> list of dicts with ASR and SA in percent"""
     d = data.resplit(seed)
@@ -694,13 +714,15 @@ def backdoored(seed):
         if s:
             after["retrained"] = on(unlearn.retrain, mask)(model, d, bad, build=build, seed=seed, **recipe)
         if s == SPARSE:
-            fresh = unlearn.magnitude_mask(exact, s, PRUNED)
-            after["new mask"] = unlearn.fit_masked(build(seed), fresh, d.x, d.y, seed=seed, skip=bad, **recipe)
+            after["new mask"], _ = with_new_mask(exact, d, seed, s, bad)
         for rate in BACK_RATES:
-            after[f"FT {rate:g}"] = on(unlearn.finetune, mask)(model, d, bad, lr=rate, **FIXED["FT"])
+            after[f"FT {rate:g}"] = attempt(on(unlearn.finetune, mask), model, d, bad, lr=rate, **FIXED["FT"])
         if s == 0:
-            after["l1"] = unlearn.l1_finetune(model, d, bad, **FIXED["l1"], **GRID["l1"][CHOSEN["l1"]])
+            after["l1"] = attempt(unlearn.l1_finetune, model, d, bad, **FIXED["l1"], **GRID["l1"][CHOSEN["l1"]])
         for name, m in after.items():
+            if m is None:  # it diverged: wrong on clean images, and no cure
+                rows.append(dict(seed=seed, sparsity=s, model=name, ASR=100.0, SA=0.0))
+                continue
             found, asked = verify.hits(attack.BlackBox(m), d.x_test, trigger, d.y_test)
             sa = measure.accuracy(lk.training.predict(m, d.x_test), d.y_test)
             rows.append(dict(seed=seed, sparsity=s, model=name, ASR=100 * found / asked, SA=sa))
@@ -744,6 +766,7 @@ lab.say(f"Before unlearning the backdoor works on {show(clean('ASR', 'original',
         f"After {name} it still works on {show(clean('ASR', name, 0.0))} %, dense, and {show(clean('ASR', name, SPARSE))} %, "
         f"sparse; after retraining on {show(clean('ASR', 'retrained', 0.0))} % and, with the new mask, "
         f"{show(clean('ASR', 'new mask', SPARSE))} %; with the old mask on {show(clean('ASR', 'retrained', SPARSE))} %.",
+        f"Networks that diverged, and count as fooled by every stamp: {int((back.SA == 0).sum())}." if (back.SA == 0).any() else "",
         "The backdoor is not gone." if measure.t_interval(over)[1] > 5 else
         "It is gone, to within 5 points of retraining." if measure.t_interval(over)[2] < 5 else
         "Whether it is gone, these splits do not tell.",
@@ -792,8 +815,7 @@ def leaks(job):
     forget = d.forget_random(0.1, seed) if asked == "random" else d.forget_class(asked)
     old = on(unlearn.retrain, mask)(model, d, forget, build=build, seed=seed, **recipe)
     clean = lk.training.fit(build(seed), d.x, d.y, seed=seed, skip=forget, **recipe)
-    fresh = unlearn.magnitude_mask(clean, s, PRUNED)  # what omp would have found, had it never seen the rows
-    new = unlearn.fit_masked(build(seed), fresh, d.x, d.y, seed=seed, skip=forget, **recipe)  # only the mask differs
+    new, fresh = with_new_mask(clean, d, seed, s, forget)  # only the mask differs
     common = sum(int((fresh[q] & mask[q]).sum()) for q in mask) / sum(int(mask[q].sum()) for q in mask)
     scores = {name: score(m, d, forget) for name, m in (("original", model), ("old mask", old), ("new mask", new))}
     return scores | {"common": 100 * common}

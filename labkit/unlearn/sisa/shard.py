@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...base import LabError
+from ...base import Diverged
 from . import checkpoints
 from .cost import epochs_per_slice, kept_slices
 
@@ -67,7 +67,7 @@ def train_slice(model, optimizer, data, rows, shard, step, recipe):
             F.cross_entropy(model(data.x[batch]), data.y[batch]).backward()
             optimizer.step()
     if not all(torch.isfinite(t).all() for t in model.state_dict().values()):
-        raise LabError(f"SISA diverged in shard {shard} at learning rate {recipe['lr']}: try a smaller one.")
+        raise Diverged(f"SISA diverged in shard {shard} at learning rate {recipe['lr']}: try a smaller one.")
     return visits
 
 
