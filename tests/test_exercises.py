@@ -787,7 +787,7 @@ def test_endless_loop_is_stopped(loop, capsys):
     start, before = time.perf_counter(), threading.active_count()
     result = check(UA, define(f"def f(logits, labels):\n    {loop}\n"), seconds=0.5)
     assert result.state == "timeout" and "no answer after 0.5 s on more rows than classes" in result.what
-    assert time.perf_counter() - start < 4 and threading.active_count() == before
+    assert time.perf_counter() - start < 20 and threading.active_count() == before
     assert len(capsys.readouterr().out) < 2500
 
 

@@ -145,7 +145,7 @@ def test_time_limit(tmp_path):
     record = run(write_notebook(tmp_path, "import time; time.sleep(60)"), timeout=3, out=tmp_path / "runs",
                  progress=False)
     assert record["status"] == "failed" and record["error"].startswith("Timeout: the notebook took longer than 3 s")
-    assert record["seconds"] < 20
+    assert record["seconds"] < 50
 
 
 def test_memory_limit_counts_the_workers_too(tmp_path):
@@ -153,7 +153,7 @@ def test_memory_limit_counts_the_workers_too(tmp_path):
             "both = [subprocess.Popen([sys.executable, '-c', hog]) for _ in range(2)]\ntime.sleep(60)")
     record = run(write_notebook(tmp_path, cell), memory=450, out=tmp_path / "runs", progress=False)
     assert record["error"] == "MemoryLimit: the notebook took more than 450 MB (cell 3)"
-    assert record["status"] == "failed" and record["peak_mb"] > 450 and record["seconds"] < 30
+    assert record["status"] == "failed" and record["peak_mb"] > 450 and record["seconds"] < 50
     fine = run(write_notebook(tmp_path, "1", name="02_fine"), memory=450, timeout=60, out=tmp_path / "runs",
                progress=False)
     assert fine["status"] == "ok"

@@ -238,8 +238,9 @@ def test_ctrl_c_ends_every_process_and_leaves_no_half_record(place, number):
 @pytest.mark.slow
 def test_two_sweeps_at_once_share_the_runs(place):
     both = [begin("01", "--seeds", "0-4", "--jobs", 2) for _ in range(2)]
-    said = [process.communicate()[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0] and all("5 runs: 5 ok" in out for out in said)
+    said = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert all("5 runs: 5 ok" in out for out, _ in said), said
     assert notes(place) == Counter({("fashion", str(s)): 1 for s in range(5)}) and not half_done(place / "runs")
 
 
