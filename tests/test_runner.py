@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import socket
 import time
 from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.connect import LocalPortCache
 
 from labkit.base import LabError
 from labkit.repro.notebook import (
@@ -139,6 +141,23 @@ def test_dying_kernel_fails_this_notebook_alone(tmp_path, death):
     assert "\n" not in record["error"] and record["records"] == {"kept": 1}
     assert sorted(p.name for p in Path(record["source"]).iterdir()) == ["01_tiny.ipynb", "record.json"]
     assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+@pytest.mark.parametrize("taken, status", [(1, "ok"), (3, "failed")])
+def test_a_kernel_that_finds_its_port_taken_is_started_anew(tmp_path, monkeypatch, taken, status):
+    free, starts = LocalPortCache.find_available_port, []
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+
+        def find(self, ip):
+            starts.append(1)
+            return other.getsockname()[1] if len(starts) <= 5 * taken else free(self, ip)  # a kernel has five
+
+        monkeypatch.setattr(LocalPortCache, "find_available_port", find)
+        record = run(write_notebook(tmp_path, "1"), out=tmp_path / "runs", progress=False)
+    assert record["status"] == status and len(starts) == 5 * min(taken + 1, 3)
+    assert status == "ok" or "Kernel died before replying" in record["error"]
 
 
 def test_time_limit(tmp_path):

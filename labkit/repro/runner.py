@@ -101,7 +101,6 @@ def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out
 
 
 def _execute(path, executed, values, timeout, memory, bar):
-    import papermill
     from jupyter_client.kernelspec import NoSuchKernel
 
     started, clock, cpu, watched = datetime.now(UTC), time.perf_counter(), _children_cpu(), {"peak": 0, "over": None}
@@ -109,9 +108,7 @@ def _execute(path, executed, values, timeout, memory, bar):
     pinned = dict(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE", PYDEVD_DISABLE_FILE_VALIDATION="1")
     with _environment(**pinned), _watching(watched, timeout, memory):  # the last: older kernels warn on stderr
         try:
-            papermill.execute_notebook(str(path), str(executed), parameters=values, kernel_name="python3",
-                                       progress_bar={"desc": path.stem} if bar else False,
-                                       extra_arguments=["--log-level=CRITICAL"])  # no kernel chatter on stderr
+            _papermill(path, executed, values, bar, watched)
         except NoSuchKernel:
             raise LabError("There is no Jupyter kernel 'python3': run 'python -m ipykernel install'.") from None
         except Exception as problem:  # whatever it was, it fails this notebook alone; but not a full disk
@@ -121,6 +118,23 @@ def _execute(path, executed, values, timeout, memory, bar):
     cpu = None if cpu is None else round(_children_cpu() - cpu, 3)
     return result | {"seconds": round(time.perf_counter() - clock, 3), "cpu_seconds": cpu,
                      "peak_mb": round(watched["peak"] / 2**20, 1), "started": started.isoformat(timespec="seconds")}
+
+
+def _papermill(path, executed, values, bar, watched):
+    """papermill, begun anew where the kernel did not come up: another program may have taken a port meant for it.
+
+    Jupyter looks for free ports, lets go of them, and starts a kernel that takes them a second later.
+    """
+    import papermill
+
+    for last in (False, False, True):
+        try:
+            return papermill.execute_notebook(str(path), str(executed), parameters=values, kernel_name="python3",
+                                              progress_bar={"desc": path.stem} if bar else False,
+                                              extra_arguments=["--log-level=CRITICAL"])  # no kernel chatter on stderr
+        except RuntimeError as problem:
+            if last or watched["over"] or "died before replying" not in str(problem):
+                raise
 
 
 def _failure(problem, executed, over):
