@@ -245,7 +245,7 @@ again = dict(epochs=cfg.again, batch_size=cfg.batch_size)
 FIXED = {"FT": again | moved, "l1": again | moved, "GA": again | dict(epochs=5 if profile == "paper" else 1),
          "Fisher": dict(rows=500), "influence": dict(rows=200, cg_steps=8), "RL": again, "SalUn": again}
 
-
+# %%
 def on(method, mask):
     """The method itself for a dense network; for a sparse one the method that keeps the mask."""
     return method if mask is None else unlearn.prune_then(method, mask)
