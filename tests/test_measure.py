@@ -463,15 +463,15 @@ def shares(rng, p, alike, clusters, rows):
     return (rng.random(len(labels)) < rate[labels]).astype(float), labels
 
 
-@pytest.mark.parametrize("clusters", [3, 5, 10])
-def test_shares_of_few_clusters_of_unequal_size_are_covered_also_near_their_ends(clusters):
-    """Simulated: an interval cut off at 0 and 1 covers 35 to 90 % here; this one at least 90 in each single case."""
+@pytest.mark.parametrize("clusters, rows", [(3, 12), (5, 12), (10, 12), (5, 40), (7, 7)])
+def test_shares_of_few_clusters_of_unequal_size_are_covered_also_near_their_ends(clusters, rows):
+    """Simulated: an interval cut off at 0 and 1 covers 35 to 90 % here; this one at least 88 in each single case."""
     rng, runs, covered, cut = np.random.default_rng(clusters), 250, [], []
     for p in (0.02, 0.1, 0.5, 0.9, 0.98):
         for alike in (0.0, 0.15, 0.3):
             hit = plain = 0
             for _ in range(runs):
-                v, labels = shares(rng, p, alike, clusters, 12)
+                v, labels = shares(rng, p, alike, clusters, rows)
                 _, low, high = measure.interval(v, labels, (0, 1))
                 assert 0 <= low < high <= 1
                 hit += low <= p <= high
@@ -479,7 +479,7 @@ def test_shares_of_few_clusters_of_unequal_size_are_covered_also_near_their_ends
                 plain += low <= p <= high and low > -np.inf
             covered.append(hit / runs)
             cut.append(plain / runs)
-    assert min(covered) > 0.9 and np.mean(covered) > 0.95, covered
+    assert min(covered) > 0.88 and np.mean(covered) > 0.95, covered
     assert min(cut) < 0.7, "the plain t interval is no match near 0 and 1"
 
 
@@ -509,7 +509,8 @@ def test_targets_that_all_agree_are_as_sure_as_their_networks_are_many():
     assert alone[1] == pytest.approx(exact, abs=0.02)
     mean, low, high = measure.interval([0.0] * 30, np.arange(30) % 3, (-1, 1))
     assert mean == 0 and low == pytest.approx(-high) and high > 0.05
-    assert measure.interval([0.4, 0.4, 0.4], limits=(0, 1)) == (0.4, 0.0, 1.0), "no counts, no spread: nothing known"
+    flat = measure.interval([0.4, 0.4, 0.4], limits=(0, 1))
+    assert flat == pytest.approx((0.4, 0.0, 1.0)), "no counts, no spread: nothing known"
     percent = measure.interval([100.0] * 30, np.arange(30) % 3, (0, 100))
     assert percent == pytest.approx([100 * u for u in three])
 
