@@ -60,14 +60,15 @@ cfg = lab.settings(
     paper=dict(model_settings=dict(hidden=256), rows=None, epochs=30, weight_decay=5e-4),
 )
 judged, tuning = lab.seeds(cfg.seeds, "judge"), lab.seeds(2, "tune")
+size = math.prod(lk.data.load(dataset, at_most=(300, 300)).shape)  # a look at a few pictures
+if size > 1000 and cfg.rows:
+    cfg.rows = tuple(round(0.55 * m) for m in cfg.rows)
+    lab.say(f"These pictures are large ({size:,} numbers each): {cfg.rows[0]:,} training rows are taken at most, 55 % of what small "
+            "ones get, so that time and memory stay the same.")
 data = lab.load(at_most=cfg.rows, moments="test")
 n, k = len(data.y), data.n_classes
 lab.require(len(data.shape) == 3, "Notebook 06 rebuilds pictures: take a set of images.")
 lab.require(n >= 900 and len(data.y_test) >= 400, "Notebook 06 needs at least 900 training and 400 test images.")
-if cfg.model == "mlp" and math.prod(data.shape) > 1000:
-    cfg.model_settings = dict(hidden=cfg.model_settings["hidden"] // 2)
-    lab.say(f"These pictures are large ({math.prod(data.shape):,} numbers each): the network gets {cfg.model_settings['hidden']} "
-            "hidden units, half as many as on small ones, so that the time stays the same.")
 BUDGET = max(6, round(0.03 * n))  # rows of one request
 recipe = dict(epochs=cfg.epochs, lr=cfg.lr, batch_size=cfg.batch_size, weight_decay=cfg.weight_decay)
 show = lk.measure.show_interval
