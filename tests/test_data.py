@@ -511,22 +511,23 @@ def test_large_pictures_are_decoded_reduced_and_once(tmp_path, monkeypatch):
     from PIL.JpegImagePlugin import JpegImageFile
 
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
-    rng, sizes, load = np.random.default_rng(0), [], JpegImageFile.load
+    rng, sizes, load, calls, decode = np.random.default_rng(0), [], JpegImageFile.load, [], pictures._decode
     scenes = [Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize((800, 600)) for _ in range(8)]
     root = set_of(tmp_path / "set", lambda path, i: scenes[i].save(f"{path}.jpg", quality=95))
     monkeypatch.setattr(JpegImageFile, "load", lambda image: sizes.append(image.size) or load(image))
+    monkeypatch.setattr(pictures, "_decode", lambda *given: calls.append(1) or decode(*given))
     first, said = seen(root)
-    assert len(sizes) == 8 and max(max(s) for s in sizes) == 100, "an eighth of 800 × 600"
+    assert len(calls) == 8 and max(max(s) for s in sizes) == 100, "an eighth of 800 × 600"
     small = [np.asarray(s.resize((16, 16), Image.Resampling.BILINEAR)).transpose(2, 0, 1) / 255 for s in scenes]
     order = sources.open_source(f"folder:{root}", 16).y
     for picture, label in zip(first, order, strict=True):
         assert min(np.abs(picture - s).mean() for s in small[2 * label: 2 * label + 2]) < 0.03
     again, said_again = seen(root)
-    assert len(sizes) == 8 and np.array_equal(first, again) and said == said_again
+    assert len(calls) == 8 and np.array_equal(first, again) and said == said_again
     entries = sorted(p for p in (tmp_path / "cache").rglob("*") if p.is_file())
     assert len(entries) == 8 and not any(b"pickle" in p.read_bytes() for p in entries)
     seen(root.rename(tmp_path / "moved"))
-    assert len(sizes) == 8
+    assert len(calls) == 8
     root, file = tmp_path / "moved", tmp_path / "moved" / "train" / "a" / "0.jpg"
     before = file.stat()
     content = bytearray(file.read_bytes())
@@ -534,10 +535,10 @@ def test_large_pictures_are_decoded_reduced_and_once(tmp_path, monkeypatch):
     file.write_bytes(content)
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     seen(root)
-    assert len(sizes) == 9 and len([p for p in (tmp_path / "cache").rglob("*") if p.is_file()]) == 9
+    assert len(calls) == 9 and len([p for p in (tmp_path / "cache").rglob("*") if p.is_file()]) == 9
     entries[0].write_bytes(entries[0].read_bytes()[:-9])
     seen(root, 16)
-    assert len(sizes) in (9, 10), "10, but where the damaged entry is that of the file before its change"
+    assert len(calls) in (9, 10), "10, but where the damaged entry is that of the file before its change"
     assert seen(root, 20)[0].shape[2] == 20
     monkeypatch.setenv("LABKIT_CACHE", str(file))  # a file in the folder's place
     assert np.array_equal(seen(root, 20)[0], seen(root, 20)[0])
