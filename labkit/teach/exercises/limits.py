@@ -102,7 +102,7 @@ def _imports(thread):
 
 
 def _equal(a, b):
-    if isinstance(a, tuple):
+    if isinstance(a, tuple) and len(a) < 9:  # Python's own holds a tuple of 625 numbers
         return len(a) == len(b) and all(map(_equal, a, b))
     return bool((a == b).all()) if isinstance(a, torch.Tensor | np.ndarray) else a == b
 
