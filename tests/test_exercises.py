@@ -855,6 +855,8 @@ def test_what_else_may_stand_below_the_decorator(shown):
     assert shown[-1].state == "wrong" and "a class" in shown[-1].what
     with pytest.raises(LabError, match=r'expected_share has no id: write @lk.exercise\("2.4"\)'):
         lk.exercise(EXERCISES["2.4"].solution)
+    with pytest.raises(LabError, match="has no id"):
+        lk.exercise()
 
 
 def test_extra_arguments_with_defaults_and_stars_are_fine():

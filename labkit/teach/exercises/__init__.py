@@ -12,10 +12,10 @@ __all__ = ["EXERCISES", "Exercise", "Result", "check", "exercise", "find", "hint
 EXERCISES = {e.id: e for notebook in (nb00, nb01, nb02, nb03, nb04, nb05, nb06, nb07) for e in notebook.EXERCISES}
 
 
-def exercise(id: str):
+def exercise(id: str = None):
     """Decorator: check the function below it, show a card, and return it when it is right, else the solution."""
-    if callable(id):
-        name = getattr(id, "__name__", "")
+    if id is None or callable(id):
+        name = getattr(id, "__name__", "the function")
         near = next((e.id for e in EXERCISES.values() if e.solution.__name__ == name), "1.2")
         raise LabError(f'@lk.exercise above {name} has no id: write @lk.exercise("{near}"), with the number in the '
                        "exercise's title.")
