@@ -148,6 +148,7 @@ def _compare(exercise, case, outcome, want):
     return None
 
 
+LEFT = "leaves a gradient (.grad) in"
 CHANGES = {  # how a sentence about something changed begins -> a likely cause
     "changes its argument": "work on a copy: clone(), copy.deepcopy(), or a new list",
     "leaves a gradient": "take it with torch.autograd.grad, or call backward() on the loss of a copy of the model",
@@ -239,8 +240,8 @@ def _touched(a, b):
     if isinstance(b, torch.nn.Module):
         if a.training != b.training or difference([*a.state_dict().values()], [*b.state_dict().values()], 0, 0):
             return "changes"
-        return "leaves a gradient (.grad) in" if any(p.grad is not None for p in a.parameters()) else None
-    return "changes" if difference(a, b, 0, 0) else None
+        return LEFT if any(p.grad is not None for p in a.parameters()) else None
+    return "changes" if difference(a, b, 0, 0) else LEFT if getattr(a, "grad", None) is not None else None
 
 
 def _signature_problem(solution, function):
@@ -252,6 +253,8 @@ def _signature_problem(solution, function):
         count = sum(p.default is p.empty for p in theirs.parameters.values())
         return (f"your function asks for {count} argument{'s' * (count != 1)}, and the exercise gives {len(names)}: "
                 f"{', '.join(names)}.")
+    except ValueError:  # something built in, which tells no signature
+        return None
     return None
 
 
