@@ -758,7 +758,7 @@ def test_a_gradient_is_asked_for_where_the_notebook_needs_it():
     for body, state in (("return 1 - F.cosine_similarity(gradient, target, 0)", "right"),
                         ("return 1 - gradient @ target / (gradient.detach().norm() * target.norm())", "wrong"),
                         ("with torch.no_grad(): return 1 - F.cosine_similarity(gradient, target, 0)", "wrong"),
-                        ("return torch.tensor(1 - np.dot(gradient.numpy(), target.numpy())"
+                        ("return torch.tensor(1 - float(np.dot(gradient.numpy(), target.numpy()))"
                          " / gradient.norm().item() / target.norm().item())", "wrong")):
         result = check(cosine, define(f"def f(gradient, target):\n    {body}\n"))
         assert result.state == state and (state == "right" or "gradient by 'gradient'" in result.what), (body, result)
