@@ -76,10 +76,10 @@ class Lab:
               "<br>".join(html.escape(str(line)) for line in text))
         if rare := data.rare(*min_rows):
             name, n, n_test = rare[0]
-            more = f", as {len(rare) - 1} other classes" if len(rare) > 1 else ""
-            self.require(False, f"Notebook {self.notebook} draws training and test rows anew and needs {min_rows[0]} "
-                         f"and {min_rows[1]} or more of each class, and {name!r} has {n} and {n_test}{more}: add "
-                         "some, or leave such classes out.")
+            more = f" (and {len(rare) - 1} more have too few)" if len(rare) > 1 else ""
+            self.require(False, f"Notebook {self.notebook} needs at least {min_rows[0]} training and {min_rows[1]} test "
+                         f"rows of each class, also when it draws them anew, and class {name!r} has {n} and {n_test}"
+                         f"{more}: add rows, or leave such classes out.")
         self._dollars = [name for name in data.classes if "$" in name]
         return data
 
