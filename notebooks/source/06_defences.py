@@ -78,7 +78,7 @@ show = lk.measure.show_interval
 #
 # The rules of the game, for every defence:
 #
-# - it is set up on **benign** data, before any attack is seen;
+# - it is set up on **benign** data, before any attack is seen; only the noise of section 4 is chosen in a rehearsal, on another split;
 # - it is judged on five things: the attack as it was, the attack by somebody who **knows the defence**, what happens to benign
 #   requests, the accuracy, and what it costs to run;
 # - it never refuses a lawful deletion. What looks suspicious is **quarantined**: removed a little later, by exact retraining.
