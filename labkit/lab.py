@@ -1,5 +1,6 @@
 """Lab: one run of one notebook. Profile, seeds, data, records, claims; each shown as a table and kept in the output."""
 
+import functools
 import hashlib
 import html
 import io
@@ -14,9 +15,9 @@ from IPython import get_ipython
 from IPython.display import HTML, Image, Markdown, display
 
 from . import data as data_module
-from .base import LabError, NotForThisData, cache_path, device, jobs, spawn_seeds
+from .base import LabError, NotForThisData, cache_path, data_path, device, jobs, spawn_seeds
 from .repro.claimfile import PROFILES, load_claims
-from .repro.claims import in_words, judge
+from .repro.claims import in_words, judge, merge, parts_held, would_have_shown
 from .rows import is_whole
 
 MIME = "application/vnd.labkit+json"
@@ -120,25 +121,18 @@ class Lab:
             raise LabError(f"There is no claim {name!r} in data/claims.yaml: add it there before judging it.")
         result = judge(self._catalogue[name], values, profile=self.profile, units=units, clusters=clusters)
         self.claims = [c for c in self.claims if c["id"] != name] + [result]  # a cell may be run again
-        known = self._catalogue[name]
-        lines = [f"{name}: {result['verdict']}. Claim: {known.says}"]
-        lines += [f"  {p['name']}: {in_words(p, part)} ({p['n']} {known.unit}s), {p['verdict']}"
-                  for p, part in zip(result["parts"], known.parts, strict=True)]
-        _show({"kind": "claim", "claim": result}, "\n".join(lines), _claim_html(known, result))
+        text, shown = claim_shown(self._catalogue[name], result, self.pooled(name))
+        _show({"kind": "claim", "claim": result}, text, shown)
         return result
 
-    def claims_table(self):
-        """What this notebook tested: paper, what it says, its figure, ours, verdict."""
-        import pandas as pd
+    def pooled(self, name: str) -> dict | None:
+        """The claim judged over all committed runs of this notebook, profile and data set; None without any."""
+        return pooled_claims(self.notebook, self.profile, self.dataset).get(name)
 
-        rows = []
-        for c in self.claims:
-            known = self._catalogue[c["id"]]
-            ours = "; ".join((f"{p['name']} " if len(c["parts"]) > 1 else "") + in_words(p, part)
-                             for p, part in zip(c["parts"], known.parts, strict=True))
-            rows.append({"claim": known.says, "paper": known.paper, "its figure": known.figure, "ours": ours,
-                         "verdict": c["verdict"]})
-        display(HTML(_table_html(pd.DataFrame(rows), "Claims of this notebook, with 95 % intervals", 2)))
+    def claims_table(self):
+        """What this notebook tested: paper, its claim and figure, this run, all committed runs, verdicts."""
+        pooled = pooled_claims(self.notebook, self.profile, self.dataset)
+        display(HTML(claims_table_html(self._catalogue, self.claims, pooled)))
 
     def figure(self, fig, alt: str):
         """Show a matplotlib figure as PNG with its description for readers who cannot see it, and close it."""
@@ -164,15 +158,69 @@ def _show(value, text, shown=None):
     display({MIME: value, "text/plain": text} | ({"text/html": f"<div>{shown}</div>"} if shown else {}), raw=True)
 
 
-def _claim_html(claim, result):
-    """The claim in words, then each measured quantity with its interval; the verdict is a word, and a colour."""
-    edge = {"reproduced": "#0072B2", "passed": "#0072B2", "partly": "#56B4E9", "not reproduced": "#D55E00",
+@functools.cache
+def pooled_claims(notebook: str, profile: str, dataset: str) -> dict:
+    """Claim id -> the committed records of these runs, judged together. A claim that has changed since is left out."""
+    from .repro.records import collect
+
+    try:
+        files = sorted(data_path("records").glob(f"{notebook[:2]}_*.json"))
+    except LabError:  # an installed labkit brings no records
+        return {}
+    runs = [r for r in collect(files) if r["status"] == "ok" and profile == r["parameters"].get("profile")
+            and dataset == r["parameters"].get("dataset")]
+    catalogue, pooled = load_claims(), {}
+    found = [c | {"parameters": {"seed": r["parameters"].get("seed")}} for r in runs for c in r["claims"]]
+    for name in {c["id"] for c in found} & set(catalogue):
+        try:
+            pooled[name], = merge([c for c in found if c["id"] == name], catalogue)
+        except LabError:  # its parts are others now
+            continue
+    return pooled
+
+
+def claim_shown(claim, result, pooled) -> tuple[str, str]:
+    """A judged claim as text and as HTML: verdict, each part with its interval, all committed runs, changes."""
+    edge = {"reproduced": "#0072B2", "passed": "#0072B2", "undecided": "#F0E442", "not reproduced": "#D55E00",
             "failed": "#D55E00"}.get(result["verdict"], "#999999")
-    rows = "".join(f"<li>{html.escape(part.quantity)}: <b>{html.escape(in_words(p, part))}</b> ({p['n']} "
-                   f"{claim.unit}{'s' * (p['n'] != 1)}), {p['verdict']}</li>"
-                   for part, p in zip(claim.parts, result["parts"], strict=True))
-    return (f'<div style="border-left: 6px solid {edge}; padding: 0.2em 1em"><b>Claim {claim.id}: '
-            f"{result['verdict'].upper()}</b><br>{html.escape(claim.says)}<ul>{rows}</ul></div>")
+    held = f" ({held} parts hold)" if (held := parts_held(result, claim)) else ""
+    lines = []
+    for p, part in zip(result["parts"], claim.parts, strict=True):
+        told = [f"{part.quantity}: {in_words(p, part)} ({p['n']} {claim.unit}{'s' * (p['n'] != 1)})", p["verdict"],
+                would_have_shown(p, part), f"by construction: {part.by_construction}" if part.by_construction else ""]
+        lines.append(", ".join(t for t in told if t))
+    below = [_pooled_words(claim, pooled)] if pooled else []
+    below += [f"† Predicate changed on {c.date}, {'after' if c.known else 'before'} numbers were known. "
+              f"It was: {c.predicate} Why: {c.why}" for c in claim.changed]
+    text = "\n".join([f"{claim.id}: {result['verdict']}{held}. Claim: {claim.says}",
+                      *(f"  {t}" for t in lines), *below])
+    rows = "".join(f"<li>{html.escape(t)}</li>" for t in lines)
+    notes = "".join(f"<div>{html.escape(t)}</div>" for t in below)
+    return text, (f'<div style="border-left: 6px solid {edge}; padding: 0.2em 1em"><b>Claim {claim.id}: this run '
+                  f"{result['verdict'].upper()}</b>{held}<br>{html.escape(claim.says)}<ul>{rows}</ul>{notes}</div>")
+
+
+def _pooled_words(claim, pooled):
+    part, rule = next((p, r) for p, r in zip(pooled["parts"], claim.parts, strict=True)
+                      if p["name"] == pooled["decided_by"])
+    name = f"{part['name']} " * (len(claim.parts) > 1)
+    runs = f"All {pooled['runs']} committed runs together" if pooled["runs"] > 1 else "The committed run"
+    return f"{runs}: {pooled['verdict']} ({name}{in_words(part, rule)})."
+
+
+def claims_table_html(catalogue, results, pooled) -> str:
+    """The table of a notebook's claims; pooled: claim id -> judged over the committed runs."""
+    import pandas as pd
+
+    rows = []
+    for c in results:
+        known, together = catalogue[c["id"]], pooled.get(c["id"])
+        ours = "; ".join((f"{p['name']} " if len(c["parts"]) > 1 else "") + in_words(p, part)
+                         for p, part in zip(c["parts"], known.parts, strict=True))
+        rows.append({"claim": known.says + " †" * bool(known.changed), "paper": known.paper, "its figure": known.figure,
+                     "this run": ours, "verdict of this run": c["verdict"],
+                     "all committed runs": f"{together['verdict']} ({together['runs']})" if together else "none"})
+    return _table_html(pd.DataFrame(rows), "Claims of this notebook, with 95 % intervals († predicate changed)", 2)
 
 
 def _plain(value):

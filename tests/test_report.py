@@ -11,7 +11,7 @@ import pytest
 
 from labkit.base import LabError
 from labkit.repro.claimfile import Part, load_claims
-from labkit.repro.claims import in_words, judge
+from labkit.repro.claims import in_words, judge, parts_held
 from labkit.repro.references import bibtex, references
 from labkit.repro.report import (
     COLUMNS,
@@ -118,7 +118,7 @@ def test_every_claim_is_in_the_table_and_seeds_are_pooled():
     assert (row["notebook"], row["profile"], row["dataset"]) == ("01", "quick", "fashion")
     assert row["paper's figure"] == DAMAGE.figure and row["says"] == DAMAGE.says
     assert set(table[table["claim"] != "basics-ga-damage"]["verdict"]) == {"not run"}
-    assert table.attrs["notes"] == []
+    assert all(n.startswith("†") for n in table.attrs["notes"])
 
 
 def test_too_few_alone_enough_together():
@@ -175,8 +175,12 @@ def test_conjunctions_checks_and_reports_are_shown():
     arch = record(0, {"mlp": [3.0, 4.0, 5.0], "strided_cnn": ["a"], "small_cnn": []}, claim=claims["inv-arch"],
                   notebook="04_inversion")
     table = scoreboard([mia, exact, arch])
-    assert rows(table, "basics-mia")[0]["verdict"] == "partly"
-    assert rows(table, "basics-mia")[0]["ours"] == "retrained 0.00 [-0.12, 0.12]"
+    row, judged = rows(table, "basics-mia")[0], mia["claims"][0]
+    decisive = next(p for p in judged["parts"] if p["name"] == "retrained")
+    words = in_words(decisive, claims["basics-mia"].parts[1])
+    assert row["verdict"] == judged["verdict"] == "undecided"
+    assert row["ours"] == f"retrained {words}; a margin of ± {decisive['detectable']:.2g} would have been shown"
+    assert row["holds"] == parts_held(judged, claims["basics-mia"])
     assert rows(table, "sisa-exact")[0]["ours"] == "bitwise 19 of 20 hold"
     assert rows(table, "sisa-exact")[0]["verdict"] == "failed"
     assert rows(table, "inv-arch")[0]["ours"] == "mlp 4 [2, 6]; strided_cnn 1 figure; small_cnn nothing"
@@ -186,7 +190,7 @@ def test_conjunctions_checks_and_reports_are_shown():
 @pytest.mark.parametrize("mean, half, text", [(61.384, 2.1, "61 [59, 63]"), (0.61384, 0.021, "0.61 [0.59, 0.63]"),
                                               (0.61384, 0.012, "0.614 [0.602, 0.626]"),
                                               (1234.5, 300, "1234 [934, 1534]"),
-                                              (1.5, 0, "1.5 [1.5, 1.5]")])
+                                              (1.5, 0, "1.50 [1.50, 1.50]")])
 def test_as_many_digits_as_the_interval_supports(mean, half, text):
     judged = {"kind": "effect", "mean": mean, "low": mean - half, "high": mean + half, "n": 3}
     assert in_words(judged, DAMAGE.parts[0]) == text
@@ -230,6 +234,13 @@ def test_rows_link_to_the_executed_notebook_of_their_first_run(tmp_path):
     assert "| [01](01_basics.ipynb) | basics-ga-damage |" in to_markdown(alone, tmp_path)
 
 
+def test_a_changed_predicate_has_its_mark_and_its_note(tmp_path):
+    for claim in load_claims().values():
+        row, = rows(scoreboard([]), claim.id)
+        assert row["says"].endswith("†") == bool(claim.changed)
+        assert sum(n.startswith(f"† {claim.id}:") for n in scoreboard([]).attrs["notes"]) == len(claim.changed)
+
+
 # ------------------------------------------------------------------ for programs
 
 
@@ -250,7 +261,7 @@ def test_csv_has_a_row_for_each_part_and_configuration(tmp_path):
     pooled = judge(claims["basics-mia"], {k: v * 2 for k, v in mia.items()}, profile="quick")["parts"][0]
     assert [float(fashion[k]) for k in ("mean", "low", "high")] == [pooled[k] for k in ("mean", "low", "high")]
     assert (fashion["n"], fashion["unit"], fashion["seeds"], fashion["dataset"]) == ("6", "seed", "0 1", "fashion")
-    assert (fashion["verdict"], fashion["claim_verdict"]) == ("reproduced", "partly")
+    assert (fashion["verdict"], fashion["claim_verdict"]) == ("reproduced", "undecided")
     assert (fashion["labkit"], fashion["notebook_hash"], fashion["kind"]) == ("aaa", "nnn", "effect")
     assert fashion["paper"] == claims["basics-mia"].paper and fashion["paper_figure"] == claims["basics-mia"].figure
     assert (digits["dataset"], json.loads(digits["parameters"])) == ("digits", {"rate": 0.5})

@@ -65,7 +65,7 @@ def test_band_draws_mean_and_t_interval():
     line = lk.figures.band(ax, [0, 1], runs, "unlearned")
     assert line.get_ydata() == pytest.approx(runs.mean(0))
     drawn = ax.collections[0].get_paths()[0].vertices[:, 1]
-    intervals = [lk.measure.t_interval(c) for c in runs.T]
+    intervals = [lk.measure.interval(c) for c in runs.T]
     assert drawn.min() == pytest.approx(min(i[1] for i in intervals))
     assert drawn.max() == pytest.approx(max(i[2] for i in intervals))
 
@@ -76,7 +76,7 @@ def test_band_over_targets_is_taken_seed_by_seed():
     ax = plt.figure().add_subplot()
     lk.figures.band(ax, [0, 1], runs, "unlearned", clusters=clusters)
     drawn = ax.collections[0].get_paths()[0].vertices[:, 1]
-    intervals = [lk.measure.cluster_interval(c, clusters) for c in runs.T]
+    intervals = [lk.measure.interval(c, clusters) for c in runs.T]
     assert drawn.min() == pytest.approx(min(i[1] for i in intervals))
     assert drawn.max() == pytest.approx(max(i[2] for i in intervals))
 
@@ -85,10 +85,10 @@ def test_the_band_of_a_share_in_percent_ends_at_0_and_100():
     import matplotlib.pyplot as plt
     ax = plt.figure().add_subplot()
     runs, clusters = np.array([[100.0, 0.0, 100.0]] * 11 + [[0.0, 0.0, 100.0]]), [0] * 4 + [1] * 4 + [2] * 4
-    lk.figures.band(ax, [0, 1, 2], runs, "unlearned", clusters=clusters)
+    lk.figures.band(ax, [0, 1, 2], runs, "unlearned", clusters=clusters, limits=(0, 100))
     drawn = ax.collections[0].get_paths()[0].vertices
     assert drawn[:, 1].min() == 0 and drawn[:, 1].max() == 100
-    bound = 100 * lk.measure.target_interval([0.0] * 12)[2]  # none of twelve is not 0 %
+    bound = lk.measure.interval([0.0] * 12, clusters, (0, 100))[2]  # none of twelve is not 0 %
     assert drawn[drawn[:, 0] == 1, 1].max() == pytest.approx(bound) and bound > 20
     assert drawn[drawn[:, 0] == 2, 1].min() == pytest.approx(100 - bound)
 

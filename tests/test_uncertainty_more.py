@@ -207,35 +207,3 @@ def test_networks_with_dropout_cannot_be_packed():
     x, y = rows()
     with pytest.raises(LabError):
         fit_packed([build(s, dropout=0.4) for s in range(2)], x, y, seeds=[5, 6], **RECIPE)
-
-
-# ------------------------------------------------------------------ intervals over targets
-
-
-def test_targets_that_all_agree_get_the_exact_binomial_bound():
-    from scipy.stats import binomtest
-    for n in (9, 21, 72):
-        for hits in (0, n):
-            exact = binomtest(hits, n).proportion_ci(0.95, "exact")
-            mean, low, high = lk.measure.target_interval([hits / n] * n, list(range(n)))
-            assert (mean, low, high) == pytest.approx((hits / n, exact.low, exact.high))
-    assert lk.measure.target_interval([1.0] * 72)[1] > 0.95 > lk.measure.target_interval([1.0] * 71)[1]
-
-
-def test_other_targets_are_taken_seed_by_seed_or_get_the_bootstrap_and_below_twenty_the_t_interval():
-    values = np.random.default_rng(0).normal(size=24)
-    clusters = [0, 1, 2] * 8
-    assert lk.measure.target_interval(values, clusters) == lk.measure.cluster_interval(values, clusters)
-    assert lk.measure.target_interval(values) == lk.measure.bootstrap_interval(values)
-    assert lk.measure.target_interval(values[:9]) == lk.measure.t_interval(values[:9])
-    assert lk.measure.target_interval([0.0] * 24, difference=True)[1] == -lk.measure.target_interval([0.0] * 24)[2]
-    assert lk.measure.target_interval([2.0] * 24) == (2.0, 2.0, 2.0)
-
-
-def test_the_interval_of_a_share_ends_at_0_and_1_and_that_of_a_difference_does_not():
-    rows, clusters = [1.0] * 29 + [0.0], [0] * 10 + [1] * 10 + [2] * 10
-    _, low, high = lk.measure.cluster_interval(rows, clusters)
-    assert high > 1 and lk.measure.target_interval(rows, clusters)[1:] == (low, 1.0)
-    assert lk.measure.target_interval([1 - r for r in rows], clusters)[1:] == pytest.approx((0.0, 1 - low))
-    assert lk.measure.target_interval(rows, clusters, difference=True)[2] == high
-    assert lk.measure.target_interval([0.9 * r for r in rows], clusters)[2] > 0.9  # no share of rows: no end is known

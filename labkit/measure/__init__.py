@@ -2,7 +2,7 @@
 
 from .accuracy import Cost, accuracy, disparity, evaluate, gap, timed, unlearning_accuracy, weight_distance
 from .images import assign, lpips, mse, psnr, ssim
-from .intervals import bootstrap_interval, cluster_interval, show_interval, t_interval, target_interval
+from .intervals import decimals, interval, show_interval
 from .membership import (
     auc,
     best_threshold,
@@ -25,9 +25,8 @@ from .uncertainty import (
 )
 
 __all__ = [
-    "Cost", "accuracy", "assign", "auc", "best_threshold", "bootstrap_interval", "brier", "cluster_interval",
-    "conformal_sets", "conformal_threshold", "disparity", "ece", "entropy", "evaluate", "fit_temperature", "gap",
-    "label_free_features", "loss_scores", "lpips", "mc_dropout", "membership_auc", "mse", "nll", "population_attack",
-    "psnr", "show_interval", "ssim", "svc_mia", "t_interval", "target_interval", "timed", "tpr_at_fpr",
-    "unlearning_accuracy", "weight_distance",
+    "Cost", "accuracy", "assign", "auc", "best_threshold", "brier", "conformal_sets", "conformal_threshold", "decimals",
+    "disparity", "ece", "entropy", "evaluate", "fit_temperature", "gap", "interval", "label_free_features",
+    "loss_scores", "lpips", "mc_dropout", "membership_auc", "mse", "nll", "population_attack", "psnr", "show_interval",
+    "ssim", "svc_mia", "timed", "tpr_at_fpr", "unlearning_accuracy", "weight_distance",
 ]

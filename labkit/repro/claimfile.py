@@ -15,6 +15,7 @@ class Part:
     """One measured quantity of a claim; bound is for effects, margin (± around 0) for equivalences.
 
     limits: the least and the greatest value that the quantity can have, where it has them (a share: 0, 1).
+    by_construction: why the part cannot fail unless the code is wrong; it is then a check of code or arithmetic.
     """
 
     name: str
@@ -25,6 +26,17 @@ class Part:
     margin: float | None = None
     min_units: int | None = None
     limits: tuple[float, float] | None = None
+    by_construction: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """An earlier predicate of a claim, in words; known: whether numbers had been seen when it was changed."""
+
+    date: str
+    predicate: str
+    why: str
+    known: bool
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,7 @@ class Claim:
     profile: str
     parts: tuple[Part, ...]
     min_units: int = 3
+    changed: tuple[Change, ...] = ()
 
 
 def load_claims(path=None) -> dict[str, Claim]:
@@ -53,7 +66,8 @@ def load_claims(path=None) -> dict[str, Claim]:
             raise LabError(f"Claim {name!r}: the field 'id' is there twice; ids must differ.")
         raw = _checked(Claim, entry, f"Claim {name!r}")
         _demand(f"Claim {name!r}", parts=(isinstance(raw["parts"], list) and raw["parts"], "a list, not empty"))
-        claim = Claim(**raw | {"parts": tuple(_part(p, name) for p in raw["parts"])})
+        claim = Claim(**raw | {"parts": tuple(_part(p, name) for p in raw["parts"]),
+                               "changed": tuple(_change(c, name) for c in raw.get("changed") or ())})
         names, words = {p.name for p in claim.parts}, "id where says figure unit".split()
         _demand(f"Claim {name!r}", **{w: (isinstance(getattr(claim, w), str), "text") for w in words})
         _demand(f"Claim {name!r}", profile=(claim.profile in PROFILES, f"one of {PROFILES}"),
@@ -70,6 +84,14 @@ def load_papers(path=None) -> dict[str, dict]:
     return _read(path).get("papers", {})
 
 
+def _change(entry, claim_id):
+    where = f"Claim {claim_id!r}, changed"
+    change = Change(**_checked(Change, entry, where) | {"date": str(entry["date"])})
+    _demand(where, known=(isinstance(change.known, bool), "true or false"), date=(len(change.date) == 10, "a day"),
+            predicate=(isinstance(change.predicate, str), "text"), why=(isinstance(change.why, str), "text"))
+    return change
+
+
 def _part(entry, claim_id):
     name = entry.get("name", "without a name") if isinstance(entry, dict) else repr(entry)
     where = f"Claim {claim_id!r}, part {name!r}"
@@ -81,6 +103,7 @@ def _part(entry, claim_id):
             side=(part.side in ("above", "below"), "above or below"), name=(isinstance(part.name, str), "text"),
             quantity=(isinstance(part.quantity, str), "text"), bound=(_finite(part.bound), "a number"),
             limits=(limits, "two numbers, the lower one first"),
+            by_construction=(part.by_construction is None or isinstance(part.by_construction, str), "text"),
             min_units=(part.min_units is None or type(part.min_units) is int and part.min_units > 0, "whole, above 0"))
     return part
 

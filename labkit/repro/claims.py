@@ -6,11 +6,12 @@ import math
 import numpy as np
 
 from ..base import LabError
-from ..measure.intervals import cluster_interval, t_interval, target_interval
+from ..measure.intervals import decimals, interval
 from .claimfile import PROFILES, Claim, Part, load_claims
 
 # Worst first; a conjunction takes the first of these that one of its parts has.
-ORDER = ("failed", "not reproduced", "inconclusive", "too few", "partly", "reproduced", "passed", "report")
+ORDER = ("failed", "not reproduced", "undecided", "too few", "reproduced", "passed", "report")
+HOLDS = ("reproduced", "passed")
 CONFIGURATION = ("id", "notebook", "profile", "dataset", "parameters", "labkit", "notebook_hash", "data")
 
 # From so many runs on a run is the unit, for its seeds share the settings that it chose. With fewer, t would know too
@@ -18,11 +19,12 @@ CONFIGURATION = ("id", "notebook", "profile", "dataset", "parameters", "labkit",
 RUNS = 5
 
 
-def judge_part(part: Part, values, *, unit="seed", min_units=3, clusters=None, enough_power=True) -> dict:
+def judge_part(part: Part, values, *, min_units=3, clusters=None, enough_power=True) -> dict:
     """Judge one part. values: (n,) numbers (booleans for a check) -> name, kind, n, mean, low, high, verdict, values.
 
-    The 95 % interval is Student's t over values, or over the means of the clusters where given; without clusters a
-    bootstrap over 20 rows or targets. None where there is none (one value, booleans, text). NaN raises LabError.
+    The 95 % interval is measure.interval's, with the part's limits. None where there is none (one unit, no spread,
+    booleans, text). An undecided part has `detectable`: what this n would have shown, beyond the bound or as a margin,
+    four times in five. A part by construction is passed or failed, not reproduced. NaN raises LabError.
     """
     values = given if isinstance(given := _plain(values), list) else [given]
     result = {"name": part.name, "kind": part.kind, "n": len(values), "mean": None, "low": None, "high": None}
@@ -37,10 +39,13 @@ def judge_part(part: Part, values, *, unit="seed", min_units=3, clusters=None, e
     if not numeric and part.kind != "report":
         raise LabError(f"Part {part.name!r} takes numbers only; it got {values!r:.80}.")
     if numeric and values:
-        result |= dict(zip(("mean", "low", "high"), _interval(part, values, unit, clusters), strict=True))
+        result |= dict(zip(("mean", "low", "high"), _interval(part, values, clusters), strict=True))
+    units = len(values) if clusters is None else len(set(clusters))
     too_few = len(values) < max(2, part.min_units or min_units) or not enough_power
-    too_few |= clusters is not None and len(set(clusters)) < 3  # many targets of two models are two models
+    too_few |= clusters is not None and units < 3  # many targets of two models are two models
     verdict = "report" if part.kind == "report" else "too few" if too_few else _verdict(part, result)
+    if verdict == "undecided" and result["low"] is not None:
+        result["detectable"] = _detectable(part, result, units)
     return result | {"verdict": verdict, "values": values}
 
 
@@ -74,7 +79,7 @@ def judge(claim: Claim, values, *, profile, units=None, clusters=None) -> dict:
         if units is not None and judged and len(units) != np.size(rows):
             raise LabError(f"Claim {claim.id!r}, part {part.name!r}: {np.size(rows)} values over {len(units)} seeds.")
         try:
-            parts.append(judge_part(part, rows, unit=claim.unit, min_units=claim.min_units, clusters=labels,
+            parts.append(judge_part(part, rows, min_units=claim.min_units, clusters=labels,
                                     enough_power=enough_power))
         except LabError as error:
             raise LabError(f"Claim {claim.id!r}: {error}") from None
@@ -95,14 +100,30 @@ def in_words(result: dict, part: Part) -> str:
     if result["low"] is None:
         return f"{result['mean']:.3g}"
     ends, half = (result["low"], result["high"]), (result["high"] - result["low"]) / 2
-    if half == 0:
-        return "{:.3g} [{:.3g}, {:.3g}]".format(result["mean"], *ends)
-    # One digit of the half width, two when that starts with a 1.
-    digits = max(0, -math.floor(math.log10(half)) + (f"{half:e}"[0] == "1"))
+    digits = decimals(half)
     lines = {"effect": (part.bound,), "equivalence": (-(part.margin or 0), part.margin)}.get(part.kind, ())
     if any(round(end, digits) == line for end in ends for line in lines):
         digits += 1  # rounded, the end would lie on the line that decides
     return "{0:z.{3}f} [{1:z.{3}f}, {2:z.{3}f}]".format(result["mean"], *ends, digits)  # z: no -0.00
+
+
+def would_have_shown(result: dict, part: Part) -> str:
+    """What an undecided part could have decided with this n, in words; empty where that is not known."""
+    size = result.get("detectable")
+    if size is None:
+        return ""
+    if part.limits and size > abs(part.limits[part.side == "above"] - part.bound):
+        return "no difference that is possible would have been shown"
+    beyond = "" if part.bound == 0 or part.kind == "equivalence" else f" beyond {part.bound:g}"
+    margin = "a margin of ± " if part.kind == "equivalence" else ""
+    return f"{margin}{size:.2g}{beyond} would have been shown"
+
+
+def parts_held(result: dict, claim: Claim) -> str:
+    """'2 of 3': how many of a claim's parts hold that can fail; empty where there are fewer than two."""
+    can_fail = {p.name for p in claim.parts if p.kind != "report" and not p.by_construction}
+    verdicts = [p["verdict"] for p in result["parts"] if p["name"] in can_fail]
+    return f"{sum(v in HOLDS for v in verdicts)} of {len(verdicts)}" if len(verdicts) > 1 else ""
 
 
 def merge(records, claims=None) -> list[dict]:
@@ -167,7 +188,7 @@ def _indices(claim, group):
     return False
 
 
-def _interval(part, values, unit, clusters):
+def _interval(part, values, clusters):
     if not all(math.isfinite(v) for v in values):
         raise LabError(f"Part {part.name!r} got NaN or infinity: look for the run that diverged.")
     least, most = part.limits or (-math.inf, math.inf)
@@ -175,25 +196,34 @@ def _interval(part, values, unit, clusters):
         raise LabError(f"Part {part.name!r} got {out[0]:g}; it is a quantity from {least:g} to {most:g}.")
     if clusters is not None and len(clusters) != len(values):
         raise LabError(f"Part {part.name!r}: {len(clusters)} cluster labels for {len(values)} values; give one each.")
-    if unit in ("row", "target") and part.kind != "report":  # a share is not judged against 0, a difference is
-        mean, low, high = target_interval(values, clusters, difference=part.bound == 0)
-    else:
-        mean, low, high = t_interval(values) if clusters is None else cluster_interval(values, clusters)
-    if not math.isfinite(low):
-        return mean, None, None  # JSON has no infinity
-    return mean, max(low, least), min(high, most)  # Student's t does not know that a share ends at 1
+    mean, low, high = interval(values, clusters, part.limits)
+    return (mean, low, high) if math.isfinite(low) else (mean, None, None)  # JSON has no infinity
 
 
 def _verdict(part, result):
     mean, low, high = (result[k] for k in ("mean", "low", "high"))
+    if part.by_construction and low is None:
+        low = high = mean  # no spread: the code gives the same each time, as it should
+    if low is None:
+        return "undecided"
     if part.kind == "equivalence":
         inside, outside = -part.margin < low and high < part.margin, high < -part.margin or low > part.margin
-        agrees = abs(mean) < part.margin
     elif part.side == "above":
-        inside, outside, agrees = low > part.bound, high < part.bound, mean > part.bound
+        inside, outside = low > part.bound, high < part.bound
     else:
-        inside, outside, agrees = high < part.bound, low > part.bound, mean < part.bound
-    return "reproduced" if inside else "not reproduced" if outside else "partly" if agrees else "inconclusive"
+        inside, outside = high < part.bound, low > part.bound
+    if part.by_construction:
+        return "passed" if inside else "failed" if outside else "undecided"
+    return "reproduced" if inside else "not reproduced" if outside else "undecided"
+
+
+def _detectable(part, result, units):
+    """The distance beyond the bound, or the margin, that would be decided with a power of 80 %: t, not exact."""
+    from scipy.special import stdtrit
+
+    t = stdtrit(units - 1, 0.975)
+    error = (result["high"] - result["low"]) / 2 / t
+    return float(error * (t + stdtrit(units - 1, 0.9 if part.kind == "equivalence" else 0.8)))
 
 
 def _plain(value):

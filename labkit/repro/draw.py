@@ -10,9 +10,9 @@ from ..base import LabError, make_folder, write_bytes
 
 BEGIN, END = "<!-- scoreboard:begin -->", "<!-- scoreboard:end -->"
 # Okabe-Ito: told apart by colour-blind readers; the word is always there too.
-COLOURS = {"reproduced": "#0072B2", "passed": "#0072B2", "partly": "#56B4E9", "inconclusive": "#F0E442",
-           "not reproduced": "#D55E00", "failed": "#D55E00", "too few": "#BBBBBB", "not run": "#DDDDDD",
-           "report": "#FFFFFF"}
+COLOURS = {"reproduced": "#0072B2", "passed": "#0072B2", "undecided": "#F0E442",
+           "not reproduced": "#D55E00", "failed": "#D55E00", "too few": "#BBBBBB",
+           "not run": "#DDDDDD", "report": "#FFFFFF"}
 
 
 def to_markdown(table, folder=".") -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..base import LabError
 from .claimfile import load_claims
-from .claims import in_words, merge
+from .claims import in_words, merge, parts_held, would_have_shown
 from .draw import to_html, to_markdown, update_readme, write, write_table
 from .notebook import find_notebook, labkit_hash, notebook_hash, read
 from .records import collect
@@ -13,8 +13,8 @@ from .records import collect
 __all__ = ["collect", "scoreboard", "parts_table", "runs_table", "to_markdown", "to_html", "update_readme", "write",
            "write_table"]
 
-COLUMNS = ["notebook", "claim", "says", "paper", "paper's figure", "ours", "needs", "n", "verdict", "profile",
-           "dataset"]
+COLUMNS = ["notebook", "claim", "says", "paper", "paper's figure", "ours", "needs", "holds", "n", "verdict",
+           "profile", "dataset"]
 
 
 def scoreboard(records):
@@ -37,6 +37,8 @@ def scoreboard(records):
         if r["status"] != "ok":
             where = f" ({words})" if (words := _configuration_words(r)) else ""
             notes.append(f"{r['notebook']}{where}: {r['status']}. {r.get('error') or ''}".strip())
+    notes += [f"† {claim.id}: predicate changed on {c.date}, {'after' if c.known else 'before'} numbers were known. "
+              f"It was: {c.predicate} Why: {c.why}" for claim in load_claims().values() for c in claim.changed]
     table.attrs["notes"] = notes
     return table
 
@@ -59,13 +61,14 @@ def parts_table(records):
         for rule in claim.parts:
             part = measured.get(rule.name, {"n": 0, "verdict": "not run"})
             rows.append({"notebook": claim.notebook, "claim": claim.id, "part": rule.name, "kind": rule.kind,
-                         "quantity": rule.quantity, "needs": _needs(rule)}
-                        | {k: part.get(k) for k in ("mean", "low", "high", "n")}
+                         "quantity": rule.quantity, "needs": _needs(rule),
+                         "by_construction": bool(rule.by_construction), "changed": len(claim.changed)}
+                        | {k: part.get(k) for k in ("mean", "low", "high", "detectable", "n")}
                         | {"unit": claim.unit, "verdict": part["verdict"],
                            "claim_verdict": record["verdict"] if record else "not run"} | where
                         | {"paper": claim.paper, "paper_figure": claim.figure}
                         | {k: (record or {}).get(k) for k in ("labkit", "notebook_hash", "data")})
-    return pd.DataFrame(rows).astype({k: float for k in ("mean", "low", "high")})
+    return pd.DataFrame(rows).astype({k: float for k in ("mean", "low", "high", "detectable")})
 
 
 def _pooled(records):
@@ -128,7 +131,8 @@ def _versions_here(notebook):
 
 
 def _row(claim, record, others):
-    told = [claim.notebook, claim.id, claim.says, claim.paper, claim.figure, "", "", "", "not run", "", ""]
+    told = [claim.notebook, claim.id, claim.says + " †" * bool(claim.changed), claim.paper, claim.figure,
+            "", "", "", "", "not run", "", ""]
     row = dict(zip(COLUMNS, told, strict=True))
     if record is None:
         return row
@@ -138,14 +142,16 @@ def _row(claim, record, others):
     rules = {p.name: p for p in claim.parts}
     ours = "; ".join((f"{p['name']} " if len(record["parts"]) > 1 else "") + in_words(p, rules[p["name"]])
                      for p in shown)
+    ours += f"; {shown}" if not reports and (shown := would_have_shown(decisive, rules[decisive["name"]])) else ""
     # What tells this row from another one of the same claim, besides profile and data set.
     settings = {k: v for k, v in record["parameters"].items() if k not in ("seed", "profile", "dataset")
                 and any(o["parameters"].get(k) != v for o in others)}
     extra = "".join(f", {k}={v}" for k, v in settings.items())
     n = f"{decisive['n']} {claim.unit}{'s' * (decisive['n'] != 1)}"
     n += f" in {record['runs']} runs" * (record["runs"] > 1)
-    return row | {"ours": ours, "needs": _needs(rules[decisive["name"]]), "n": n, "verdict": record["verdict"],
-                  "profile": record["profile"], "dataset": f"{record['dataset']}{extra}"}
+    return row | {"ours": ours, "needs": _needs(rules[decisive["name"]]), "holds": parts_held(record, claim), "n": n,
+                  "verdict": record["verdict"], "profile": record["profile"],
+                  "dataset": f"{record['dataset']}{extra}"}
 
 
 def _executed(record):
@@ -159,7 +165,7 @@ def _executed(record):
 def _needs(rule) -> str:
     """What the interval must do for the claim to hold, in words."""
     return {"check": "all hold", "equivalence": f"within ± {rule.margin}", "effect": f"{rule.side} {rule.bound:g}",
-            "report": ""}[rule.kind]
+            "report": ""}[rule.kind] + ", by construction" * bool(rule.by_construction)
 
 
 def _configuration_words(record) -> str:

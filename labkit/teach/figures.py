@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..measure.intervals import t_interval, target_interval
+from ..measure import intervals
 
 # Okabe and Ito's palette: told apart with any colour vision; markers repeat what colours say.
 COLOURS = {"original": "#0072B2", "unlearned": "#E69F00", "retrained": "#009E73", "attack": "#D55E00",
@@ -24,31 +24,29 @@ def style():
     })
 
 
-def band(ax, x, runs, role, label=None, clusters=None, **line):
+def band(ax, x, runs, role, label=None, clusters=None, limits=None, **line):
     """Mean with its 95 % band. x: (p,), runs: (seeds, p) -> the line.
 
-    The band is a t interval over seeds. With clusters (the seed of each row) the rows are targets, and the band
-    is measure.target_interval: Student's t over the seeds' means. Runs of 0 and 100 alone are shares in percent.
+    clusters: the seed of each row, where rows are targets; limits: (0, 100) for shares in percent. As in
+    measure.interval. Where one unit alone was measured there is no band.
     """
     runs = np.asarray(runs, float)
-    # target_interval knows a share by its zeros and ones
-    unit = 100 if runs.max() == 100 and np.isin(runs, (0, 100)).all() else 1
-    spread = t_interval if clusters is None else lambda column: target_interval(column, clusters)
-    mean, low, high = unit * np.array([spread(column / unit) for column in runs.T]).T
-    ax.fill_between(x, low, high, color=COLOURS[role], alpha=0.2, linewidth=0)
+    mean, low, high = np.array([intervals.interval(v, clusters, limits) for v in runs.T]).T
+    known = np.isfinite(low)
+    ax.fill_between(np.asarray(x, float)[known], low[known], high[known], color=COLOURS[role], alpha=0.2, linewidth=0)
     return ax.plot(x, mean, color=COLOURS[role], marker=MARKERS[role], label=label or role, **line)[0]
 
 
-def interval(ax, x, y, role, label=None, shade=None, **style):
-    """A point with its 95 % t interval over seeds. x, y: a number, or a list with one value a seed.
+def interval(ax, x, y, role, label=None, shade=None, limits=None, clusters=None, **style):
+    """A point with its 95 % interval. x, y: a number, or a list with one value a seed (or a target, with clusters).
 
-    shade: number of the shade among SHADES, where several unlearned models share a figure.
+    shade: number of the shade among SHADES, where several unlearned models share a figure. limits: those of x and y.
     """
     def middle(v):
         if np.size(v) < 2:
             return float(np.squeeze(v)), None
-        mean, low, high = t_interval(v)
-        return mean, [[mean - low], [high - mean]]
+        mean, low, high = intervals.interval(v, clusters, limits)
+        return mean, [[mean - low], [high - mean]] if np.isfinite(low) else None
 
     x_mean, x_err = middle(x)
     y_mean, y_err = middle(y)
@@ -68,8 +66,9 @@ def log_axis(ax, values, label):
     ax.set_xlabel(label)
 
 
-def reference(ax, runs, role, label, horizontal=True):
-    """A line with a 95 % t band across the axes, for retraining and the original. runs: (seeds,)."""
-    mean, low, high = t_interval(runs)
-    (ax.axhspan if horizontal else ax.axvspan)(low, high, color=COLOURS[role], alpha=0.15, linewidth=0)
+def reference(ax, runs, role, label, horizontal=True, limits=None):
+    """A line with a 95 % band across the axes, for retraining and the original. runs: (seeds,)."""
+    mean, low, high = intervals.interval(runs, limits=limits)
+    if np.isfinite(low):
+        (ax.axhspan if horizontal else ax.axvspan)(low, high, color=COLOURS[role], alpha=0.15, linewidth=0)
     return (ax.axhline if horizontal else ax.axvline)(mean, color=COLOURS[role], linestyle="--", label=label)
