@@ -75,7 +75,9 @@ def show(values, limits=None):
     """Mean and 95 % interval, in words; a network that diverged has no value, and that is said."""
     there = [v for v in values if np.isfinite(v)]
     lost = f" ({len(values) - len(there)} of {len(values)} diverged)" if len(there) < len(values) else ""
-    return (measure.show_interval(there, limits=limits) if there else "no value") + lost
+    if len(set(there)) < 2:  # none, one, or all alike: there is no spread to make an interval of
+        return (f"{there[0]:g}{' each time' * (len(there) > 1)}" if there else "no value") + lost
+    return measure.show_interval(there, limits=limits) + lost
 
 
 percent, points = partial(show, limits=(0, 100)), partial(show, limits=(-100, 100))  # shares, and their differences
@@ -888,6 +890,73 @@ if cfg.random:
             + ", ".join(f"{points(v.tolist())} points of {c}" for c, v in differ.items()) + ".")
 
 # %% [markdown]
+# ### On another network
+#
+# A verdict of one network is a verdict on one network. So `full` measures again what three verdicts hang on, with three
+# convolutions: the settings by the same rule, on one split that is not judged; then on some of the judged splits.
+
+# %%
+def three_convolutions(shape, n_classes, width=16):
+    """Three 3×3 convolutions of stride 2 and a linear layer: 34 k weights on 28×28."""
+    sizes = (shape[0], width, 2 * width, 4 * width)
+    layers = [layer for a, b in zip(sizes, sizes[1:])
+              for layer in (torch.nn.Conv2d(a, b, 3, stride=2, padding=1), torch.nn.ReLU())]
+    last = torch.nn.Linear(4 * width * -(-shape[1] // 8) * -(-shape[2] // 8), n_classes)
+    return torch.nn.Sequential(*layers, torch.nn.Flatten(), last)
+
+
+def elsewhere(seeds):
+    """FT and l1 in the contest, and the backdoor, with the network that build now gives. -> two tables"""
+    nets = parallel(originals, [(s, (0.0, SPARSE)) for s in (tuning[0], *seeds)])
+    trial = [(nets[0][0], c, {m: everything[m] for m in ("FT", "l1")}) for c in CLASSES[:2]]
+    CHOSEN.update(least(pd.DataFrame(sum(parallel(contest, trial), [])))[0])
+    BACK_RATES[:] = [RATES[CHOSEN["FT"]]]
+    jobs = [(net, c, {m: [CHOSEN[m]] for m in (("FT",) if net[2] else ("FT", "l1"))})
+            for split in nets[1:] for net in split for c in CLASSES]
+    return [pd.DataFrame(sum(rows, [])) for rows in (parallel(contest, jobs), parallel(backdoored, seeds))]
+
+# %%
+if cfg.second:
+    first_network = cfg.model, cfg.cleaned, PRUNED, dict(CHOSEN), list(BACK_RATES)
+    lk.models.MODELS["three_convolutions"] = three_convolutions
+    cfg.model, cfg.cleaned = "three_convolutions", (0.0, SPARSE)
+    PRUNED = pruning["names"] = list(unlearn.prunable(build(0)))
+    contests, stamps = elsewhere(judged[: cfg.second])
+    its_words = {m: words(m, CHOSEN[m]) for m in ("FT", "l1")}
+    cfg.model, cfg.cleaned, PRUNED, CHOSEN, BACK_RATES = first_network
+    pruning["names"] = PRUNED
+
+# %%
+def of_second(column, who, s=0.0):
+    """One value a seed, of the second network."""
+    table, key = (stamps, "model") if column == "ASR" else (contests, "method")
+    return table[(table[key] == who) & (table.sparsity == s)].groupby("seed")[column].mean().loc[judged[: cfg.second]]
+
+
+if cfg.second:
+    its_ft = f"FT {its_words['FT'].split()[1]}"
+    its_gain = of_second("UA", "FT", SPARSE) - of_second("UA", "FT")
+    second = {"gain": its_gain, "beyond": its_gain - of_second("UA", "original", SPARSE) + of_second("UA", "original"),
+              "l1-ua": of_second("UA", "l1") - of_second("UA", "FT"),
+              "l1-disparity": of_second("gap", "l1") - of_second("gap", "FT"),
+              "asr": of_second("ASR", its_ft, SPARSE) - of_second("ASR", its_ft),
+              "left": of_second("ASR", its_ft, SPARSE) - of_second("ASR", "new mask", SPARSE)}
+    second = {part: values.tolist() for part, values in second.items()}
+    lab.claim("sparse-network", second, units=judged[: cfg.second])
+    first = dict(zip(second, (gains[rule], beyond_start, more, closer, asr[RATES[rule]], over)))
+    lines = {"gain": 0, "beyond": 0, "l1-ua": 0, "l1-disparity": 0, "asr": 0, "left": 5}
+    turned = [part for part, line in lines.items() if side(first[part], line) != side(second[part], line)]
+    lab.table(pd.DataFrame([{"part": part, f"{cfg.model}, {len(judged)} splits": points(first[part]),
+                             f"three convolutions, {cfg.second} splits": points(second[part])} for part in lines]),
+              f"The second network: FT with {its_words['FT']}, l1 with {its_words['l1']}, in points")
+    lab.say(f"Against its line (5 for left, 0 for the others) another verdict comes out for {', '.join(turned)}: there "
+            "the claim depends on the network." if turned else
+            "Against its line (5 for left, 0 for the others) each part lies where it lay with the first network.",
+            f"Networks that diverged: {contests.lost.sum() + stamps.lost.sum()}." if contests.lost.any() or stamps.lost.any() else "")
+else:
+    lab.say("Left out in this profile, for its time: the verdicts below are those of one network.")
+
+# %% [markdown]
 # ### Explore: sparsity, γ, learning rate, class
 #
 # One split. The bars are fine-tuning, with the l1 norm where γ is above 0 (dense networks only). The arrows are the original and
@@ -967,10 +1036,10 @@ by_class = {(c, i, s): runs[(runs.method == "FT") & (runs.setting == i) & (runs.
 lab.table(pd.DataFrame([{"class": data.classes[c]} | {
     f"UA {'sparse' if s else 'dense'}, rate {RATES[i]:g}": percent(by_class[c, i, s]) for i in sorted({0, rule}) for s in (0.0, SPARSE)}
     for c in CLASSES]), f"Fine-tuning, class by class; {len(judged)} splits")
-alone = {c: np.subtract(by_class[c, rule, SPARSE], by_class[c, rule, 0.0]).tolist() for c in CLASSES}
+added = {c: np.subtract(by_class[c, rule, SPARSE], by_class[c, rule, 0.0]).tolist() for c in CLASSES}
 lab.say(f"At the rate of the rule, {RATES[rule]:g}, sparsity adds to UA: "
         + "; ".join(f"{points(v)} points for {data.classes[c]}, from {min(v):.0f} to {max(v):.0f} over the splits"
-                    for c, v in alone.items()) + ".")
+                    for c, v in added.items()) + ".")
 
 # %% [markdown]
 # ## 11 · What was tested
