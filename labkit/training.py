@@ -82,7 +82,10 @@ def flip_and_crop(x, draw, pad=4):
 
 @torch.no_grad()
 def predict(model, x, batch_size: int = 512) -> torch.Tensor:
-    """Logits of x in evaluation mode, always float32. (n, …) -> (n, k). The model's mode is put back."""
+    """Logits of x in evaluation mode, always float32. (n, …) -> (n, k). The model's mode is put back.
+
+    Raises Diverged when an answer is NaN or infinite, as those of a blown-up network are, even with finite weights.
+    """
     was_training = model.training
     model.eval()
     try:
@@ -94,6 +97,11 @@ def predict(model, x, batch_size: int = 512) -> torch.Tensor:
                        f"({str(error).splitlines()[0]}): give rows like those it was built for.") from None
     finally:
         model.train(was_training)
+    if not torch.isfinite(logits).all():
+        if not torch.isfinite(x).all():
+            raise LabError("The rows hold NaN or infinite values: clean them first.")
+        raise Diverged("The network answers NaN or infinity, so it has diverged: lower the learning rate or the "
+                       "strength that made it.")
     return logits
 
 

@@ -433,6 +433,7 @@ SPARSE = table(
      "is 0"),
     ("fit_many lr", lambda: fit_many([build(0)], DATA.x, DATA.y, epochs=1, lr=-1, seeds=[1], workers=1), "lr is -1"),
     ("fit on NaN", lambda: fit(build(0), BROKEN.x, DATA.y, **RECIPE), "diverged"),
+    ("predict NaN", lambda: predict(MODEL, BROKEN.x), "rows hold NaN"),
     ("predict", lambda: predict(MODEL, DATA.x[:, :3]), "does not take rows of shape (3,)", "built for"),
     ("sisa request", lambda: sisa.by_hash(40, 0, 1, 0), "0"),
 )
@@ -620,8 +621,8 @@ DEFENCES = table(
     ("few", lambda: defend.fit({"a": BENIGN}, {"a": BENIGN[:9]}), "at least 100"),
     ("medoids of NaN", lambda: defend.medoids(torch.full((2, 3), NAN)), "finite gradients"),
     ("medoids of none", lambda: defend.medoids(torch.zeros(0, 3)), "at least one row"),
-    ("diverged", lambda: defend.prepare(DIVERGED, DATA), "gradients of the training rows hold NaN"),
-    ("isolated", lambda: defend.isolated(DIVERGED, DATA.x, DATA.y), "finite gradients"),
+    ("diverged", lambda: defend.prepare(DIVERGED, DATA), "answers NaN or infinity", "diverged"),
+    ("isolated", lambda: defend.isolated(DIVERGED, DATA.x, DATA.y), "answers NaN", "diverged"),
     ("features", lambda: defend.features(defend.prepare(MODEL, DATA), [99]), "0 to 39"),
     ("trial shapes", lambda: defend.canary(LOGITS, LOGITS[:1], LABELS), "(2, 3)", "(1, 3)"),
     ("trial NaN", lambda: defend.canary(LOGITS, LOGITS * NAN, LABELS), "hold NaN"),

@@ -36,9 +36,6 @@ def prepare(model, data, panel=None, *, tau=5e-4, share=0.1) -> Desk:
     model has changed.
     """
     logits, proxy = predict(model, data.x), residuals(model, data.x, data.y)
-    if not torch.isfinite(proxy).all():
-        raise LabError("The gradients of the training rows hold NaN or infinity: the model has diverged, train it "
-                       "again.")
     inputs, size = last_inputs(model, data.x), proxy.norm(dim=1)
     rows = {"norm percentile": size.argsort().argsort().float() / max(1, len(size) - 1),
             "isolated": isolated(model, data.x, data.y, share).float(),

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..base import LabError, NotForThisData
+from ..base import Diverged, LabError, NotForThisData
 from ..training import predict
 from .uncertainty import entropy
 
@@ -77,15 +77,26 @@ def membership_auc(model, data, forget) -> float:
     """AUC of the loss score: forget set against unseen rows of the same kind. 0.5 is blind.
 
     Strangers are all test rows; where whole classes are forgotten, the test rows of these classes alone: rows of
-    other classes would be told apart by their class, not by membership.
+    other classes would be told apart by their class, not by membership. Where whole classes are forgotten beside
+    other rows, each forgotten row meets the test rows of its own class: the mean of the classes' AUCs, each weighted
+    by its forgotten rows. So the retrained model lies at 0.5 for every kind of request.
     """
     split = data.split(forget)
-    strangers = torch.arange(len(data.y_test), device=data.device)
-    if split.dropped:
-        strangers = torch.isin(data.y_test, torch.tensor(split.dropped, device=data.device)).nonzero().squeeze(1)
-    inside = loss_scores(predict(model, data.x[split.forget]), data.y[split.forget])
-    outside = loss_scores(predict(model, data.x_test[strangers]), data.y_test[strangers])
-    return auc(inside, outside)
+    y, dropped = data.y[split.forget], list(split.dropped)
+    own = y.unique().tolist()
+    kinds = [range(data.n_classes)] if not dropped else [dropped] if own == dropped else [[c] for c in own]
+    unseen = set(data.y_test.tolist())
+    if dropped and (alone := [data.classes[c] for c in own if c not in unseen]):
+        raise NotForThisData(f"The test set has no row of the class {alone[0]!r}, so there is nobody to compare its "
+                             "forgotten rows with: add test rows of it, or keep some of its training rows.")
+    total = 0.0
+    for labels in kinds:
+        labels = torch.tensor(list(labels), device=data.device)
+        mine, strangers = split.forget[torch.isin(y, labels)], torch.isin(data.y_test, labels).nonzero().squeeze(1)
+        inside = loss_scores(predict(model, data.x[mine]), data.y[mine])
+        outside = loss_scores(predict(model, data.x_test[strangers]), data.y_test[strangers])
+        total += auc(inside, outside) * (len(mine) / len(y))
+    return total
 
 
 def svc_mia(model, data, forget, features="confidence", privacy=True) -> dict:
@@ -146,5 +157,5 @@ def _two(members, others):
     if not len(members) or not len(others):
         raise LabError("A membership test needs scores of members and of non-members, and one side is empty.")
     if not (np.isfinite(members).all() and np.isfinite(others).all()):
-        raise LabError("A membership score is NaN or infinite: look for the model that diverged.")
+        raise Diverged("A membership score is NaN or infinite: look for the model that diverged.")
     return members, others
