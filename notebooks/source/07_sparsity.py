@@ -67,6 +67,7 @@ CLASSES = np.linspace(0, k - 1, min(cfg.classes, k)).astype(int).tolist()  # spr
 SPARSE, LEVELS = 0.95, cfg.sparsities
 moved = dict(augment=lk.training.flip_and_crop) if cfg.augment else {}
 recipe = dict(epochs=cfg.epochs, lr=cfg.lr, batch_size=cfg.batch_size, schedule=cfg.schedule) | moved
+
 # %%
 # Photographs have three colours: a narrower network keeps the run about as long as on `fashion`.
 shape = dict(width=12) if cfg.model == "strided_cnn" and np.prod(data.shape) > 1024 else {}
@@ -111,6 +112,7 @@ def magnitude_mask(weights, sparsity):
 # there. This is **one-shot magnitude pruning** with rewinding, the default of Jia et al. They prune
 # convolutions only; a small network has a large share of its weights in the last layer, so we prune
 # that one too. (The profile `paper` goes their way in both.)
+
 # %%
 def build(seed):
     """A fresh network; the same seed gives the same initial weights."""
@@ -239,6 +241,7 @@ print("the published disparities follow from the published rows:", max(off.value
 # Two things to keep in mind. A misclassified row also has a low confidence, and can count in MIA
 # too, so forgetting can count twice in the mean. And the sparse retrained model may be weaker than
 # the dense one, as in the published rows above: a smaller distance to it is not yet a better model.
+
 # %% [markdown]
 # ## 3 · The contest
 #
@@ -293,8 +296,8 @@ def parallel(job, items, **keep):
         return lk.training.parallel(job, items, **keep)
     except lk.Diverged:
         raise lk.LabError(f"An original or a retrained network diverged ({job.__name__}), and all "
-                          f"others are compared with it: "
-                          f"lower lr, now {cfg.lr:g}, in the cell of the settings.") from None
+                          f"others are compared with it: lower lr, now {cfg.lr:g}, in the cell of "
+                          "the settings.") from None
 
 # %%
 def originals(job):
@@ -453,7 +456,6 @@ def in_rounds(seed):
     found = attempt(unlearn.imp, build, d, sparsity=SPARSE, seed=seed, rounds=cfg.rounds, **pruning)
     return measure.accuracy(lk.training.predict(found[0], d.x_test), d.y_test) if found else np.nan
 
-
 # %%
 synflow = parallel(without_data, judged, keep=lab.unfinished("masks"))
 iterated = parallel(in_rounds, judged, keep=lab.unfinished("masks")) if cfg.rounds else []
@@ -500,7 +502,6 @@ ahead = np.subtract(each_seed("UA", "original", SPARSE), each_seed("UA", "origin
 beyond_start = np.subtract(gains[rule], ahead).tolist()
 published = PUBLISHED["FT", 0.95][0] - PUBLISHED["FT", 0.0][0]
 
-
 # %%
 def side(values, line=0.0, limits=(-100, 100)):
     """Where the whole interval lies: 1 above the line, -1 below it, 0 where it holds the line."""
@@ -538,6 +539,7 @@ lab.say(f"At a tenth of the training rate, the published choice, sparsity adds {
 # rows), influence (200 rows, 8 steps of conjugate gradients), Nesterov's momentum, all 50,000 rows
 # in splits drawn anew, no augmentation and no weight decay in GA, RL and SalUn, and running
 # statistics that those three leave alone. It takes a GPU, and has not been run.
+
 # %%
 fig, axes = plt.subplots(1, 5, figsize=(13, 4.2), sharey=True)
 for ax, name in zip(axes, ("FT", "GA", "Fisher", "influence", "SalUn")):
@@ -761,6 +763,7 @@ lab.say(f"At {100 * SPARSE:g} %, the path is {show(relative['path'])} times as l
 # it is a white one on 2 %, because the pictures of `fashion` have a black background. And the mask
 # of a poisoned network was found on the poisoned rows. A reference that never saw them takes the
 # mask of a network trained without them: the **new mask**.
+
 # %%
 h, w = data.shape[1:]
 # two pixels from the lower right corner
@@ -772,7 +775,6 @@ def with_new_mask(clean, d, seed, s, forget):
     """Retraining under the mask of the network `clean`, which never saw the forget rows. -> (network, mask)"""
     fresh = unlearn.magnitude_mask(clean, s, PRUNED)  # what omp would have found without these rows
     return unlearn.fit_masked(build(seed), fresh, d.x, d.y, seed=seed, skip=forget, **recipe), fresh
-
 
 
 def stamped(model, d, name):
@@ -903,6 +905,7 @@ lab.say("Against retraining without the class, l1-sparse unlearning changes the 
 # this notebook retraining starts from the original's first weights and takes its batches, less the
 # forgotten rows (there: from fresh weights). Sections 3 to 6 and 8 take the old mask, as published;
 # section 7 shows both.
+
 # %%
 def leaks(job):
     """Retraining with the old mask and with a new one; nothing else differs. -> dict"""
@@ -942,6 +945,7 @@ if cfg.random:
 # A verdict of one network is a verdict on one network. So `full` measures again what three verdicts
 # hang on, with three convolutions: the settings by the same rule, on one split that is not judged;
 # then on some of the judged splits.
+
 # %%
 def three_convolutions(shape, n_classes, width=16):
     """Three 3×3 convolutions of stride 2 and a linear layer: 34 k weights on 28×28."""
