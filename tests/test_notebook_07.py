@@ -93,7 +93,7 @@ def test_a_setting_that_diverged_once_is_not_chosen(nb):
 def test_words_of_values_of_which_some_are_lost(nb):
     percent = partial(nb.show, limits=(0, 100))
     assert percent([np.nan, np.nan]) == "no value (2 of 2 diverged)"
-    assert percent([100.0, 100.0, 100.0]) == "100 each time" and percent([7.0]) == "7"
+    assert percent([100.0, 100.0, 100.0]) == "100 [all alike]" and percent([7.0]) == "7"
     there = measure.show_interval([10, 20, 30], limits=(0, 100))
     assert percent([10.0, 20.0, 30.0, np.nan]) == f"{there} (1 of 4 diverged)"
 
