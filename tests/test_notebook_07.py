@@ -27,14 +27,15 @@ def nb():
     data = lk.data.load("digits", at_most=(300, 100))
     names = {"copy", "np", "pd", "torch", "partial", "lk", "measure", "unlearn"}
     space = {name: globals().get(name) for name in names} | {
-        "data": data, "profile": "quick", "shape": {}, "CHOSEN": {"l1": 0, "GA": 0},
+        "data": data, "n": len(data.y), "profile": "quick", "shape": {}, "CHOSEN": {"l1": 0, "GA": 0},
         "cfg": SimpleNamespace(lr=0.1, model="strided_cnn"),
         "recipe": dict(epochs=1, lr=0.05, batch_size=64), "probe": lambda model: 50.0,
         "mia_efficacy": lambda retain, test, forget: 100.0 * float(np.mean(forget < 0.5)),
         "GRID": {m: [dict(strength=1), dict(strength=2)] for m in ("l1", "GA")},
         "FIXED": {"l1": {}, "GA": {}}, "LOST": LOST}
     tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
-    wanted = {"build", "show", "on", "attempt", "parallel", "score", "contest", "least", "three_convolutions"}
+    wanted = {"build", "each_row", "show", "on", "attempt", "parallel", "score", "contest", "least",
+              "three_convolutions"}
     found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in wanted]
     assert {node.name for node in found} == wanted
     exec(compile(ast.Module(found, []), str(SOURCE), "exec"), space)
@@ -93,7 +94,9 @@ def test_a_setting_that_diverged_once_is_not_chosen(nb):
 def test_words_of_values_of_which_some_are_lost(nb):
     percent = partial(nb.show, limits=(0, 100))
     assert percent([np.nan, np.nan]) == "no value (2 of 2 diverged)"
-    assert percent([100.0, 100.0, 100.0]) == "100 [all alike]" and percent([7.0]) == "7"
+    rows = measure.show_interval([100] * 90, clusters=[0, 1, 2] * 30, limits=(0, 100))  # 30 a class
+    assert percent([7.0]) == "7" and percent([100.0] * 3) == rows != measure.show_interval(
+        [100] * 3, limits=(0, 100))
     there = measure.show_interval([10, 20, 30], limits=(0, 100))
     assert percent([10.0, 20.0, 30.0, np.nan]) == f"{there} (1 of 4 diverged)"
 

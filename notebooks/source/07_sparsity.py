@@ -73,14 +73,28 @@ recipe = dict(epochs=cfg.epochs, lr=cfg.lr, batch_size=cfg.batch_size, schedule=
 shape = dict(width=12) if cfg.model == "strided_cnn" and np.prod(data.shape) > 1024 else {}
 
 
+def each_row(values):
+    """One value a split as that of as many rows as a class has, for no share here is of fewer."""
+    rows = n // data.n_classes
+    return np.repeat(values, rows), np.repeat(np.arange(len(values)), rows)
+
+
 def show(values, limits=None):
     """Mean and 95 % interval, in words; a network that diverged has no value, and that is said."""
     there = [v for v in values if np.isfinite(v)]
     gone = len(values) - len(there)
     lost = f" ({gone} of {len(values)} diverged)" if gone else ""
-    if len(set(there)) < 2:  # none, one, or all alike: there is no spread to make an interval of
-        return (f"{there[0]:g}{' [all alike]' * (len(there) > 1)}" if there else "no value") + lost
-    return measure.show_interval(there, limits=limits) + lost
+    if limits is None:
+        return (measure.show_interval(there) if there else "no value") + lost
+    rows, splits = each_row(there)
+    words = measure.show_interval(rows, clusters=splits, limits=limits) if there else "no value"
+    return words + lost
+
+
+def dot(ax, x, values, role, label=None, shade=None):
+    """A share in percent, one value a split, with its 95 % interval."""
+    rows, splits = each_row(values)
+    lk.figures.interval(ax, x, rows, role, label, shade, limits=(0, 100), clusters=splits)
 
 
 percent = partial(show, limits=(0, 100))  # shares
@@ -477,8 +491,7 @@ for shade, (s, name) in enumerate(((0.0, "dense"), (SPARSE, f"{100 * SPARSE:g} %
         label = f"fine-tuned, {name}" if i == 0 else None
         x = rate * (0.95, 1.05)[shade]
         for ax, column in zip(axes, ("UA", "gap")):
-            lk.figures.interval(ax, x, each_seed(column, "FT", s, i), "unlearned", label, shade,
-                                limits=(0, 100))
+            dot(ax, x, each_seed(column, "FT", s, i), "unlearned", label, shade)
 for ax, column in zip(axes, ("UA", "gap")):
     for s, style in ((0.0, "-"), (SPARSE, ":")):
         ax.axhline(np.mean(each_seed(column, "original", s)), color=lk.figures.COLOURS["original"], linestyle=style,
@@ -508,7 +521,7 @@ published = PUBLISHED["FT", 0.95][0] - PUBLISHED["FT", 0.0][0]
 # %%
 def side(values, line=0.0, limits=(-100, 100)):
     """Where the whole interval lies: 1 above the line, -1 below it, 0 where it holds the line."""
-    _, low, high = measure.interval(values, limits=limits)
+    _, low, high = measure.interval(*each_row(values), limits)
     return 1 if low > line else -1 if high < line else 0
 
 
@@ -521,7 +534,7 @@ lab.say(f"At a tenth of the training rate, the published choice, sparsity adds {
         f"Before any unlearning the sparse network's UA is {points(ahead)} points above the dense "
         f"one's. Beyond this start, the gain at {RATES[rule]:g} is {points(beyond_start)}; "
         f"{lies[side(beyond_start)]}.",
-        f"Networks of a method that diverged, of {len(runs)} in all: {int(runs.lost.sum())}. They "
+        f"Networks of a method that diverged: {int(runs.lost.sum())} of {sum(runs.setting >= 0)}. They "
         "count as wrong everywhere, a UA of 100 with an RA of 0." if runs.lost.any() else "",
         f"With a rate for each, {RATES[rule]:g} dense and {RATES[own]:g} sparse, chosen by the same rule, sparsity changes the "
         f"disparity by {points(own_gap)} points.")
@@ -552,8 +565,7 @@ for ax, name in zip(axes, ("FT", "GA", "Fisher", "influence", "SalUn")):
     ax.axhline(0, color=lk.figures.COLOURS["retrained"], linestyle="--", label="retrained")
     ax.set(title=name, xlabel="sparsity, %", xlim=(-0.5, len(LEVELS) - 0.5), xticks=range(len(LEVELS)),
            xticklabels=[f"{100 * s:g}" for s in LEVELS])
-lk.figures.interval(axes[0], -0.3, each_seed("gap", "l1"), "unlearned", "l1, dense", shade=1,
-                    limits=(0, 100))
+dot(axes[0], -0.3, each_seed("gap", "l1"), "unlearned", "l1, dense", 1)
 axes[0].set(ylabel="disparity to retraining, points", ylim=(-6, None))  # once all is drawn: the panels share this axis
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
 lab.figure(fig, "Disparity to retraining of the same sparsity against sparsity, one panel a method, each with the untouched "
@@ -573,7 +585,7 @@ for name in ("original", "retrained", "FT", "GA", "Fisher", "influence", "RL", "
             "CPU s": f"{np.mean(each_seed('cpu', name, s)):.2f}", "published: UA / MIA / RA / TA / disparity": paper})
 lab.table(pd.DataFrame(rows), f"{data.name.rsplit('/')[-1]}, {cfg.model}, one class forgotten; beside it CIFAR-10, ResNet-18, 10 trials")
 before = {s: np.mean([net[5] for net in networks if net[2] == s]) for s in (0.0, SPARSE)}
-lab.say(f"The seconds are of unlearning alone. Getting the network took {before[0.0]:.1f} CPU seconds dense; the sparse one "
+lab.say(f"The seconds are of unlearning or retraining. Getting the network took {before[0.0]:.1f} CPU seconds dense; the sparse one "
         f"{before[SPARSE] - before[0.0]:.1f} more, for pruning, rewinding and training again. For a provider who prunes only to be "
         "able to forget, that is part of the price.")
 
@@ -728,7 +740,7 @@ for j, s in enumerate(LEVELS):
 moved_by = "\\Vert m \\circ (\\theta_t - \\theta_0) \\Vert_2"
 titles = {"path": ("Path", f"${moved_by}$"), "sigma": ("Curvature", "$\\sigma(m)$"),
           "bound": ("The bound, up to a constant", f"$\\eta^2 t\\, {moved_by}\\, \\sigma(m)$"),
-          "distance": ("What it bounds", "distance to the retrained weights")}
+          "distance": ("What it bounds", "distance to retraining")}
 for name, ax in axes.items():
     title, label = titles[name]
     ax.set(title=title, ylabel=label, xlabel="sparsity, %", ylim=(0, None),
@@ -829,8 +841,7 @@ for i, name in enumerate(models):
     role, shade = (name, None) if name in ("original", "retrained") else ("unlearned", i - 2)
     for j, s in enumerate(cfg.cleaned if name != "l1" else cfg.cleaned[:1]):
         for ax, column in zip(axes, ("ASR", "SA")):
-            lk.figures.interval(ax, j + 0.12 * (i - 2), clean(column, name, s), role,
-                                None if j else name, shade, limits=(0, 100))
+            dot(ax, j + 0.12 * (i - 2), clean(column, name, s), role, None if j else name, shade)
 for ax, title in zip(axes, ("Stamped images called 0 (ASR), %", "Accuracy on clean images (SA), %")):
     ax.set(title=title, xlabel="sparsity, %", xlim=(-0.5, len(cfg.cleaned) - 0.5), xticks=range(len(cfg.cleaned)),
            xticklabels=[f"{100 * s:g}" for s in cfg.cleaned])
@@ -1162,7 +1173,7 @@ lab.say("**Does a network with fewer weights forget more easily?** At a tenth of
         f"retraining; dense, without any pruning, l1 is {percent(each_seed('gap', 'l1'))}, SalUn "
         f"{percent(each_seed('gap', 'SalUn'))}, and RL, which is SalUn without its choice of "
         f"weights, {percent(each_seed('gap', 'RL'))}.",
-        "Not shown: other data, and networks of the papers' size.")
+        "Not shown: other data than these, and networks of the papers' size.")
 kind = runs.asked.map(lambda asked: "tenth" if asked == "random" else "class").rename("forgotten")
 lab.record("runs", runs.groupby([kind, "method", "sparsity", "setting"])[[*COLUMNS, "gap"]].mean().reset_index())
 lab.record("settings", {name: GRID[name][CHOSEN[name]] for name in GRID})
