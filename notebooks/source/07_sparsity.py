@@ -873,7 +873,7 @@ lab.say(f"Before unlearning the backdoor works on {percent(clean('ASR', 'origina
         f"{percent(clean('ASR', 'retrained', 0.0))} % and, with the new mask, "
         f"{percent(clean('ASR', 'new mask', SPARSE))} %; with the old mask on "
         f"{percent(clean('ASR', 'retrained', SPARSE))} %.",
-        f"{gone[side(over, 5)]}: {points(over)} points are left.",
+        f"{gone[side(over, 5)]}: it works on {points(over)} points more than after retraining.",
         f"Networks that diverged, and count as fooled by every stamp: {int(back.lost.sum())}."
         if back.lost.any() else "",
         f"After {name} the dense network's clean accuracy is {points(price)} points above the "
