@@ -102,8 +102,7 @@ def dot(ax, x, values, role, label=None, shade=None):
     lk.figures.interval(ax, x, rows, role, label, shade, limits=(0, 100), clusters=splits)
 
 
-percent = partial(show, limits=(0, 100))  # shares
-points = partial(show, limits=(-100, 100))  # differences of shares
+percent, points = (partial(show, limits=(low, 100)) for low in (0, -100))  # shares, and differences
 
 # %% [markdown]
 # ## 1 · Pruning, and staying pruned
@@ -682,8 +681,7 @@ exact = runs[(runs.method == "retrained") & (runs.sparsity == 0) & (runs.asked =
 names = {"UA": "UA", "RA": "RA", "TA": "TA", "small": "weights below 0.001, %", "zero": "weights of 0, %"}
 lab.table(pd.DataFrame([{"model": "retrained"} | {c: percent(exact[c].tolist()) for c in ("UA", "RA", "TA")}]
                        + [{"model": m} | {name: (show if c == "zero" else percent)([s[m][c] for s in shaped])
-                                          for c, name in names.items()}
-                          for m in shaped[0]]).fillna(""),
+                                          for c, name in names.items()} for m in shaped[0]]).fillna(""),
           f"Forgetting {data.classes[CLASSES[0]]}, {words('l1', CHOSEN['l1'])}; all rows with the same learning rate, all "
           "schedules with the same strength in sum")
 
