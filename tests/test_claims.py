@@ -351,6 +351,27 @@ def test_margins_and_bounds_of_the_first_notebook():
     assert claims["sparse-random"].profile == "full"
 
 
+def test_overshooting_is_judged_on_three_methods_and_on_the_side():
+    claim = load_claims()["basics-streisand"]
+    parts = {tuple(p.name.split()): (p.side, p.bound) for p in claim.parts if p.kind == "effect"}
+    methods = ("neggrad_plus", "gradient_ascent", "random_labels")
+    assert parts == {("exposure", m): ("above", 0) for m in methods} | {("side", m): ("below", 0) for m in methods}
+    assert "on the other side" in claim.says and all(c.known for c in claim.changed)
+
+
+def test_what_arithmetic_decides_is_called_so():
+    """With rows drawn alike, or visits that are sums, only wrong code can fail: never counted as reproduced."""
+    named = {(c.id, p.name) for c in load_claims().values() for p in c.parts
+             if p.by_construction and c.notebook in ("00", "01", "02")}
+    claims = load_claims()
+    assert named == {("basics-target", "gap"), ("basics-cost", "visits"), ("basics-cost", "cpu"),
+                     ("basics-mia", "retrained"), ("sisa-speedup", "visits")} | {
+        (name, p.name) for name in ("sisa-cost", "sisa-batch") for p in claims[name].parts}
+    exact = judge(claims["sisa-batch"], {"one-slice": [1.04, 1.05, 1.04], "slices-formula": [0.0, 0.01, -0.01],
+                                         "slices": [1.07, 1.07, 1.06]}, profile="quick")
+    assert exact["verdict"] == "passed"
+
+
 @pytest.mark.parametrize("change, message", [
     (lambda c: c.update(extra=1), "'basics-target'.*'extra' is unknown"),
     (lambda c: c.pop("says"), "'basics-target'.*'says' is missing"),

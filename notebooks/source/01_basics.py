@@ -842,13 +842,13 @@ def redraw(method, step, request, seeds):
     gap, told = here["unlearned"].gap, f"{method} at {next(iter(settings))} = {strength(settings):g}, {request} request: "
     if gap.isna().all():
         return told + "the runs diverged and are lost."
-    return told + (f"gap to retraining {gap.mean():.1f} points, untouched {here['untouched'].gap.mean():.1f}"
-                   + f" ({gap.isna().sum()} lost run)." * gap.isna().any() + "." * (not gap.isna().any()))
+    lost = f" ({gap.isna().sum()} run lost)" if gap.isna().any() else ""
+    return told + f"gap to retraining {gap.mean():.1f} points{lost}, untouched {here['untouched'].gap.mean():.1f}."
 
 # %%
 controls = dict(
     method=lk.widgets.dropdown("method", list(GRID)),
-    step=lk.widgets.slider("strength", [(str(i + 1), i) for i in range(max(len(k) for g in GRID.values() for k in g.values()))], 2),
+    step=lk.widgets.slider("strength", [(str(i + 1), i) for i in range(max(len(g["random"]) for g in GRID.values()))], 2),
     request=lk.widgets.dropdown("request", ["random", "class"]),
     seeds=lk.widgets.dropdown("seeds", [("all", "all")] + [(f"tuning seed {i + 1}", s) for i, s in enumerate(tuning)]),
 )
@@ -888,11 +888,11 @@ for shade, method in enumerate(PUSHING):
     ax.plot(x, y.mean(0), color=lk.figures.SHADES[shade][0], linestyle=":")
     for i in np.flatnonzero(keep):
         lk.figures.interval(ax, [x[i]], y[:, i], "unlearned", method if i == np.flatnonzero(keep)[0] else None, shade,
-                            limits=(-0.5, 0.5))
+                            limits=(-1, 1))
 of_seeds = {key: np.array([refs[s][key] for s in judged]) for key in ("blind", "blind retrained", "untouched UA")}
 lk.figures.interval(ax, [of_seeds["untouched UA"].mean()], of_seeds["blind"] - 0.5, "original", "untouched",
-                    limits=(-0.5, 0.5))
-lk.figures.interval(ax, [ua.mean()], of_seeds["blind retrained"] - 0.5, "retrained", "retrained", limits=(-0.5, 0.5))
+                    limits=(-1, 1))
+lk.figures.interval(ax, [ua.mean()], of_seeds["blind retrained"] - 0.5, "retrained", "retrained", limits=(-1, 1))
 lk.figures.reference(ax, ua, "retrained", None, horizontal=False, limits=(0, 100))
 ax.set(xlabel="UA of the unlearned model (%)", ylabel="AUC of the blind attack − 0.5",
        title="How exposed is the forget set?")
@@ -938,7 +938,7 @@ if all(pairs.values()):
     verdicts = {m: (verdicts[f"exposure {m}"], verdicts[f"side {m}"]) for m in PUSHING}
     lab.say(*(f"**{m}** at strength {pair[0]:g} and, past it, {pair[1]:g} (chosen on the tuning seeds): UA "
               f"{percent(of_strength(m, 'UA', pair[0]))} and {percent(of_strength(m, 'UA', pair[1]))}, AUC above blind "
-              f"{show(exposed[m][0], limits=(-0.5, 0.5))} and {show(exposed[m][1], limits=(-0.5, 0.5))}; largest "
+              f"{show(exposed[m][0], limits=(-1, 1))} and {show(exposed[m][1], limits=(-1, 1))}; largest "
               f"probability past it, forget set less unseen rows, {points(side[m])}: "
               f"{SAID.get(verdicts[m], 'not as claimed: exposure {}, other side {}'.format(*verdicts[m]))}.\n\n"
               for m, pair in pairs.items()),
@@ -949,8 +949,8 @@ else:
 
 # %%
 start = of_seeds["blind"] - 0.5
-lab.say(f"The untouched model starts at {show(start, limits=(-0.5, 0.5))} above blind, the retrained one at "
-        f"{show(of_seeds['blind retrained'] - 0.5, limits=(-0.5, 0.5))}.")
+lab.say(f"The untouched model starts at {show(start, limits=(-1, 1))} above blind, the retrained one at "
+        f"{show(of_seeds['blind retrained'] - 0.5, limits=(-1, 1))}.")
 if exposed:
     most = max(exposed, key=lambda m: exposed[m][1].mean())
     rise = exposed[most][1] - start
