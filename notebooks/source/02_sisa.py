@@ -437,7 +437,7 @@ late = counts[(counts.R == 10) & (counts.K >= 3 * counts.S)]
 batch = lab.claim("sisa-batch", {"one-slice": gain(1, 3), "slices-formula": off(late), "slices": gain(10, 5)}, units=counting)
 lab.say(f"Compared with retraining once without the whole batch, 3S requests at once are {show(gain(1, 3))} times cheaper with "
         f"one slice and {show(gain(10, 3))} times with ten; 5S with ten slices {show(gain(10, 5))} times.",
-        "So whoever collects that many requests pays as much as for one retraining of everything. What is gone is the "
+        "So whoever collects that many requests pays nearly as much as for one retraining of everything. What is gone is the "
         "advantage within one batch: the batch as a whole still costs one training and not one for each request."
         if batch["verdict"] == "passed" else "That is not below 1.10 in every part, as it should be.")
 
