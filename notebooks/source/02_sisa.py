@@ -275,7 +275,7 @@ lab.say(f"{sum(c.equal for *_, c in complete)} of {len(complete)} requests end b
         f"A first difference: {next(c.differing[0] for _, f, c in dropped if f and not c.equal)}." if any(lost) else "")
 
 # %% [markdown]
-# A framework that saves `model.state_dict()` alone makes this mistake, and no accuracy figure shows it.
+# A framework that saves `model.state_dict()` alone makes this mistake.
 #
 # What is *not* in the guarantee: the partition is the same in both runs, and so are the recipe and its learning rate.
 # If the learning rate was chosen by looking at the forgotten row, a trace of it stays. Section 6 comes back to the
@@ -707,9 +707,9 @@ panel
 # > own row. **May** ask for the deletion of the own row. **Wants** an ensemble that no honest training on the remaining
 # > rows would have given.
 #
-# A member is surer of its own rows. So the rule is: those ask whose rows look most like members of shard 1, a fifth of all.
-# Compare what is left there with a thousand fresh partitions of the same remaining rows. (A hash places each row on its
-# own, so the size of a shard is binomial, and the thousand sizes are drawn from that.)
+# A member should be surer of the rows it was trained on, as in notebook 01. So the rule is: those ask whose rows look most
+# like members of shard 1, a fifth of all. Compare what is left there with a thousand fresh partitions of the same remaining
+# rows. (A hash places each row on its own, so the size of a shard is binomial, and the thousand sizes are drawn from that.)
 
 # %%
 target_shard = 0
@@ -743,7 +743,7 @@ lab.say(f"Of the {len(request)} chosen rows {hit:.0f} % lay in shard 1; a blind 
 # %% [markdown]
 # The two sentences answer different questions. Bit-for-bit equality is about one fixed partition. The paper's definition is about
 # the *distribution* of models, and there chosen requests break it (Gupta et al. 2021). Their remedy is to publish answers with
-# differential privacy, so that requests cannot depend on the partition much. A cheaper one is not to publish single members' answers.
+# differential privacy, so that requests cannot depend on the partition much. A cheaper one makes it harder: not to publish single members' answers.
 #
 # Other things outlive the deletion: cached predictions, models distilled from the ensemble, backups of checkpoints. None of
 # them is in the ledger.
