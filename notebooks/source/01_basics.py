@@ -68,6 +68,8 @@ if profile == "quick" and len(data.shape) == 3 and np.prod(data.shape) > 1000:
     data = replace(data, x=F.avg_pool2d(data.x, 2), x_test=F.avg_pool2d(data.x_test, 2))
     lab.say("These pictures are large for `quick`: they are used at half their width and height, which keeps the run "
             "within the time it takes on the small ones, and the learning rate below within what trains.")
+
+# %%
 its_class = {s: i % data.n_classes for seeds_ in (judged, tuning[::-1]) for i, s in enumerate(seeds_)}  # to forget
 lab.require(data.n_classes >= 3, "Notebook 01 forgets a whole class and needs at least 3 classes: take fashion, "
             "digits or a folder of images.")
