@@ -800,7 +800,8 @@ lab.say(f"In {cfg.finetune_epochs} epochs the best rate of the sweep, chosen in 
         *(f"With {t} times the epochs ({part.spent.mean():.2f} of retraining's visits) {show(part.left)} is left."
           for t, part in long.groupby("times")),
         f"So the gap can be halved, at {spent[enough[0]]:.2f} of retraining's price: the number of epochs is what is missing, "
-        "and with them the saving goes." if enough else "That more epochs halve it is not shown over these seeds.")
+        "and with them the saving goes." if enough else "That more epochs halve it is not shown over these seeds.",
+        f"{len(jobs) - len(long)} of {len(jobs)} longer runs diverged and are lost." if len(long) < len(jobs) else "")
 
 # %% [markdown]
 # ### Explore: method, strength, request
