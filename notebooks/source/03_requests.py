@@ -347,7 +347,8 @@ def fitted(part):
 slope, slopes = fitted(scatter), [fitted(part) for _, part in scatter.groupby("seed")]
 SHRINK = float(np.clip(slope, 0.05, 1.0))  # what the attacker multiplies its effects by
 lab.say(f"Influence has the sign right in {percent(scatter.predicted * scatter.real > 0, scatter.seed)} of {len(scatter)} "
-        f"requests to {len(tuning)} networks. What retraining does is {slope:.2f} of the prediction, on single networks {min(slopes):.2f} to {max(slopes):.2f}.",
+        f"requests to {len(tuning)} networks. What retraining does is {slope:.2f} of the prediction, on single networks "
+        f"{min(slopes):.2f} to {max(slopes):.2f}.",
         "Influence overstates, and the attacker shrinks its effects by that factor." if 0.05 <= slope < 1 else
         f"The attacker multiplies its effects by {SHRINK:g}, the edge of what the rule allows.")
 
@@ -1076,8 +1077,8 @@ for how in ("first-order", exact):
                for what in ("surer", "less sure") for name, f in (("ECE", ECE), ("surplus", surplus))}
     limits = {"ECE": DIFFERENCE, "surplus": POINTS}
     low, high = ({k: interval(v, limits=limits[k[1]])[end] for k, v in against.items()} for end in (1, 2))
-    found = [f"{name} {'rises' if low[what, name] > 0 else 'falls'} with requests to make it {what}"
-             for what, name in against if low[what, name] > 0 or high[what, name] < 0]
+    found = [f"{'ECE' if name == 'ECE' else 'The surplus'} {'rises' if low[what, name] > 0 else 'falls'} with requests to "
+             f"make it {what}" for what, name in against if low[what, name] > 0 or high[what, name] < 0]
     lab.say(f"{how[0].upper() + how[1:]}, against random requests. Surplus of confidence: "
             + ", ".join(f"{show(against[k, 'surplus'], limits=POINTS)} points ({k})" for k in ("surer", "less sure"))
             + "; ECE: " + ", ".join(f"{show(against[k, 'ECE'], limits=DIFFERENCE)} ({k})" for k in ("surer", "less sure"))
