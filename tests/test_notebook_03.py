@@ -21,7 +21,8 @@ def notebook():
     tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef) and not node.decorator_list]
     names = {"lk": lk, "np": np, "pd": pd, "torch": torch, "PERCENT": (0, 100), "KAPPA": 0.5,
-             "interval": lk.measure.interval, "show": lk.measure.show_interval, "networks": [0, 0, 1, 1, 2, 2], "judged": [10, 11, 12],
+             "interval": lk.measure.interval, "show": lk.measure.show_interval,
+             "networks": [0, 0, 1, 1, 2, 2], "judged": [10, 11, 12],
              "ALL": [(i, j) for i in range(3) for j in range(2)]}
     exec(compile(tree, SOURCE.name, "exec"), names)
     return names
