@@ -141,7 +141,7 @@ def ends(frame, column, limits=None):
 # %%
 @lk.exercise("3.1")
 def entropy(p):
-    """Entropy of each row in nats; a probability of 0 counts 0. (n, k) -> (n,)"""
+    """Entropy of each row in nats; a probability of 0 counts 0. (n, k) -> (n,), float32 or float64"""
     ...  # your code
 
 # %% [markdown]
