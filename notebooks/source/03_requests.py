@@ -63,8 +63,9 @@ cfg = lab.settings(
 judged, tuning = lab.seeds(cfg.seeds, "judge"), lab.seeds(4, "tune")
 data = lab.load(at_most=cfg.rows, moments="test")
 if profile == "quick" and data.x[0].numel() > 1000:
-    data = replace(data, x=data.x[::2], y=data.y[::2], noisy=data.noisy[:0])
-    lab.say("These pictures are large: every second training row is used, which keeps the time within bounds.")
+    halves = {f: getattr(data, f)[::2].clone() for f in ("x", "y", "x_test", "y_test")}
+    data = replace(data, **halves, noisy=data.noisy[:0])
+    lab.say("These pictures are large: every second row is used, which keeps the time within bounds.")
 n = len(data.y)
 lab.require(n >= 300 and len(data.y_test) >= 200, "Notebook 03 needs at least 300 training and 200 test rows.")
 BUDGET = max(6, round(0.03 * n))  # rows that may be asked for: 3 % of the training set
