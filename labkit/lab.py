@@ -121,18 +121,14 @@ class Lab:
             raise LabError(f"There is no claim {name!r} in data/claims.yaml: add it there before judging it.")
         result = judge(self._catalogue[name], values, profile=self.profile, units=units, clusters=clusters)
         self.claims = [c for c in self.claims if c["id"] != name] + [result]  # a cell may be run again
-        text, shown = claim_shown(self._catalogue[name], result, self.pooled(name))
-        _show({"kind": "claim", "claim": result}, text, shown)
+        pooled = pooled_claims(self.notebook, self.profile, self.dataset)
+        display(claim_output(self._catalogue[name], result, pooled.get(name)), raw=True)
         return result
-
-    def pooled(self, name: str) -> dict | None:
-        """The claim judged over all committed runs of this notebook, profile and data set; None without any."""
-        return pooled_claims(self.notebook, self.profile, self.dataset).get(name)
 
     def claims_table(self):
         """What this notebook tested: paper, its claim and figure, this run, all committed runs, verdicts."""
         pooled = pooled_claims(self.notebook, self.profile, self.dataset)
-        display(HTML(claims_table_html(self._catalogue, self.claims, pooled)))
+        display(claims_output(self._catalogue, self.claims, pooled), raw=True)
 
     def figure(self, fig, alt: str):
         """Show a matplotlib figure as PNG with its description for readers who cannot see it, and close it."""
@@ -155,7 +151,11 @@ def show(function):
 
 
 def _show(value, text, shown=None):
-    display({MIME: value, "text/plain": text} | ({"text/html": f"<div>{shown}</div>"} if shown else {}), raw=True)
+    display(_output(value, text, shown), raw=True)
+
+
+def _output(value, text, shown=None):
+    return {MIME: value, "text/plain": text} | ({"text/html": f"<div>{shown}</div>"} if shown else {})
 
 
 @functools.cache
@@ -179,8 +179,8 @@ def pooled_claims(notebook: str, profile: str, dataset: str) -> dict:
     return pooled
 
 
-def claim_shown(claim, result, pooled) -> tuple[str, str]:
-    """A judged claim as text and as HTML: verdict, each part with its interval, all committed runs, changes."""
+def claim_output(claim, result, pooled) -> dict:
+    """A judged claim as an output of a cell: verdict, each part with its interval, all committed runs, changes."""
     edge = {"reproduced": "#0072B2", "passed": "#0072B2", "undecided": "#F0E442", "not reproduced": "#D55E00",
             "failed": "#D55E00"}.get(result["verdict"], "#999999")
     held = f" ({held} parts hold)" if (held := parts_held(result, claim)) else ""
@@ -196,8 +196,9 @@ def claim_shown(claim, result, pooled) -> tuple[str, str]:
                       *(f"  {t}" for t in lines), *below])
     rows = "".join(f"<li>{html.escape(t)}</li>" for t in lines)
     notes = "".join(f"<div>{html.escape(t)}</div>" for t in below)
-    return text, (f'<div style="border-left: 6px solid {edge}; padding: 0.2em 1em"><b>Claim {claim.id}: this run '
-                  f"{result['verdict'].upper()}</b>{held}<br>{html.escape(claim.says)}<ul>{rows}</ul>{notes}</div>")
+    shown = (f'<div style="border-left: 6px solid {edge}; padding: 0.2em 1em"><b>Claim {claim.id}: this run '
+             f"{result['verdict'].upper()}</b>{held}<br>{html.escape(claim.says)}<ul>{rows}</ul>{notes}</div>")
+    return _output({"kind": "claim", "claim": result}, text, shown)
 
 
 def _pooled_words(claim, pooled):
@@ -208,8 +209,8 @@ def _pooled_words(claim, pooled):
     return f"{runs}: {pooled['verdict']} ({name}{in_words(part, rule)})."
 
 
-def claims_table_html(catalogue, results, pooled) -> str:
-    """The table of a notebook's claims; pooled: claim id -> judged over the committed runs."""
+def claims_output(catalogue, results, pooled) -> dict:
+    """The table of a notebook's claims as an output; pooled: claim id -> judged over the committed runs."""
     import pandas as pd
 
     rows = []
@@ -220,7 +221,8 @@ def claims_table_html(catalogue, results, pooled) -> str:
         rows.append({"claim": known.says + " †" * bool(known.changed), "paper": known.paper, "its figure": known.figure,
                      "this run": ours, "verdict of this run": c["verdict"],
                      "all committed runs": f"{together['verdict']} ({together['runs']})" if together else "none"})
-    return _table_html(pd.DataFrame(rows), "Claims of this notebook, with 95 % intervals († predicate changed)", 2)
+    caption = "Claims of this notebook, with 95 % intervals († predicate changed)"
+    return _output({"kind": "claims"}, caption, _table_html(pd.DataFrame(rows), caption, 2))
 
 
 def _plain(value):

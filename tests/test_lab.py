@@ -193,6 +193,28 @@ def test_a_claim_is_judged_shown_and_kept(lab):
     assert lab.claims == [result] and not caught.outputs
 
 
+def test_beside_a_run_stands_what_all_committed_runs_say(lab, monkeypatch, tmp_path):
+    """Five committed runs decide what this one leaves open; another data set has none of them."""
+    from labkit import lab as module
+
+    rng = np.random.default_rng(0)
+    for seed in range(5):
+        judged = module.judge(lab._catalogue["basics-ga-damage"], rng.normal(3, 1, 4), profile="quick")
+        record = {"notebook": "01_basics", "status": "ok", "claims": [judged],
+                  "parameters": {"profile": "quick", "dataset": "fashion", "seed": seed}}
+        (tmp_path / f"01_basics-s{seed}").mkdir()
+        (tmp_path / f"01_basics-s{seed}" / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    monkeypatch.setattr(module, "data_path", lambda name: tmp_path)
+    monkeypatch.setattr(module.Path, "glob", lambda self, pattern: self.rglob("record.json"), raising=True)
+    module.pooled_claims.cache_clear()
+    result, (data,) = bundles(lambda: lab.claim("basics-ga-damage", [-1.0, 1.0, 4.0]))
+    assert result["verdict"] == "undecided" and "basics-ga-damage: undecided" in data["text/plain"]
+    assert "All 5 committed runs together: reproduced (" in data["text/plain"]
+    lab.dataset = "digits"
+    assert "committed" not in bundles(lambda: lab.claim("basics-ga-damage", [1.0, 2.0, 3.0]))[1][0]["text/plain"]
+    module.pooled_claims.cache_clear()
+
+
 def test_the_table_of_claims_shows_paper_figure_ours_and_verdict(lab):
     with capture_output():
         lab.claim("basics-target", np.linspace(-0.4, 0.4, 10))
