@@ -40,6 +40,7 @@ class Lab:
             raise LabError(f"seeds is {seeds!r}: give a number of seeds, 1 or more, or None for the profile's own.")
         self.notebook, self.profile, self.dataset, self.seed = str(notebook), profile, dataset, seed
         self._seeds, self._settings, self._rows, self.claims = seeds, {}, "", []
+        self._dollars = []  # class names that matplotlib and Markdown would take for formulas
         self._catalogue = load_claims()
         torch.set_num_threads(1)  # two threads a process were measured 10 to 35 times slower on two busy cores
         torch.manual_seed(seed)
@@ -61,8 +62,11 @@ class Lab:
         self._settings = chosen
         return SimpleNamespace(**chosen)
 
-    def load(self, **settings):
-        """The notebook's data set, capped by the profile; settings go to labkit.data.load. Shows its card."""
+    def load(self, min_rows=(5, 5), **settings):
+        """The notebook's data set, capped by the profile; settings go to labkit.data.load. Shows its card.
+
+        min_rows: the training and test rows that each class needs; with fewer the notebook ends as 'skipped'.
+        """
         data = data_module.load(self.dataset, **({"at_most": CAPS[self.profile]} | settings))
         card = [data.card[k] for k in ("title", "licence", "source") if data.card.get(k)]
         path = self.dataset.removeprefix("folder:")  # of a folder's path the last part only: a path names its owner
@@ -71,6 +75,13 @@ class Lab:
         self._rows = data.digest()
         _show({"kind": "setup", "data": self._rows, "rows": len(data.y)}, " · ".join(text),
               "<br>".join(html.escape(str(line)) for line in text))
+        if rare := data.rare(*min_rows):
+            name, n, n_test = rare[0]
+            more = f", as {len(rare) - 1} other classes" if len(rare) > 1 else ""
+            self.require(False, f"Notebook {self.notebook} draws training and test rows anew and needs {min_rows[0]} "
+                         f"and {min_rows[1]} or more of each class, and {name!r} has {n} and {n_test}{more}: add "
+                         "some, or leave such classes out.")
+        self._dollars = [name for name in data.classes if "$" in name]
         return data
 
     def unfinished(self, part: str) -> Path | None:
@@ -99,7 +110,10 @@ class Lab:
 
     def say(self, *sentences):
         """Show sentences that were built from this run's numbers."""
-        display(Markdown(" ".join(sentences)))
+        text = " ".join(sentences)
+        for name in self._dollars:
+            text = text.replace(name, name.replace("$", r"\$"))
+        display(Markdown(text))
 
     def table(self, frame, caption="", digits=1):
         """Show a pandas table; keep nothing."""
@@ -136,6 +150,9 @@ class Lab:
 
         if len(alt) < 40:
             raise LabError("A figure's alt text says what is seen in it, in one sentence of at least 40 characters.")
+        for text in fig.findobj(plt.Text):
+            if any(name in text.get_text() for name in self._dollars):
+                text.set_parse_math(False)
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", dpi=100)
         plt.close(fig)

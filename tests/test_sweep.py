@@ -116,6 +116,12 @@ def test_notebooks_by_number_range_name_and_all(place):
 def test_datasets(tmp_path):
     assert parse_datasets(None) == [None]
     assert parse_datasets(f"fashion,folder:{tmp_path}") == ["fashion", f"folder:{tmp_path}"]
+    comma = tmp_path / "it's a [v2], final, really"
+    for place in (comma, tmp_path / "it's a [v2]"):  # the one before the comma is there too, or not yet
+        comma.mkdir(exist_ok=True)
+        place.mkdir(exist_ok=True)
+        assert parse_datasets(f"fashion, folder:{comma},digits") == ["fashion", f"folder:{comma}", "digits"]
+        comma.rmdir()
     for text, said in (("fashon", "no data set 'fashon'"), ("fashion,", "no data set ''"), ("folder:none", "no folder"),
                        ("digits,digits", "twice")):
         with pytest.raises(LabError, match=said):

@@ -1,5 +1,6 @@
 """The words of `labkit run` and `labkit sweep`, checked before anything runs: notebooks, outer seeds, data sets."""
 
+import os
 import re
 from pathlib import Path
 
@@ -42,10 +43,18 @@ def parse_notebooks(words, folder=None) -> list[Path]:
 
 
 def parse_datasets(text: str | None) -> list:
-    """Data sets from "fashion,folder:PATH"; [None], each notebook's own, for None. LabError: unknown, twice."""
+    """Data sets from "fashion,folder:PATH"; [None], each notebook's own, for None. LabError: unknown, twice.
+
+    A comma belongs to a folder's path where there is such a folder.
+    """
     if text is None:
         return [None]
-    return _once([check_dataset(name.strip()) for name in text.split(",")], "data set")
+    pieces, names = text.split(","), []
+    while pieces:
+        n = next(n for n in range(len(pieces), 0, -1) if n == 1 or _is_folder(",".join(pieces[:n])))
+        names.append(",".join(pieces[:n]).strip())
+        del pieces[:n]
+    return _once([check_dataset(name) for name in names], "data set")
 
 
 def check_dataset(name: str) -> str:
@@ -53,11 +62,16 @@ def check_dataset(name: str) -> str:
     from .. import sources
 
     folder = name.removeprefix("folder:")
-    if name != folder and not Path(folder).expanduser().is_dir():
+    if name != folder and not _is_folder(name):
         raise LabError(f"There is no folder {folder!r}: give one with train/ and test/ in it.")
     if name == folder and name not in sources.names():
         raise LabError(f"There is no data set {name!r}: choose among {', '.join(sources.names())}, or folder:PATH.")
     return name
+
+
+def _is_folder(name):
+    kind, _, path = name.strip().partition("folder:")
+    return not kind and os.path.isdir(os.path.expanduser(path))
 
 
 def _once(found, what, shown=str):
