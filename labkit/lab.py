@@ -18,7 +18,7 @@ from . import data as data_module
 from .base import LabError, NotForThisData, cache_path, data_path, device, jobs, spawn_seeds
 from .repro.claimfile import PROFILES, load_claims
 from .repro.claims import in_words, judge, merge, parts_held, would_have_shown
-from .rows import is_whole
+from .rows import checked_seed, is_whole
 
 MIME = "application/vnd.labkit+json"
 CAPS = {"quick": (6000, 2000), "full": None, "paper": None}  # rows at most, so that quick stays quick on any data
@@ -34,8 +34,7 @@ class Lab:
     def __init__(self, notebook, *, profile="quick", dataset="fashion", seed=0, seeds=None):
         if profile not in PROFILES:
             raise LabError(f"There is no profile {profile!r}: choose one of {', '.join(PROFILES)}.")
-        if not is_whole(seed) or seed < 0:
-            raise LabError(f"seed is {seed!r}: give a whole number, 0 or more.")
+        seed = checked_seed(seed)
         if seeds is not None and (not is_whole(seeds) or seeds < 1):
             raise LabError(f"seeds is {seeds!r}: give a number of seeds, 1 or more, or None for the profile's own.")
         self.notebook, self.profile, self.dataset, self.seed = str(notebook), profile, dataset, seed
@@ -77,10 +76,10 @@ class Lab:
               "<br>".join(html.escape(str(line)) for line in text))
         if rare := data.rare(*min_rows):
             name, n, n_test = rare[0]
-            more = f", as {len(rare) - 1} other classes" if len(rare) > 1 else ""
-            self.require(False, f"Notebook {self.notebook} draws training and test rows anew and needs {min_rows[0]} "
-                         f"and {min_rows[1]} or more of each class, and {name!r} has {n} and {n_test}{more}: add "
-                         "some, or leave such classes out.")
+            more = f" (and {len(rare) - 1} more have too few)" if len(rare) > 1 else ""
+            self.require(False, f"Notebook {self.notebook} needs at least {min_rows[0]} training and {min_rows[1]} "
+                         f"test rows of each class, also when it draws them anew, and class {name!r} has {n} and "
+                         f"{n_test}{more}: add rows, or leave such classes out.")
         self._dollars = [name for name in data.classes if "$" in name]
         return data
 

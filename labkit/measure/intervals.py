@@ -32,7 +32,7 @@ def interval(values, clusters=None, limits=None, level: float = 0.95) -> tuple[f
     t = stdtrit(units - 1, 0.5 + level / 2)
     if limits is None:
         half = t * se if spread else float("inf")
-        return mean, mean - half, mean + half
+        return mean, float(mean - half), float(mean + half)
 
     least, most = limits
     if out := [u for u in v if not least - 1e-6 <= u <= most + 1e-6]:

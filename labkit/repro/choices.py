@@ -2,22 +2,30 @@
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 from ..base import LabError
 from .notebook import find_notebook, notebooks
 
+MOST = 10_000  # outer seeds of one sweep
+
 
 def parse_seeds(text: str) -> list[int]:
-    """Outer seeds from "3", "0-4" or "0,3,7-9". LabError: no whole numbers from 0 on, a range backwards, a repeat."""
+    """Outer seeds from "3", "0-4" or "0,3,7-9". LabError: no whole numbers, a range backwards, a repeat, too many."""
     found = []
     for item in str(text).split(","):
         if not (range_ := re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", item)):
             raise LabError(f"The seeds {text!r} cannot be read at {item!r}: give whole numbers from 0 on, as in 0-4 or "
                            "0,3,7.")
+        if max(map(len, range_.groups(default=""))) > 20:
+            raise LabError(f"A seed in {item.strip()[:60]!r} is too large: give whole numbers of 64 bits at most.")
         first, last = int(range_[1]), int(range_[2] or range_[1])
         if last < first:
             raise LabError(f"The range of seeds {item.strip()!r} runs backwards: write {last}-{first}.")
+        if len(found) + last - first >= MOST:
+            raise LabError(f"The seeds {text!r} are more than {MOST:,} runs of each notebook: if that is no typing "
+                           "error, sweep them in parts.")
         found += range(first, last + 1)
     return _once(found, "seed")
 
@@ -75,7 +83,6 @@ def _is_folder(name):
 
 
 def _once(found, what, shown=str):
-    for item in found:
-        if found.count(item) > 1:
-            raise LabError(f"The {what} {shown(item)!r} is there twice: name each once.")
+    if (repeated := [item for item, n in Counter(found).items() if n > 1]):
+        raise LabError(f"The {what} {shown(repeated[0])!r} is there twice: name each once.")
     return found

@@ -107,7 +107,7 @@ lab.figure(fig, f"Two training pictures of each class: {', '.join(data.classes[:
 # %%
 @lk.exercise("0.1")
 def probability_of_label(logits, labels):
-    """Probability of each row's own label. (n, k) float, (n,) int -> (n,) float, between 0 and 1"""
+    """Probability of each row's own label. (n, k) float, (n,) int -> (n,) float32 or float64, 0 to 1"""
     ...  # your code
 
 
