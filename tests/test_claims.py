@@ -181,7 +181,7 @@ def test_the_interval_of_a_share_lies_inside_its_limits_and_a_value_beyond_them_
         judge_part(share, [0.5, 1.2, 0.7])
     for c in load_claims().values():
         for p in c.parts:
-            assert p.limits is None or tuple(p.limits) in ((0, 1), (-1, 1), (0, 100), (-100, 100)), c.id
+            assert p.limits is None or tuple(p.limits) in ((0, 1), (-1, 1), (-2, 2), (0, 100), (-100, 100)), c.id
 
 
 def test_every_quantity_in_shares_or_points_of_a_share_has_its_limits():
