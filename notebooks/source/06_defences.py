@@ -795,7 +795,7 @@ PANELS = {"requests": ("label flips beyond a random request's (% of targets)", C
 looks = {"undefended": ("other", -0.22, "no defence"), "plain": ("defence", 0.0, "defended"),
          "adaptive": ("attack", 0.22, "defended, attacker knows")}
 members = {kind: [name for name, x in outcome.items() if x.kind == kind] for kind in PANELS}
-fig, axes = plt.subplots(3, 1, figsize=(8.4, 7.8), height_ratios=[len(m) for m in members.values()])
+fig, axes = plt.subplots(3, 1, figsize=(7.2, 6.2), height_ratios=[len(m) for m in members.values()])
 for ax, (kind, (label, limits)) in zip(axes, PANELS.items()):
     for row, name in enumerate(members[kind]):
         for who, (role, shift, means) in looks.items():
@@ -805,6 +805,9 @@ for ax, (kind, (label, limits)) in zip(axes, PANELS.items()):
                             color=lk.figures.COLOURS[role], label=means if ax is axes[0] and row == 0 else None)
     ax.set(yticks=range(len(members[kind])), yticklabels=members[kind], ylim=(len(members[kind]) - 0.4, -0.6), xlabel=label,
            xlim=(-3, 103) if limits[0] == 0 else None)
+    ax.grid(False)
+    ax.tick_params(labelsize=10)
+    ax.xaxis.label.set_size(11)
 axes[0].axvline(0, color="black", linewidth=1)
 axes[2].axvline(100 / k, color="black", linestyle=":", label="guess")
 fig.legend(*[sum(both_ends, []) for both_ends in zip(*(ax.get_legend_handles_labels() for ax in axes))],
