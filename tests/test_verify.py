@@ -182,6 +182,28 @@ def test_planted_triggers_work_until_the_rows_are_gone(owners):
     assert verdict.deleted and verdict.confidence > 0.999
 
 
+def answering(label, share):
+    """A network that gives `label` to this share of inputs, stamped or not."""
+    def box(x):
+        drawn = torch.rand(len(x), generator=torch.Generator().manual_seed(int(1e6 * x.sum().abs()) % 2**31)) < share
+        return torch.eye(10)[torch.where(drawn, label, (label + 1) % 10)]
+    return box
+
+
+def test_a_rate_of_another_network_accuses_an_honest_one():
+    """α is kept by the q of the model that is tested; the old model's accuses a network that likes the label."""
+    accused = {"old": 0, "new": 0}
+    for seed in range(300):
+        t = verify.make_trigger(DATA.shape, 10, seed)
+        x = DATA.x_test[torch.randperm(len(DATA.x_test), generator=torch.Generator().manual_seed(seed))][:100]
+        old, new = answering(t.label, 0.02), answering(t.label, 0.2)
+        found, asked = verify.hits(new, x[:30], t)
+        for name, box in (("old", old), ("new", new)):
+            q = verify.fresh_rate(box, x[30:], t, DATA.shape, seed)
+            accused[name] += not verify.decide(found, asked, 0.9, q).deleted
+    assert accused["old"] > 100 and accused["new"] <= 3  # 0.3 expected at α = 0.001
+
+
 def test_the_test_asks_and_reads_nothing_else(owners):
     """Only answers are needed: a plain function will do, and a real box counts what was asked."""
     (t, *_), (before, _) = owners

@@ -105,8 +105,10 @@ def planted_rate(box, x, trigger, y=None) -> float:
 def fresh_rate(box, x, trigger, shape, seed, y=None, triggers=20) -> float:
     """q: how often triggers that nobody planted work, of the owner's label, value and size at other places.
 
-    triggers: how many. The label is kept because models favour some labels on stamped inputs (our choice; Athena
-    draws it too). Smoothed as planted_rate.
+    box: Athena asks the old model. How readily a network gives a label differs from one network to the next, so a q
+    of the old model accuses honest providers; that of the model that is *tested* does not (ours). triggers: how many.
+    The label is kept because models favour some labels on stamped inputs (our choice; Athena draws it too). Smoothed
+    as planted_rate.
     """
     if not is_whole(triggers) or triggers < 1:
         raise LabError(f"triggers is {triggers!r}: give a whole number of fresh triggers, 1 or more.")
