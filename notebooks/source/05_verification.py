@@ -20,7 +20,8 @@
 # - measure what a cheat costs, what it keeps, and at which tolerance it passes;
 # - try what would restore trust: full batches, committed randomness, counting how often rows were used.
 #
-# *Time*: about a minute and a half to run, two and a half hours to work through. *You need*: notebook 01; notebook 02 helps.
+# *Time*: about a minute and a half to run, two and a half hours to work through. *You need*: notebook 01;
+# notebook 02 helps.
 # *Papers*: Zhang et al. 2024 (verification is fragile), Sommer et al. 2022 (Athena, backdoors), Thudi et al. 2022 (what an
 # audit of weights cannot show). The tables of the first could not be read here; of its released code, the forging half
 # does not run as it stands. Algorithms that had to be filled in are called our reconstruction.
@@ -62,7 +63,7 @@ data = lab.load(at_most=cfg.rows, moments="test")
 lab.require(len(data.shape) == 3, "Notebook 05 plants triggers in pictures: take a set of images.")
 if profile == "quick" and np.prod(data.shape) > 1000:
     data = replace(data, x=F.avg_pool2d(data.x, 2), x_test=F.avg_pool2d(data.x_test, 2))
-    lab.say("These pictures are large for `quick`: the networks get them at half their width and height.")
+    lab.say("These pictures are large for `quick`: networks get them at half their width and height.")
 n, classes = len(data.y), data.n_classes
 EACH = 100 if n >= 3000 else max(20, n // 40)  # rows an owner has
 lab.require(n >= 1000, "Notebook 05 needs at least 1,000 training images.")
@@ -118,7 +119,7 @@ def planted(seed):
 
 # %%
 def tried(provide, d, *args, **settings):
-    """A provider's (model, log), or None where a cheat's network diverges: one lost run. The honest one stops here."""
+    """A provider's (model, log), or None where a cheat's network diverges: one lost run."""
     try:
         answer = provide(d, *args, **settings)
         for x in (d.x, d.x_test):
@@ -161,13 +162,14 @@ def rates(model, d, triggers, seed):
     box, out = attack.BlackBox(model), []
     for i, t in enumerate(triggers):
         x = pictures(d, t, seed + i)[1]
-        out.append((verify.planted_rate(box, x, t), verify.fresh_rate(box, x[:50], t, d.shape, seed + i)))
+        out.append((verify.planted_rate(box, x, t),
+                    verify.fresh_rate(box, x[:50], t, d.shape, seed + i)))
     return out
 
 
 def ask(d, triggers, before, after, seed):
-    """One backdoor test an owner: thirty questions to the new model. before: rates of the old one. Decided with the q
-    of the old model, and with that of the new one (q_now). No test where a trigger never took. -> list of dicts"""
+    """One backdoor test an owner: thirty questions to the new model, decided with the q of the old model
+    (before: its rates) and with that of the new one. No test where a trigger never took. -> list of dicts"""
     out, box = [], attack.BlackBox(after)
     for i, (t, (p, q), (_, q_now)) in enumerate(zip(triggers, before, rates(after, d, triggers, seed))):
         if p > q:
@@ -234,7 +236,7 @@ lab.say(f"The owners hold {100 * cfg.owners * EACH / n:.0f} % of the training ro
         f"The honest provider passes {100 * share['honest'][0]:.0f} % of the owners' tests, {100 * share['honest'][1]:.0f} % of the "
         f"pooled ones and {100 * share['honest'][2]:.0f} % of the replays. The one that ignores the request passes "
         f"{100 * share['ignores'][0]:.0f} %, {100 * share['ignores'][1]:.0f} % and {100 * share['ignores'][2]:.0f} %.",
-        (f"In all {len(judged)} seeds the pooled test and the replay are both passed by: {', '.join(fooled)}. "
+        (f"In all {len(judged)} seeds pooled test and replay are both passed by: {', '.join(fooled)}. "
          "None of them retrained as agreed."
          if fooled else "No dishonest provider passes the pooled test and the replay every time."),
         f"{lost} dishonest retrainings diverged; they are missing here." if lost else "")
@@ -327,16 +329,19 @@ def accused(s):
     return out
 
 
-honest_tests = pd.DataFrame(sum(lk.training.parallel(accused, lab.seeds(cfg.networks, "accused")), []))
+honest_tests = lk.training.parallel(accused, lab.seeds(cfg.networks, "accused, judged"))
+honest_tests = pd.DataFrame(sum(honest_tests, []))
 false_rate = {column: lk.measure.interval(1 - honest_tests[column], honest_tests.seed, (0, 1))
               for column in ("deleted", "deleted_now")}
 
 # %%
+idle = matrix[matrix.provider == "ignores"]
 WAYS = {"deleted": "the old model (published)", "deleted_now": "the new model (ours)"}
 lab.table(pd.DataFrame([
-    {"q measured on": WAYS[c], "honest providers accused": f"{(~honest_tests[c]).sum()} of {len(honest_tests)} tests",
+    {"q measured on": WAYS[c],
+     "honest providers accused": f"{(~honest_tests[c]).sum()} of {len(honest_tests)} tests",
      "per cent": f"{100 * m:.1f} [{100 * low:.1f}, {100 * high:.1f}]",
-     "ignoring providers caught, %": f"{100 - 100 * np.concatenate(matrix[matrix.provider == 'ignores'][c].tolist()).mean():.0f}"}
+     "ignoring providers caught, %": f"{100 - 100 * np.concatenate(idle[c].tolist()).mean():.0f}"}
     for c, (m, low, high) in false_rate.items()]),
     f"At α = {100 * ALPHA:g} %, owners of {honest_tests.seed.nunique()} networks")
 told = {True: "That is more than α grants.", False: "Whether α is kept cannot be judged from so few."}
@@ -345,33 +350,38 @@ wrong = honest_tests[~honest_tests.deleted]
 cases = wrong if len(wrong) else honest_tests.loc[(honest_tests.q_now - honest_tests.q).nlargest(5).index]
 old_q, new_q, bare = (100 * cases[c].mean() for c in ("q", "q_now", "bare"))
 each_right = 100 * honest_tests.groupby("seed").right.first()
-lab.say(f"With q from the old model, {100 * false_rate['deleted'][0]:.1f} % of the tests accuse an honest provider.",
+group = "accusing tests" if len(wrong) else "five tests in which q changed most"
+lab.say(f"With q from the old model, {100 * false_rate['deleted'][0]:.1f} % of the tests accuse an honest "
+        "provider.",
         told[low > ALPHA] if high >= ALPHA else "α is kept.",
-        f"In {'the accusing tests' if len(wrong) else 'the five tests in which q changed most'} fresh triggers got the "
-        f"owner's label from the old model in {old_q:.0f} % of the answers and from the new one in {new_q:.0f} %; pictures "
-        f"without any trigger got it in {bare:.0f} %.",
+        f"In the {group}, the old model gave the owner's label to {old_q:.0f} % of the pictures with fresh "
+        f"triggers, and the new one to {new_q:.0f} %; pictures without any trigger got it from the new one in "
+        f"{bare:.0f} %.",
         "So it is not the trigger: how readily a network gives a label differs from one network to the next."
-        if bare > (old_q + new_q) / 2 else "Without a trigger the new model gives it less often: the pattern itself draws it.",
-        f"Networks as short of training as these, with {each_right.min():.0f} to {each_right.max():.0f} % of the test "
-        "pictures right, differ much.",
-        f"With q from the new model {(~honest_tests.deleted_now).sum()} tests accuse. That it keeps α is not shown: "
-        f"without one accusation it would take {np.log(0.025) / np.log(1 - ALPHA):,.0f} independent tests.")
+        if bare > (old_q + new_q) / 2 else
+        "Without a trigger the new model gives it less often: the pattern itself draws it.",
+        f"The new networks have {each_right.min():.0f} to {each_right.max():.0f} % of the test pictures right.",
+        f"With q from the new model {(~honest_tests.deleted_now).sum()} tests accuse.",
+        "That it keeps α is not shown: even without an accusation it would take "
+        f"{np.log(0.025) / np.log(1 - ALPHA):,.0f} independent tests." if false_rate["deleted_now"][2] > ALPHA else "")
 
 # %%
 fig, ax = plt.subplots(figsize=(6.4, 4.4))
-for mask, marker, colour, label in ((honest_tests.deleted, "o", lk.figures.COLOURS["retrained"], "says “deleted”"),
-                                    (~honest_tests.deleted, "x", "black", "accuses")):
-    ax.plot(honest_tests[mask].q, honest_tests[mask].q_now, marker, alpha=0.6, color=colour, label=label)
+green = lk.figures.COLOURS["retrained"]
+for part, marker, colour, label in ((honest_tests[honest_tests.deleted], "o", green, "says “deleted”"),
+                                    (wrong, "x", "black", "accuses")):
+    ax.plot(part.q, part.q_now, marker, alpha=0.6, color=colour, label=label)
 ends = [0, 1.05 * honest_tests[["q", "q_now"]].to_numpy().max()]
 ax.plot(ends, ends, color="black", linestyle=":", label="equal")
 ax.set(xlabel="q on the old model", ylabel="q on the new model", xlim=ends, ylim=ends)
 ax.legend(loc="upper left", title="test with the old q")
-lab.figure(fig, "For each owner's test of an honest provider, the rate at which fresh triggers get the owner's label: on the "
-                "old model across, on the new model upwards, with the line where both are equal. Accusing tests are marked.")
-lab.say(f"The accusing tests lie {'all ' if (wrong.q_now > wrong.q).all() else 'mostly '}above the line."
-        if (wrong.q_now > wrong.q).mean() > 0.5 else "No pattern in the accusing tests." if len(wrong) else "No test accuses.",
-        f"The two q differ by {100 * (honest_tests.q_now - honest_tests.q).abs().mean():.1f} points on average, "
-        f"{100 * (honest_tests.q_now - honest_tests.q).abs().max():.0f} at most.")
+lab.figure(fig, "For each owner's test of an honest provider, the rate at which fresh triggers get the owner's "
+                "label: on the old model across, on the new model upwards, with the line where both are equal. "
+                "Accusing tests are marked.")
+apart = 100 * (honest_tests.q_now - honest_tests.q).abs()
+lab.say(f"{(wrong.q_now > wrong.q).sum()} of the {len(wrong)} accusing tests lie above the line." if len(wrong) else
+        "No test accuses.",
+        f"The two q differ by {apart.mean():.1f} points on average, {apart.max():.0f} at most.")
 
 # %% [markdown]
 # ### With fewer owners, or fewer rows
@@ -401,10 +411,9 @@ jobs = [(o, r, s) for o, r in ((20, EACH), (5, EACH), (1, EACH), (20, EACH // 2)
 weak = pd.DataFrame(lk.training.parallel(strength, jobs)).groupby(["owners", "each"], sort=False).mean().reset_index()
 lab.table(weak.rename(columns={"each": "rows each", "escape": "chance to escape, mean"}), "What the test can see", 3)
 at = weak.set_index(["owners", "each"]).escape
-lab.say(f"With {EACH} rows each, an old model escapes with a chance of {at[20, EACH]:.2g} (20 owners), {at[5, EACH]:.2g} (5) "
-        f"and {at[1, EACH]:.2g} (one alone), means over {len(judged)} seeds. Twenty owners with {EACH // 5} rows each let "
-        f"it escape with {at[20, EACH // 5]:.2g}" + (": ten stamped rows or so are not learnt." if EACH == 100 and
-                                                     at[20, EACH // 5] > 0.1 else "."))
+lab.say(f"With {EACH} rows each, an old model escapes with a chance of {at[20, EACH]:.2g} (20 owners), "
+        f"{at[5, EACH]:.2g} (5) and {at[1, EACH]:.2g} (one alone), means over {len(judged)} seeds.",
+        f"Twenty owners with {EACH // 5} rows each, half of them stamped, let it escape with {at[20, EACH // 5]:.2g}.")
 
 # %% [markdown]
 # ## 3 · A log, and its replay
@@ -534,9 +543,9 @@ lab.say(" ".join(f"For the {kind.replace('_', ' ')}, training with a log took {t
 # clean checkpoint is nudged by a tiny step on one random row (Zhang et al.). The replay starts from the forged checkpoint
 # before, and so it misses. If $k$ of $b$ rows are swapped, a step from the same weights ends elsewhere by
 # $$\eta\, \frac{k}{b}\, \Big\lVert \overline{g}_{\text{old}} - \overline{g}_{\text{new}} \Big\rVert$$
-# with $\eta$ the learning rate and $\overline{g}$ the mean gradients of the rows taken out and put in. The paper's bound on
-# the error is this line. If the old checkpoints are kept (Thudi et al.), it is the error itself. If they are moved, it shows
-# one step later, changed by the curvature of the loss: there the bound can be put to the test.
+# with $\eta$ the learning rate and $\overline{g}$ the mean gradients of the rows taken out and put in. The paper's
+# bound on the error is this line. If the old checkpoints are kept (Thudi et al.), it is the error itself. If they are
+# moved, it shows one step later, changed by the curvature of the loss: there the bound can be put to the test.
 #
 # **Exercise 5.4** (difficulty 3, 12 minutes). Write it.
 
@@ -586,7 +595,7 @@ def starting_at(state):
 
 
 warm = {s: starting_at(state) for s, state in zip(judged, lk.training.parallel(warmed, judged))}
-RATES, PARTS = (0.01, 0.02, 0.05), (0.001, 0.02, 0.1, 0.3)  # the paper forgets about 2 % of its training rows
+RATES, PARTS = (0.01, 0.02, 0.05), (0.001, 0.02, 0.1, 0.3)  # the paper forgets about 2 % of its rows
 jobs = [(lr, s) for s in judged for lr in RATES[::-1]]
 forged = pd.DataFrame(sum(lk.training.parallel(forging, jobs), []))
 forged["median"] = [float(np.median(np.array(e)[w])) if any(w) else np.nan for e, w in zip(forged.errors, forged.swapped)]
@@ -610,8 +619,8 @@ worst_late = [max(v for v, s in zip(late, pairs.seed) if s == t) for t in judged
 lab.say(f"The error of a swapped step grows with the learning rate to the power {show(over_rate)} (each rate has a run of its own), "
         f"and with the share of forgotten rows to the power {show(over_share)}.",
         f"In logs as published, an error is up to {max(worst_late):.1f} times what the formula says of the step before"
-        + (f": the bound is broken in {sum(v > 1 + SLACK for v in worst_late)} of {len(worst_late)} runs. The curvature of "
-           "the loss, which the formula leaves out, stretches the difference." if max(worst_late) > 1 + SLACK else
+        + (f": the bound is broken in {sum(v > 1 + SLACK for v in worst_late)} of {len(worst_late)} runs. The "
+           "curvature of the loss, which it leaves out, stretches the difference." if max(worst_late) > 1 + SLACK else
            ": the bound holds."),
         f"Log error with random rows of the class less that with look-alikes: {show(gained)}"
         + (": look-alikes forge better." if lk.measure.interval(gained)[1] > 0 else "; no difference beyond doubt."))
@@ -635,26 +644,27 @@ lab.figure(fig, "Share of forged steps that pass the replay against the verifier
                 "with the honest floor as a dotted line: checkpoints moved on the left, kept on the right.")
 
 # %%
-needed = forged[(forged.kind == "as published") & (forged.lr == RATES[-1]) & (forged.share == PARTS[1])]
+published = forged[(forged.kind == "as published") & (forged.lr == RATES[-1])]
+needed = published[published.share == PARTS[1]]
 ratio = [np.log10(max(e) / f) for e, f in zip(needed.errors, needed.floor)]
 spent, swaps = needed.spent.tolist(), 100 * np.mean([np.mean(w) for w in needed.swapped])
 saves = "nothing" if np.mean(spent) >= 1 else "little" if np.mean(spent) > 0.5 else "much"
-most = forged[(forged.kind == "as published") & (forged.lr == RATES[-1]) & (forged.share == PARTS[3])].spent.mean()
+most = published[published.share == PARTS[3]].spent.mean()
 caught = 1 - share["forges"][1]
 lab.say(f"To pass whole, a forged log of {100 * PARTS[1]:g} % forgotten rows needs a tolerance of about "
         f"10^{np.mean(ratio):.1f} times the floor.",
-        f"As published, {swaps:.0f} % of its steps are made anew. That takes gradients of {100 * np.mean(spent):.0f} % of the "
-        f"rows that retraining would use ({100 * most:.0f} % where {100 * PARTS[3]:g} % are forgotten), and so it saves "
-        f"{saves}. But its steps need not wait for each other, and with checkpoints kept it computes no gradient at all.",
-        f"The served model is still nearly the old one: {100 * caught:.0f} % of the owners' pooled tests accuse it.")
+        f"As published, {swaps:.0f} % of its steps are made anew. That takes gradients of {100 * np.mean(spent):.0f} % of "
+        f"the rows that retraining would use ({100 * most:.0f} % where {100 * PARTS[3]:g} % are forgotten), and so it "
+        f"saves {saves}. But its steps need not wait for each other, and with checkpoints kept it computes no gradient "
+        f"at all. The served model is nearly the old one: {100 * caught:.0f} % of the owners' pooled tests accuse it.")
 
 # %% [markdown]
 # ## 5 · What does a cheat keep?
 #
-# Where adversarial retraining passes both checks, has it cheated at all? It never used the forgotten rows. It hopes that
-# their stand-ins teach nearly the same. So compare its loss on the forgotten rows with that of honest retraining, with
-# the same seed and with another. Here a tenth of the rows is forgotten, no triggers, more seeds, and a smaller learning
-# rate, so that seeds differ less.
+# Where adversarial retraining passes both checks, has it cheated at all? It never used the forgotten rows. It hopes
+# that their stand-ins teach nearly the same. So compare its loss on the forgotten rows with that of honest retraining,
+# with the same seed and with another. Here a tenth of the rows is forgotten, no triggers, more seeds, and a smaller
+# learning rate, so that seeds differ less.
 
 # %%
 def keeps(s):
@@ -668,9 +678,10 @@ def keeps(s):
               "retrained, other seed": provider.honest(d, forget, top / "f", seed=s + 1, **common),
               "nearest": tried(provider.adversarial_nearest, d, forget, top / "n", seed=s, **common),
               "search": tried(provider.adversarial_search, d, forget, top / "s", **searched),
-              "search, no row left": tried(provider.adversarial_search, d, forget, top / "t", finish=True, **searched)}
+              "search, no row left": tried(provider.adversarial_search, d, forget, top / "t", finish=True,
+                                           **searched)}
     rows = []
-    for name, (model, _) in ((name, answer) for name, answer in models.items() if answer is not None):
+    for name, (model, _) in ((name, answer) for name, answer in models.items() if answer):
         z, y, unseen = lk.training.predict(model, d.x[forget]), d.y[forget], lk.training.predict(model, d.x_test)
         rows.append(dict(model=name, seed=s, loss=F.cross_entropy(z, y).item(), accuracy=lk.measure.accuracy(z, y),
                          test=lk.measure.accuracy(unseen, d.y_test), test_loss=F.cross_entropy(unseen, d.y_test).item()))
@@ -680,7 +691,8 @@ def keeps(s):
 kept_rows = pd.DataFrame(sum(lk.training.parallel(keeps, lab.seeds(cfg.keeps, "keeps, judged")), []))
 percent = dict(limits=(0, 100))
 lab.table(pd.DataFrame([{"model": m, "seeds": len(g), "loss on the forgotten rows": show(g.loss),
-                         "accuracy there, %": show(g.accuracy, **percent), "test accuracy, %": show(g.test, **percent)}
+                         "accuracy there, %": show(g.accuracy, **percent),
+                         "test accuracy, %": show(g.test, **percent)}
                         for m, g in kept_rows.groupby("model", sort=False)]),
           "What is kept of 10 % forgotten rows")
 
@@ -714,17 +726,16 @@ def kept_in_words(values):
 
 lab.say("The loss on the forgotten rows lies below the mean of two honest retrainings by "
         + "; ".join(f"{words(v)} ({m}: {kept_in_words(v)})" for m, v in raw.items()) + " nats.",
-        "But runs differ in how good they are anywhere. Loss on the forgotten less loss on test rows lies below that of honest "
-        "retraining with the same seed by "
+        "But runs differ in how good they are anywhere. Loss on the forgotten less loss on test rows lies below that "
+        "of honest retraining with the same seed by "
         + "; ".join(f"{words(v)} ({m}: {kept_in_words(v)})" for m, v in saved.items() if m in CHEATS) + " nats.",
         f"The search tries {cfg.candidates} sets a batch here, the paper fifty.")
 spread_of_seeds = saved[CONTROL].std()
 largest = max((saved[m].mean() for m in CHEATS), default=0.0)
-lab.say(f"And the controls: the original knows {words(saved['original'])} nats more; honest retraining with *another* seed "
-        f"differs from retraining with the same one by {words(saved[CONTROL])}, a standard deviation of "
-        f"{spread_of_seeds:.3f} from one provider to the next.",
-        "That is more than any cheat keeps on average. So what is kept shows over many seeds with the honest run beside "
-        "each, and nobody could tell it from the answers of one provider." if spread_of_seeds > largest else
+lab.say(f"And the controls: the original knows {words(saved['original'])} nats more; honest retraining with *another* "
+        f"seed, {words(saved[CONTROL])}, with a standard deviation of {spread_of_seeds:.3f} from one provider to the next.",
+        "That is more than any cheat keeps on average: whoever has one provider's answers, and no honest run beside them, "
+        "could not tell it from another seed." if spread_of_seeds > largest else
         "A cheat keeps more than that on average.")
 
 # %% [markdown]
@@ -758,18 +769,20 @@ def audited(s):
 
 audits = pd.DataFrame(sum(lk.training.parallel(audited, lab.seeds(2 * cfg.seeds, "audit, judged")), []))
 by_log = audits.groupby("log", sort=False)
-lab.table(by_log.agg(logs=("p", "size"), most=("most", "mean"), total=("total", "mean"), p=("p", lambda v: f"{v.max():.1g}"),
-                     unused=("unused", lambda v: f"{100 * v.mean():.1f}"), steps=("steps", "mean")).reset_index()
-          .rename(columns={"most": "largest use in an epoch", "total": "over all epochs", "p": "largest p value",
-                           "unused": "retained rows unused an epoch, %"}), "Counting how often rows were used")
+table = by_log.agg(logs=("p", "size"), most=("most", "mean"), total=("total", "mean"),
+                   p=("p", lambda v: f"{v.max():.1g}"), unused=("unused", lambda v: f"{100 * v.mean():.1f}"),
+                   steps=("steps", "mean"))
+lab.table(table.reset_index().rename(columns={
+    "most": "largest use in an epoch", "total": "over all epochs", "p": "largest p value",
+    "unused": "retained rows unused an epoch, %"}), "Counting how often rows were used")
 
 # %%
 flagged = {name: (g.p < 0.01).astype(float).tolist() for name, g in by_log}
 half = (audits[audits.log == "nearest"].half < 0.01).astype(float)
 eligible, throws = n - n // 10, (n - n // 10) * cfg.epochs
 draw = np.random.default_rng(judged[0])  # honest providers who draw with replacement: counts need no training
-alarms = [verify.max_use_pvalue(torch.tensor(draw.multinomial(throws, [1 / eligible] * eligible))[None], eligible) < 0.01
-          for _ in range(1000)]
+thrown = draw.multinomial(throws, [1 / eligible] * eligible, size=1000)
+alarms = [verify.max_use_pvalue(torch.tensor(counts)[None], eligible) < 0.01 for counts in thrown]
 unused, steps_of = by_log.unused.mean(), by_log.steps.mean()
 
 
@@ -783,8 +796,8 @@ if {"nearest", "search"} <= set(flagged):
             f"alarms; of a thousand honest counts drawn with replacement it flags {sum(alarms)}.",
             f"With half of the epochs it flags {rate(half)} of the former"
             + (": a tail needs many draws." if half.mean() < np.mean(flagged["nearest"]) else "."),
-            f"Of the search logs it flags {100 * np.mean(flagged['search']):.0f} %. It cannot flag one: a row that was used leaves "
-            "the search's pool.",
+            f"Of the search logs it flags {100 * np.mean(flagged['search']):.0f} %. It cannot flag one: a row that was "
+            "used leaves the search's pool.",
             f"The search leaves {100 * unused['search']:.1f} % of the retained rows unused"
             + (", as an honest provider who drops the last short batch would: that accuses nobody."
                if unused["search"] <= (n % cfg.batch_size) / n else "."),
@@ -802,8 +815,8 @@ s, d = judged[0], data.resplit(judged[0])
 forget = torch.arange(n // 10)
 ways = {"honest": provider.honest, "nearest": provider.adversarial_nearest, "search": provider.adversarial_search}
 for name, make in ways.items():
-    answer = tried(make, d, forget, place / f"committed-{name}", build=build, seed=s, every=10**6, epochs=1, lr=cfg.lr,
-                   batch_size=cfg.batch_size)
+    answer = tried(make, d, forget, place / f"committed-{name}", build=build, seed=s, every=10**6,
+                   **recipe | {"epochs": 1})
     follows = "no log, it diverged" if answer is None else verify.follows(answer[1], n, forget, s)
     print(f"{name}: batches follow from the committed seed:", follows)
 
@@ -885,7 +898,8 @@ lab.say(f"Without the start and the recipe the verdict is {'verified' if blind.v
 # prints one tolerance has chosen the result; Zhang et al. show the whole curve.
 #
 # **Few tainted batches.** With few forgotten rows or small batches, many steps of a forged log are clean: a share of
-# $(1 - f)^b$ for a forgotten share $f$ and batches of $b$. Whoever gives one figure over all steps may hide the tainted ones.
+# $(1 - f)^b$ for a forgotten share $f$ and batches of $b$. Whoever gives one figure over all steps may hide the
+# tainted ones.
 
 # %%
 few = forged[(forged.kind == "kept") & (forged.lr == RATES[-1]) & (forged.share == PARTS[0])]
@@ -904,7 +918,8 @@ lab.say(f"At {100 * PARTS[0]:g} % forgotten, {100 * tainted:.0f} % of the steps 
 named = {p: matrix[matrix.provider == p] for p in PROVIDERS}
 least = 0.95  # 19 of 20 owners
 all_honest = [*named["honest"].deleted.map(np.mean), *honest_tests.groupby("seed").deleted.mean()]
-accusations = {name: (1.0 - honest_tests[column]).tolist() for name, column in (("alpha", "deleted"), ("alpha-now", "deleted_now"))}
+accusations = {"alpha": (1.0 - honest_tests.deleted).tolist(),
+               "alpha-now": (1.0 - honest_tests.deleted_now).tolist()}
 lab.claim("ver-honest", accusations | {
     "honest-backdoor": [bool(r >= least) for r in all_honest],
     "honest-replay": named["honest"].replay.astype(bool).tolist(),
