@@ -802,7 +802,8 @@ if {"nearest", "search"} <= set(flagged):
             + (", as an honest provider who drops the last short batch would: that accuses nobody."
                if unused["search"] <= (n % cfg.batch_size) / n else "."),
             "Honest batches shrink where rows are left out, and the search's do not, so it takes "
-            f"{steps_of['search']:.0f} steps where honest retraining takes {steps_of['honest']:.0f}.")
+            f"{steps_of['search']:.0f} steps where honest retraining takes {steps_of['honest']:.0f}."
+            if steps_of["search"] < steps_of["honest"] else "")
 
 # %% [markdown]
 # **Committed randomness.** Before the request, the provider publishes a hash of its seed. The order of rows follows from the
@@ -925,14 +926,14 @@ lab.claim("ver-honest", accusations | {
     "honest-replay": named["honest"].replay.astype(bool).tolist(),
     "ignoring": [(len(x) - sum(x)) / cfg.owners >= least for x in named["ignores"].deleted],
 }, clusters=dict.fromkeys(accusations, honest_tests.seed.tolist()))
-both = pd.concat([named["nearest"], named["search"]]).groupby("seed")[["pooled", "replay"]].all()  # both cheats, one answer a seed
-lab.claim("ver-adv-retrain", {"backdoor": both.pooled.tolist(), "replay": both.replay.tolist(),
-                              "error": [float(e / f) for p in ("nearest", "search")
-                                        for e, f in zip(named[p].error, named[p].noise)]})
+both = pd.concat([named["nearest"], named["search"]])
+both = both.assign(over=both.error / both.noise).groupby("seed")  # both cheats, one answer a seed
+lab.claim("ver-adv-retrain", {"backdoor": both.pooled.all().tolist(), "replay": both.replay.all().tolist(),
+                              "error": both.over.max().tolist()})
 empty = pd.Series(dtype=float)  # where every network of a cheat was lost
-lab.claim("ver-adv-keeps", {m: raw.get(m, empty).tolist() for m in ("nearest", "search")}
-          | {f"{m}-beyond": saved.get(m, empty).tolist() for m in ("nearest", "search")}
-          | {"control": saved[CONTROL].tolist()})
+_ = lab.claim("ver-adv-keeps", {m: raw.get(m, empty).tolist() for m in ("nearest", "search")}
+              | {f"{m}-beyond": saved.get(m, empty).tolist() for m in ("nearest", "search")}
+              | {"control": saved[CONTROL].tolist()})
 
 # %%
 passed = [float(np.mean(np.array(e) <= 1e-3)) for e in needed.errors]
