@@ -75,6 +75,7 @@ notebooks: $(READY)
 records: $(READY)
 	@$(BIN)/labkit sweep $(or $(ARGS),all) --seeds 0-4 --dataset fashion --jobs 2 --out runs/course
 	@$(BIN)/python notebooks/records.py runs/course
+	@$(BIN)/python notebooks/build.py --pooled
 	@$(SCOREBOARD)
 
 site: $(READY)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+LARGEST_SEED = 2**64 - 1  # torch takes no larger one
+
 
 class LabError(Exception):
     """Something the user can mend. One sentence: what was wrong, what was expected, what to do."""
@@ -77,9 +79,17 @@ def data_path(name: str) -> Path:
 def cache_path() -> Path:
     """Where downloaded data sets go: LABKIT_CACHE, else data/cache in the repository, else ~/.cache/labkit."""
     if folder := os.environ.get("LABKIT_CACHE"):
-        return Path(folder)
+        return home(folder)
     root = Path(__file__).resolve().parent.parent
     return root / "data" / "cache" if (root / "pyproject.toml").exists() else Path.home() / ".cache" / "labkit"
+
+
+def home(path) -> Path:
+    """The path with a leading ~ as the home folder: a shell leaves it in --out=~/runs and in quotes."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise LabError(f"Nobody knows the home folder in {str(path)!r}: write the whole path.") from None
 
 
 def make_folder(path) -> Path:

@@ -10,6 +10,15 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
                   help="Runs the notebooks of the course, and shows what came of their claims.")
 
 
+def _home(text):
+    from .base import home
+
+    return home(text)
+
+
+PLACE = {"parser": _home, "metavar": "PATH"}
+
+
 def main(argv=None):
     """The entry point. Exit codes: 0 all is well, 1 something failed, 2 bad usage or input, 130 a sweep was stopped."""
     try:
@@ -56,13 +65,12 @@ def run(
     seed: Annotated[int, typer.Option(help="The outer seed; each seed is one independent run.")] = 0,
     parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", metavar="NAME VALUE",
                                                         help="Another parameter of the notebook.")] = None,
-    out: Annotated[Path, typer.Option(help="The folder that gets one folder a run.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(**PLACE, help="The folder that gets one folder a run.")] = Path("runs"),
     timeout: Annotated[float | None, typer.Option(min=1, help="Seconds a notebook may take.")] = None,
     memory: Annotated[float | None, typer.Option(help="MB that a notebook's processes may take together.")] = None,
 ):
     """Run notebooks with papermill; one that fails does not stop the others."""
     from .base import LabError
-    from .repro.choices import check_dataset
     from .repro.notebook import find_notebook, notebooks
     from .repro.runner import check_parameters
     from .repro.runner import run as run_one
@@ -73,8 +81,6 @@ def run(
         if not found:
             raise LabError("There are no notebooks here: call labkit where the folder notebooks/ is.")
         paths += [p for p in found if p not in paths]
-    if dataset is not None:
-        check_dataset(dataset)
     settings = dict(profile=profile, dataset=dataset, seed=seed, parameters=_parameters(parameter))
     for path in paths:  # all of them before the first one runs
         check_parameters(path, **settings)
@@ -98,7 +104,7 @@ def sweep(
     profile: Annotated[str, typer.Option(help="quick, full or paper.")] = "quick",
     parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", metavar="NAME VALUE",
                                                         help="Another parameter of the notebooks.")] = None,
-    out: Annotated[Path, typer.Option(help="The folder that gets one folder a run.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(**PLACE, help="The folder that gets one folder a run.")] = Path("runs"),
     jobs: Annotated[int, typer.Option(help="Runs at a time, on this machine.")] = 1,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler, as in tcp://10.0.0.1:8786;"
                                                   " its workers take the runs.")] = None,
@@ -129,10 +135,11 @@ def sweep(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path] | None, typer.Argument(help="Folders of runs, or executed notebooks.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where scoreboard.md, .html, .csv and references.bib go; the"
-                                                   " first of RUNS, or runs/.")] = None,
-    readme: Annotated[Path | None, typer.Option(help="Update the scoreboard in this file.")] = None,
+    runs: Annotated[list[Path] | None, typer.Argument(parser=_home, metavar="RUNS", help="Folders of runs, or"
+                                                      " executed notebooks.")] = None,
+    out: Annotated[Path | None, typer.Option(**PLACE, help="Where scoreboard.md, .html, .csv and references.bib go;"
+                                                           " the first of RUNS, or runs/.")] = None,
+    readme: Annotated[Path | None, typer.Option(**PLACE, help="Update the scoreboard in this file.")] = None,
 ):
     """Draw the scoreboard of all claims, and a table of what the runs cost; write it for readers and for programs."""
     from .repro.draw import to_html, to_markdown, update_readme, write, write_table
@@ -158,8 +165,8 @@ def report(
 
 @app.command()
 def grade(
-    notebooks: Annotated[list[Path], typer.Argument(metavar="NOTEBOOK...", help="Learners' copies.")],
-    csv: Annotated[Path | None, typer.Option(help="Write file, exercise, state and points here.")] = None,
+    notebooks: Annotated[list[Path], typer.Argument(parser=_home, metavar="NOTEBOOK...", help="Learners' copies.")],
+    csv: Annotated[Path | None, typer.Option(**PLACE, help="Write file, exercise, state and points here.")] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds an exercise may take, its check included.")] = 30,
     memory: Annotated[float, typer.Option(min=500, help="MB that a copy's processes may take.")] = 2000,
 ):

@@ -93,6 +93,13 @@ class Data:
         chosen = np.random.default_rng(checked_seed(seed)).choice(len(rows), count, replace=False)
         return self.forget_rows(rows[torch.from_numpy(np.sort(chosen))])
 
+    def rare(self, least: int, least_test: int) -> list:
+        """[(class, training rows, test rows)] of the classes with fewer, as loaded or in the mean after `resplit`."""
+        here = torch.stack([y.cpu().bincount(minlength=self.n_classes) for y in (self.y, self.y_test)])
+        drawn = (here.sum(0) * here.sum(1, keepdim=True) / here.sum()).ceil()
+        few = (torch.minimum(here, drawn) < torch.tensor([[least], [least_test]])).any(0)
+        return [(self.classes[c], *here[:, c].tolist()) for c in few.nonzero().flatten().tolist()]
+
     def split(self, forget, allow_empty: bool = False) -> Split:
         """Forget, retain and test rows for a forget set. allow_empty: also for the empty one (null tests)."""
         forget = check_forget(forget, len(self.y), allow_empty).to(self.device)
@@ -151,7 +158,8 @@ def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, lab
     classes. size: images become size × size pixels (default: as they are; folder and stl10: 32; tables: ignored).
     Channels (columns of tables) are shifted and scaled to mean 0 and standard deviation 1 over the training rows, or
     with moments="test" over the test rows: exact unlearning must not keep a mean that the forgotten rows went into.
-    root: where torchvision's sets lie, instead of the cache. Raises LabError.
+    root: where torchvision's sets lie, instead of the cache. Of a folder it prints what was found in it, also kept as
+    card["found"]. Raises LabError.
     """
     if size is not None and (not is_whole(size) or size < 4):
         raise LabError(f"size is {size!r}: give the side of the images in pixels, a whole number from 4.")
@@ -171,6 +179,8 @@ def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, lab
     rows = stratified(raw.y, n_train, caps[0], train_rng, f"training rows of {name}")
     rows_test = stratified(raw.y_test, n_test, caps[1], test_rng, f"test rows of {name}")
     x, x_test = (_floats(part, size) for part in raw.read(rows, rows_test))
+    if raw.found:
+        print("; ".join(raw.found) + ".")
     mean, std = _moments(x_test if moments == "test" else x)
     for part in (x, x_test):
         part.sub_(mean).div_(std)
@@ -181,8 +191,9 @@ def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, lab
     tensors = [x, torch.from_numpy(y), x_test, torch.from_numpy(y_test)]
     groups = [None if g is None else torch.from_numpy(g[r]).to(where)
               for g, r in ((raw.groups, rows), (raw.groups_test, rows_test))]
-    return Data(name, *(t.to(where) for t in tensors), raw.classes, mean.to(where), std.to(where), sources.card(name),
-                *groups, torch.from_numpy(noisy).to(where))
+    card = sources.card(name) | ({"found": list(raw.found)} if raw.found else {})
+    return Data(name, *(t.to(where) for t in tensors), raw.classes, mean.to(where), std.to(where), card, *groups,
+                torch.from_numpy(noisy).to(where))
 
 
 def _floats(x, size) -> torch.Tensor:

@@ -18,7 +18,7 @@ from . import data as data_module
 from .base import LabError, NotForThisData, cache_path, data_path, device, jobs, spawn_seeds
 from .repro.claimfile import PROFILES, load_claims
 from .repro.claims import in_words, judge, merge, parts_held, would_have_shown
-from .rows import is_whole
+from .rows import checked_seed, is_whole
 
 MIME = "application/vnd.labkit+json"
 CAPS = {"quick": (6000, 2000), "full": None, "paper": None}  # rows at most, so that quick stays quick on any data
@@ -34,12 +34,12 @@ class Lab:
     def __init__(self, notebook, *, profile="quick", dataset="fashion", seed=0, seeds=None):
         if profile not in PROFILES:
             raise LabError(f"There is no profile {profile!r}: choose one of {', '.join(PROFILES)}.")
-        if not is_whole(seed) or seed < 0:
-            raise LabError(f"seed is {seed!r}: give a whole number, 0 or more.")
+        seed = checked_seed(seed)
         if seeds is not None and (not is_whole(seeds) or seeds < 1):
             raise LabError(f"seeds is {seeds!r}: give a number of seeds, 1 or more, or None for the profile's own.")
         self.notebook, self.profile, self.dataset, self.seed = str(notebook), profile, dataset, seed
         self._seeds, self._settings, self._rows, self.claims = seeds, {}, "", []
+        self._dollars = []  # class names that matplotlib and Markdown would take for formulas
         self._catalogue = load_claims()
         torch.set_num_threads(1)  # two threads a process were measured 10 to 35 times slower on two busy cores
         torch.manual_seed(seed)
@@ -61,8 +61,11 @@ class Lab:
         self._settings = chosen
         return SimpleNamespace(**chosen)
 
-    def load(self, **settings):
-        """The notebook's data set, capped by the profile; settings go to labkit.data.load. Shows its card."""
+    def load(self, min_rows=(5, 5), **settings):
+        """The notebook's data set, capped by the profile; settings go to labkit.data.load. Shows its card.
+
+        min_rows: the training and test rows that each class needs; with fewer the notebook ends as 'skipped'.
+        """
         data = data_module.load(self.dataset, **({"at_most": CAPS[self.profile]} | settings))
         card = [data.card[k] for k in ("title", "licence", "source") if data.card.get(k)]
         path = self.dataset.removeprefix("folder:")  # of a folder's path the last part only: a path names its owner
@@ -71,6 +74,13 @@ class Lab:
         self._rows = data.digest()
         _show({"kind": "setup", "data": self._rows, "rows": len(data.y)}, " · ".join(text),
               "<br>".join(html.escape(str(line)) for line in text))
+        if rare := data.rare(*min_rows):
+            name, n, n_test = rare[0]
+            more = f" (and {len(rare) - 1} more have too few)" if len(rare) > 1 else ""
+            self.require(False, f"Notebook {self.notebook} needs at least {min_rows[0]} training and {min_rows[1]} test "
+                         f"rows of each class, also when it draws them anew, and class {name!r} has {n} and {n_test}"
+                         f"{more}: add rows, or leave such classes out.")
+        self._dollars = [name for name in data.classes if "$" in name]
         return data
 
     def unfinished(self, part: str) -> Path | None:
@@ -99,7 +109,10 @@ class Lab:
 
     def say(self, *sentences):
         """Show sentences that were built from this run's numbers."""
-        display(Markdown(" ".join(sentences)))
+        text = " ".join(sentences)
+        for name in self._dollars:
+            text = text.replace(name, name.replace("$", r"\$"))
+        display(Markdown(text))
 
     def table(self, frame, caption="", digits=1):
         """Show a pandas table; keep nothing."""
@@ -121,18 +134,14 @@ class Lab:
             raise LabError(f"There is no claim {name!r} in data/claims.yaml: add it there before judging it.")
         result = judge(self._catalogue[name], values, profile=self.profile, units=units, clusters=clusters)
         self.claims = [c for c in self.claims if c["id"] != name] + [result]  # a cell may be run again
-        text, shown = claim_shown(self._catalogue[name], result, self.pooled(name))
-        _show({"kind": "claim", "claim": result}, text, shown)
+        pooled = pooled_claims(self.notebook, self.profile, self.dataset)
+        display(claim_output(self._catalogue[name], result, pooled.get(name)), raw=True)
         return result
-
-    def pooled(self, name: str) -> dict | None:
-        """The claim judged over all committed runs of this notebook, profile and data set; None without any."""
-        return pooled_claims(self.notebook, self.profile, self.dataset).get(name)
 
     def claims_table(self):
         """What this notebook tested: paper, its claim and figure, this run, all committed runs, verdicts."""
         pooled = pooled_claims(self.notebook, self.profile, self.dataset)
-        display(HTML(claims_table_html(self._catalogue, self.claims, pooled)))
+        display(claims_output(self._catalogue, self.claims, pooled), raw=True)
 
     def figure(self, fig, alt: str):
         """Show a matplotlib figure as PNG with its description for readers who cannot see it, and close it."""
@@ -140,6 +149,9 @@ class Lab:
 
         if len(alt) < 40:
             raise LabError("A figure's alt text says what is seen in it, in one sentence of at least 40 characters.")
+        for text in fig.findobj(plt.Text):
+            if any(name in text.get_text() for name in self._dollars):
+                text.set_parse_math(False)
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", dpi=100)
         plt.close(fig)
@@ -155,7 +167,11 @@ def show(function):
 
 
 def _show(value, text, shown=None):
-    display({MIME: value, "text/plain": text} | ({"text/html": f"<div>{shown}</div>"} if shown else {}), raw=True)
+    display(_output(value, text, shown), raw=True)
+
+
+def _output(value, text, shown=None):
+    return {MIME: value, "text/plain": text} | ({"text/html": f"<div>{shown}</div>"} if shown else {})
 
 
 @functools.cache
@@ -179,8 +195,8 @@ def pooled_claims(notebook: str, profile: str, dataset: str) -> dict:
     return pooled
 
 
-def claim_shown(claim, result, pooled) -> tuple[str, str]:
-    """A judged claim as text and as HTML: verdict, each part with its interval, all committed runs, changes."""
+def claim_output(claim, result, pooled) -> dict:
+    """A judged claim as an output of a cell: verdict, each part with its interval, all committed runs, changes."""
     edge = {"reproduced": "#0072B2", "passed": "#0072B2", "undecided": "#F0E442", "not reproduced": "#D55E00",
             "failed": "#D55E00"}.get(result["verdict"], "#999999")
     held = f" ({held} parts hold)" if (held := parts_held(result, claim)) else ""
@@ -196,8 +212,9 @@ def claim_shown(claim, result, pooled) -> tuple[str, str]:
                       *(f"  {t}" for t in lines), *below])
     rows = "".join(f"<li>{html.escape(t)}</li>" for t in lines)
     notes = "".join(f"<div>{html.escape(t)}</div>" for t in below)
-    return text, (f'<div style="border-left: 6px solid {edge}; padding: 0.2em 1em"><b>Claim {claim.id}: this run '
-                  f"{result['verdict'].upper()}</b>{held}<br>{html.escape(claim.says)}<ul>{rows}</ul>{notes}</div>")
+    shown = (f'<div style="border-left: 6px solid {edge}; padding: 0.2em 1em"><b>Claim {claim.id}: this run '
+             f"{result['verdict'].upper()}</b>{held}<br>{html.escape(claim.says)}<ul>{rows}</ul>{notes}</div>")
+    return _output({"kind": "claim", "claim": result}, text, shown)
 
 
 def _pooled_words(claim, pooled):
@@ -208,8 +225,8 @@ def _pooled_words(claim, pooled):
     return f"{runs}: {pooled['verdict']} ({name}{in_words(part, rule)})."
 
 
-def claims_table_html(catalogue, results, pooled) -> str:
-    """The table of a notebook's claims; pooled: claim id -> judged over the committed runs."""
+def claims_output(catalogue, results, pooled) -> dict:
+    """The table of a notebook's claims as an output; pooled: claim id -> judged over the committed runs."""
     import pandas as pd
 
     rows = []
@@ -220,7 +237,8 @@ def claims_table_html(catalogue, results, pooled) -> str:
         rows.append({"claim": known.says + " †" * bool(known.changed), "paper": known.paper, "its figure": known.figure,
                      "this run": ours, "verdict of this run": c["verdict"],
                      "all committed runs": f"{together['verdict']} ({together['runs']})" if together else "none"})
-    return _table_html(pd.DataFrame(rows), "Claims of this notebook, with 95 % intervals († predicate changed)", 2)
+    caption = "Claims of this notebook, with 95 % intervals († predicate changed)"
+    return _output({"kind": "claims"}, caption, _table_html(pd.DataFrame(rows), caption, 2))
 
 
 def _plain(value):

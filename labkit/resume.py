@@ -22,10 +22,10 @@ def result(folder, name: str, function, item):
     The folder is Lab.unfinished's: another one for other code, data or settings. Tuples come back as lists.
     """
     path = _path(folder, f"{function.__name__} {name}", "json")
-    blob = _read(path)
+    blob = read(path)
     if blob is None:
         blob = json.dumps(function(item), default=lambda value: value.tolist()).encode()
-        _write(path, blob)
+        write(path, blob)
     return json.loads(blob)
 
 
@@ -35,7 +35,7 @@ def network(folder, name: str, fresh, train):
     fresh: an untrained network of the same kind, which takes the kept weights. folder: None keeps nothing.
     """
     path = None if folder is None else _path(folder, f"network {name}", "safetensors")
-    if path and (blob := _read(path)) is not None:
+    if path and (blob := read(path)) is not None:
         tensors = tensors_of(blob)
         seconds = float(tensors.pop(SECONDS))
         fresh.load_state_dict(tensors)
@@ -45,7 +45,7 @@ def network(folder, name: str, fresh, train):
     seconds = time.process_time() - start
     if path:
         tensors = {k: t.detach().cpu().contiguous() for k, t in model.state_dict().items()}
-        _write(path, bytes_of(tensors | {SECONDS: torch.tensor(seconds, dtype=torch.double)}))
+        write(path, bytes_of(tensors | {SECONDS: torch.tensor(seconds, dtype=torch.double)}))
     return model, seconds
 
 
@@ -53,7 +53,7 @@ def _path(folder, name, ending):
     return Path(folder) / f"{re.sub(r'[^a-z0-9.]+', '-', name.lower()).strip('-')}.{ending}"
 
 
-def _read(path):
+def read(path):
     """The content behind the checksum of the first line; None when there is no file or it is damaged."""
     try:
         digest, _, blob = path.read_bytes().partition(b"\n")
@@ -62,7 +62,7 @@ def _read(path):
     return blob if hashlib.sha256(blob).hexdigest().encode() == digest else None
 
 
-def _write(path, blob):
+def write(path, blob):
     """Under another name, then renamed: a run that is killed leaves no half file."""
     make_folder(path.parent)
     write_bytes(path, hashlib.sha256(blob).hexdigest().encode() + b"\n" + blob, part=f"{os.getpid()}.tmp")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .base import LabError
+from .base import LARGEST_SEED, LabError
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,8 @@ def is_number(value) -> bool:
 # What a setting of training or unlearning must be, by its name.
 RULES = {name: rule for names, rule in {
     "batch batch_size chunk cg_steps restarts rows": (lambda v: is_whole(v) and v > 0, "a whole number, 1 or more"),
-    "epochs max_epochs seed steps": (lambda v: is_whole(v) and v >= 0, "a whole number, 0 or more"),
+    "epochs max_epochs steps": (lambda v: is_whole(v) and v >= 0, "a whole number, 0 or more"),
+    "seed": (lambda v: is_whole(v) and 0 <= v <= LARGEST_SEED, "a whole number, 0 or more, of 64 bits at most"),
     "lr weight_decay damping": (lambda v: is_number(v) and 0 <= v < math.inf, "a finite number, 0 or more"),
     "alpha cap dampening gamma": (lambda v: is_number(v) and v >= 0, "a number, 0 or more"),
     "temperature": (lambda v: is_number(v) and 0 < v < math.inf, "a finite number above 0"),
@@ -107,8 +108,9 @@ def check_settings(**given):
 
 
 def checked_seed(seed) -> int:
-    if not is_whole(seed) or seed < 0:
-        raise LabError(f"seed is {seed!r}: give a whole number, 0 or more.")
+    """The seed as an int, if it is one that NumPy and torch take."""
+    if not is_whole(seed) or not 0 <= seed <= LARGEST_SEED:
+        raise LabError(f"seed is {seed!r}: give a whole number, 0 or more{' (64 bits at most)' * is_whole(seed)}.")
     return int(seed)
 
 

@@ -4,14 +4,14 @@ import difflib
 import hashlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import yaml
 
-from . import base
+from . import base, pictures
 from .base import LabError
 from .idx import read_idx, whole_downloads, whole_idx
 from .rows import some
@@ -43,6 +43,7 @@ class Raw(NamedTuple):
     read: Callable
     groups: np.ndarray | None = None
     groups_test: np.ndarray | None = None
+    found: Sequence = ()
 
 
 def names() -> list[str]:
@@ -139,59 +140,25 @@ def _raw_images(parts, classes) -> Raw:
 def folder(path: str, size: int) -> Raw:
     """PATH/train/CLASS/image and PATH/test/CLASS/image. Only the rows asked for are decoded, size × size pixels.
 
-    Colour (converted to RGB), unless every image that is read is grey (PIL mode L). Images are squeezed to a square.
+    Colour (converted to RGB), unless every image that is read is grey. Images are squeezed to a square.
     """
-    from torchvision.datasets import ImageFolder
-
     where = Path(os.path.expanduser(path))
-    layout = "expected are train/CLASS/image.png and test/CLASS/image.png below it, with the same classes"
     if not path or not os.path.isdir(where):
-        raise LabError(f"The folder {path[:200]!r} does not exist: {layout}.")
-    parts = []
-    for part in ("train", "test"):
-        if not (where / part).is_dir():
-            raise LabError(f"{where} has no folder {part}/: {layout}.")
-        try:
-            parts.append(ImageFolder(where / part))
-        except (FileNotFoundError, RuntimeError) as error:
-            reason = str(error).split("\n")[0].split(". ")[0].rstrip(".")
-            raise LabError(f"No images for every class in {where / part} ({reason}): {layout}.") from None
-    if parts[0].classes != parts[1].classes or len(parts[0].classes) < 2:
-        odd = sorted(set(parts[0].classes) ^ set(parts[1].classes)) or parts[0].classes
-        raise LabError(f"{where} needs the same classes, two or more, in train/ and test/ (look at {odd[0]!r}): "
-                       f"{layout}.")
-    folders = {os.path.dirname(file) for part in parts for file, _ in part.samples}
-    if len(folders) > len({os.path.realpath(f) for f in folders}):
-        raise LabError(f"A folder of images is there twice in {where}, by way of a link, so rows would be in two "
-                       "classes or in both train/ and test/: remove the link.")
+        raise LabError(f"The folder {path[:200]!r} does not exist: {pictures.LAYOUT}.")
+    parts, left_out = pictures.listing(where)
     rng = np.random.default_rng(SPLIT_SEED)  # files come sorted by class
-    files = [[part.samples[i] for i in rng.permutation(len(part.samples))] for part in parts]
+    samples = [[(file, k) for k, files in enumerate(part.values()) for file in files] for part in parts]
+    samples = [[part[i] for i in rng.permutation(len(part))] for part in samples]
+    y, y_test = (np.array([label for _, label in part], np.int64) for part in samples)
+    found = pictures.sizes(parts, left_out)
 
     def read(rows, rows_test):
-        chosen = [files[0][i][0] for i in rows], [files[1][i][0] for i in rows_test]
-        mode = "L" if all(_picture(f) == "L" for part in chosen for f in part) else "RGB"
-        return tuple(np.stack([_picture(f, mode, size) for f in part]) for part in chosen)
+        files = [[part[i][0] for i in chosen] for part, chosen in zip(samples, (rows, rows_test), strict=True)]
+        x, more = pictures.read(where, files, (y[rows], y_test[rows_test]), size)
+        found.extend(more)
+        return x
 
-    y, y_test = (np.array([label for _, label in part], np.int64) for part in files)
-    return Raw(y, y_test, tuple(parts[0].classes), read)
-
-
-def _picture(path, mode=None, size=None):
-    """Without a mode: the mode of the image (reads only its header). Else its pixels, (c, size, size) uint8."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if mode is None:
-                return image.mode
-            image = image.convert(mode)
-            if image.size != (size, size):
-                image = image.resize((size, size), Image.Resampling.BILINEAR)  # PIL's bilinear is antialiased
-            pixels = np.asarray(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise LabError(f"The image {path} is broken, far too large or of an unknown kind: replace it or "
-                       "remove it.") from None
-    return pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)
+    return Raw(y, y_test, tuple(parts[0]), read, found=found)
 
 
 def _quarter(x, y, classes, groups=None, fill=False) -> Raw:

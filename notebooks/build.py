@@ -3,6 +3,7 @@
 python notebooks/build.py [NN ...] [--force]   rebuild; a notebook whose source and labkit are unchanged is skipped
 python notebooks/build.py --check              only look: do the cells of source and notebook agree, and is the notebook
                                                free of widget state and of paths of a machine? Exit 1 when not
+python notebooks/build.py --pooled             execute nothing: write anew what the notebooks say of all committed runs
 """
 
 import argparse
@@ -104,6 +105,29 @@ def build(source, path, force):
     return True
 
 
+def pooled(source, path):
+    """Writes the outputs of claims anew, for the records in data/records/. Nothing else of the notebook changes."""
+    from labkit.lab import MIME, claim_output, claims_output, pooled_claims
+    from labkit.repro.claimfile import load_claims
+    from labkit.repro.notebook import notebook_parameters
+
+    node, catalogue, results = nbformat.read(path, as_version=4), load_claims(), {}
+    given = notebook_parameters(path)
+    runs = pooled_claims(source.stem[:2], given["profile"], given["dataset"])
+    for output in (o for c in node.cells for o in c.get("outputs", [])):
+        left = output.get("data", {}).get(MIME, {})
+        if left.get("kind") == "claim":
+            name = left["claim"]["id"]
+            results.pop(name, None)
+            results[name] = left["claim"]
+            output["data"] = claim_output(catalogue[name], left["claim"], runs.get(name))
+        elif left.get("kind") == "claims":
+            output["data"] = claims_output(catalogue, results.values(), runs)
+    save(path, nbformat.from_dict(json.loads(json.dumps(node))))
+    print(f"{source.stem}: {len(runs)} claims over all committed runs")
+    return True
+
+
 def check(source, path):
     """Whether source and notebook agree and nothing was left in the notebook; says where not."""
     mine, theirs = key(convert(source)), key(nbformat.read(path, as_version=4)) if path.exists() else []
@@ -120,7 +144,9 @@ if __name__ == "__main__":
     parser.add_argument("names", nargs="*", help="01 or 01_basics; all when left out")
     parser.add_argument("--force", action="store_true")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--pooled", action="store_true")
     args = parser.parse_args()
     pairs = [(p, HERE / f"{p.stem}.ipynb") for p in sorted((HERE / "source").glob("[0-9][0-9]_*.py"))
              if not args.names or {p.stem, p.stem[:2]} & set(args.names)]
-    sys.exit(not all([check(*pair) if args.check else build(*pair, args.force) for pair in pairs] or [False]))
+    sys.exit(not all([check(*pair) if args.check else pooled(*pair) if args.pooled else build(*pair, args.force)
+                      for pair in pairs] or [False]))

@@ -70,10 +70,14 @@ def scoreboard(records):
 
     table = draw(collect(sorted((ROOT / "data" / "records").glob("*.json"))))
     pages = {r["notebook"][:2]: r["notebook"] for r in records}
-    table["notebook"] = [f"[{n}](notebooks/{pages[n]}.ipynb)" if n in pages else n for n in table["notebook"]]
+    table.attrs["links"] = [f"notebooks/{pages[n]}.ipynb" if n in pages else None for n in table["notebook"]]
     table["verdict"] = [f"[{v}]{{.verdict .{v.replace(' ', '-')}}}" for v in table["verdict"]]
     intro = re.search(r"## Scoreboard\n\n(.*?)\n\n<!--", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)[1]
-    first = ["notebook", "claim", "says", "verdict", "ours", "needs", "n"]  # what is seen before the table is scrolled
+    for into, more in (("paper", "paper's figure"), ("profile", "dataset")):  # a page is not as wide as a file
+        pairs = zip(table[into], table.pop(more), strict=True)
+        table[into] = [" · ".join(dict.fromkeys(filter(None, pair))) for pair in pairs]
+    table = table.rename(columns={"paper": "paper · its figure", "profile": "profile · data"})
+    first = ["notebook", "claim", "says", "verdict", "ours"]  # what is seen on a narrow screen before it is scrolled
     notes, table = table.attrs, table[first + [c for c in table.columns if c not in first]]
     table.attrs.update(notes)
     return f"# Scoreboard\n\n{intro}\n\n{to_markdown(table)}"

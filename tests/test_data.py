@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import threading
+import warnings
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ import pytest
 import torch
 import yaml
 
-from labkit import base, data, sources
+from labkit import base, data, pictures, sources
 from labkit.base import LabError, NotForThisData
 from labkit.idx import read_idx
 
@@ -282,8 +283,8 @@ def test_folder(tmp_path):
 def test_folder_decodes_only_the_rows_asked_for(tmp_path, monkeypatch):
     make_folder(tmp_path)
     read = []
-    picture = sources._picture
-    monkeypatch.setattr(sources, "_picture", lambda path, *how: read.append(path) or picture(path, *how))
+    picture = pictures._picture
+    monkeypatch.setattr(pictures, "_picture", lambda path, size: read.append(path) or picture(path, size))
     data.load(f"folder:{tmp_path}", 4, 2, device="cpu")
     assert len(set(read)) == 6
 
@@ -318,6 +319,229 @@ def test_folder_names_the_broken_image(tmp_path, content):
     bad = make_folder(tmp_path) / "train" / "dog" / "003.png"
     bad.write_bytes(bad.read_bytes()[:500] if content == "cut" else content)
     refuses(lambda: data.load(f"folder:{tmp_path}"), "003.png", "broken")
+
+
+def test_folder_names_all_broken_images_at_once(tmp_path):
+    make_folder(tmp_path)
+    for i in range(3):
+        (tmp_path / "train" / "dog" / f"00{i}.png").write_bytes(b"no picture")
+    names = [os.path.join("train", "dog", f"00{i}.png") for i in range(3)]
+    refuses(lambda: data.load(f"folder:{tmp_path}"), "3 images", *names)
+
+
+def set_of(root: Path, save, n=2) -> Path:
+    """A folder of n pictures for each of two classes and parts; save(path without ending, number) writes one."""
+    for i, (part, label) in enumerate((p, c) for p in ("train", "test") for c in "ab"):
+        (root / part / label).mkdir(parents=True)
+        for k in range(n):
+            save(root / part / label / str(k), n * i + k)
+    return root
+
+
+def seen(root, size=16):
+    """All training pictures of a folder as loaded, in the order of their names, values in [0, 1]; what was said."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        raw = sources.open_source(f"folder:{root}", size)
+        x, _ = raw.read(np.arange(len(raw.y)), np.arange(len(raw.y_test)))
+    return np.float64(x) / (255 if x.dtype == np.uint8 else 1), "; ".join(raw.found)
+
+
+STAIRS = np.linspace(0, 1, 256).reshape(16, 16)  # 256 levels, each once
+
+
+@pytest.mark.parametrize("kind, black, white, words", [
+    ("png", 0, 65535, "from 0 (black) to 65535 (white)"), ("png", 0, 4095, "to 4095 (white)"),
+    ("tif", 0, 65535, "to 65535"), ("big.tif", 0, 65535, "to 65535"), ("pgm", 0, 65535, "to 65535"),
+    ("int.tif", -1000, 3095, "from -1000 (black) to 3095 (white)"), ("float.tif", 0, 1, "to 1 (white)"),
+])
+def test_grey_of_many_bits_keeps_its_levels(tmp_path, kind, black, white, words):
+    from PIL import Image
+
+    def save(path, i):
+        kinds = {"big.tif": ">u2", "int.tif": np.int32, "float.tif": np.float32}
+        values = black + (white - black) * np.roll(STAIRS, i, 0)
+        values = values if kind == "float.tif" else values.round()
+        Image.fromarray(values.astype(kinds.get(kind, np.uint16))).save(f"{path}.{kind}")
+
+    x, said = seen(set_of(tmp_path, save))
+    assert x.shape == (4, 1, 16, 16) and words in said
+    for picture in x:
+        np.testing.assert_allclose(np.sort(picture.ravel()), STAIRS.ravel(), atol=1e-3)
+    assert len(np.unique(x)) == 256
+
+
+@pytest.mark.parametrize("mode, kind", [("RGBA", "png"), ("LA", "png"), ("P", "png"), ("P", "gif"), ("RGBA", "webp"),
+                                        ("RGBA", "tif"), ("L with one", "png"), ("RGB with one", "png")])
+def test_what_is_transparent_is_white(tmp_path, mode, kind):
+    """A black drawing whose ground is transparent black: dropping the alpha would leave nothing of it."""
+    from PIL import Image
+
+    def save(path, i):
+        alpha = np.zeros((16, 16), np.uint8)
+        alpha[4:8, 2:14], alpha[10 + i % 4] = 255, 255
+        grey = np.where(alpha, 0, 77).astype(np.uint8)
+        colour = np.stack([grey] * 3, -1)
+        if mode == "P":
+            picture = Image.fromarray(np.uint8(alpha > 0), "P")
+            picture.putpalette([77] * 3 + [0] * 3)
+            picture.save(f"{path}.{kind}", transparency=b"\0\xff" if kind == "png" else 0)
+        elif " " in mode:
+            picture = Image.fromarray(grey if mode[0] == "L" else colour)
+            picture.save(f"{path}.{kind}", transparency=77 if mode[0] == "L" else (77,) * 3)
+        else:
+            layers = [colour, alpha[..., None]] if mode == "RGBA" else [grey[..., None], alpha[..., None]]
+            Image.fromarray(np.concatenate(layers, -1), mode).save(f"{path}.{kind}", lossless=True)
+
+    x, said = seen(set_of(tmp_path, save))
+    assert "8 with transparent places, laid on white" in said and "equal, so" not in said
+    assert x.shape[1] == (1 if mode[0] == "L" else 3) and set(np.unique(x)) == {0, 1}
+    assert (x[:, :, 4:8, 2:14] == 0).all() and (x[:, :, :4] == 1).all()
+
+
+def test_half_transparent_is_half_white_and_opaque_is_not_mentioned(tmp_path):
+    from PIL import Image
+
+    half = lambda path, i: Image.new("RGBA", (16, 16), (0, 0, 0, 128)).save(f"{path}.png")  # noqa: E731
+    x, said = seen(set_of(tmp_path / "half", half))
+    assert np.allclose(x, 127 / 255, atol=0.01) and "all of them are equal" in said and "8 of one colour" in said
+    full = lambda path, i: Image.new("RGBA", (16, 16), (9 * i, 0, 0, 255)).save(f"{path}.png")  # noqa: E731
+    assert "transparent" not in seen(set_of(tmp_path / "full", full))[1]
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "webp"])
+def test_pictures_are_turned_as_their_camera_noted(tmp_path, kind):
+    """Each of the eight EXIF orientations of one scene comes out as that scene."""
+    from PIL import Image
+
+    scene = Image.fromarray(np.kron(np.array([[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [250, 250, 0]],
+                                              [[0, 0, 0], [250, 250, 250]]], np.uint8), np.ones((16, 24, 1), np.uint8)))
+    stored = [None, None, *map(Image.Transpose, (0, 3, 1, 5, 2, 6, 4))]  # undone by what EXIF says of 2 to 8
+
+    def save(path, i):
+        exif = Image.Exif()
+        exif[0x0112] = i + 1
+        turned = scene if stored[i + 1] is None else scene.transpose(stored[i + 1])
+        turned.save(f"{path}.{kind}", exif=exif, **({"quality": 95, "subsampling": 0} if kind == "jpg" else {}))
+
+    raw = sources.open_source(f"folder:{set_of(tmp_path, save)}", 48)
+    x, x_test = raw.read(np.arange(4), np.arange(4))
+    assert "7 turned as their camera noted" in "; ".join(raw.found)
+    upright = np.asarray(scene).transpose(2, 0, 1)
+    for picture in (*x, *x_test):
+        assert np.abs(picture.astype(int) - upright).mean() < 6
+
+
+def test_a_broken_note_of_the_camera_does_not_matter(tmp_path):
+    from PIL import Image
+
+    save = lambda path, i: Image.new("L", (16, 16), 9 * i).save(f"{path}.jpg", exif=b"Exif\0\0rubbish")  # noqa: E731
+    assert seen(set_of(tmp_path, save))[0].shape == (4, 1, 16, 16)
+
+
+@pytest.mark.parametrize("mode, words", [("CMYK", "(CMYK)"), ("P", ""), ("1", "")])
+def test_other_modes_are_the_same_picture(tmp_path, mode, words):
+    from PIL import Image
+
+    def save(path, i):
+        Image.new("RGB", (16, 16), (255 * (i % 2), 0, 0)).convert(mode, dither=0).save(f"{path}.tif")
+
+    x, said = seen(set_of(tmp_path, save))
+    assert words in said and x.shape[1] == (1 if mode == "1" else 3)
+    wanted = {(0.0,)} if mode == "1" else {(0.0, 0, 0), (1.0, 0, 0)}
+    assert {tuple(p.mean((1, 2))) for p in x} == wanted
+
+
+def test_hidden_and_system_names_are_left_out_and_told(tmp_path):
+    clean = make_folder(tmp_path / "clean")
+    full = shutil.copytree(clean, tmp_path / "full")
+    picture = clean / "train" / "cat" / "000.png"
+    for place in ("train/.ipynb_checkpoints", "test/__MACOSX/dog", "train/cat/.ipynb_checkpoints", "train/@eaDir"):
+        (full / place).mkdir(parents=True)
+        shutil.copy(picture, full / place / "0-checkpoint.png")
+    (full / "test" / ".cache").mkdir()
+    for name in ("._000.png", ".DS_Store", "Thumbs.db"):
+        (full / "test" / "dog" / name).write_bytes(b"not for people")
+    shutil.copy(picture, full / "train" / "stray.png")
+    (full / "train" / "cat" / "notes.txt").write_text("a text")
+    a, b = (sources.open_source(f"folder:{root}", 32) for root in (clean, full))
+    assert a.classes == b.classes == ("cat", "dog") and np.array_equal(a.y, b.y)
+    rows = np.arange(len(a.y)), np.arange(len(a.y_test))
+    assert all(np.array_equal(p, q) for p, q in zip(a.read(*rows), b.read(*rows), strict=True))
+    assert "left out" not in "; ".join(a.found)
+    said = "; ".join(b.found)
+    for words in ("8 hidden or system names", "1 picture outside a class folder", "stray.png", "notes.txt"):
+        assert words in said, said
+
+
+def test_endings_that_count(tmp_path):
+    from PIL import Image
+
+    def save(path, i):
+        Image.new("L", (8, 8), 30 * i).save(f"{path}.gif" if i % 2 else f"{path}.JFIF", "GIF" if i % 2 else "JPEG")
+
+    assert len(seen(set_of(tmp_path / "a", save))[0]) == 4
+    set_of(tmp_path / "b", lambda path, i: Path(f"{path}.heic").write_bytes(b"x"))
+    refuses(lambda: data.load(f"folder:{tmp_path / 'b'}"), "none for a, b", "0.heic", ".jpeg", ".gif", ".tiff")
+
+
+def test_twins_are_told(tmp_path, capsys):
+    """In the training rows, across to the test rows and under two labels, also where the files differ."""
+    from PIL import Image
+
+    make_folder(tmp_path, n=(6, 4))
+    assert "equal" not in seen(tmp_path)[1]
+    train, test = tmp_path / "train", tmp_path / "test"
+    shutil.copy(train / "cat/000.png", train / "cat/001.png")
+    Image.open(train / "cat/002.png").save(train / "cat/002.bmp")
+    shutil.copy(train / "dog/000.png", test / "dog/000.png")
+    shutil.copy(train / "cat/003.png", train / "dog/003.png")
+    d = data.load(f"folder:{tmp_path}", size=16, device="cpu")
+    said = "; ".join(d.card["found"])
+    assert capsys.readouterr().out.strip() == said + "."
+    for words in ("3 in train/ equal to another one there", "1 in test/ equal to one in train/", "1 under two labels"):
+        assert words in said, said
+    pairs = {frozenset(re.findall(r"[a-z]+/[a-z]+/\d+", said.split("two labels")[1]))}
+    assert pairs == {frozenset({"train/cat/003", "train/dog/003"})}
+
+
+def test_large_pictures_are_decoded_reduced_and_once(tmp_path, monkeypatch):
+    """From the cache while the content is the same, whatever a file is called; else, and if it is damaged, anew."""
+    from PIL import Image
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    rng, sizes, load, calls, decode = np.random.default_rng(0), [], JpegImageFile.load, [], pictures._decode
+    scenes = [Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize((800, 600)) for _ in range(8)]
+    root = set_of(tmp_path / "set", lambda path, i: scenes[i].save(f"{path}.jpg", quality=95))
+    monkeypatch.setattr(JpegImageFile, "load", lambda image: sizes.append(image.size) or load(image))
+    monkeypatch.setattr(pictures, "_decode", lambda *given: calls.append(1) or decode(*given))
+    first, said = seen(root)
+    assert len(calls) == 8 and max(max(s) for s in sizes) == 100, "an eighth of 800 × 600"
+    small = [np.asarray(s.resize((16, 16), Image.Resampling.BILINEAR)).transpose(2, 0, 1) / 255 for s in scenes]
+    order = sources.open_source(f"folder:{root}", 16).y
+    for picture, label in zip(first, order, strict=True):
+        assert min(np.abs(picture - s).mean() for s in small[2 * label: 2 * label + 2]) < 0.03
+    again, said_again = seen(root)
+    assert len(calls) == 8 and np.array_equal(first, again) and said == said_again
+    entries = sorted(p for p in (tmp_path / "cache").rglob("*") if p.is_file())
+    assert len(entries) == 8 and not any(b"pickle" in p.read_bytes() for p in entries)
+    seen(root.rename(tmp_path / "moved"))
+    assert len(calls) == 8
+    root, file = tmp_path / "moved", tmp_path / "moved" / "train" / "a" / "0.jpg"
+    before = file.stat()
+    content = bytearray(file.read_bytes())
+    content[-len(content) // 3] ^= 1  # as long and as old as before
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    seen(root)
+    assert len(calls) == 9 and len([p for p in (tmp_path / "cache").rglob("*") if p.is_file()]) == 9
+    entries[0].write_bytes(entries[0].read_bytes()[:-9])
+    seen(root, 16)
+    assert len(calls) in (9, 10), "10, but where the damaged entry is that of the file before its change"
+    assert seen(root, 20)[0].shape[2] == 20
+    monkeypatch.setenv("LABKIT_CACHE", str(file))  # a file in the folder's place
+    assert np.array_equal(seen(root, 20)[0], seen(root, 20)[0])
 
 
 @pytest.mark.skipif(not os.environ.get("LABKIT_CIFAR_ZIP"), reason="LABKIT_CIFAR_ZIP names no zip of an ImageFolder")

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 import labkit as lk
 from labkit.base import LabError
-from labkit.teach.exercises import EXERCISES, card, check, find, hint, judge, solution
+from labkit.teach.exercises import EXERCISES, card, check, find, hint, judge, limits, solution
 from labkit.teach.exercises.engine import Outcome, _alike, _compare, _outcome
 from labkit.teach.exercises.feedback import difference, pattern
 from labkit.teach.exercises.limits import limited
@@ -751,6 +751,112 @@ def test_patterns():
 def test_signature(source, what):
     result = check(UA, define(source))
     assert result.state == "wrong" and what in result.what
+
+
+def test_a_gradient_is_asked_for_where_the_notebook_needs_it():
+    cosine = EXERCISES["4.1"]
+    for body, state in (("return 1 - F.cosine_similarity(gradient, target, 0)", "right"),
+                        ("return 1 - gradient @ target / (gradient.detach().norm() * target.norm())", "wrong"),
+                        ("with torch.no_grad(): return 1 - F.cosine_similarity(gradient, target, 0)", "wrong"),
+                        ("return torch.tensor(1 - float(np.dot(gradient.numpy(), target.numpy()))"
+                         " / gradient.norm().item() / target.norm().item())", "wrong")):
+        result = check(cosine, define(f"def f(gradient, target):\n    {body}\n"))
+        assert result.state == state and (state == "right" or "gradient by 'gradient'" in result.what), (body, result)
+
+
+def test_double_precision_is_fine_where_the_stub_allows_it_and_nowhere_else():
+    exact = define("def f(z, y):\n    return z.double().softmax(1).gather(1, y[:, None])[:, 0]")
+    assert check(EXERCISES["0.1"], exact).state == "right"
+    half = define("def f(z, y):\n    return z.softmax(1).gather(1, y[:, None])[:, 0].half()")
+    assert "dtype float16" in check(EXERCISES["0.1"], half).what
+    exact = define("def f(p):\n    return torch.special.entr(p.double()).sum(1)")
+    assert check(EXERCISES["3.1"], exact).state == "right"
+    wide = define("def f(w, b):\n    return g(w, b).double()", g=EXERCISES["3.4"].solution)
+    assert "dtype float64" in check(EXERCISES["3.4"], wide).what  # the notebook multiplies it with float32
+
+
+@pytest.mark.parametrize("line, name", [("torch.set_default_dtype(torch.float64)", "default dtype"),
+                                        (f"torch.set_num_threads({torch.get_num_threads() + 1})", "number of threads")])
+def test_a_setting_of_the_whole_notebook_is_put_back_and_told(line, name):
+    before = torch.get_default_dtype(), torch.get_num_threads()
+    body = "return 100 * (logits.argmax(1) != labels).double().mean().item()"
+    result = check(UA, define(f"def f(logits, labels):\n    {line}\n    {body}"))
+    assert result.state == "wrong" and f"changes torch's {name} for the whole notebook" in result.what
+    assert (torch.get_default_dtype(), torch.get_num_threads()) == before
+
+
+def test_the_notebooks_default_dtype_does_not_reach_the_check():
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert check(EXERCISES["4.1"], EXERCISES["4.1"].solution).state == "right"
+        seen = []
+        check(UA, define("def f(a, b):\n    seen.append(a.dtype)\n    return 1.0", seen=seen))
+        assert set(seen) == {torch.float32} and torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_seed_set_on_the_way_is_right_and_told():
+    mine = define("""
+        def f(n, forget, batch_size, seed):
+            torch.manual_seed(seed)
+            order = torch.randperm(n)
+            return [b[~torch.isin(b, forget)] for b in order.split(batch_size)]
+    """)
+    result = check(EXERCISES["1.1"], mine)
+    assert result.state == "right" and "changes torch's random state" in result.what
+    assert "Mind: your function" in card.to_text(result)
+    assert check(EXERCISES["1.1"], EXERCISES["1.1"].solution).what == ""
+
+
+def test_a_slow_import_is_no_endless_loop(tmp_path, monkeypatch):
+    (tmp_path / "slow_to_import.py").write_text("import time\nfor _ in range(20): time.sleep(0.05)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = define("def f(logits, labels):\n    import slow_to_import\n    return g(logits, labels)", g=UA.solution)
+    assert check(UA, mine, seconds=0.5).state == "right"
+
+
+def test_an_import_without_end_ends(tmp_path, monkeypatch):
+    (tmp_path / "never_imported.py").write_text("import time\nwhile True: time.sleep(0.01)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(limits, "IMPORTS", 0.5)
+    start = time.monotonic()
+    assert limited(lambda: __import__("never_imported"), 0.2) == "stopped" and time.monotonic() - start < 20
+
+
+def test_a_near_miss_gets_its_message_as_a_guess():
+    planted = dict((f.__name__, m) for f, m in UA.mistakes)
+    near = define("""
+        def f(logits, labels):
+            if len(labels) == 1: return 50.0
+            return 100 * (logits.argmax(1) == labels).double().mean().item()
+    """)
+    assert check(UA, near).cause == f"a guess, as it fits most of the inputs: {planted['_as_accuracy']}"
+    only = define("def f(a, b):\n    return 7.0 if len(a) == 8 else g(a, b)", g=EXERCISES["1.4"].solution)
+    cause = check(EXERCISES["1.4"], only).cause  # nothing like a planted mistake: where it is wrong is said
+    assert "right on 8 of 9 inputs, and wrong on “more strangers than members”" in cause
+
+
+@pytest.mark.parametrize("result, words", [("None", "without `return`"), ("[1.0, 2.0]", "the docstring"),
+                                           ("torch.tensor(1.0)", ".item()"), ("torch.ones(3)", "a sum, a mean")])
+def test_item_is_suggested_to_tensors_of_one_element_only(result, words):
+    cause = check(UA, define(f"def f(logits, labels):\n    return {result}\n")).cause
+    assert words in cause and (".item()" in cause) == (words == ".item()")
+
+
+def test_what_else_may_stand_below_the_decorator(shown):
+    import functools
+
+    cached = functools.lru_cache(define("def f(slices):\n    return 2 / 3 + 1 / (3 * slices)"))
+    assert lk.exercise("2.4")(cached) is cached and shown[-1].state == "right"
+    stub = functools.lru_cache(define("def f(slices):\n    ..."))
+    assert lk.exercise("2.4")(stub) is EXERCISES["2.4"].solution and shown[-1].state == "not attempted"
+    assert lk.exercise("2.4")(type("Share", (), {})) is EXERCISES["2.4"].solution
+    assert shown[-1].state == "wrong" and "a class" in shown[-1].what
+    with pytest.raises(LabError, match=r'expected_share has no id: write @lk.exercise\("2.4"\)'):
+        lk.exercise(EXERCISES["2.4"].solution)
+    with pytest.raises(LabError, match="has no id"):
+        lk.exercise()
 
 
 def test_extra_arguments_with_defaults_and_stars_are_fine():

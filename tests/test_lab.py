@@ -136,7 +136,7 @@ def test_the_setup_says_what_runs_where():
 
 
 def test_loading_leaves_the_datas_digest(lab):
-    data, found = bundles(lambda: lab.load(n_train=50, n_test=20))
+    data, found = bundles(lambda: lab.load(n_train=50, n_test=50))
     assert kept(found) == {"kind": "setup", "data": data.digest(), "rows": 50}
     assert data.summary() in found[0]["text/plain"]
     with capture_output():
@@ -152,8 +152,60 @@ def test_a_folders_place_stays_private(lab, tmp_path, monkeypatch):
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((40, 40, 3), 20 * i, np.uint8)).save(folder / f"{i}.png")
     monkeypatch.setattr(lab, "dataset", f"folder:{tmp_path / 'secret' / 'pets'}")
-    _, found = bundles(lab.load)
+    _, found = bundles(lambda: lab.load(min_rows=(3, 3)))
     assert "folder:pets" in found[0]["text/plain"] and "secret" not in json.dumps(found[0], default=str)
+
+
+def test_a_rare_class_ends_the_notebook_as_skipped(lab, tmp_path, monkeypatch):
+    """Before anything is trained, with the class, its numbers and what to do; as loaded, or as redrawn."""
+    from PIL import Image
+
+    def count(part, name, n):
+        (tmp_path / part / name).mkdir(parents=True, exist_ok=True)
+        for i in range(n):
+            Image.new("L", (8, 8), i).save(tmp_path / part / name / f"{i}.png")
+
+    monkeypatch.setattr(lab, "dataset", f"folder:{tmp_path}")
+    for name, n, n_test in (("dog", 40, 40), ("cat", 30, 20), ("rare", 6, 5)):
+        count("train", name, n), count("test", name, n_test)
+    assert bundles(lab.load)[0].rare(7, 1) == [("rare", 6, 5)], "as loaded"
+    with pytest.raises(NotForThisData, match=r"at least 7 training and 1 test rows.* class 'rare' has 6 and 5: add"):
+        bundles(lambda: lab.load(min_rows=(7, 1)))
+    with pytest.raises(NotForThisData, match=r"'cat' has 30 and 20 \(and 1 more have"):
+        bundles(lambda: lab.load(min_rows=(35, 5)))
+    count("train", "dog", 240)  # now only one row of five is a test row, and so are two or three of the eleven
+    drawn = bundles(lambda: lab.load(min_rows=(1, 1)))[0]
+    assert drawn.rare(1, 5) == [("rare", 6, 5)] and not drawn.rare(1, 3)
+    mean = np.mean([(drawn.resplit(s).y_test == drawn.classes.index("rare")).sum() for s in range(200)])
+    assert 1.7 < mean < 3, "the oracle for what is expected of a redraw: 11 rows x 65 / 341"
+    with pytest.raises(NotForThisData, match="'rare' has 6 and 5"):
+        bundles(lab.load)
+
+
+def test_class_names_are_no_formulas(lab, tmp_path, monkeypatch):
+    """In titles, labels and ticks of a figure and in sentences; formulas of the notebook stay formulas."""
+    import matplotlib.pyplot as plt
+    from PIL import Image
+
+    names = ["$5_$10", "100 $ {or}$ ^more"]
+    for part, name, i in itertools.product(("train", "test"), names, range(5)):
+        (tmp_path / part / name).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), i).save(tmp_path / part / name / f"{i}.png")
+    monkeypatch.setattr(lab, "dataset", f"folder:{tmp_path}")
+
+    def drawn(use=True):
+        fig, axes = plt.subplots(1, 2)
+        axes[0].set_title(names[0]), axes[0].set_xlabel(f"class {names[1]}"), axes[1].set_title("$\\sigma(m)$")
+        axes[0].set_xticks([0, 1], names)
+        lab.figure(fig, "A figure without any content, with the names of classes all over it.")
+        return [t.get_text() for ax in axes for t in ax.findobj(plt.Text) if t.get_parse_math() and "$" in t.get_text()]
+
+    with pytest.raises(ValueError):
+        bundles(drawn)  # the names are formulas to a Lab that has not seen them
+    bundles(lab.load)
+    assert bundles(drawn)[0] == ["$\\sigma(m)$"]
+    _, found = bundles(lambda: lab.say("The class $5_$10 is $x$."))
+    assert found[0]["text/markdown"] == "The class \\$5_\\$10 is $x$."
 
 
 def test_a_record_is_plain_json(lab):
@@ -191,6 +243,28 @@ def test_a_claim_is_judged_shown_and_kept(lab):
         refuses(lambda: lab.claim("no-such-claim", [1.0]), "'no-such-claim'", "claims.yaml")
         refuses(lambda: lab.claim("basics-target", [1.0, float("nan")]), "basics-target")
     assert lab.claims == [result] and not caught.outputs
+
+
+def test_beside_a_run_stands_what_all_committed_runs_say(lab, monkeypatch, tmp_path):
+    """Five committed runs decide what this one leaves open; another data set has none of them."""
+    from labkit import lab as module
+
+    rng = np.random.default_rng(0)
+    for seed in range(5):
+        judged = module.judge(lab._catalogue["basics-ga-damage"], rng.normal(3, 1, 4), profile="quick")
+        record = {"notebook": "01_basics", "status": "ok", "claims": [judged],
+                  "parameters": {"profile": "quick", "dataset": "fashion", "seed": seed}}
+        (tmp_path / f"01_basics-s{seed}").mkdir()
+        (tmp_path / f"01_basics-s{seed}" / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    monkeypatch.setattr(module, "data_path", lambda name: tmp_path)
+    monkeypatch.setattr(module.Path, "glob", lambda self, pattern: self.rglob("record.json"), raising=True)
+    module.pooled_claims.cache_clear()
+    result, (data,) = bundles(lambda: lab.claim("basics-ga-damage", [-1.0, 1.0, 4.0]))
+    assert result["verdict"] == "undecided" and "basics-ga-damage: undecided" in data["text/plain"]
+    assert "All 5 committed runs together: reproduced (" in data["text/plain"]
+    lab.dataset = "digits"
+    assert "committed" not in bundles(lambda: lab.claim("basics-ga-damage", [1.0, 2.0, 3.0]))[1][0]["text/plain"]
+    module.pooled_claims.cache_clear()
 
 
 def test_the_table_of_claims_shows_paper_figure_ours_and_verdict(lab):

@@ -541,7 +541,7 @@ def test_targets_that_all_agree_are_as_sure_as_their_networks_are_many():
     alone = measure.interval([1.0] * 30, limits=(0, 1))
     assert one[1] == -np.inf and 0 < three[1] < ten[1] < alone[1] < 1 == alone[2]
     exact = stats.binomtest(30, 30).proportion_ci(0.95, "exact").low
-    assert alone[1] == pytest.approx(exact, abs=0.02)
+    assert exact - 0.15 < alone[1] <= exact, "independent rows: near the exact bound, on its safe side"
     mean, low, high = measure.interval([0.0] * 30, np.arange(30) % 3, (-1, 1))
     assert mean == 0 and low == pytest.approx(-high) and high > 0.05
     flat = measure.interval([0.4, 0.4, 0.4], limits=(0, 1))

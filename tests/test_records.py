@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from labkit.lab import MIME, claim_output, pooled_claims
 from labkit.repro.claimfile import load_claims
 from labkit.repro.draw import to_markdown
+from labkit.repro.notebook import read
 from labkit.repro.report import collect, scoreboard
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,7 +55,18 @@ def test_the_scoreboard_links_to_every_notebook_and_judges_every_claim(monkeypat
     monkeypatch.chdir(ROOT)
     table = scoreboard(RECORDS)
     assert {Path(link).stem for link in table.attrs["links"] if link} == set(NOTEBOOKS)
-    assert set(table["claim"]) == set(load_claims()) and not table.attrs["notes"]
+    assert set(table["claim"]) == set(load_claims()) and all(n.startswith("†") for n in table.attrs["notes"])
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_the_notebook_shows_what_all_committed_runs_say(notebook):
+    node, runs = read(ROOT / "notebooks" / f"{notebook}.ipynb"), pooled_claims(notebook[:2], "quick", "fashion")
+    shown = [o["data"] for c in node.cells for o in c.get("outputs", []) if "claim" in o.get("data", {}).get(MIME, {})]
+    assert {o[MIME]["claim"]["id"] for o in shown} == set(runs) and all(r["runs"] == 5 for r in runs.values())
+    for output in shown:
+        name = output[MIME]["claim"]["id"]
+        again = claim_output(load_claims()[name], output[MIME]["claim"], runs[name])
+        assert output["text/plain"] == again["text/plain"], "run 'python notebooks/build.py --pooled'"
 
 
 def test_keeping_takes_only_runs_of_the_notebooks_as_they_are(tmp_path):

@@ -11,7 +11,8 @@ import nbformat
 import pytest
 from jupyter_client.connect import LocalPortCache
 
-from labkit.base import LabError
+from labkit.base import LabError, cache_path
+from labkit.lab import Lab
 from labkit.repro.notebook import (
     find_notebook,
     harvest,
@@ -21,7 +22,9 @@ from labkit.repro.notebook import (
     notebooks,
     read,
 )
+from labkit.repro.records import collect
 from labkit.repro.runner import check_parameters, parse_value, run
+from labkit.repro.sweep import sweep
 
 PARAMETERS = 'profile = "quick"\ndataset = "fashion"\nseed = 0\nseeds = None\nrate = 0.5\nepochs = 3\nnames = ["a"]'
 SHOW = ("from IPython.display import display\n"
@@ -114,6 +117,54 @@ def test_same_run_replaces_and_other_seed_does_not(tmp_path):
     assert {p.name for p in (tmp_path / "runs").iterdir()} == {Path(r["source"]).name for r in (again, other)}
 
 
+def test_a_copy_under_another_name_has_a_folder_of_its_own(tmp_path):
+    first = run(write_notebook(tmp_path, "1 + 1"), out=tmp_path / "runs", progress=False)
+    copy = run(write_notebook(tmp_path, "1 + 1", name="01_copy"), out=tmp_path / "runs", progress=False)
+    assert first["notebook_hash"] == copy["notebook_hash"] and first["source"] != copy["source"]
+    assert {r["notebook"] for r in collect(tmp_path / "runs")} == {"01_tiny", "01_copy"}
+
+
+def test_a_failing_rerun_leaves_the_finished_run(tmp_path, monkeypatch):
+    ending = "import os\nclass NotForThisData(Exception): pass\nexec(os.environ['ENDING'])"
+    path, runs, found = write_notebook(tmp_path, ending), tmp_path / "runs", {}
+    for word, ending in (("failed", "1 / 0"), ("skipped", "raise NotForThisData()"), ("failed", "1 / 0"), ("ok", "")):
+        monkeypatch.setenv("ENDING", ending)
+        record = run(path, out=runs, progress=False)
+        assert record["status"] == word and (Path(record["source"]) / "01_tiny.ipynb").exists()
+        found[word] = Path(record["source"]).name
+    kept = (runs / found["ok"] / "record.json").read_bytes()
+    assert found["failed"] == f"{found['ok']}-failed" and found["skipped"] == found["ok"]
+    assert [p.name for p in runs.iterdir()] == [found["ok"]]  # what failed before is of no use any more
+    for word, ending in (("failed", "1 / 0"), ("skipped", "raise NotForThisData()")):
+        monkeypatch.setenv("ENDING", ending)
+        assert Path(run(path, out=runs, progress=False)["source"]).name == f"{found['ok']}-{word}"
+        assert (runs / found["ok"] / "record.json").read_bytes() == kept
+    again, = sweep([path], out=runs)
+    assert again["known"] and again["status"] == "ok"
+
+
+@pytest.mark.parametrize("kernel", [None, {"name": "python3", "display_name": "Python 3"},
+                                    {"name": "of another machine", "display_name": "?", "language": "python"}])
+def test_a_notebook_whose_language_is_not_said_runs(tmp_path, kernel):
+    path = write_notebook(tmp_path, "assert rate == 2")
+    node = nbformat.read(path, 4)
+    node.metadata = {} if kernel is None else {"kernelspec": kernel}
+    nbformat.write(node, path)
+    record = run(path, parameters={"rate": 2}, out=tmp_path / "runs", progress=False)
+    assert (record["status"], record["error"]) == ("ok", None)
+
+
+def test_home_is_where_runs_go(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    record = run(write_notebook(tmp_path, "1"), out="~/runs", progress=False)
+    assert Path(record["source"]).parent == tmp_path / "home" / "runs" and not (tmp_path / "~").exists()
+    assert sweep([tmp_path / "01_tiny.ipynb"], out="~/runs")[0]["known"]
+    monkeypatch.setenv("LABKIT_CACHE", "~/cache")
+    assert cache_path() == tmp_path / "home" / "cache"
+
+
 # ------------------------------------------------------------------ failures
 
 
@@ -201,9 +252,33 @@ def test_unknown_parameters_are_refused_with_the_nearest(tmp_path):
         check_parameters(bare, dataset="digits")
 
 
+def test_a_lost_tag_is_named(tmp_path):
+    path = write_notebook(tmp_path, "1")
+    node = nbformat.read(path, 4)
+    node.cells[1].metadata = {}
+    nbformat.write(node, path)
+    assert check_parameters(path) == {}  # its own settings are what was asked for
+    for asked in ({"dataset": "digits"}, {"seed": 1}, {"profile": "full"}, {"parameters": {"epochs": 1}}):
+        with pytest.raises(LabError, match="no cell with the tag 'parameters'.*tag the cell"):
+            check_parameters(path, **asked)
+
+
+def test_what_the_notebook_would_refuse_is_refused_before_it_runs(tmp_path):
+    path = write_notebook(tmp_path, "1")
+    assert check_parameters(path, seed=2**64 - 1, parameters={"seeds": None})["seed"] == 2**64 - 1
+    for asked, said in (({"seed": 2**64}, "64 bits"), ({"seed": -1}, "0 or more"),
+                        ({"parameters": {"seed": 2**64}}, "64 bits"), ({"parameters": {"seeds": 0}}, "seeds is 0"),
+                        ({"parameters": {"seeds": "many"}}, "seeds is 'many'"),
+                        ({"parameters": {"dataset": "fashon"}}, "no data set 'fashon'")):
+        with pytest.raises(LabError, match=said):
+            check_parameters(path, **asked)
+    Lab("00", seed=2**64 - 1)
+    with pytest.raises(LabError, match="64 bits"):
+        Lab("00", seed=2**64)
+
+
 @pytest.mark.parametrize("name, good, bad", [("rate", 1, "fast"), ("epochs", 5, 5.0), ("epochs", 5, True),
-                                             ("names", ["b"], "b"), ("dataset", "digits", 5), ("seeds", 5, None),
-                                             ("seeds", [1, 2], None)])
+                                             ("names", ["b"], "b"), ("dataset", "digits", 5), ("seeds", 5, None)])
 def test_types_are_those_of_the_defaults(tmp_path, name, good, bad):
     path = write_notebook(tmp_path, "1")
     assert check_parameters(path, parameters={name: good})[name] == good
@@ -213,8 +288,9 @@ def test_types_are_those_of_the_defaults(tmp_path, name, good, bad):
 
 
 def test_values_of_the_command_line():
-    assert [parse_value(t) for t in ("3", "0.1", "1e-3", "null", "true", "[1, 2]", "cifar10", "folder:a/b")] == [
-        3, 0.1, 0.001, None, True, [1, 2], "cifar10", "folder:a/b"]
+    read = {"3": 3, "0.1": 0.1, "1e-3": 0.001, "null": None, "None": None, "true": True, "[1, 2]": [1, 2],
+            "cifar10": "cifar10", "folder:a/b": "folder:a/b"}
+    assert [parse_value(text) for text in read] == list(read.values())
     with pytest.raises(LabError, match="cannot be read"):
         parse_value("[1")
 

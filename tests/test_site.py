@@ -4,6 +4,7 @@ import functools
 import html
 import http.server
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -28,16 +29,40 @@ RAW_FORMULAS = """() => [...document.querySelectorAll('article :is(p, li, td, h1
 }).filter(text => /[$]|\\\\[(\\[]/.test(text))"""
 
 
+RAW = re.compile(r"""\]\(|\]\[|\]\{                   # [a link](there), [one][1], [words]{.class}
+                     |^\s*\#{1,6}\s|^\s*[*+]\s|^\s*```  # a heading, a list, a fence
+                     |^\s*\||\|\s*$|\s\|\s|\|[ :]*--      # a table
+                     |\*\*|__\w|`                      # strong words, code""", re.M | re.X)
+EMPTY = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+INLINE = {"a", "abbr", "b", "em", "i", "small", "span", "strong", "sub", "sup"}
+
+
 class Page(HTMLParser):
-    """Of an HTML file: its addresses, ids, pictures, and how many folds it has."""
+    """Of an HTML file: its addresses, ids, pictures, how many folds it has, and its article's words."""
 
     def __init__(self, path):
         super().__init__()
         self.links, self.ids, self.pictures, self.folds = [], set(), [], 0
+        self.open, self.words = [], []
         self.feed(path.read_text(encoding="utf-8"))
+        self.words = "".join(self.words)
+
+    def handle_endtag(self, tag):
+        if tag in (inside := [name for name, _ in self.open]):  # what was never closed ends too
+            del self.open[len(inside) - 1 - inside[::-1].index(tag):]
+        self.words += [] if tag in INLINE else ["\n"]
+
+    def handle_data(self, data):
+        inside = [tag for tag, _ in self.open]
+        if "article" in inside and not {"pre", "code", "script", "style"} & set(inside) and not any(
+                {"math", "headerlink"} & set(classes) for _, classes in self.open):
+            self.words.append(data)
 
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
+        if tag not in EMPTY:
+            self.open.append((tag, (given.get("class") or "").split()))
+        self.words += [] if tag in INLINE else ["\n"]
         self.ids.add(given.get("id"))
         self.links += [given[k] for k in ("href", "src") if given.get(k)]
         self.pictures += [given.get("alt")] if tag == "img" else []
@@ -105,6 +130,24 @@ def test_a_notebooks_page_says_what_its_outputs_say(site):
         assert (site / "_sources" / "notebooks" / notebook.name).read_bytes() == notebook.read_bytes()
 
 
+def test_no_page_shows_markdown(site):
+    for path in pages(site):
+        words = Page(path).words
+        found = [words[max(0, m.start() - 40):m.end() + 40] for m in RAW.finditer(words)]
+        assert len(words) > 100 or path.stem in ("genindex", "search"), path
+        assert not found, f"{path.relative_to(site)}: {found}"
+
+
+@pytest.mark.parametrize("raw", ["[00](notebooks/00.ipynb)", "a [word]{.verdict .passed}", "## Heading", "a | b | c",
+                                 "| --- |", "**no**", "`code`", "* item"])
+def test_markdown_is_seen(raw, tmp_path):
+    (tmp_path / "a.html").write_text(f"<article><p class='x'>An <em>a|b</em><br>c<p>{raw}</article>")
+    assert RAW.search(Page(tmp_path / "a.html").words)
+    for place in ("<pre>{}</pre>", "<p><code>{}</code>", "<p><span class='math'>{}</span>"):
+        (tmp_path / "a.html").write_text(f"<article><h1>A<a class='headerlink'>#</a></h1>{place.format(raw)}</article>")
+        assert not RAW.search(Page(tmp_path / "a.html").words)
+
+
 def test_the_scoreboard_has_every_claim(site):
     board = (lab.ROOT / "README.md").read_text(encoding="utf-8").split("<!-- scoreboard:begin -->")[1].split("<!--")[0]
     claims = [line.split("|")[2].strip() for line in board.strip().splitlines()[2:] if line.startswith("|")]
@@ -167,6 +210,10 @@ def test_keyboard_and_folds(address):
 
 def test_the_wide_table_scrolls_in_its_own_box(address):
     lab.require_browser()
+    with lab.browser_page(1400, 900) as page:  # and on a desk nothing of it is out of sight
+        page.goto(f"{address}/scoreboard.html")
+        wide, narrow = page.locator("table").first.locator("xpath=..").evaluate("b => [b.scrollWidth, b.clientWidth]")
+        assert wide <= narrow
     with lab.browser_page(375, 800) as page:
         page.goto(f"{address}/scoreboard.html")
         box = page.locator("table").first.locator("xpath=..")

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -91,11 +92,18 @@ def test_seeds(text, seeds):
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text, said", [("4-0", "backwards: write 0-4"), ("0-3,2", "seed '2' is there twice")] + [
+@pytest.mark.parametrize("text, said", [("4-0", "backwards: write 0-4"), ("0-3,2", "seed '2' is there twice"),
+                                        ("0-300000", "more than 10,000"), (f"0-{10**19}", "more than 10,000"),
+                                        ("0-5000,6000-12000", "more than 10,000"), ("9" * 5000, "too large"),
+                                        ("1-" + "9" * 21, "too large")] + [
     (text, "cannot be read") for text in ("-1", "", "1,,2", "1.5", "0-", "a")])
 def test_bad_seeds(text, said):
-    with pytest.raises(LabError, match=said):
+    began = time.process_time()
+    with pytest.raises(LabError, match=said) as told:
         parse_seeds(text)
+    assert len(str(told.value)) < 250 and time.process_time() - began < 0.5
+    assert len(parse_seeds("0-9999")) == 10_000  # in a moment, too
+    assert time.process_time() - began < 1
 
 
 def test_notebooks_by_number_range_name_and_all(place):
@@ -116,6 +124,12 @@ def test_notebooks_by_number_range_name_and_all(place):
 def test_datasets(tmp_path):
     assert parse_datasets(None) == [None]
     assert parse_datasets(f"fashion,folder:{tmp_path}") == ["fashion", f"folder:{tmp_path}"]
+    comma = tmp_path / "it's a [v2], final, really"
+    for place in (comma, tmp_path / "it's a [v2]"):  # the one before the comma is there too, or not yet
+        comma.mkdir(exist_ok=True)
+        place.mkdir(exist_ok=True)
+        assert parse_datasets(f"fashion, folder:{comma},digits") == ["fashion", f"folder:{comma}", "digits"]
+        comma.rmdir()
     for text, said in (("fashon", "no data set 'fashon'"), ("fashion,", "no data set ''"), ("folder:none", "no folder"),
                        ("digits,digits", "twice")):
         with pytest.raises(LabError, match=said):
@@ -124,6 +138,7 @@ def test_datasets(tmp_path):
 
 @pytest.mark.parametrize("settings, said", [
     ({"jobs": 0}, "--jobs is 0"), ({"timeout": 0}, "--timeout is 0"), ({"memory": -5}, "--memory is -5"),
+    ({"seeds": [0, 2**64]}, "64 bits"),
     ({"profile": "quik"}, "did you mean 'quick'"), ({"parameters": {"epoch": 1}}, "did you mean 'epochs'"),
     ({"parameters": {"seed": 1}}, "from --seeds, not from -p"),
     ({"scheduler": "tcp://127.0.0.1:9"}, "No Dask scheduler"),
@@ -132,13 +147,25 @@ def test_datasets(tmp_path):
 def test_bad_input_is_told_before_anything_runs(place, settings, said, monkeypatch):
     if "scheduler" in settings:
         pytest.importorskip("distributed")
-        import distributed
-
-        client = distributed.Client
-        monkeypatch.setattr(distributed, "Client", lambda *a, **k: client(*a, **k | {"timeout": 1}))
+        monkeypatch.setattr("labkit.repro.sweep.ANSWER", 1)
     with pytest.raises(LabError, match=said):
         sweep(parse_notebooks(["01"]), **{"seeds": [0, 1]} | settings)
     assert not notes(place, "begin")
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_does_not_answer_is_one_sentence_and_nothing_behind_it(place):
+    pytest.importorskip("distributed")
+    with socket.socket() as silent, socket.socket() as closed:
+        for mute in (silent, closed):
+            mute.bind(("127.0.0.1", 0))
+        silent.listen()  # takes the call and says nothing
+        ports = [mute.getsockname()[1] for mute in (silent, closed)]
+        for address in ("nonsense", "foo://x", *(f"tcp://127.0.0.1:{port}" for port in ports)):
+            process = begin("01", "--seeds", 1, "--scheduler", address)
+            out, err = process.communicate(timeout=120)
+            assert process.returncode == 2 and not out
+            assert err.startswith(f"labkit: No Dask scheduler answers at '{address}'") and err.count("\n") == 1, err
 
 
 def test_without_dask_the_sentence_says_what_to_install(place, monkeypatch):

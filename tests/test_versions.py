@@ -54,10 +54,10 @@ def test_counts(text, wanted):
 
 
 def test_agreement():
-    lock = [{"id": "a", "verdict": "reproduced"}, {"id": "b", "verdict": "partly"}]
+    lock = [{"id": "a", "verdict": "reproduced"}, {"id": "b", "verdict": "undecided"}]
     assert versions.agreement(lock, lock[::-1]) == "all 2 the same"
-    assert versions.agreement(lock, [lock[0] | {"verdict": "partly"}]) == \
-        "a: partly (lock: reproduced); b: not run (lock: partly)"
+    assert versions.agreement(lock, [lock[0] | {"verdict": "undecided"}]) == \
+        "a: undecided (lock: reproduced); b: not run (lock: undecided)"
 
 
 def test_a_row_replaces_its_own_and_no_other():

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..base import LabError, make_folder
 from .notebook import notebook_parameters, short_hash
 
+ORDER = ("skipped", "ok")  # how a finished run ended: the later stays
 STALE = 24 * 3600  # seconds after which the leftovers of a killed run are swept away
 
 
@@ -37,11 +38,27 @@ def under_way(final):
             os.close(lock)
 
 
-def put(temporary, final):
-    """As near to one step as folders allow: the old run steps aside, the new one takes its name.
+def put(temporary, final) -> Path:
+    """Give a complete run its place; -> the place. A run that ended worse than the one there goes beside it.
 
-    Then what killed runs of the same name left goes.
+    So what is finished stays: a failure goes to <run>-failed, and a run that skipped to <run>-skipped where one was ok.
     """
+    guard = _lock(final.parent)  # of two that end at once the second sees the first
+    try:
+        new = _rank(temporary)
+        place = final.with_name(f"{final.name}-{('failed', *ORDER)[new]}") if new < _rank(final) else final
+        _put(temporary, place)
+        for left in [final.with_name(f"{final.name}-failed")] * (new > 0) + [
+                left for left in final.parent.glob(".tmp-*") if run_of(left) == final.name and held(left) is False]:
+            shutil.rmtree(left, ignore_errors=True)
+        return place
+    finally:
+        if guard is not None:
+            os.close(guard)
+
+
+def _put(temporary, final):
+    """As near to one step as folders allow: the old run steps aside, the new one takes its name."""
     aside = temporary.with_name(f"{temporary.name}.old")
     while True:
         with suppress(FileNotFoundError):
@@ -55,9 +72,7 @@ def put(temporary, final):
                     aside.rename(final)
                 raise
             shutil.rmtree(aside, ignore_errors=True)  # another process put the same run there meanwhile: it goes too
-    for left in [aside, *final.parent.glob(".tmp-*")]:
-        if left == aside or (run_of(left) == final.name and held(left) is False):
-            shutil.rmtree(left, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def tidy(runs):
@@ -171,3 +186,10 @@ def _complete(folder) -> bool:
     with suppress(OSError, ValueError):
         return isinstance(read_record(folder / "record.json"), dict)
     return False
+
+
+def _rank(folder) -> int:
+    """0 for no finished run, else from 1 on its place in ORDER."""
+    with suppress(OSError, ValueError, AttributeError):
+        return 1 + ORDER.index(read_record(folder / "record.json").get("status"))
+    return 0

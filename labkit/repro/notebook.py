@@ -5,7 +5,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from ..base import LabError
+from ..base import LabError, home
 
 MIME = "application/vnd.labkit+json"
 INJECTED = ("injected-parameters", "papermill-error-cell-tag")  # cells that papermill adds
@@ -13,8 +13,8 @@ INJECTED = ("injected-parameters", "papermill-error-cell-tag")  # cells that pap
 
 def find_notebook(name, folder=None) -> Path:
     """The notebook meant by "01", "01_basics" or a path; looks in folder, ./notebooks, the repository's notebooks/."""
-    if Path(name).suffix == ".ipynb" and Path(name).is_file():
-        return Path(name)
+    if Path(name).suffix == ".ipynb" and (path := home(name)).is_file():
+        return path
     there = notebooks(folder)
     stem = Path(name).stem if str(name).endswith(".ipynb") and len(Path(name).parts) == 1 else str(name)
     for path in there:

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..base import UNWRITABLE, LabError
+from ..base import LARGEST_SEED, UNWRITABLE, LabError, home
+from .choices import check_dataset
 from .claimfile import PROFILES
 from .folders import digest, put, tidy, under_way
 from .notebook import (
@@ -36,6 +37,9 @@ def check_parameters(path, *, profile="quick", dataset=None, seed=0, parameters=
     for name, (value, usual) in wanted.items():
         if value is not None and (name in defaults or value != usual):
             given.setdefault(name, value)
+    if given and not defaults:
+        raise LabError(f"{Path(path).stem} has no cell with the tag 'parameters', so it cannot be given "
+                       f"{next(iter(given))!r}: tag the cell that sets profile, dataset and seed.")
     for name, value in given.items():
         if name not in defaults:
             raise LabError(f"{Path(path).stem} has no parameter {name!r}{_nearest(name, defaults)}; it has "
@@ -43,8 +47,12 @@ def check_parameters(path, *, profile="quick", dataset=None, seed=0, parameters=
         if not _fits(value, defaults[name]):
             raise LabError(f"{Path(path).stem}: the parameter {name!r} is {value!r}, but must be of the type "
                            f"{type(defaults[name]).__name__}, like its default {defaults[name]!r}.")
-    if type(given.get("seed", 0)) is int and given.get("seed", 0) < 0:
-        raise LabError(f"The seed is {given['seed']}: give a whole number, 0 or more.")
+    if type(given.get("seed", 0)) is int and not 0 <= given.get("seed", 0) <= LARGEST_SEED:
+        raise LabError(f"The seed is {given['seed']}: give a whole number, 0 or more, of 64 bits at most.")
+    if (count := given.get("seeds")) is not None and (type(count) is not int or count < 1):
+        raise LabError(f"seeds is {count!r}: give a number of seeds, 1 or more, or None for the profile's own.")
+    if isinstance(given.get("dataset"), str):
+        check_dataset(given["dataset"])
     if given.get("profile", "quick") not in PROFILES:
         raise LabError(f"The profile {given['profile']!r} is unknown; use one of {PROFILES}.")
     return defaults | given
@@ -54,6 +62,8 @@ def parse_value(text: str):
     """The value of a -p option: YAML, and 1e-3 is a number (YAML 1.1 takes it for text)."""
     import yaml
 
+    if text.strip() == "None":  # as papermill's own -p takes it
+        return None
     if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", text):
         return float(text)
     try:
@@ -63,8 +73,8 @@ def parse_value(text: str):
 
 
 def run_name(notebook: str, values: dict, hashes: tuple[str, str]) -> str:
-    """A run's folder: notebook, profile, data, seed, 8 hex digits over the hashes (notebook, labkit) and all values."""
-    digest = short_hash(json.dumps([*hashes, values], sort_keys=True, default=str).encode())
+    """A run's folder: number, profile, data, seed, 8 hex digits over name, hashes (notebook, labkit) and all values."""
+    digest = short_hash(json.dumps([notebook, *hashes, values], sort_keys=True, default=str).encode())
     slug = re.sub(r"[^a-z0-9]+", "-", str(values.get("dataset", "data")).lower()).strip("-")[-40:]
     number = notebook.split("_")[0] if notebook[:1].isdigit() else notebook
     return f"{number}-{values.get('profile', 'quick')}-{slug}-s{values.get('seed', 0)}-{digest[:8]}"
@@ -74,10 +84,11 @@ def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out
         progress=True) -> dict:
     """Run one notebook and write <out>/<run>/ (its name is that of run_name). -> the record.
 
-    out: the folder of the runs, "runs" by default; a run of the same name there is replaced. timeout: seconds for the
-    whole notebook; memory: MB that its processes may take together, looked at four times a second. The record is that
-    of record.json, with `source`, the run's folder, besides. A notebook that fails, goes over a limit or whose kernel
-    dies gives a record with status "failed"; bad input raises LabError before anything runs, a full disk at the end.
+    out: the folder of the runs, "runs" by default; a run of the same name there is replaced by one that ended as well
+    or better, and a worse one goes beside it (<run>-failed). timeout: seconds for the whole notebook; memory: MB that
+    its processes may take together, looked at four times a second. The record is that of record.json, with `source`,
+    the run's folder, besides. A notebook that fails, goes over a limit or whose kernel dies gives a record with status
+    "failed"; bad input raises LabError before anything runs, a full disk at the end.
     """
     path = find_notebook(notebook)
     values = check_parameters(path, profile=profile, dataset=dataset, seed=seed, parameters=parameters)
@@ -85,7 +96,7 @@ def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out
         if limit is not None and (not isinstance(limit, int | float) or not limit > 0):
             raise LabError(f"The limit {name!r} is {limit!r}: give a number above 0.")
     source, code = read(path), labkit_hash()
-    runs = Path(out or "runs")
+    runs = home(out or "runs")
     final = runs / run_name(path.stem, values, (notebook_hash(source), code))
     with under_way(final) as temporary:
         tidy(runs)
@@ -96,8 +107,8 @@ def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out
         record |= {"labkit": code, "notebook_hash": notebook_hash(source)} | harvest(node)
         record["digest"] = digest(record)
         (temporary / "record.json").write_text(json.dumps(record, indent=1, default=str), encoding="utf-8")
-        put(temporary, final)
-    return record | {"source": str(final)}
+        place = put(temporary, final)
+    return record | {"source": str(place)}
 
 
 def _execute(path, executed, values, timeout, memory, bar):
@@ -130,6 +141,7 @@ def _papermill(path, executed, values, bar, watched):
     for last in (False, False, True):
         try:
             return papermill.execute_notebook(str(path), str(executed), parameters=values, kernel_name="python3",
+                                              language="python",  # its metadata may lack it
                                               progress_bar={"desc": path.stem} if bar else False,
                                               extra_arguments=["--log-level=CRITICAL"])  # no kernel chatter on stderr
         except RuntimeError as problem:

@@ -3,6 +3,7 @@
 A killed subprocess fails alone; a killed worker process would take its whole batch with it.
 """
 
+import asyncio
 import json
 import os
 import secrets
@@ -13,10 +14,11 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from ..base import LabError, make_folder
+from ..base import LabError, home, make_folder
 from ..base import jobs as cores
 from .draw import write
 from .folders import digest, locked, read_record, tidy
@@ -25,6 +27,7 @@ from .runner import check_parameters, run_name
 
 SWEPT = {"profile": "--profile", "dataset": "--dataset", "seed": "--seeds"}
 DONE = ("ok", "skipped")  # what is not run again
+ANSWER = 10  # seconds that a Dask scheduler has to answer
 STOPPED = set()  # the sweeps of this process that were stopped: a full disk takes no file that says so
 
 
@@ -44,7 +47,7 @@ def sweep(paths, *, seeds=(0,), datasets=(None,), profile="quick", parameters=No
     for limit, value in (("--timeout", timeout), ("--memory", memory)):
         if value is not None and not value > 0:
             raise LabError(f"{limit} is {value:g}: give a number above 0.")
-    out = Path(out).resolve()
+    out = home(out).resolve()
     everything = _jobs(paths, seeds, datasets, profile, parameters or {}, out, timeout, memory)
     tidy(make_folder(out))
     stop, results = out / f".stop-{os.getpid()}-{secrets.token_hex(4)}", {}
@@ -98,10 +101,21 @@ def _cluster(address):
     """The same jobs as tasks of a Dask cluster. A task whose worker dies is given to another one by Dask."""
     try:
         from distributed import Client, as_completed
+        from distributed.comm import connect
     except ImportError:
         raise LabError("--scheduler needs Dask, which is not here: pip install distributed.") from None
-    try:
-        client = Client(address, timeout=10, set_as_default=False)
+    async def who():
+        comm = await connect(address, timeout=ANSWER)
+        await comm.write({"op": "identity", "reply": True})
+        said = await comm.read()
+        comm.abort()
+        return said["type"]
+
+    try:  # asked first: a Client that finds nobody leaves a traceback behind
+        with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own in this one
+            if thread.submit(asyncio.run, asyncio.wait_for(who(), ANSWER)).result() != "Scheduler":
+                raise LookupError
+        client = Client(address, timeout=ANSWER, set_as_default=False)
     except Exception:  # Dask has many names for this
         raise LabError(f"No Dask scheduler answers at {address!r}: start one with 'dask scheduler', and its workers "
                        "with 'dask worker ADDRESS'.") from None

@@ -19,9 +19,11 @@ from pathlib import Path
 
 from ..base import LabError, write_bytes
 from ..repro.notebook import read
-from .contain import run
+from .contain import better, run
+from .grading import exercise_of
 
-CELL = re.compile(r"""exercise\(\s*["'](\d+\.\d+)["']""")
+CELL = re.compile(r"""^\s*@.*\bexercise\(\s*["'](\d+\.\d+)["']""", re.M)  # where Python cannot read the cell
+TRIES = 5  # cells with one exercise that are run; the last ones
 LAB = re.compile(r"""Lab\(\s*["'](\d\d)""")
 LARGEST = 20  # MB; a copy with all its figures has less than 1
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what ast raises on hostile text
@@ -64,25 +66,39 @@ def grade(path, *, timeout=30.0, memory=2000.0, sandbox=None) -> list[dict]:
                 return [row(state="cannot be graded", note=note)]
             found |= {} if helpers else dict.fromkeys(wanted - set(found), ("crashed", note))
             helpers = False  # once more, without the copy's own helpers
-    return [row(id, found[id][0], EXERCISES[id].points if found[id][0] == "right" else 0, found[id][1])
-            if id in found else row(id, "missing", note="no cell of this copy has it") for id in expected]
+    best = {}
+    for key, result in found.items():
+        better(best, exercise_of(key), *result)
+    for id, (state, note) in best.items():
+        if len(tries := [found[k][0] for k in found if exercise_of(k) == id]) > 1:
+            told = f"{len(tries)} cells have it ({', '.join(tries)}) and the best counts"
+            best[id] = state, "; ".join(filter(None, (told, note)))
+    return [row(id, best[id][0], EXERCISES[id].points if best[id][0] == "right" else 0, best[id][1])
+            if id in best else row(id, "missing", note="no cell of this copy has it") for id in expected]
 
 
 def plan(path) -> tuple[list[dict], list[str]]:
-    """(what to run, in the copy's order; the exercises it should have). Of two cells with one exercise, the later."""
+    """(what to run, in the copy's order; the exercises it should have).
+
+    Of several cells with one exercise all are run; the ids of the second begin with a key of their own, "1.2#2".
+    """
     from .exercises import EXERCISES
 
     node = _opened(path)
     cells = [str(c.source) for c in node.cells if c.cell_type == "code"]
-    ids = [[i for i in CELL.findall(source) if i in EXERCISES] for source in cells]
-    last = {i: n for n, found in enumerate(ids) for i in found}
-    numbers = {i.split(".")[0] for i in last} | {str(int(n)) for n in LAB.findall("".join(cells))}
+    ids = [[i for i in _ids(source) if i in EXERCISES] for source in cells]
+    places = {}
+    for n, found in enumerate(ids):
+        for i in found:
+            places.setdefault(i, []).append(n)
+    tries = {i: there[-TRIES:] for i, there in places.items()}
+    numbers = {i.split(".")[0] for i in tries} | {str(int(n)) for n in LAB.findall("".join(cells))}
     if not numbers and Path(path).name[:2].isdigit():
         numbers = {str(int(Path(path).name[:2]))}
     expected = [e for e in EXERCISES if e.split(".")[0] in numbers]
     items, spare = [], []  # (place in the copy, what to run); (place, text, names) of statements that may be needed
     for n, source in enumerate(cells):
-        if mine := [i for i in dict.fromkeys(ids[n]) if last[i] == n]:
+        if mine := [i + (f"#{k + 1}" if k else "") for i in ids[n] if n in tries[i] for k in [tries[i].index(n)]]:
             items.append(((n, 0), {"ids": mine, "source": source}))
         elif not ids[n]:
             spare += [((n, k), text, names) for k, (text, names) in enumerate(_helpers(source))]
@@ -131,9 +147,20 @@ def _opened(path):
     return read(path)
 
 
+def _ids(source):
+    """The ids that a cell's code asks a check for: not those in its comments and texts. Each once."""
+    try:
+        calls = [n for n in ast.walk(_tree(source)) if isinstance(n, ast.Call)]
+    except UNREADABLE:
+        return list(dict.fromkeys(CELL.findall(source)))
+    asked = [c for c in calls if getattr(c.func, "attr", getattr(c.func, "id", "")) == "exercise"]
+    given = [a for c in asked for a in (*c.args[:1], *(k.value for k in c.keywords if k.arg == "id"))]
+    return list(dict.fromkeys(a.value for a in given if isinstance(a, ast.Constant) and isinstance(a.value, str)))
+
+
 def _names(source):
     try:
-        return {n.id for n in ast.walk(ast.parse(_plain(source))) if isinstance(n, ast.Name)}
+        return {n.id for n in ast.walk(_tree(source)) if isinstance(n, ast.Name)}
     except UNREADABLE:
         return set(re.findall(r"[^\W\d]\w*", source))
 
@@ -142,7 +169,7 @@ def _helpers(source):
     """(text, names) of the top-level imports, functions, classes and literal constants of a cell."""
     found = []
     with suppress(*UNREADABLE):
-        for line in ast.parse(_plain(source)).body:
+        for line in _tree(source).body:
             if isinstance(line, ast.Import | ast.ImportFrom):
                 names = {(a.asname or a.name).split(".")[0] for a in line.names}
             elif isinstance(line, ast.FunctionDef | ast.ClassDef):
@@ -155,6 +182,9 @@ def _helpers(source):
     return found
 
 
-def _plain(source):
-    """Without the lines for IPython: %magic, !command."""
-    return "\n".join("" if line.lstrip()[:1] in ("%", "!") else line for line in source.split("\n"))
+def _tree(source):
+    """The syntax tree of a cell, without the lines for IPython: %magic, !command."""
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        return ast.parse(re.sub(r"^([ \t]*)[%!].*", r"\1pass", source, flags=re.M))

@@ -76,7 +76,7 @@ print("\n".join(problems) or "This machine is ready.")
 # also runs on other data: `labkit run 01 --dataset digits`, or `--dataset folder:PATH` for pictures of your own.
 
 # %%
-data = lab.load()
+data = lab.load(min_rows=(2, 1))
 lab.require(len(data.shape) == 3, "Notebook 00 shows pictures, and this data set is a table: take fashion or a folder.")
 rows = [int((data.y == c).nonzero()[i]) for c in range(min(10, data.n_classes)) for i in range(2)]
 fig, axes = plt.subplots(2, len(rows) // 2, figsize=(10, 2.9), squeeze=False)
@@ -107,7 +107,7 @@ lab.figure(fig, f"Two training pictures of each class: {', '.join(data.classes[:
 # %%
 @lk.exercise("0.1")
 def probability_of_label(logits, labels):
-    """Probability of each row's own label. (n, k) float, (n,) int -> (n,) float, between 0 and 1"""
+    """Probability of each row's own label. (n, k) float, (n,) int -> (n,) float32 or float64, 0 to 1"""
     ...  # your code
 
 

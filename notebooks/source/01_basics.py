@@ -64,6 +64,7 @@ data = lab.load(at_most=cfg.rows)
 its_class = {s: i % data.n_classes for seeds_ in (judged, tuning[::-1]) for i, s in enumerate(seeds_)}  # to forget
 lab.require(data.n_classes >= 3, "Notebook 01 forgets a whole class and needs at least 3 classes: take fashion, "
             "digits or a folder of images.")
+lab.require(len(data.y) >= 100 and len(data.y_test) >= 40, "Notebook 01 needs at least 100 training and 40 test rows.")
 
 
 def build(seed):

@@ -118,7 +118,7 @@ FEW = [(i, j) for i, j in ALL if j < cfg.few]  # the first few of each victim, f
 # %%
 @lk.exercise("3.1")
 def entropy(p):
-    """Entropy of each row in nats; a probability of 0 counts 0. (n, k) -> (n,)"""
+    """Entropy of each row in nats; a probability of 0 counts 0. (n, k) -> (n,), float32 or float64"""
     ...  # your code
 
 # %% [markdown]

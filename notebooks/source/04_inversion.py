@@ -310,7 +310,7 @@ print("the naive difference of exact retraining does not:", bool(close[close.wha
 # %%
 @lk.exercise("4.1")
 def cosine_distance(gradient, target):
-    """1 − cosine of two vectors: 0 same direction, 1 at right angles, 2 opposite. (d,), (d,) -> scalar tensor"""
+    """1 − cosine of two vectors: 0 same direction, 2 opposite. (d,), (d,) -> scalar with its gradient"""
     ...  # your code
 
 # %% [markdown]

@@ -12,8 +12,13 @@ __all__ = ["EXERCISES", "Exercise", "Result", "check", "exercise", "find", "hint
 EXERCISES = {e.id: e for notebook in (nb00, nb01, nb02, nb03, nb04, nb05, nb06, nb07) for e in notebook.EXERCISES}
 
 
-def exercise(id: str):
+def exercise(id: str = None):
     """Decorator: check the function below it, show a card, and return it when it is right, else the solution."""
+    if id is None or callable(id):
+        name = getattr(id, "__name__", "the function")
+        near = next((e.id for e in EXERCISES.values() if e.solution.__name__ == name), "1.2")
+        raise LabError(f'@lk.exercise above {name} has no id: write @lk.exercise("{near}"), with the number in the '
+                       "exercise's title.")
     found = find(id)
 
     def decorate(function):
@@ -26,7 +31,10 @@ def exercise(id: str):
 
 def judge(found: Exercise, function, seconds: float = LIMIT) -> Result:
     """`check`, unless the body is still `...`: then nothing runs, and the state is 'not attempted'."""
-    if not inspect.isfunction(function):
+    if inspect.isclass(function):
+        return Result(found, "wrong", "below it stands a class, and the exercise asks for a function.",
+                      f"write {found.solution.__name__}{inspect.signature(found.solution)} with def")
+    if not callable(function):
         raise LabError(f'@lk.exercise("{found.id}") stands directly above a def; it got {type(function).__name__}.')
     return check(found, function, seconds) if attempted(function) else Result(found, "not attempted")
 

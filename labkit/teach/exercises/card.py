@@ -63,7 +63,7 @@ def to_html(result) -> str:
 
 def _says(result):
     if result.state == "right":
-        return [("Remark", result.exercise.remark)] if result.exercise.remark else []
+        return [(name, text) for name, text in (("Remark", result.exercise.remark), ("Mind", result.what)) if text]
     return [(name, text) for name, text in (("What differs", result.what), ("Likely cause", result.cause)) if text]
 
 

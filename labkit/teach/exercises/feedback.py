@@ -6,50 +6,50 @@ import numpy as np
 import torch
 
 
-def difference(got, want, rtol=1e-4, atol=1e-6, where="the result") -> tuple[str, str] | None:
-    """The first thing that differs: (its kind, one sentence), or None.
+def difference(got, want, rtol=1e-4, atol=1e-6, where="the result") -> tuple[str, str, str] | None:
+    """The first thing that differs: (its kind, one sentence, a likely cause), or None.
 
     Kinds: type, length, shape, dtype, device, value. Lists and tuples count as one type, and so do whole and
     floating-point numbers where a float is expected.
     """
     if not _same_type(got, want):
-        return "type", f"{where} is {_type_name(got)}, expected {_type_name(want)}"
+        return "type", f"{where} is {_type_name(got)}, expected {_type_name(want)}", _conversion(got, want)
     if isinstance(want, list | tuple):
         if len(got) != len(want):
-            return "length", f"{where} has {_count(len(got), 'entry')}, expected {_count(len(want), 'entry')}"
+            return _of("length", f"{where} has {_count(len(got), 'entry')}, expected {_count(len(want), 'entry')}")
         pairs = enumerate(zip(got, want, strict=True))
         return _first(difference(g, w, rtol, atol, f"entry [{i}] of {where}") for i, (g, w) in pairs)
     if isinstance(want, dict):
         if set(got) != set(want):
-            return "length", f"{where} is {render(got)}, expected {render(want)}"
+            return _of("length", f"{where} is {render(got)}, expected {render(want)}")
         return _first(difference(got[k], want[k], rtol, atol, f"entry [{k}] of {where}") for k in want)
     if isinstance(want, torch.nn.Module):
         mine, theirs = dict(got.named_parameters()), dict(want.named_parameters())
         if set(mine) != set(theirs):
-            return "shape", f"{where} is a model with other weights than the one it was made from"
+            return _of("shape", f"{where} is a model with other weights than the one it was made from")
         return _first(difference(mine[k].detach(), theirs[k].detach(), rtol, atol, f"the weight {k!r}")
                       for k in theirs)
     if isinstance(want, torch.Tensor):
         if got.device != want.device:
-            return "device", f"{where} is on the device {got.device}, expected {want.device}"
+            return _of("device", f"{where} is on the device {got.device}, expected {want.device}")
         if got.dtype != want.dtype:
-            return "dtype", f"{where} has the dtype {_dtype(got)}, expected {_dtype(want)}"
+            return _of("dtype", f"{where} has the dtype {_dtype(got)}, expected {_dtype(want)}")
         got, want = got.detach().cpu().numpy(), want.detach().cpu().numpy()
     if isinstance(want, np.ndarray):
         if got.shape != want.shape:
-            return "shape", f"{where} has the shape {got.shape}, expected {want.shape}"
+            return _of("shape", f"{where} has the shape {got.shape}, expected {want.shape}")
         if got.dtype != want.dtype:
-            return "dtype", f"{where} has the dtype {got.dtype}, expected {want.dtype}"
+            return _of("dtype", f"{where} has the dtype {got.dtype}, expected {want.dtype}")
     if isinstance(want, np.ndarray | numbers.Number):
         wrong = np.atleast_1d(~np.isclose(got, want, rtol=rtol, atol=atol, equal_nan=True))
         if not wrong.any():
             return None
         if np.ndim(want) == 0:
-            return "value", f"{where} is {_pair(got, want)}"
+            return _of("value", f"{where} is {_pair(got, want)}")
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
-        return "value", (f"{where} differs in {_count(int(wrong.sum()), 'place')} of {wrong.size}, first at "
-                         f"{list(at)}: got {_pair(got[at], want[at])}")
-    return None if got == want else ("value", f"{where} is {render(got)}, expected {render(want)}")
+        return _of("value", f"{where} differs in {_count(int(wrong.sum()), 'place')} of {wrong.size}, first at "
+                            f"{list(at)}: got {_pair(got[at], want[at])}")
+    return None if got == want else _of("value", f"{where} is {render(got)}, expected {render(want)}")
 
 
 def pattern(gots, wants) -> str | None:
@@ -82,7 +82,6 @@ def pattern(gots, wants) -> str | None:
 
 
 CAUSES = {  # the kind of a difference -> a likely cause, where no planted mistake fits
-    "type": "a conversion is missing at the end (.item() makes a number of a tensor with one element), or a return",
     "length": "something is left out, or counted twice: try it on three rows by hand",
     "shape": "a mean or a maximum was taken along the wrong axis; print the shapes on the way",
     "dtype": "a conversion is missing or one too many (.long(), .float(), .double())",
@@ -125,6 +124,28 @@ def _same_type(got, want):
             return (isinstance(got, kind) and (kind is bool or not isinstance(got, bool))
                     and not (whole and not isinstance(got, numbers.Integral)))
     return isinstance(got, type(want))
+
+
+def _of(kind, text):
+    return kind, text, CAUSES[kind]
+
+
+def _conversion(got, want):
+    """What makes a thing of one type into one of another."""
+    if got is None:
+        return "a way through the function ends without `return`"
+    if isinstance(got, torch.Tensor | np.ndarray):
+        if isinstance(want, numbers.Number):
+            return (".item() makes a number of a tensor with one element" if np.prod(got.shape) == 1 else
+                    "one number is asked for: a sum, a mean or a choice over the entries is missing")
+        if isinstance(want, list | tuple):
+            return ".tolist() makes a list of a tensor"
+    if isinstance(want, torch.Tensor):
+        return ("torch.from_numpy makes a tensor of an array" if isinstance(got, np.ndarray) else
+                "make a tensor of it: torch.stack of tensors, torch.tensor of numbers")
+    if isinstance(want, numbers.Integral) and isinstance(got, numbers.Real):
+        return "a whole number is asked for: int(…), or // instead of /"
+    return "the docstring says what comes out: mind what is put together in the last line"
 
 
 def _type_name(value):

@@ -1,12 +1,23 @@
-"""What keeps a learner's function from stopping the notebook: a time limit, capped printing, the random state."""
+"""What keeps a learner's function from stopping or changing the notebook: time, printing, global state."""
 
 import contextlib
 import ctypes
+import random
 import sys
 import threading
+import time
 
 import numpy as np
 import torch
+
+IMPORTS = 60  # seconds for which an import is not counted: torch's compiler alone takes ten on a busy machine
+GLOBAL = {  # what a function may change for the whole notebook: how to read it, how to put it back
+    "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
+    "torch's random state": (torch.get_rng_state, torch.set_rng_state),
+    "NumPy's random state": (np.random.get_state, np.random.set_state),
+    "Python's random state": (random.getstate, random.setstate),
+}
 
 
 class TimeUp(BaseException):
@@ -14,7 +25,7 @@ class TimeUp(BaseException):
 
 
 def limited(work, seconds) -> str:
-    """Run work() in a thread of its own for at most so many seconds. -> "done" | "stopped" | "left behind"
+    """Run work() in a thread of its own for so many seconds, less its imports. -> "done" | "stopped" | "left behind"
 
     Works on every platform, and where the notebook's own thread may not set signals. When the time is up, TimeUp is
     raised in the thread, again and again for a second. That ends loops of Python code. It cannot end a single call
@@ -23,8 +34,12 @@ def limited(work, seconds) -> str:
     """
     thread = threading.Thread(target=_quietly, args=(work,), daemon=True)
     thread.start()
+    end = time.monotonic() + seconds
+    last = end + IMPORTS
     try:
-        thread.join(seconds)
+        while thread.is_alive() and (now := time.monotonic()) < min(end, last):
+            thread.join(0.05)
+            end += (time.monotonic() - now) * _imports(thread)
     finally:  # the reader's own interrupt comes here too
         late = thread.is_alive()
         for _ in range(20 if late else 0):
@@ -35,15 +50,28 @@ def limited(work, seconds) -> str:
     return "done" if not late else "left behind" if thread.is_alive() else "stopped"
 
 
+def global_state() -> dict:
+    """The state of each of GLOBAL, by name."""
+    return {name: get() for name, (get, _) in GLOBAL.items()}
+
+
+def put_back(state) -> list[str]:
+    """Put back what differs from an earlier `global_state()`. -> its names"""
+    changed = [name for name, (get, _) in GLOBAL.items() if not _equal(get(), state[name])]
+    for name in changed:
+        GLOBAL[name][1](state[name])
+    return changed
+
+
 @contextlib.contextmanager
-def random_state_kept():
-    """Put the global random states of torch and NumPy back: the rest of the notebook must not notice the check."""
-    state = np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        try:
-            yield
-        finally:
-            np.random.set_state(state)
+def state_kept():
+    """The rest of the notebook must not notice the check, nor the check a default dtype that the notebook has set."""
+    state = global_state()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        put_back(state)
 
 
 def printing_capped(characters=2000):
@@ -63,6 +91,20 @@ class _Capped:
 
     def __getattr__(self, name):  # flush, isatty, encoding
         return getattr(self.stream, name)
+
+
+def _imports(thread):
+    """Whether the thread is inside an import."""
+    frame = sys._current_frames().get(thread.ident)
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
+
+
+def _equal(a, b):
+    if isinstance(a, tuple) and len(a) < 9:  # Python's own holds a tuple of 625 numbers
+        return len(a) == len(b) and all(map(_equal, a, b))
+    return bool((a == b).all()) if isinstance(a, torch.Tensor | np.ndarray) else a == b
 
 
 def _quietly(work):

@@ -62,7 +62,7 @@ def _mean(logits, labels):
 
 PROBABILITY = Exercise(
     id="0.1", title="How sure is it of the right label?", trains="softmax, and picking one entry a row",
-    difficulty=1, minutes=5, points=1, solution=probability_of_label, cases=_cases,
+    difficulty=1, minutes=5, points=1, solution=probability_of_label, cases=_cases, any_float=True,
     hints=("Turn each row of logits into probabilities that add up to 1, then pick the label's one.",
            "pᵢ = exp(zᵢ,y) / Σₖ exp(zᵢ,k), where y is the label of row i.",
            "Call softmax along the classes. Then index with row numbers and labels together, or use gather."),

@@ -57,6 +57,16 @@ def _in_place(model, x, y, lr):
     return model
 
 
+def _backward(model, x, y, lr):
+    """The gradient is taken by backward() on the loss of the given model, and stays there"""
+    F.cross_entropy(model(x), y).backward()
+    student = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight, old in zip(student.parameters(), model.parameters(), strict=True):
+            weight += lr * old.grad
+    return student
+
+
 def _sum_of_losses(model, x, y, lr):
     """The sum of the losses instead of their mean"""
     return _stepped(model, x, y, lr * len(x))
@@ -92,6 +102,8 @@ ASCENT = Exercise(
     mistakes=(
         (_descent, "you walked downhill: ascent adds the gradient (SGD subtracts it, so give SGD minus the loss)."),
         (_in_place, "the step is right, but it changed the model you were given: work on copy.deepcopy(model)."),
+        (_backward, "the step is right, but backward() left a gradient in the weights of the model you were given, and "
+                    "the next backward() would add to it: take the loss of the copy, or use torch.autograd.grad."),
         (_sum_of_losses, "you took the sum of the losses: with their mean the step does not grow with the number of "
                          "rows."),
         (_probabilities, "cross_entropy takes logits and applies the softmax itself: yours was applied twice."),

@@ -119,6 +119,7 @@ def _threshold_cases():
         ("all members below all strangers", (np.array([-20.0, -18.0, -16.5, -15.0]), np.linspace(0.0, 40.0, 9))),
         ("all scores negative", (rng.normal(-20, 1, 25), rng.normal(-22, 2, 30))),
         ("members that reach less far on both sides", (rng.normal(0, 0.3, 60), rng.normal(0, 3, 60))),
+        ("two best thresholds with a worse one between", (np.array([1.0, 3.0]), np.array([0.0, 2.0]))),
     ]
 
 
@@ -163,6 +164,12 @@ def _closed(members, strangers):
     return float(tries[np.argmax(gain)])
 
 
+def _between(members, strangers):
+    """The mean of all the best thresholds, which may lie between two groups of them"""
+    cuts, tpr, fpr = _all_cuts(members, strangers)
+    return float(cuts[np.isclose(tpr - fpr, (tpr - fpr).max())].mean())
+
+
 def _the_gain(members, strangers):
     """The largest TPR − FPR is returned instead of the threshold"""
     return _advantage(best_threshold(members, strangers), members, strangers)
@@ -187,6 +194,8 @@ THRESHOLD = Exercise(
         (_halfway, "you took the middle of two means: one row far out moves it. Try every cut between the scores."),
         (_closed, "you counted a score equal to the threshold as above it. A row is called a member when its score is "
                   "strictly above t, so t has to lie below the member's own score."),
+        (_between, "you took the mean of all the best thresholds: they need not be neighbours, and a worse one may lie "
+                   "between them. Return one of them."),
         (_the_gain, "you returned the largest TPR − FPR itself: return the threshold where it is reached."),
     ),
     remark="Chosen on the rows it is judged on, a threshold looks better than it is: section 5 uses held-out folds.",

@@ -77,7 +77,7 @@ def _softmax_again(p):
 
 ENTROPY = Exercise(
     id="3.1", title="How unsure is it?", trains="entropy of a prediction; the limit at probability 0; the class axis",
-    difficulty=1, minutes=5, points=1, solution=entropy, cases=_probability_cases,
+    difficulty=1, minutes=5, points=1, solution=entropy, cases=_probability_cases, any_float=True,
     hints=("A row that spreads its probability is unsure. Each class adds its probability times how surprising it "
            "would be, and a class of probability 0 adds nothing.",
            "H = −Σ_c p_c ln p_c, the sum over the classes c of a row, with 0 · ln 0 = 0.",

@@ -79,6 +79,11 @@ def _mean_product(gradient, target):
     return 1 - (gradient * target).mean() / (gradient.norm() * target.norm())
 
 
+def _cut_off(gradient, target):
+    """The result carries no gradient"""
+    return torch.tensor(cosine_distance(gradient, target).item())
+
+
 def _angle(gradient, target):
     """The angle instead of 1 less its cosine"""
     return (1 - cosine_distance(gradient, target)).clamp(-1, 1).acos()
@@ -88,6 +93,7 @@ COSINE = Exercise(
     id="4.1", title="How far apart two directions are",
     trains="cosine distance: a comparison that ignores lengths and keeps the sign of a direction",
     difficulty=1, minutes=5, points=1, solution=cosine_distance, cases=_direction_cases, atol=1e-5,
+    gradients=(0,),
     hints=("The size of a step is not known to the attacker, its direction is. Compare the directions: 0 for the same, "
            "1 at a right angle, 2 for opposite ones.",
            "D = 1 − ⟨g, t⟩ / (‖g‖ ‖t‖), with ⟨g, t⟩ = Σ_i g_i t_i and ‖g‖² = Σ_i g_i².",
@@ -104,6 +110,8 @@ COSINE = Exercise(
         (_squared_norms, "you divided by the squared norms: leave out the square, or take the root."),
         (_euclidean, "this is the squared distance between the two vectors of length 1: it is twice as large."),
         (_mean_product, "you took the mean of the products: an inner product is their sum."),
+        (_cut_off, "the value is right, and it is cut off from its arguments: the search below needs its gradient. "
+                   "Leave out .item(), .detach(), .numpy() and torch.tensor(…)."),
         (_angle, "this is the angle: take 1 less its cosine, which has a gradient everywhere."),
     ),
     remark="`1 - F.cosine_similarity(gradient, target, dim=0)` does the same. The sign counts: a difference of models "
@@ -198,7 +206,7 @@ def _halved(images):
 TV = Exercise(
     id="4.2", title="How rough an image is",
     trains="total variation: slices of a batch of images, the absolute value, and over what a mean is taken",
-    difficulty=2, minutes=10, points=1, solution=total_variation, cases=_image_cases,
+    difficulty=2, minutes=10, points=1, solution=total_variation, cases=_image_cases, gradients=(0,),
     hints=("In a natural image most pixels are like their neighbours, in noise they are not. Measure how much a pixel "
            "differs from its right neighbour, and from the one below.",
            "TV = mean |x[c, i, j+1] − x[c, i, j]| + mean |x[c, i+1, j] − x[c, i, j]|, each mean over all c, i, j of "

@@ -29,6 +29,8 @@ def _layer_cases():
         delta, x = tiny * torch.randn(12, generator=g), torch.randn(5, generator=g)
         delta[7], delta[9] = -0.8, 0.7 if tiny > 1e-6 else 0.0
         cases.append((what, (delta[:, None] * x + 1e-5 * torch.randn(12, 5, generator=g), delta)))
+    delta, x = torch.randn(10, generator=g), torch.randn(6, generator=g)
+    cases.append(("noise in every unit", (delta[:, None] * x + 0.1 * torch.randn(10, 6, generator=g), delta)))
     return cases
 
 
@@ -54,6 +56,11 @@ def _first_unit(weight_gradient, bias_gradient):
 def _first_live(weight_gradient, bias_gradient):
     """The first unit that is not exactly 0"""
     return _ratios(weight_gradient, bias_gradient)[bias_gradient != 0][0]
+
+
+def _strongest(weight_gradient, bias_gradient):
+    """The unit of largest |b| alone"""
+    return _ratios(weight_gradient, bias_gradient)[bias_gradient.abs().argmax()]
 
 
 def _largest_row(weight_gradient, bias_gradient):
@@ -111,7 +118,8 @@ LEAK = Exercise(
                         "the others. Weight the units by b."),
         (_first_unit, "you read the first unit only, and it may be dead. Use all of them."),
         (_first_live, "you read the first unit that is not exactly 0, and it may be nearly dead and noisy. Use all of "
-                      "them, or the strongest."),
+                      "them."),
+        (_strongest, "you read the strongest unit alone. Least squares uses all of them: each W_i counts by its b_i."),
         (_largest_row, "you took a row of the weight's gradient as it is: it is the input times that unit's b, so "
                        "divide."),
         (_lost_signs, "you weighted by the absolute value of b: rows with b below 0 point away from x, so keep the "

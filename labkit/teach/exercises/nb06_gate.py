@@ -30,6 +30,8 @@ def _score_cases():
         ("ties above the threshold", (torch.tensor([1., 2, 2, 2, 3, 4, 4, 0]), 0.25)),
         ("ties at the threshold", (torch.tensor([3., 5, 3, 3, 1, 3, 6, 2]), 0.5)),
         ("equal scores", (torch.full((6,), 0.5), 0.25)),
+        ("many equal scores below the threshold", (torch.tensor([1., 1, 2, 1, 1, 3, 1, 1]), 0.25)),
+        ("many equal scores above the threshold", (torch.tensor([5., 1, 5, 2, 5, 3, 5, 4]), 0.5)),
         ("scores below 0", (torch.tensor([-1., -7, -3, -9]), 0.25)),
     ]
 
@@ -102,6 +104,11 @@ def _unsorted(scores, share):
     return scores.flip(0)[min(_count(scores, share), len(scores) - 1)].item()
 
 
+def _distinct(scores, share):
+    """Equal scores count once"""
+    return threshold(scores.unique(), share)
+
+
 def _place(scores, share):
     """The position in the sorted scores instead of the score"""
     return max(0, len(scores) - 1 - _count(scores, share))
@@ -133,6 +140,7 @@ THRESHOLD = Exercise(
         (_one_at_least, "you always leave one score above. If the share is less than one score, none may lie above."),
         (_bell, "you assumed a normal distribution. Scores are often skewed: count them instead."),
         (_unsorted, "you picked by position without sorting the scores first."),
+        (_distinct, "you counted equal scores once. Each is a request of its own: take the share of all scores."),
         (_place, "this is a position among the sorted scores. Return the score that stands there."),
     ),
     remark="`defend.threshold` counts in the same way, and gives no answer from fewer than 1 / share scores: so few "

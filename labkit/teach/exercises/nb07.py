@@ -46,6 +46,8 @@ def _weight_cases():
         ("all weights equal", ({"a": torch.full((2, 3), -0.5), "b": torch.full((1, 4), 0.5)}, 0.3)),
         ("zeros from an earlier pruning", ({"a": torch.tensor([[0., 5], [0, 4]]), "b": torch.zeros(3, 2)}, 0.32)),
         ("float64", ({"a": draw((3, 4)).double(), "b": draw((2, 2)).double()}, 0.7)),
+        ("names that are not in the order of the alphabet", ({"out": draw((3, 4)).round(), "conv": draw((2, 5)).round(),
+                                                              "body": draw((4, 4)).round()}, 0.44)),
     ]
 
 
@@ -128,6 +130,11 @@ def _last_ties(weights, sparsity):
     return _masked(weights, order, round(sparsity * len(order)))
 
 
+def _by_name(weights, sparsity):
+    """The layers are sorted by their names"""
+    return magnitude_mask(dict(sorted(weights.items())), sparsity)
+
+
 def _floats(weights, sparsity):
     """Zeros and ones instead of bools"""
     return {name: keep.float() for name, keep in magnitude_mask(weights, sparsity).items()}
@@ -179,6 +186,7 @@ MASK = Exercise(
         (_floor, "you rounded the number to prune down. Use `round`."),
         (_ceil, "you rounded the number to prune up. Use `round`."),
         (_last_ties, "of equal weights you pruned the last ones. The first ones go."),
+        (_by_name, "you sorted the layers by name. Of equal weights the first in the order of the dict go."),
         (_floats, "your masks hold numbers. Make them bool."),
         (_unshaped, "your masks are flat. Give each the shape of its weights."),
         (_in_place, "you set weights to 0 on the way. Return the mask, and leave the weights as they are."),
