@@ -245,8 +245,8 @@ lab.say(f"The owners hold {100 * cfg.owners * EACH / n:.0f} % of the training ro
 # ## 2 · Asking from outside
 #
 # > **Threat model** (of the check). **Who** an owner, against a provider who may lie. **Sees** answers: a label for each
-# > question. **May** plant a trigger in its own rows beforehand, and ask a few dozen questions. **Wants** to know whether the
-# > model still carries its rows.
+# > question. **May** plant a trigger in its own rows beforehand, and ask: thirty questions for the test, 1,200 to measure
+# > rates. **Wants** to know whether the model still carries its rows.
 #
 # The trigger is a pattern of sixteen pixels at random places, set to their largest value (Athena uses four). Half of the
 # owner's rows carry it, with one random label. A model that was trained on them answers with that label when the pattern is
