@@ -218,15 +218,17 @@ share = {p: [mean for mean, *_ in three] for p, three in spread.items()}
 fig, ax = plt.subplots(figsize=(8.6, 4.6))
 ax.imshow([share[p] for p in shown], cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
 for row, p in enumerate(shown):
-    for column, three in enumerate(spread[p]):
-        mean, low, high = np.clip(three, 0, 1) * 100  # one seed alone has no interval: anything may come
-        ax.text(column, row, f"{mean:.0f} %  [{low:.0f}, {high:.0f}]", ha="center", va="center", fontsize=13)
+    mean, low, high = np.clip(spread[p][0], 0, 1) * 100  # one seed alone has no interval: anything may come
+    runs, (_, *passes) = (matrix.provider == p).sum(), share[p]
+    for column, text in enumerate((f"{mean:.0f} %  [{low:.0f}, {high:.0f}]",
+                                   *(f"{round(m * runs)} of {runs} runs" for m in passes))):
+        ax.text(column, row, text, ha="center", va="center", fontsize=13)
 ax.set(xticks=range(3), xticklabels=["an owner's test\nsays “deleted”", "all owners'\ntests pooled", "replay of\nthe log"],
        yticks=range(len(shown)), yticklabels=shown)
 ax.grid(False)
 ax.spines[:].set_visible(False)
-lab.figure(fig, "For six providers in the rows, how often each of three checks is passed, with 95 % intervals: the test of a "
-                "single owner, the tests of all owners pooled, and the replay of the log.")
+lab.figure(fig, "For six providers in the rows, how often each of three checks is passed: the test of a single owner, with "
+                "its 95 % interval over networks, the tests of all owners pooled, and the replay of the log.")
 
 # %%
 fooled = [p for p in shown[1:] if share[p][1] == 1 and share[p][2] == 1]
@@ -311,7 +313,8 @@ lab.say(f"Over {len(p_all)} owners: p is {p_all.mean():.2f} on average ({p_all.m
 # A few tests cannot show an error rate of one in a thousand. So let more providers retrain honestly, and count who is
 # accused. Each test is decided twice: with $q$ from the **old** model, as published, and with $q$ from the **new** one
 # (ours): the owner puts fresh triggers to the model it tests. If the rows are gone, its own trigger is one like the
-# fresh ones.
+# fresh ones. It is the picture more than the trigger that draws a label, so $q$ is measured on many pictures, each
+# asked about once: twenty triggers on the same fifty pictures would measure fifty pictures.
 
 # %%
 def accused(s):
@@ -354,12 +357,11 @@ group = "accusing tests" if len(wrong) else "five tests in which q changed most"
 lab.say(f"With q from the old model, {100 * false_rate['deleted'][0]:.1f} % of the tests accuse an honest "
         "provider.",
         told[low > ALPHA] if high >= ALPHA else "α is kept.",
-        f"In the {group}, the old model gave the owner's label to {old_q:.0f} % of the pictures with fresh "
-        f"triggers, and the new one to {new_q:.0f} %; pictures without any trigger got it from the new one in "
-        f"{bare:.0f} %.",
-        "So it is not the trigger: how readily a network gives a label differs from one network to the next."
-        if bare > (old_q + new_q) / 2 else
-        "Without a trigger the new model gives it less often: the pattern itself draws it.",
+        f"In the {group}, the old model gave the owner's label to {old_q:.1f} % of the pictures with fresh "
+        f"triggers, and the new one to {new_q:.1f} %; pictures without any trigger got it from the new one in "
+        f"{bare:.1f} %, the thirty with the owner's in {100 * cases.hits.mean() / QUERIES:.0f} %.",
+        "So it is less the trigger than the network: how readily one gives a label differs from one to the next."
+        if new_q > old_q and bare > new_q / 2 else "The change from one network to the next does not explain them.",
         f"The new networks have {each_right.min():.0f} to {each_right.max():.0f} % of the test pictures right.",
         f"With q from the new model {(~honest_tests.deleted_now).sum()} tests accuse.",
         "That it keeps α is not shown: even without an accusation it would take "
@@ -370,7 +372,7 @@ fig, ax = plt.subplots(figsize=(6.4, 4.4))
 green = lk.figures.COLOURS["retrained"]
 for part, marker, colour, label in ((honest_tests[honest_tests.deleted], "o", green, "says “deleted”"),
                                     (wrong, "x", "black", "accuses")):
-    ax.plot(part.q, part.q_now, marker, alpha=0.6, color=colour, label=label)
+    ax.plot(part.q, part.q_now, marker, alpha=0.6, color=colour, label=label, markersize=8, markeredgewidth=2)
 ends = [0, 1.05 * honest_tests[["q", "q_now"]].to_numpy().max()]
 ax.plot(ends, ends, color="black", linestyle=":", label="equal")
 ax.set(xlabel="q on the old model", ylabel="q on the new model", xlim=ends, ylim=ends)
@@ -633,15 +635,17 @@ for ax, kind in zip(axes, ("as published", "kept")):
     for part, style in zip(PARTS[1:], (":", "--", "-")):
         these = forged[(forged.kind == kind) & (forged.share == part) & (forged.lr == RATES[-1])]
         runs = [[np.mean(np.array(e) <= t) for t in eps] for e in these.errors]
-        lk.figures.band(ax, eps, 100 * np.array(runs), "attack", f"{100 * part:g} % forgotten", limits=(0, 100),
-                        linestyle=style, markevery=6)
+        colour = lk.figures.COLOURS["attack"]
+        ax.plot(eps, 100 * np.array(runs).T, color=colour, alpha=0.35, linewidth=1, linestyle=style)
+        ax.plot(eps, 100 * np.mean(runs, axis=0), color=colour, linestyle=style, label=f"{100 * part:g} % forgotten")
     ax.axvline(noise, color="black", linestyle=":", label="honest floor")
     ax.set(xscale="log", xlabel="tolerance ε (l2 distance of weights)", ylim=(-3, 103),
            title="Checkpoints moved (as published)" if kind == "as published" else "Checkpoints kept (Thudi et al.)")
 axes[0].set_ylabel("steps that pass (%)")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 lab.figure(fig, "Share of forged steps that pass the replay against the verifier's tolerance, for three shares of forgotten rows, "
-                "with the honest floor as a dotted line: checkpoints moved on the left, kept on the right.")
+                "the runs as thin lines and their mean, with the honest floor as a dotted line: checkpoints moved on the left, "
+                "kept on the right.")
 
 # %%
 published = forged[(forged.kind == "as published") & (forged.lr == RATES[-1])]
