@@ -71,10 +71,12 @@ notebooks: $(READY)
 	@$(BIN)/python notebooks/build.py $(ARGS)
 	@$(SCOREBOARD)
 
-# Five outer seeds of the quick course, some forty minutes; what is done is not done again. Their records are committed.
+# Five outer seeds of the quick course, some forty minutes; what is done is not done again. Their records are committed, and
+# the notebooks with the outputs of seed 0.
 records: $(READY)
 	@$(BIN)/labkit sweep $(or $(ARGS),all) --seeds 0-4 --dataset fashion --jobs 2 --out runs/course
 	@$(BIN)/python notebooks/records.py runs/course
+	@$(BIN)/python notebooks/build.py $(ARGS) --take runs/course
 	@$(BIN)/python notebooks/build.py --pooled
 	@$(SCOREBOARD)
 

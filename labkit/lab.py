@@ -77,9 +77,9 @@ class Lab:
         if rare := data.rare(*min_rows):
             name, n, n_test = rare[0]
             more = f" (and {len(rare) - 1} more have too few)" if len(rare) > 1 else ""
-            self.require(False, f"Notebook {self.notebook} needs at least {min_rows[0]} training and {min_rows[1]} test "
-                         f"rows of each class, also when it draws them anew, and class {name!r} has {n} and {n_test}"
-                         f"{more}: add rows, or leave such classes out.")
+            self.require(False, f"Notebook {self.notebook} needs at least {min_rows[0]} training and {min_rows[1]} "
+                         f"test rows of each class, also when it draws them anew, and class {name!r} has {n} and "
+                         f"{n_test}{more}: add rows, or leave such classes out.")
         self._dollars = [name for name in data.classes if "$" in name]
         return data
 

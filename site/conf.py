@@ -34,7 +34,8 @@ html_theme_options = {
     "home_page_in_toc": True,
     "footer_content_items": [],
     "navbar_persistent": [],  # the search field is in the side bar already
-    "secondary_sidebar_items": {"**": ["page-toc"], "scoreboard": [], "status": []},
+    "secondary_sidebar_items": {"**": ["page-toc"], "scoreboard": [], "status": [],
+                                "docs/versions": []},
 }
 html_context = {"default_mode": "auto"}
 html_favicon = "static/icon.svg"

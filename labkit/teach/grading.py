@@ -65,7 +65,7 @@ def run(job, tell):
                 state, note = "tampered", f"the copy replaced {replaced}, which the check uses: look at its code"
             key = next((k for k in under_way if exercise_of(k) == id), id)
             told.add(key)
-            tell(id=key, state=state, note=_line("; ".join(filter(None, [note.strip(), *failed]))))
+            tell(id=key, state=state, note=_line("; ".join(filter(None, [*failed, note.strip()]))))
             return function if result.state == "right" else known[id].solution
 
         return decorate
@@ -122,7 +122,7 @@ def _tried(line):
 
 
 def _failure(text, error):
-    return _line(f"`{text}` failed: {type(error).__name__}: {error}")
+    return _line(f"`{text}` failed: {type(error).__name__}: {error}")[:120]  # the check's own words follow
 
 
 def exercise_of(key):
