@@ -364,6 +364,7 @@ lab.say(f"With q from the old model, {100 * false_rate['deleted'][0]:.1f} % of t
         if new_q > old_q and bare > new_q / 2 else "The change from one network to the next does not explain them.",
         f"The new networks have {each_right.min():.0f} to {each_right.max():.0f} % of the test pictures right.",
         f"With q from the new model {(~honest_tests.deleted_now).sum()} tests accuse.",
+        "That, too, is more than α grants." if false_rate["deleted_now"][1] > ALPHA else
         "That it keeps α is not shown: even without an accusation it would take "
         f"{np.log(0.025) / np.log(1 - ALPHA):,.0f} independent tests." if false_rate["deleted_now"][2] > ALPHA else "")
 
