@@ -330,6 +330,26 @@ def test_public_rows_of_the_same_kind_do_and_more_of_them_do_better(loss):
     assert errors[5000] < 0.02 and errors[150] < 0.05 and errors[50] < 0.1
 
 
+def test_a_row_whose_constant_is_lost_gets_a_usual_length_and_the_sign_that_fits():
+    """The ones-column's entry of the undone step is pushed through 0: before, that turned the row's sign."""
+    before, after, kept, x = deletion("square")
+    good = dict(n=120, loss="square", penalty=5.0)
+    found = attack.rebuild_row(before, after, kept, **good)
+    assert not found.ill_conditioned
+    k, d = before.shape[0], before.shape[1] - 1
+    extended = torch.cat([kept, torch.ones(len(kept), 1, dtype=kept.dtype)], 1)
+    curvature = extended.T @ extended * 119 / len(kept) + 5.0 * torch.diag(torch.tensor([1.0] * d + [0.0]).double())
+    residual = (before @ torch.cat([x, x.new_ones(1)]))
+    residual = residual - torch.eye(k, dtype=x.dtype)[(residual - torch.eye(k).double()).norm(dim=1).argmin()]
+    for constant in (1e-3, -1e-3):  # the gradient residual · [x, constant] instead of residual · [x, 1]
+        bent = torch.cat([x, x.new_tensor([constant])])
+        moved = before + torch.linalg.solve(curvature, torch.outer(residual, bent).T).T
+        got = attack.rebuild_row(before, moved, kept, **good)
+        assert got.ill_conditioned and cosine(got.row, x) > 0.99
+        median = extended.norm(dim=1).median()
+        assert got.row.norm() == pytest.approx(median.item(), rel=0.01)
+
+
 def test_rebuild_row_refuses_what_it_cannot_undo():
     before, after, kept, _ = deletion("square")
     good = dict(n=120, loss="square", penalty=5.0)

@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+import time
 import warnings
 from collections import Counter
 from itertools import combinations
@@ -315,6 +316,20 @@ def test_workers_do_not_matter(tmp_path):
     left = contents(tmp_path / "1"), contents(tmp_path / "2")
     assert {k: v for k, v in left[0].items() if k != "ledger.json"} == {
         k: v for k, v in left[1].items() if k != "ledger.json"}
+
+
+def test_the_ledger_does_not_count_what_torch_loads_once(tmp_path, monkeypatch):
+    real, begun = torch.optim.SGD, []
+
+    def slow_at_first(*args, **settings):
+        if not begun:
+            begun.append(time.process_time())
+            while time.process_time() < begun[0] + 1.5:
+                pass
+        return real(*args, **settings)
+
+    monkeypatch.setattr(torch.optim, "SGD", slow_at_first)
+    assert train(tmp_path, build=mlp).ledger[0]["cpu_seconds"] < 1.5 and begun
 
 
 def test_the_callers_random_numbers_stay(tmp_path):

