@@ -13,7 +13,7 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from ..base import LabError, spawn_seeds
+from ..base import Diverged, LabError, spawn_seeds
 from ..rows import is_number, is_whole
 from ..training import dropout_masks
 
@@ -57,7 +57,7 @@ def fit_private(model, x, y, *, epsilon=None, noise_multiplier=None, delta=1e-5,
             batch = drawn.nonzero().squeeze(1).to(x.device)
             criterion(net(x[batch]), y[batch]).backward()
             if not all(torch.isfinite(p.grad).all() for p in net.parameters() if p.requires_grad):
-                raise LabError(f"A gradient is NaN or infinite at learning rate {lr}, and clipping cannot bound that: "
+                raise Diverged(f"A gradient is NaN or infinite at learning rate {lr}, and clipping cannot bound that: "
                                "look for such values in x, or try a smaller rate.")
             optimizer.step()
     plain = copy.deepcopy(model)  # Opacus leaves hooks and attributes on the network that it trained
