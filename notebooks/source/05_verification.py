@@ -166,7 +166,7 @@ def rates(model, d, triggers, seed):
                     verify.fresh_rate(box, x, t, d.shape, seed + i)))
     return out
 
-
+# %%
 def ask(d, triggers, before, after, seed):
     """One backdoor test an owner: thirty questions to the new model, decided with the q of the old model
     (before: its rates) and with that of the new one. No test where a trigger never took. -> list of dicts"""
@@ -347,6 +347,8 @@ lab.table(pd.DataFrame([
      "ignoring providers caught, %": f"{100 - 100 * np.concatenate(idle[c].tolist()).mean():.0f}"}
     for c, (m, low, high) in false_rate.items()]),
     f"At α = {100 * ALPHA:g} %, owners of {honest_tests.seed.nunique()} networks")
+
+# %%
 told = {True: "That is more than α grants.", False: "Whether α is kept cannot be judged from so few."}
 low, high = false_rate["deleted"][1:]
 wrong = honest_tests[~honest_tests.deleted]
@@ -629,7 +631,7 @@ lab.say(f"The error of a swapped step grows with the learning rate to the power 
         + (": look-alikes forge better." if lk.measure.interval(gained)[1] > 0 else "; no difference beyond doubt."))
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.7), sharey=True)
 eps = np.logspace(-8, 0, 60)
 noise = forged.floor.max()
 for ax, kind in zip(axes, ("as published", "kept")):
@@ -692,7 +694,7 @@ def keeps(s):
                          test=lk.measure.accuracy(unseen, d.y_test), test_loss=F.cross_entropy(unseen, d.y_test).item()))
     return rows
 
-
+# %%
 kept_rows = pd.DataFrame(sum(lk.training.parallel(keeps, lab.seeds(cfg.keeps, "keeps, judged")), []))
 percent = dict(limits=(0, 100))
 lab.table(pd.DataFrame([{"model": m, "seeds": len(g), "loss on the forgotten rows": show(g.loss),
@@ -771,7 +773,7 @@ def audited(s):
                          unused=float((counts[:, stays] == 0).double().mean()), steps=len(verify.load_log(log).lines)))
     return rows
 
-
+# %%
 audits = pd.DataFrame(sum(lk.training.parallel(audited, lab.seeds(2 * cfg.seeds, "audit, judged")), []))
 by_log = audits.groupby("log", sort=False)
 table = by_log.agg(logs=("p", "size"), most=("most", "mean"), total=("total", "mean"),
@@ -795,7 +797,7 @@ def rate(values):
     """A share as per cent with its interval."""
     return "{:.0f} % [{:.0f}, {:.0f}]".format(*(100 * v for v in lk.measure.interval(values, limits=(0, 1))))
 
-
+# %%
 if {"nearest", "search"} <= set(flagged):
     lab.say(f"The count flags {rate(flagged['nearest'])} of the nearest-neighbour logs at a threshold that grants 1 % false "
             f"alarms; of a thousand honest counts drawn with replacement it flags {sum(alarms)}.",
