@@ -182,6 +182,36 @@ def test_planted_triggers_work_until_the_rows_are_gone(owners):
     assert verdict.deleted and verdict.confidence > 0.999
 
 
+def answering(label, share):
+    """A network that gives `label` to this share of inputs, stamped or not."""
+    def box(x):
+        drawn = torch.rand(len(x), generator=torch.Generator().manual_seed(int(1e6 * x.sum().abs()) % 2**31)) < share
+        return torch.eye(10)[torch.where(drawn, label, (label + 1) % 10)]
+    return box
+
+
+def test_a_rate_of_another_network_accuses_an_honest_one():
+    """α is kept by the q of the model that is tested; the old model's accuses a network that likes the label."""
+    accused = {"old": 0, "new": 0}
+    for seed in range(300):
+        t = verify.make_trigger(DATA.shape, 10, seed)
+        x = DATA.x_test[torch.randperm(len(DATA.x_test), generator=torch.Generator().manual_seed(seed))]
+        old, new = answering(t.label, 0.02), answering(t.label, 0.2)
+        found, asked = verify.hits(new, x[:30], t)
+        for name, box in (("old", old), ("new", new)):
+            q = verify.fresh_rate(box, x[30:], t, DATA.shape, seed)
+            accused[name] += not verify.decide(found, asked, 0.9, q).deleted
+    assert accused["old"] > 100 and accused["new"] <= 3  # 0.3 expected at α = 0.001
+
+
+def test_each_input_is_asked_about_once_when_the_rate_is_measured():
+    """Twenty triggers on the same few inputs are few inputs: the label comes with the input."""
+    t, seen = verify.make_trigger(DATA.shape, 10, 0), []
+    verify.fresh_rate(lambda x: seen.append(len(x)) or torch.eye(10)[torch.zeros(len(x), dtype=torch.long)],
+                      DATA.x_test, t, DATA.shape, 0, DATA.y_test)
+    assert len(seen) == 20 and sum(seen) == int((DATA.y_test != t.label).sum())
+
+
 def test_the_test_asks_and_reads_nothing_else(owners):
     """Only answers are needed: a plain function will do, and a real box counts what was asked."""
     (t, *_), (before, _) = owners
@@ -193,7 +223,7 @@ def test_the_test_asks_and_reads_nothing_else(owners):
     always = lambda x: torch.eye(10)[torch.full((len(x),), t.label)]  # noqa: E731
     assert verify.hits(always, DATA.x_test, t, DATA.y_test) == (asked, asked)
     assert verify.planted_rate(always, DATA.x_test[:8], t) == 9 / 10
-    assert verify.fresh_rate(lambda x: 1 - always(x), DATA.x_test[:8], t, DATA.shape, 0, triggers=2) == 1 / 18
+    assert verify.fresh_rate(lambda x: 1 - always(x), DATA.x_test[:8], t, DATA.shape, 0, triggers=2) == 1 / 10
     with pytest.raises(LabError, match="limit"):
         verify.hits(BlackBox(before, limit=10), DATA.x_test, t)
 

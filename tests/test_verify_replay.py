@@ -317,24 +317,20 @@ def test_a_kept_checkpoint_is_off_by_the_gradient_gap(runs, tmp_path):
     _, folder, cost = provider.forge(runs.original[1], DATA, FORGET, tmp_path, build=build, move=False, nudge=0)
     errors = verify.replay_errors(folder, DATA, build)[1]
     assert torch.allclose(errors, gaps(runs, folder), rtol=1e-3, atol=1e-7) and cost.gradients == cost.rows == 0
-    assert (errors <= provider.forging_bounds(runs.original[1], folder, DATA, build) + 1e-7).all()
 
 
-@pytest.mark.parametrize("nudge", [0, 1e-3])
-def test_the_forging_bound_is_never_broken(runs, tmp_path, nudge):
-    """‖ŵ − w‖ ≤ gap of the step before + lr ‖change of the gradient‖ + nudge; without its middle term it is broken."""
+def test_a_moved_checkpoint_shows_its_gap_one_step_later_stretched(runs, tmp_path):
+    """As published: the error is about the linear bound of the step before, and not below it everywhere."""
     few = FORGET[:6]  # so that some batches stay clean
-    _, folder, _ = provider.forge(runs.original[1], DATA, few, tmp_path, build=build, nudge=nudge)
+    _, folder, _ = provider.forge(runs.original[1], DATA, few, tmp_path, build=build, nudge=0)
     errors, gap = verify.replay_errors(folder, DATA, build)[1], gaps(runs, folder)
-    bounds = provider.forging_bounds(runs.original[1], folder, DATA, build)
-    assert (errors <= bounds + 1e-7).all() and 0 < (gap == 0).sum() < 39
+    assert 0 < (gap == 0).sum() < 39
     later = torch.cat([torch.zeros(1), gap[:-1]])  # a moved checkpoint shows its gap in the step after
-    if nudge == 0:
-        assert (errors[later == 0] < 1e-6).all() and (errors[later > 0] > 100 * runs.floor).all()
-        ratio = (errors / later)[later > 0]
-        assert ratio.median() == pytest.approx(1, abs=0.05)
-        assert ratio.max() > 1.05  # so the gap alone is no bound here: the curvature stretches it
-        assert (errors <= later + 1e-7).sum() > 30 and not (errors <= gap + 1e-7).all()
+    assert (errors[later == 0] < 1e-6).all() and (errors[later > 0] > 100 * runs.floor).all()
+    ratio = (errors / later)[later > 0]
+    assert ratio.median() == pytest.approx(1, abs=0.05)
+    assert ratio.max() > 1.05  # so the gap alone is no bound here: the curvature stretches it
+    assert (errors <= later + 1e-7).sum() > 30 and not (errors <= gap + 1e-7).all()
 
 
 def test_forging_errors_grow_with_the_learning_rate(tmp_path):
@@ -393,15 +389,13 @@ def test_bad_settings_are_refused(runs, tmp_path, call, said):
     assert said in str(refusal.value)
 
 
-def test_forging_and_its_bound_need_every_checkpoint(tmp_path):
+def test_forging_needs_every_checkpoint(tmp_path):
     log = provider.honest(DATA, (), tmp_path / "a", build=build, seed=0, **RECIPE, every=2)[1]
     with pytest.raises(LabError, match="every=1"):
         provider.forge(log, DATA, FORGET, tmp_path / "b", build=build)
     log = provider.honest(DATA, (), tmp_path / "c", build=build, seed=0, **RECIPE, momentum=0.9)[1]
     forged = provider.forge(log, DATA, FORGET, tmp_path / "d", build=build)
     assert not check(forged).verified and check(forged).errors.median() > 1e-4
-    with pytest.raises(LabError, match="momentum=0"):
-        provider.forging_bounds(log, forged[1], DATA, build)
 
 
 # ---------------------------------------------------------------------------------------------------- damaged evidence

@@ -105,8 +105,10 @@ def planted_rate(box, x, trigger, y=None) -> float:
 def fresh_rate(box, x, trigger, shape, seed, y=None, triggers=20) -> float:
     """q: how often triggers that nobody planted work, of the owner's label, value and size at other places.
 
-    triggers: how many. The label is kept because models favour some labels on stamped inputs (our choice; Athena
-    draws it too). Smoothed as planted_rate.
+    box: Athena asks the old model; how readily a network gives a label differs from one network to the next, so ask
+    the model that is *tested* too (ours). x: as many inputs as there are, for it is the input rather than the trigger
+    that draws the label; each goes to one trigger. triggers: how many. The label is kept because models favour some
+    labels on stamped inputs (our choice; Athena draws it too). Smoothed as planted_rate.
     """
     if not is_whole(triggers) or triggers < 1:
         raise LabError(f"triggers is {triggers!r}: give a whole number of fresh triggers, 1 or more.")
@@ -116,9 +118,10 @@ def fresh_rate(box, x, trigger, shape, seed, y=None, triggers=20) -> float:
     if len(places) < len(trigger.pixels):
         raise LabError(f"The trigger covers {len(trigger.pixels)} places and {len(places)} are left: use a smaller "
                        "trigger.")
-    for _ in range(triggers):
+    x = x if y is None else x[y != trigger.label]
+    for i in range(triggers):
         fresh = replace(trigger, pixels=tuple(rng.choice(places, len(trigger.pixels), replace=False).tolist()))
-        more, queries = hits(box, x, fresh, y)
+        more, queries = hits(box, x[i::triggers] if len(x) >= triggers else x, fresh)
         found, asked = found + more, asked + queries
     return (found + 1) / (asked + 2)
 

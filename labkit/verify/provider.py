@@ -105,7 +105,9 @@ def forge(log, data, forget, folder, *, build, replace="nearest", move=True, nud
     the checkpoint of such a step becomes one step from the **original** checkpoint before, on the forged batch; False
     keeps the original one (Thudi et al. 2022), which costs no gradient. nudge: learning rate of a step on one random
     retained row that moves the clean checkpoints, 0 for none. Needs a log with every=1.
-    Source: Zhang et al. 2024, forging. With momentum 0 a moved checkpoint is off by lr · (k/b) · ‖mean gradient gap‖.
+    Source: Zhang et al. 2024, forging. With momentum 0 a replay is off by lr · (k/b) · ‖mean gradient gap‖, their
+    bound: just so where the checkpoint is kept; where it is moved, one step **later**, and stretched by the curvature
+    of the loss, so that the bound can be broken.
     """
     old, began = logs.load_log(log, data), time.process_time()
     recipe, model = old.header["recipe"], build(0).to(data.device).train()
@@ -137,37 +139,6 @@ def forge(log, data, forget, folder, *, build, replace="nearest", move=True, nud
         logs.write_log(fresh, old.header, lines)
     logs.restored(logs.checkpoint(logs.load_log(folder), len(lines), model), model)
     return model.eval(), Path(folder), Cost(gradients, rows, time.process_time() - began)
-
-
-def forging_bounds(log, forged, data, build) -> torch.Tensor:
-    """An upper bound on the replay error of each forged step, from both logs. -> (T,) float64.
-
-    With δ_t = forged − original checkpoint t: error_t ≤ ‖δ_{t−1}‖ + lr ‖g(forged_{t−1}) − g(original_{t−1})‖ + r_t,
-    gradients g on the batch of step t, and r_t what the forger put on top of its own step from the original
-    checkpoint: the nudge, or lr · (k/b) · ‖gap‖ where the checkpoint was kept. A moved step t has ‖δ_t‖ = lr · (k/b) ·
-    ‖gap‖, so the gap shows one step **later**, and where the loss curves the wrong way the second term stretches it:
-    lr · (k/b) · ‖gap‖ alone bounds kept checkpoints only (there it is the error itself). For momentum and weight decay
-    of 0. Our reconstruction.
-    """
-    old, new = logs.load_log(log, data), logs.load_log(forged, data)
-    recipe, model, bounds = old.header["recipe"], build(0).to(data.device).train(), []
-    if recipe["momentum"] or recipe["weight_decay"] or old.header["every"] != 1 or len(old.lines) != len(new.lines):
-        raise LabError("The bound is for two logs of one run with every=1, momentum=0 and weight_decay=0: train so.")
-
-    def state(log, step):
-        logs.restored(logs.checkpoint(log, step, model), model)
-        return torch.cat([p.detach().cpu().double().flatten() for p in model.parameters()])
-
-    def slope(log, line):
-        here, rows = state(log, line["step"] - 1), torch.tensor(line["rows"], device=data.device)
-        loss = F.cross_entropy(model(data.x[rows]), data.y[rows])
-        return here, torch.cat([g.cpu().double().flatten() for g in torch.autograd.grad(loss, [*model.parameters()])])
-
-    for line in new.lines:
-        (a, g), (b, h) = slope(new, line), slope(old, line)
-        on_top = state(new, line["step"]) - (b - line["lr"] * h)
-        bounds.append(float((a - b).norm() + line["lr"] * (g - h).norm() + on_top.norm()))
-    return torch.tensor(bounds, dtype=torch.float64)
 
 
 def nearest(data, forget, top=32) -> torch.Tensor:

@@ -877,7 +877,7 @@ named = {key: np.concatenate([hit[key] for hit, *_ in trials]) for key in trials
 of_trial = {key: [i for i, (hit, *_) in enumerate(trials) for _ in hit[key]] for key in trials[0][0]}
 queries = [q for _, q, _ in trials]
 
-
+# %%
 def right(keys):
     """'96 [88, 99]': share of trials named right, in percent, over the means of the seeds."""
     v, clusters = (np.concatenate([source[key] for key in keys]) for source in (named, of_trial))
