@@ -811,7 +811,7 @@ for ax, (kind, (label, limits)) in zip(axes, PANELS.items()):
 axes[0].axvline(0, color="black", linewidth=1)
 axes[2].axvline(100 / k, color="black", linestyle=":", label="guess")
 fig.legend(*[sum(both_ends, []) for both_ends in zip(*(ax.get_legend_handles_labels() for ax in axes))],
-           loc="outside lower center", ncols=4)
+           loc="outside lower center", ncols=4, fontsize=10)
 lab.figure(fig, f"Attack success for {len(outcome)} defences in the rows of three panels, requests, inversion and answers: without the "
                 "defence, with it, and with it against an attacker who knows it, each with a 95 % interval.")
 
