@@ -234,11 +234,12 @@ def test_rows_link_to_the_executed_notebook_of_their_first_run(tmp_path):
     assert "| [01](01_basics.ipynb) | basics-ga-damage |" in to_markdown(alone, tmp_path)
 
 
-def test_a_changed_predicate_has_its_mark_and_its_note(tmp_path):
+def test_a_changed_predicate_has_its_mark_and_its_note():
+    table = scoreboard([])
     for claim in load_claims().values():
-        row, = rows(scoreboard([]), claim.id)
+        row, = rows(table, claim.id)
         assert row["says"].endswith("†") == bool(claim.changed)
-        assert sum(n.startswith(f"† {claim.id}:") for n in scoreboard([]).attrs["changed"]) == len(claim.changed)
+        assert sum(n.startswith(f"† {claim.id}:") for n in table.attrs["changed"]) == len(claim.changed)
 
 
 # ------------------------------------------------------------------ for programs
