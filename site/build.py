@@ -80,7 +80,8 @@ def scoreboard(records):
     first = ["notebook", "claim", "says", "verdict", "ours"]  # what is seen on a narrow screen before it is scrolled
     notes, table = table.attrs, table[first + [c for c in table.columns if c not in first]]
     table.attrs.update(notes)
-    return f"# Scoreboard\n\n{intro}\n\n{to_markdown(table)}"
+    changed = "\n".join(f"- {' '.join(line.split())}" for line in notes.get("changed", []))
+    return f"# Scoreboard\n\n{intro}\n\n{to_markdown(table)}\n## Predicates that were changed\n\n{changed}\n"
 
 
 def status(records):

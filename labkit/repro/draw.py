@@ -43,7 +43,8 @@ def to_html(table, folder=".") -> str:
     head = "".join(f"<th>{html.escape(c)}</th>" for c in table.columns)
     body = "\n".join("<tr>" + "".join(cell(c, v, link) for c, v in zip(table.columns, row, strict=True)) + "</tr>"
                      for row, link in zip(table.itertuples(index=False), _links(table, folder), strict=True))
-    notes = "".join(f"<li>{html.escape(n)}</li>" for n in table.attrs.get("notes", []))
+    below = table.attrs.get("notes", []) + table.attrs.get("changed", [])
+    notes = "".join(f"<li>{html.escape(n)}</li>" for n in below)
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Scoreboard</title>
 <style>

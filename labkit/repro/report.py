@@ -20,9 +20,9 @@ COLUMNS = ["notebook", "claim", "says", "paper", "paper's figure", "ours", "need
 def scoreboard(records):
     """One row per claim and configuration (profile, data set, other settings), "not run" where there is none.
 
-    -> pandas DataFrame; its attrs["notes"] say what was left out, failed or was skipped, attrs["links"] give each row's
-    executed notebook (that of its first run) or None. Outer seeds are pooled (a seed twice raises LabError); of
-    several versions of the code only the newest is shown.
+    -> pandas DataFrame; its attrs["notes"] say what was left out, failed or was skipped, attrs["changed"] what the
+    predicates with a † were, attrs["links"] give each row's executed notebook (that of its first run) or None. Outer
+    seeds are pooled (a seed twice raises LabError); of several versions of the code only the newest is shown.
     """
     import pandas as pd
 
@@ -37,8 +37,9 @@ def scoreboard(records):
         if r["status"] != "ok":
             where = f" ({words})" if (words := _configuration_words(r)) else ""
             notes.append(f"{r['notebook']}{where}: {r['status']}. {r.get('error') or ''}".strip())
-    notes += [f"† {claim.id}: predicate changed on {c.date}, {'after' if c.known else 'before'} numbers were known. "
-              f"It was: {c.predicate} Why: {c.why}" for claim in load_claims().values() for c in claim.changed]
+    table.attrs["changed"] = [f"† {claim.id}: predicate changed on {c.date}, {'after' if c.known else 'before'} "
+                              f"numbers were known. It was: {c.predicate} Why: {c.why}"
+                              for claim in load_claims().values() for c in claim.changed]
     table.attrs["notes"] = notes
     return table
 
