@@ -113,7 +113,7 @@ CALLS = [  # words; exit status; what standard error says
     (["run", "broken.ipynb"], 2, "no notebook that can be read"), (["run", "list.ipynb"], 2, "no notebook that can be"),
     (["run", "bytes.ipynb"], 2, "give an .ipynb file"), (["run", "01", "99"], 2, "There is no notebook '99'"),
     (["run", "01", "--profile", "quik"], 2, "did you mean 'quick'"), (["run", "01", "--seed", "x"], 2, "--seed"),
-    (["run", "01", "--seed", "-1"], 2, "The seed is -1: give a whole number, 0 or more."),
+    (["run", "01", "--seed", "-1"], 2, "The seed is -1: give a whole number, 0 or more, of 64 bits at most."),
     (["run", "01", "-p", "seed", "-2"], 2, "The seed is -2"), (["run", "01", "-p", "epochs", "x"], 2, "type int"),
     (["run", "01", "-p", "epochs", "[1"], 2, "cannot be read"), (["run", "01", "-p", "epochs"], 2, "has no value"),
     (["run", "01", "-p", "epoch", "3"], 2, "did you mean 'epochs'"), (["run", "01", "-p"], 2, "requires an argument"),
@@ -668,9 +668,8 @@ def test_defences_that_cannot_be(call, words):
 
 TEACHING = table(
     ("exercise", lambda: exercises.exercise("9.9"), "no exercise '9.9'", "did you mean"),
-    ("exercise none", lambda: exercises.exercise(None), "no exercise 'None'"),
+    ("exercise none", lambda: exercises.exercise(None), "has no id"),
     ("on a number", lambda: exercises.exercise("1.1")(3), "directly above a def", "int"),
-    ("on a class", lambda: exercises.exercise("1.1")(int), "directly above a def"),
     ("hint", lambda: exercises.hint("1.1", 9), "1, 2 or 3"),
     ("hint of none", lambda: exercises.hint("x"), "no exercise 'x'"),
     ("solution", lambda: exercises.solution("x"), "no exercise 'x'"),
@@ -934,7 +933,8 @@ def test_nothing_in_the_package_unpickles_a_file():
                        r"(?<![.\w])eval\(|(?<![.\w])exec\(|read_pickle|allow_pickle=True|weights_only=False|extractall")
     found = {(p.relative_to(PACKAGE).as_posix(), line.strip()) for p in PACKAGE.rglob("*.py")
              for line in p.read_text(encoding="utf-8").splitlines() if risky.search(line)}
-    allowed = [("sources.py", "np.load(path, allow_pickle=False)"), ("processes.py", "pickle.loads(blob)")]
+    allowed = [("sources.py", "np.load(path, allow_pickle=False)"),
+               ("pictures.py", "np.load(io.BytesIO(content), allow_pickle=False)"), ("processes.py", "pickle.loads(blob)")]
     assert [f for f in found if not any(f[0] == name and text in f[1] for name, text in allowed)] == []
     assert len(found) == 3
 

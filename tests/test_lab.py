@@ -235,10 +235,10 @@ def test_a_claim_is_judged_shown_and_kept(lab):
     result, found = bundles(lambda: lab.claim("basics-target", values, units=units))
     bundle = kept(found)
     assert bundle["kind"] == "claim" and bundle["claim"] == json.loads(json.dumps(result))
-    assert result["id"] == "basics-target" and result["verdict"] == "reproduced" and lab.claims == [result]
+    assert result["id"] == "basics-target" and result["verdict"] == "passed" and lab.claims == [result]
     (part,) = result["parts"]
     assert part["values"] == pytest.approx(values.tolist()) and part["n"] == 10 and part["low"] < 0 < part["high"]
-    assert "basics-target: reproduced" in found[0]["text/plain"]
+    assert "basics-target: passed" in found[0]["text/plain"] and "by construction" in found[0]["text/plain"]
     with capture_output() as caught:
         refuses(lambda: lab.claim("no-such-claim", [1.0]), "'no-such-claim'", "claims.yaml")
         refuses(lambda: lab.claim("basics-target", [1.0, float("nan")]), "basics-target")
@@ -271,7 +271,7 @@ def test_the_table_of_claims_shows_paper_figure_ours_and_verdict(lab):
     with capture_output():
         lab.claim("basics-target", np.linspace(-0.4, 0.4, 10))
     _, (data,) = bundles(lab.claims_table)
-    assert all(word in data["text/html"] for word in ("reproduced", "its figure", "<td>0.00 [-0.19, 0.19]"))
+    assert all(word in data["text/html"] for word in ("passed", "its figure", "<td>0.00 [-0.19, 0.19]"))
 
 
 def test_a_table_escapes_html(lab):
