@@ -17,7 +17,7 @@ from IPython.display import HTML, Image, Markdown, display
 from . import data as data_module
 from .base import LabError, NotForThisData, cache_path, data_path, device, jobs, spawn_seeds
 from .repro.claimfile import PROFILES, load_claims
-from .repro.claims import in_words, judge, merge, parts_held, would_have_shown
+from .repro.claims import fits, in_words, judge, merge, parts_held, would_have_shown
 from .rows import checked_seed, is_whole
 
 MIME = "application/vnd.labkit+json"
@@ -188,10 +188,8 @@ def pooled_claims(notebook: str, profile: str, dataset: str) -> dict:
     catalogue, pooled = load_claims(), {}
     found = [c | {"parameters": {"seed": r["parameters"].get("seed")}} for r in runs for c in r["claims"]]
     for name in {c["id"] for c in found} & set(catalogue):
-        try:
-            pooled[name], = merge([c for c in found if c["id"] == name], catalogue)
-        except LabError:  # its parts are others now
-            continue
+        if same := [c for c in found if c["id"] == name and fits(c, catalogue[name])]:
+            pooled[name], = merge(same, catalogue)
     return pooled
 
 

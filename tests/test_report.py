@@ -160,6 +160,14 @@ def test_failed_and_skipped_runs_are_listed_and_not_counted(tmp_path):
         "04_inversion (profile quick, dataset fashion, seed 0): skipped. NotForThisData: no images (cell 2)"]
 
 
+def test_a_record_of_other_parts_is_left_out_with_a_note():
+    older = record(0)
+    older["claims"][0]["parts"][0]["name"] = "harm"
+    table = scoreboard([older, record(1)])
+    row, = rows(table)
+    assert row["n"] == "3 seeds" and "basics-ga-damage had other parts" in table.attrs["notes"][0]
+
+
 def test_unknown_claims_are_left_out_with_a_note():
     r = record(0)
     r["claims"][0]["id"] = "gone"

@@ -140,6 +140,11 @@ def merge(records, claims=None) -> list[dict]:
     return [_pool(claims[group[0]["id"]], group) for group in groups.values()]
 
 
+def fits(record: dict, claim: Claim) -> bool:
+    """Whether a claim's record was judged by the parts that the claim has now."""
+    return [(p["name"], p["kind"]) for p in record["parts"]] == [(p.name, p.kind) for p in claim.parts]
+
+
 def configuration(record: dict) -> str:
     """What two records must share to be pooled, as text: the CONFIGURATION keys, parameters without the seed."""
     key = {k: record.get(k) for k in CONFIGURATION}

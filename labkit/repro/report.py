@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..base import LabError
 from .claimfile import load_claims
-from .claims import in_words, merge, parts_held, would_have_shown
+from .claims import fits, in_words, merge, parts_held, would_have_shown
 from .draw import to_html, to_markdown, update_readme, write, write_table
 from .notebook import find_notebook, labkit_hash, notebook_hash, read
 from .records import collect
@@ -81,7 +81,10 @@ def _pooled(records):
              for c in r["claims"]]
     for name in sorted({c["id"] for c in found} - set(claims)):
         notes.append(f"The claim {name} is not in claims.yaml and was left out.")
-    merged = merge([c for c in found if c["id"] in claims], claims)
+    known = [c for c in found if c["id"] in claims]
+    for name in sorted({c["id"] for c in known if not fits(c, claims[c["id"]])}):
+        notes.append(f"The claim {name} had other parts when some of its records were made; they were left out.")
+    merged = merge([c for c in known if fits(c, claims[c["id"]])], claims)
     return [(claim, record) for claim in claims.values()
             for record in [m for m in merged if m["id"] == claim.id] or [None]], notes
 
