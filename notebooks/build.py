@@ -118,10 +118,13 @@ def take(source, path, runs):
         print(f"{source.stem}: no run of seed 0 of the notebook as it is here")
         return False
     ran = nbformat.read(Path(found[-1]["source"]) / f"{source.stem}.ipynb", as_version=4)
-    for cell, executed in zip(node.cells, [c for c in ran.cells if not injected(c)], strict=True):
-        if cell.cell_type == "code":
-            cell.execution_count = executed.execution_count
-            cell.outputs = [clean(o) for o in executed.outputs if WIDGET not in o.get("data", {})]
+    pairs = zip(node.cells, [c for c in ran.cells if not injected(c)], strict=True)
+    for count, (cell, executed) in enumerate((pair for pair in pairs if pair[0].cell_type == "code"), start=1):
+        cell.execution_count = count  # papermill's own cell was counted too
+        cell.outputs = [clean(o) for o in executed.outputs if WIDGET not in o.get("data", {})]
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output["execution_count"] = count
     node.metadata["labkit"] = fingerprint(source)
     save(path, node)
     print(f"{source.stem}: the outputs of {Path(found[-1]['source']).name}")
