@@ -141,8 +141,9 @@ def merge(records, claims=None) -> list[dict]:
 
 
 def fits(record: dict, claim: Claim) -> bool:
-    """Whether a claim's record was judged by the parts that the claim has now."""
-    return [(p["name"], p["kind"]) for p in record["parts"]] == [(p.name, p.kind) for p in claim.parts]
+    """Whether a claim's record has the parts that the claim has now; one that became a report takes any values."""
+    return [p["name"] for p in record["parts"]] == [p.name for p in claim.parts] and all(
+        kept["kind"] == now.kind or now.kind == "report" for kept, now in zip(record["parts"], claim.parts, strict=True))
 
 
 def configuration(record: dict) -> str:
