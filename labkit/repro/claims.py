@@ -142,8 +142,9 @@ def merge(records, claims=None) -> list[dict]:
 
 def fits(record: dict, claim: Claim) -> bool:
     """Whether a claim's record has the parts that the claim has now; one that became a report takes any values."""
-    return [p["name"] for p in record["parts"]] == [p.name for p in claim.parts] and all(
-        kept["kind"] == now.kind or now.kind == "report" for kept, now in zip(record["parts"], claim.parts, strict=True))
+    pairs = zip(record["parts"], claim.parts)  # noqa: B905 their numbers are compared first
+    return len(record["parts"]) == len(claim.parts) and all(
+        p["name"] == now.name and (p["kind"] == now.kind or now.kind == "report") for p, now in pairs)
 
 
 def configuration(record: dict) -> str:
