@@ -59,7 +59,7 @@ def _first_live(weight_gradient, bias_gradient):
 
 
 def _strongest(weight_gradient, bias_gradient):
-    """The unit of largest |b| alone"""
+    """The unit of largest absolute b alone"""
     return _ratios(weight_gradient, bias_gradient)[bias_gradient.abs().argmax()]
 
 
