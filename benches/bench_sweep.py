@@ -20,7 +20,7 @@ import nbformat
 import psutil
 
 from labkit.base import jobs as cores
-from labkit.repro.sweep import sweep
+from course.runs.sweep import sweep
 
 LIMIT = 1.8  # times as fast with two jobs, at least
 FREE = 1.7  # cores that must be idle before a round for it to count

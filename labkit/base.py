@@ -114,3 +114,13 @@ def write_bytes(path, content: bytes, advice="make room there, or give another f
         with suppress(OSError):
             fresh.unlink()
         raise LabError(f"{str(path)!r} cannot be written ({problem.strerror}): {advice}.") from None
+
+
+def show(function):
+    """Show a function's source in a notebook: nothing in labkit is hidden from the reader."""
+    import inspect
+
+    from IPython.display import Markdown, display
+
+    where = Path(inspect.getsourcefile(function)).resolve().relative_to(Path(__file__).resolve().parents[1]).as_posix()
+    display(Markdown(f"```python\n# {where}\n{inspect.getsource(function)}```"))

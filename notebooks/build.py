@@ -45,10 +45,11 @@ def convert(source):
 
 def fingerprint(source):
     """What decides whether a notebook has to run again: its source, the package's code, the data files."""
-    from labkit.repro.notebook import labkit_hash
+    from course.runs.notebook import labkit_hash
 
-    data = b"".join((ROOT / "data" / name).read_bytes() for name in ("claims.yaml", "fashion.npz"))
-    return {"source": digest(source.read_bytes()), "code": digest(labkit_hash().encode() + data)}
+    claims = ROOT / "course" / "chapters" / source.stem[3:] / "claims.yaml"
+    data = b"".join(p.read_bytes() for p in (claims, ROOT / "data" / "fashion.npz"))
+    return {"source": digest(source.read_bytes()), "code": digest(labkit_hash(source.stem).encode() + data)}
 
 
 def execute(node):
@@ -108,8 +109,8 @@ def build(source, path, force):
 
 def take(source, path, runs):
     """The notebook with the outputs of its run in the quick profile, fashion, seed 0; all cells must be as they are."""
-    from labkit.repro.notebook import injected, notebook_hash
-    from labkit.repro.report import collect
+    from course.report.report import collect
+    from course.runs.notebook import injected, notebook_hash
 
     node = convert(source)
     found = [r for r in collect(runs) if r["status"] == "ok" and r["notebook_hash"] == notebook_hash(node)
@@ -133,9 +134,9 @@ def take(source, path, runs):
 
 def pooled(source, path):
     """Writes the outputs of claims anew, for the records in data/records/. Nothing else of the notebook changes."""
-    from labkit.lab import MIME, claim_output, claims_output, pooled_claims
-    from labkit.repro.claimfile import load_claims
-    from labkit.repro.notebook import notebook_parameters
+    from course.claimfile import load_claims
+    from course.lab import MIME, claim_output, claims_output, pooled_claims
+    from course.runs.notebook import notebook_parameters
 
     node, catalogue, results = nbformat.read(path, as_version=4), load_claims(), {}
     given = notebook_parameters(path)

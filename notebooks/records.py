@@ -15,10 +15,10 @@ PLACE = ROOT / "data" / "records"
 
 
 def main(runs):
-    from labkit.repro.draw import write
-    from labkit.repro.folders import digest
-    from labkit.repro.notebook import notebook_hash, read
-    from labkit.repro.report import collect
+    from course.report.draw import write
+    from course.report.report import collect
+    from course.runs.folders import digest
+    from course.runs.notebook import notebook_hash, read
 
     now = {p.stem: notebook_hash(read(p)) for p in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")}
     newest = {}

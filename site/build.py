@@ -22,7 +22,7 @@ PLACE = ROOT / "build" / "site"
 
 
 def main(out):
-    from labkit.repro.report import collect
+    from course.report.report import collect
 
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         sys.exit(f"site: {', '.join(missing)} not installed. Try: make setup")
@@ -65,8 +65,8 @@ def title(path):
 
 def scoreboard(records):
     """The table of the README, drawn anew, with the notebooks linked and the verdicts marked."""
-    from labkit.repro.report import collect, to_markdown
-    from labkit.repro.report import scoreboard as draw
+    from course.report.report import collect, to_markdown
+    from course.report.report import scoreboard as draw
 
     table = draw(collect(sorted((ROOT / "data" / "records").glob("*.json"))))
     pages = {r["notebook"][:2]: r["notebook"] for r in records}

@@ -22,14 +22,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_runner import write_notebook
 
+from course import claimfile, claims, exercises
+from course.grading.grade import grade
+from course.lab import Lab
+from course.report import report
+from course.runs import notebook, runner
 from labkit import attack, base, cli, defend, models, unlearn, verify
 from labkit.base import LabError
 from labkit.data import Data, load
-from labkit.lab import Lab
-from labkit.repro import claimfile, claims, notebook, report, runner
 from labkit.rows import check_forget
-from labkit.teach import exercises
-from labkit.teach.grade import grade
 from labkit.training import fit, fit_many, fit_packed, predict
 from labkit.unlearn import sisa
 

@@ -75,7 +75,7 @@ def move_the_explorer(page, text, key):
     return sentence.text_content()
 
 
-WRONG = """@lk.exercise("0.1")
+WRONG = """@exercise("0.1")
 def probability_of_label(logits, labels):
     return logits.softmax(1).max(1).values"""
 RIGHT = WRONG.replace(".max(1).values", "[torch.arange(len(labels)), labels]")
@@ -88,7 +88,7 @@ def test_notebook_00_and_its_exercise(url):
         lab.run_all(page)
         lab.wait_until_idle(page)
         assert not lab.cell_errors(page)
-        cell = lab.code_cell(page, "lk.exercise")
+        cell = lab.code_cell(page, "exercise")
         assert "not attempted" in cell.locator(".jp-OutputArea").text_content()
         for text, mark, cause in ((WRONG, "✗", "largest probability"), (RIGHT, "✓", "")):
             lab.type_and_run(page, cell, text)

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from scipy import stats
 
+from course.claimfile import Claim, Part, load_claims, load_papers
+from course.claims import ORDER, judge, judge_part, merge, parts_held, would_have_shown
 from labkit.base import LabError, data_path
 from labkit.measure.intervals import interval
-from labkit.repro.claimfile import Claim, Part, load_claims, load_papers
-from labkit.repro.claims import ORDER, judge, judge_part, merge, parts_held, would_have_shown
 
 EFFECT = Part("gain", "effect", "points")
 EQUAL = Part("gap", "equivalence", "points", margin=1.0)

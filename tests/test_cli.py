@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from test_runner import SHOW, write_notebook
 
+from course.claimfile import load_claims
+from course.claims import judge
 from labkit import cli
-from labkit.repro.claimfile import load_claims
-from labkit.repro.claims import judge
 
 PACKAGE = Path(cli.__file__).resolve().parent
 
@@ -107,7 +107,7 @@ def test_doctor(labkit, monkeypatch):
     assert code == ("problem" in out)
     for word in ("Python 3", "torch 2", "torchvision", "device", "disk", "data", "kernel python3"):
         assert word in out
-    monkeypatch.setattr("labkit.doctor._data", lambda: 1 / 0)
+    monkeypatch.setattr("course.doctor._data", lambda: 1 / 0)
     code, out, _ = labkit("doctor")
     assert code == 1 and "division by zero" in out
 

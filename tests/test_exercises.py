@@ -17,13 +17,14 @@ import torch
 import torch.nn.functional as F
 
 import labkit as lk
+from course import exercise
+from course.chapters.inversion.exercises_linear import ridge
+from course.chapters.requests.exercises_more import LossGradient
+from course.exercises import EXERCISES, card, check, find, hint, judge, limits, solution
+from course.exercises.engine import Outcome, _alike, _compare, _outcome
+from course.exercises.feedback import difference, pattern
+from course.exercises.limits import limited
 from labkit.base import LabError
-from labkit.teach.exercises import EXERCISES, card, check, find, hint, judge, limits, solution
-from labkit.teach.exercises.engine import Outcome, _alike, _compare, _outcome
-from labkit.teach.exercises.feedback import difference, pattern
-from labkit.teach.exercises.limits import limited
-from labkit.teach.exercises.nb03_more import LossGradient
-from labkit.teach.exercises.nb04_linear import ridge
 
 ALL = list(EXERCISES.values())
 UA = EXERCISES["1.2"]
@@ -664,18 +665,18 @@ def shown(monkeypatch):
                                   '"""What."""\n    raise NotImplementedError'])
 def test_not_attempted_returns_the_solution_and_runs_nothing(shown, body):
     mine = define(f"def f(logits, labels):\n    {body}\n")
-    assert lk.exercise("1.2")(mine) is UA.solution
+    assert exercise("1.2")(mine) is UA.solution
     assert shown[0].state == "not attempted" and shown[0].points == 0
 
 
 def test_not_attempted_is_seen_through_the_decorator_and_signature_is_not_asked(shown):
-    scope = define('@lk.exercise("1.2")\ndef f():\n    """Doc."""\n    ...\n\ndef last(): pass', lk=lk).__globals__
+    scope = define('@exercise("1.2")\ndef f():\n    """Doc."""\n    ...\n\ndef last(): pass', lk=lk).__globals__
     assert scope["f"] is UA.solution and shown[0].state == "not attempted"
 
 
 def test_right_returns_the_learners_own(shown):
     mine = define("def f(z, y):\n    return (z.max(1).indices != y).float().mean().item() * 100")  # renamed
-    assert lk.exercise("1.2")(mine) is mine
+    assert exercise("1.2")(mine) is mine
     assert shown[0].state == "right" and shown[0].points == UA.points
 
 
@@ -700,7 +701,7 @@ def test_several_thresholds_are_right():
     ("return float('nan')", "every value is NaN"),
 ])
 def test_wrong_says_what_differs(shown, body, what):
-    assert lk.exercise("1.2")(define(f"def f(logits, labels):\n    {body}\n")) is UA.solution
+    assert exercise("1.2")(define(f"def f(logits, labels):\n    {body}\n")) is UA.solution
     assert shown[0].state == "wrong" and what in shown[0].what and shown[0].cause
     assert "On more rows than classes" in shown[0].what  # which input
 
@@ -850,15 +851,15 @@ def test_what_else_may_stand_below_the_decorator(shown):
     import functools
 
     cached = functools.lru_cache(define("def f(slices):\n    return 2 / 3 + 1 / (3 * slices)"))
-    assert lk.exercise("2.4")(cached) is cached and shown[-1].state == "right"
+    assert exercise("2.4")(cached) is cached and shown[-1].state == "right"
     stub = functools.lru_cache(define("def f(slices):\n    ..."))
-    assert lk.exercise("2.4")(stub) is EXERCISES["2.4"].solution and shown[-1].state == "not attempted"
-    assert lk.exercise("2.4")(type("Share", (), {})) is EXERCISES["2.4"].solution
+    assert exercise("2.4")(stub) is EXERCISES["2.4"].solution and shown[-1].state == "not attempted"
+    assert exercise("2.4")(type("Share", (), {})) is EXERCISES["2.4"].solution
     assert shown[-1].state == "wrong" and "a class" in shown[-1].what
-    with pytest.raises(LabError, match=r'expected_share has no id: write @lk.exercise\("2.4"\)'):
-        lk.exercise(EXERCISES["2.4"].solution)
+    with pytest.raises(LabError, match=r'expected_share has no id: write @exercise\("2.4"\)'):
+        exercise(EXERCISES["2.4"].solution)
     with pytest.raises(LabError, match="has no id"):
-        lk.exercise()
+        exercise()
 
 
 def test_extra_arguments_with_defaults_and_stars_are_fine():
@@ -875,7 +876,7 @@ def test_exception_is_feedback_with_the_line(shown):
         def f(logits, labels):
             return helper(logits)
     """)
-    assert lk.exercise("1.2")(mine) is UA.solution
+    assert exercise("1.2")(mine) is UA.solution
     result = shown[0]
     assert result.state == "error" and "AttributeError" in result.what
     assert "(line 3 of the cell: return z.nothing_like_this())" in result.what
@@ -941,9 +942,9 @@ def test_outcomes_are_alike_only_with_the_same_exception():
 
 def test_unknown_exercise_names_the_nearest():
     with pytest.raises(LabError, match="did you mean '1.2'"):
-        lk.exercise("1.22")
+        exercise("1.22")
     with pytest.raises(LabError, match="directly above a def"):
-        lk.exercise("1.2")(3)
+        exercise("1.2")(3)
     with pytest.raises(LabError, match="did you mean"):
         find("nothing")
 
@@ -985,14 +986,14 @@ def test_plain_python_prints_the_twin(capsys, monkeypatch):
     from IPython.core.interactiveshell import InteractiveShell
 
     monkeypatch.setattr(InteractiveShell, "initialized", classmethod(lambda cls: False))
-    lk.exercise("1.2")(define("def f(a, b):\n    return 1.0"))
+    exercise("1.2")(define("def f(a, b):\n    return 1.0"))
     assert capsys.readouterr().out.startswith("✗ Exercise 1.2 · Unlearning accuracy: not yet right")
 
 
 def test_harvest_takes_no_harm():
     import nbformat
 
-    from labkit.repro.notebook import harvest
+    from course.runs.notebook import harvest
 
     output = nbformat.v4.new_output("display_data", {card.MIME: card.state(judge(UA, UA.solution))})
     node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
@@ -1002,11 +1003,11 @@ def test_harvest_takes_no_harm():
 def test_the_teachers_page_agrees_with_the_exercises():
     from pathlib import Path
 
-    from labkit.teach.exercises import teaching_table
+    from course.exercises import teaching_table
 
     page = (Path(__file__).resolve().parents[1] / "docs" / "teaching.md").read_text(encoding="utf-8")
     table = page.split("<!-- exercises:begin -->")[1].split("<!-- exercises:end -->")[0].strip()
-    assert table == teaching_table(), "paste labkit.teach.exercises.teaching_table() between the two marks"
+    assert table == teaching_table(), "paste course.exercises.teaching_table() between the two marks"
     columns = {line.replace("\\|", "").count("|") for line in table.splitlines()}
     assert columns == {7}
     minutes = sum(e.minutes for e in ALL if e.id.startswith("1."))

@@ -28,15 +28,16 @@ from test_bad_input import contents, sentence
 from test_runner import SHOW, write_notebook
 from test_sweep import begin, kernels, place, wait_for  # noqa: F401  (place is a fixture)
 
+from course.claimfile import load_claims
+from course.claims import judge
+from course.grading.grade import write_csv
+from course.report import report
+from course.runs import folders, records, runner
+from course.runs.notebook import labkit_hash, notebook_hash, notebooks, read
+from course.runs.sweep import _jobs, sweep
 from labkit import base, cli, models, resume, verify
 from labkit.base import LabError
 from labkit.data import Data, load
-from labkit.repro import folders, records, report, runner
-from labkit.repro.claimfile import load_claims
-from labkit.repro.claims import judge
-from labkit.repro.notebook import labkit_hash, notebook_hash, notebooks, read
-from labkit.repro.sweep import _jobs, sweep
-from labkit.teach.grade import write_csv
 from labkit.training import parallel
 from labkit.unlearn import sisa
 
@@ -182,7 +183,7 @@ def check_what_is_told(place, runs):  # noqa: F811
 @pytest.mark.slow
 def test_the_report_tells_a_killed_run_from_one_under_way(place):  # noqa: F811
     write_notebook(place / "notebooks", NOTE.replace("NAME", "01_tiny") + "time.sleep(float(os.environ['PAUSE']))")
-    words = [sys.executable, "-m", "labkit", "run", "01", "--seed", "3"]
+    words = [sys.executable, "-m", "course", "run", "01", "--seed", "3"]
     process = subprocess.Popen(words, env=os.environ | {"PAUSE": "60"})
     wait_for((place / "notes").exists)
     assert statuses("runs") == {"under way": 1}

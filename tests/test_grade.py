@@ -9,18 +9,18 @@ import nbformat
 import psutil
 import pytest
 
+from course.exercises import EXERCISES
+from course.grading import contain
+from course.grading import grade as grade_module
+from course.grading.contain import bubblewrap
+from course.grading.grade import grade, plan, write_csv
 from labkit import cli
 from labkit.base import LabError
-from labkit.teach import contain
-from labkit.teach import grade as grade_module
-from labkit.teach.contain import bubblewrap
-from labkit.teach.exercises import EXERCISES
-from labkit.teach.grade import grade, plan, write_csv
 
 MIME = "application/vnd.labkit+json"
 NB01 = [e for e in EXERCISES if e.startswith("1.")]
 SETUP = ('import no_such_thing\nimport numpy as np\nimport torch\nimport torch.nn.functional as F\nimport copy\n'
-         'import labkit as lk\nlab = lk.Lab("01")\nraise RuntimeError("the notebook itself must not run")')
+         'import labkit as lk\nlab = Lab("01")\nraise RuntimeError("the notebook itself must not run")')
 WRONG = "def unlearning_accuracy(logits, labels):\n    return 100 * (logits.argmax(1) == labels).double().mean().item()"
 
 
@@ -35,7 +35,7 @@ def untouched(id):
 
 def write(folder, name, cells, extra=()):
     """A copy: set-up cell, other cells, then one cell an exercise. cells: id -> source without its decorator."""
-    sources = [SETUP, *extra, *(f'@lk.exercise("{id}")\n{text}' for id, text in cells.items())]
+    sources = [SETUP, *extra, *(f'@exercise("{id}")\n{text}' for id, text in cells.items())]
     node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# 01")])
     node.cells += [nbformat.v4.new_code_cell(s) for s in sources]
     for cell in node.cells[2:]:  # stored outputs that claim success
@@ -111,7 +111,7 @@ def test_a_state_cannot_be_displayed_printed_or_replaced(tmp_path):
     path = write(tmp_path, "copy.ipynb", {"1.2": WRONG, "1.3": solved("1.3")})
     node = nbformat.read(path, 4)
     node.cells[-2].source = forged + node.cells[-2].source
-    node.cells[-1].source = "lk.exercise = lambda id: lambda f: f\n" + node.cells[-1].source
+    node.cells[-1].source = "exercise = lambda id: lambda f: f\n" + node.cells[-1].source
     nbformat.write(node, path)
     found = states(grade(path))
     assert (found["1.2"], found["1.3"]) == ("wrong", "missing")
@@ -168,11 +168,11 @@ def test_honest_copies_are_not_accused(tmp_path):
     """All in one copy, one below the other: what torch replaces in itself later is seen by later exercises."""
     for start in range(0, len(HONEST), 5):
         names = list(HONEST)[start:start + 5]
-        cells = [f'{HONEST[name][0]}\n@lk.exercise("{id}")\n{solved(id)}'
+        cells = [f'{HONEST[name][0]}\n@exercise("{id}")\n{solved(id)}'
                  for id, name in zip(NB01, names, strict=False)]
         adam = "torch.optim.Adam([torch.zeros(1, requires_grad=True)])"
         inside = solved("1.6").replace("student = ", f"{adam}\n    student = ")
-        rows = grade(copy_of(tmp_path, *cells, f'@lk.exercise("1.6")\n{inside}'))
+        rows = grade(copy_of(tmp_path, *cells, f'@exercise("1.6")\n{inside}'))
         found = {r["exercise"]: r for r in rows}
         for id, name in zip(NB01, names, strict=False):
             assert found[id]["state"] == "right" and HONEST[name][1] in found[id]["note"], (name, found[id])
@@ -180,16 +180,16 @@ def test_honest_copies_are_not_accused(tmp_path):
 
 
 def test_a_missing_import_that_is_needed_is_named(tmp_path):
-    text = "import no_such_thing as nst\n@lk.exercise('1.2')\ndef f(a, b): return nst.mean(a)"
+    text = "import no_such_thing as nst\n@exercise('1.2')\ndef f(a, b): return nst.mean(a)"
     (row,) = [r for r in grade(copy_of(tmp_path, text)) if r["exercise"] == "1.2"]
     assert row["state"] == "error" and "ModuleNotFoundError" in row["note"]
     assert "NameError" in row["note"]
 
 
 def test_of_several_cells_the_best_counts_and_the_note_says_so(tmp_path):
-    right, stub = f'@lk.exercise("1.2")\n{solved("1.2")}', f'@lk.exercise("1.2")\n{untouched("1.2")}'
-    three = f'@lk.exercise("1.3")\n{solved("1.3")}'
-    wrong, ends = f'@lk.exercise("1.2")\n{WRONG}', f"import os\n{stub}\nos._exit(0)"
+    right, stub = f'@exercise("1.2")\n{solved("1.2")}', f'@exercise("1.2")\n{untouched("1.2")}'
+    three = f'@exercise("1.3")\n{solved("1.3")}'
+    wrong, ends = f'@exercise("1.2")\n{WRONG}', f"import os\n{stub}\nos._exit(0)"
     path = copy_of(tmp_path, wrong, right + "\n" + three, stub, ends)
     found = {r["exercise"]: r for r in grade(path)}
     assert found["1.2"]["state"] == "right" and found["1.2"]["points"] == EXERCISES["1.2"].points
@@ -198,11 +198,11 @@ def test_of_several_cells_the_best_counts_and_the_note_says_so(tmp_path):
 
 
 def test_ids_are_code(tmp_path):
-    right = f'@lk.exercise("1.2")\n{solved("1.2")}'
-    others = ["# old try\n# @lk.exercise('1.2')\n# def f(): ...", "hint = 'write @lk.exercise(\"1.2\") above it'",
-              "\"\"\"\n@lk.exercise('1.3')\n\"\"\"", "import labkit\n@labkit.exercise(id='1.4')\ndef g(): ...",
-              "%%time\n@lk.exercise('1.5')\ndef g(): ...",
-              "@lk.exercise('1.6')\ndef g(:\n  pass\n# @lk.exercise('1.1')"]
+    right = f'@exercise("1.2")\n{solved("1.2")}'
+    others = ["# old try\n# @exercise('1.2')\n# def f(): ...", "hint = 'write @exercise(\"1.2\") above it'",
+              "\"\"\"\n@exercise('1.3')\n\"\"\"", "import labkit\n@labkit.exercise(id='1.4')\ndef g(): ...",
+              "%%time\n@exercise('1.5')\ndef g(): ...",
+              "@exercise('1.6')\ndef g(:\n  pass\n# @exercise('1.1')"]
     program, _ = plan(copy_of(tmp_path, right, *others))
     assert [i["ids"] for i in program if i["ids"]] == [["1.2"], ["1.4"], ["1.5"], ["1.6"]]
 
@@ -211,8 +211,8 @@ def test_plan_takes_what_is_needed_and_both_of_two(tmp_path):
     extra = ["import matplotlib.pyplot as plt\nK = 2\nL = open('x')\ndef unused(): pass\nlabels = K"]
     path = write(tmp_path, "copy.ipynb", {"1.2": WRONG + "\n    labels"}, extra)
     node = nbformat.read(path, 4)
-    node.cells.append(nbformat.v4.new_code_cell('# again\n@lk.exercise("1.2")\ndef f(a, b): return pd.NA'))
-    node.cells.append(nbformat.v4.new_code_cell('@lk.exercise("7.9")\ndef f(): ...'))
+    node.cells.append(nbformat.v4.new_code_cell('# again\n@exercise("1.2")\ndef f(a, b): return pd.NA'))
+    node.cells.append(nbformat.v4.new_code_cell('@exercise("7.9")\ndef f(): ...'))
     nbformat.write(node, path)
     program, expected = plan(path)
     sources = [i["source"] for i in program]

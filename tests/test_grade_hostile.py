@@ -14,9 +14,9 @@ import psutil
 import pytest
 from test_grade import NB01, labkit, points, solved, states, write
 
-from labkit.teach import contain
-from labkit.teach import grade as grade_module
-from labkit.teach.grade import LARGEST, grade, plan
+from course.grading import contain
+from course.grading import grade as grade_module
+from course.grading.grade import LARGEST, grade, plan
 
 SLEEP = "61.25"  # seconds of a `sleep` that no other process has; it would go away by itself
 TELL = ("import gc, types\n"  # the grader's own way to tell an event
@@ -55,11 +55,11 @@ CASES = {  # name: (what stands in the cell before the function, which is right;
                               ("crashed", "out of memory"), ""),
     "something for later": ("import atexit, threading, time\natexit.register(time.sleep, 60)\n"
                             "threading.Thread(target=time.sleep, args=(60,)).start()", "right", ""),
-    "it replaces the comparison": ("import labkit.teach.exercises.engine as e\ne.difference = lambda *a, **k: None",
-                                   "tampered", "replaced labkit.teach.exercises.engine.difference"),
+    "it replaces the comparison": ("import course.exercises.engine as e\ne.difference = lambda *a, **k: None",
+                                   "tampered", "replaced course.exercises.engine.difference"),
     "it replaces what the comparison calls": ("np.isclose = lambda *a, **k: np.array(True)", "tampered",
                                               "replaced numpy.isclose"),
-    "it empties the list of exercises": ("import labkit.teach.exercises as e\ne.EXERCISES.clear()", "right", ""),
+    "it empties the list of exercises": ("import course.exercises as e\ne.EXERCISES.clear()", "right", ""),
     "it begins for ever": (TELL + "for _ in range(100_000): tell(begin=['1.2'])", "crashed", "more than 1000 events"),
     "it tells nonsense": (TELL + "tell(id=['1.2'], state={}, begin=7, doing=None)\ntell(id='9.9', state='right')\n"
                           "tell(id='1.3', state='first in class')", "right", ""),
@@ -150,7 +150,7 @@ def test_files_in_memory_are_counted_once():
 
 @pytest.mark.slow
 def test_the_comparison_is_replaced_while_it_is_checked(tmp_path):
-    code = ("def f(logits, labels):\n    import labkit.teach.exercises.engine as e\n"
+    code = ("def f(logits, labels):\n    import course.exercises.engine as e\n"
             "    e.difference = lambda *a, **k: None\n    return 0.0")
     cells = {"1.2": code, "1.3": "def f(row, reference):\n    return 'forty'", "1.4": solved("1.4")}
     path = write(tmp_path, "copy.ipynb", cells)
@@ -256,7 +256,7 @@ TEXTS = {"a null byte": "K = 1\0", "minus signs": "K = " + "-" * 100_000 + "1", 
 def test_text_that_upsets_the_parser(tmp_path, name):
     node = nbformat.read(write(tmp_path, "copy.ipynb", {"1.2": "def f(a, b): return K"}), 4)
     node.cells += [nbformat.v4.new_code_cell(TEXTS[name]),
-                   nbformat.v4.new_code_cell('@lk.exercise("1.3")\n' + TEXTS[name])]
+                   nbformat.v4.new_code_cell('@exercise("1.3")\n' + TEXTS[name])]
     (tmp_path / "copy.ipynb").write_text(nbformat.writes(node, ensure_ascii=True), encoding="utf-8")
     program, expected = plan(tmp_path / "copy.ipynb")
     assert expected == NB01 and [i["ids"] for i in program if i["ids"]] == [["1.2"], ["1.3"]]

@@ -1,4 +1,4 @@
-"""labkit.lab and labkit.base: settings, seeds, what stands in a notebook's output, errors of one sentence."""
+"""course.lab and labkit.base: settings, seeds, what stands in a notebook's output, errors of one sentence."""
 
 import itertools
 import json
@@ -16,9 +16,9 @@ from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
 import labkit as lk
+from course.lab import MIME, Lab, show
 from labkit import base
 from labkit.base import LabError, NotForThisData
-from labkit.lab import MIME, Lab, show
 
 matplotlib.use("Agg")
 

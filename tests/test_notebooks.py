@@ -14,9 +14,9 @@ import nbformat
 import numpy as np
 import pytest
 
-from labkit.repro.claimfile import PROFILES, load_claims
-from labkit.repro.notebook import notebook_parameters
-from labkit.repro.runner import run
+from course.claimfile import PROFILES, load_claims
+from course.runs.notebook import notebook_parameters
+from course.runs.runner import run
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))

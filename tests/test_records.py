@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from labkit.lab import MIME, claim_output, pooled_claims
-from labkit.repro.claimfile import load_claims
-from labkit.repro.draw import to_markdown
-from labkit.repro.notebook import read
-from labkit.repro.report import collect, scoreboard
+from course.claimfile import load_claims
+from course.lab import MIME, claim_output, pooled_claims
+from course.report.draw import to_markdown
+from course.report.report import collect, scoreboard
+from course.runs.notebook import read
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(p.stem for p in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))

@@ -9,11 +9,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from labkit.base import LabError
-from labkit.repro.claimfile import Part, load_claims
-from labkit.repro.claims import in_words, judge, parts_held
-from labkit.repro.references import bibtex, references
-from labkit.repro.report import (
+from course.claimfile import Part, load_claims
+from course.claims import in_words, judge, parts_held
+from course.report.references import bibtex, references
+from course.report.report import (
     COLUMNS,
     collect,
     parts_table,
@@ -24,6 +23,7 @@ from labkit.repro.report import (
     update_readme,
     write_table,
 )
+from labkit.base import LabError
 
 DAMAGE = load_claims()["basics-ga-damage"]
 

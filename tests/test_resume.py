@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import labkit as lk
+from course import Lab
 from labkit.base import LabError
 
 
@@ -57,13 +58,13 @@ def test_a_kept_network_is_the_same_network_and_takes_its_seconds_along(tmp_path
     def fresh():
         return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
 
-    first, seconds = lk.resume.network(tmp_path, "seed 1, 0.95", fresh(), train)
-    second, again = lk.resume.network(tmp_path, "seed 1, 0.95", fresh(), train)
+    first, seconds = lk.store.network(tmp_path, "seed 1, 0.95", fresh(), train)
+    second, again = lk.store.network(tmp_path, "seed 1, 0.95", fresh(), train)
     assert len(calls) == 1 and seconds == again and second is not first and not second.training
     assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(),
                                                  strict=True))
-    lk.resume.network(tmp_path, "seed 2, 0.95", fresh(), train)
-    lk.resume.network(None, "seed 1, 0.95", fresh(), train)
+    lk.store.network(tmp_path, "seed 2, 0.95", fresh(), train)
+    lk.store.network(None, "seed 1, 0.95", fresh(), train)
     assert len(calls) == 3 and len(list(tmp_path.iterdir())) == 2
 
 
@@ -71,7 +72,7 @@ def test_the_folder_changes_with_what_the_results_depend_on(tmp_path, monkeypatc
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
 
     def place(seed=0, profile="full", n=3, dataset="digits", rows=200):
-        lab = lk.Lab("07", profile=profile, dataset=dataset, seed=seed)
+        lab = Lab("07", profile=profile, dataset=dataset, seed=seed)
         lab.settings(quick=dict(n=n))
         lab.load(n_train=rows, n_test=50)
         return lab.unfinished("contest")

@@ -11,9 +11,8 @@ import nbformat
 import pytest
 from jupyter_client.connect import LocalPortCache
 
-from labkit.base import LabError, cache_path
-from labkit.lab import Lab
-from labkit.repro.notebook import (
+from course.lab import Lab
+from course.runs.notebook import (
     find_notebook,
     harvest,
     labkit_hash,
@@ -22,9 +21,10 @@ from labkit.repro.notebook import (
     notebooks,
     read,
 )
-from labkit.repro.records import collect
-from labkit.repro.runner import check_parameters, parse_value, run
-from labkit.repro.sweep import sweep
+from course.runs.records import collect
+from course.runs.runner import check_parameters, parse_value, run
+from course.runs.sweep import sweep
+from labkit.base import LabError, cache_path
 
 PARAMETERS = 'profile = "quick"\ndataset = "fashion"\nseed = 0\nseeds = None\nrate = 0.5\nepochs = 3\nnames = ["a"]'
 SHOW = ("from IPython.display import display\n"

@@ -89,7 +89,7 @@ def test_readme_gives_the_two_commands():
 def test_commands_in_the_pages_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"(?m)^([a-z]+):", makefile))
-    verbs = subprocess.run([sys.executable, "-m", "labkit", "--help"], capture_output=True, text=True).stdout
+    verbs = subprocess.run([sys.executable, "-m", "course", "--help"], capture_output=True, text=True).stdout
     for page in ("README.md", "CONTRIBUTING.md"):
         text = (ROOT / page).read_text(encoding="utf-8")
         code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, re.S))
@@ -185,7 +185,7 @@ def test_wheel_carries_its_data_and_works_alone(tmp_path):
     assert wheel.stat().st_size < 10e6
 
     script = ("import labkit; assert labkit.__file__.startswith(SITE), labkit.__file__\n"
-              "from labkit.repro.claimfile import load_claims\n"
+              "from course.claimfile import load_claims\n"
               "print(len(labkit.data.load('fashion').y), len(load_claims()) > 0)")
     (tmp_path / "empty").mkdir()
 
@@ -195,5 +195,5 @@ def test_wheel_carries_its_data_and_works_alone(tmp_path):
 
     done = python("-c", f"SITE = {str(tmp_path / 'site')!r}\n{script}")
     assert done.stdout.split() == ["6000", "True"], done.stderr
-    assert python("-m", "labkit", "--version").stdout.startswith("labkit ")
-    assert python("-m", "labkit", "doctor").returncode == 0
+    assert python("-m", "course", "--version").stdout.startswith("labkit ")
+    assert python("-m", "course", "doctor").returncode == 0

@@ -14,10 +14,10 @@ import psutil
 import pytest
 from test_runner import write_notebook
 
+from course.cli import main
+from course.runs.choices import parse_datasets, parse_notebooks, parse_seeds
+from course.runs.sweep import sweep
 from labkit.base import LabError
-from labkit.cli import main
-from labkit.repro.choices import parse_datasets, parse_notebooks, parse_seeds
-from labkit.repro.sweep import sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 # Leaves a line when it begins and one when it ends: what was run, and how often.
@@ -51,7 +51,7 @@ def notes(place, word="end"):
 
 def begin(*words, **environment):
     """labkit sweep in a process of its own."""
-    return subprocess.Popen([sys.executable, "-m", "labkit", "sweep", *map(str, words)], text=True,
+    return subprocess.Popen([sys.executable, "-m", "course", "sweep", *map(str, words)], text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | environment,
                             start_new_session=True)
 
@@ -147,7 +147,7 @@ def test_datasets(tmp_path):
 def test_bad_input_is_told_before_anything_runs(place, settings, said, monkeypatch):
     if "scheduler" in settings:
         pytest.importorskip("distributed")
-        monkeypatch.setattr("labkit.repro.sweep.ANSWER", 1)
+        monkeypatch.setattr("course.runs.sweep.ANSWER", 1)
     with pytest.raises(LabError, match=said):
         sweep(parse_notebooks(["01"]), **{"seeds": [0, 1]} | settings)
     assert not notes(place, "begin")

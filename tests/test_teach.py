@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import labkit as lk
+from course import figures, widgets
 from labkit.base import LabError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,21 +49,21 @@ VISION = {
 @pytest.mark.parametrize("vision", VISION)
 def test_role_colours_are_told_apart(vision):
     """A difference of 10 in CIE Lab is seen at a glance; every role also has a marker of its own."""
-    seen = {role: _lab_colour(c, VISION[vision]) for role, c in lk.figures.COLOURS.items()}
+    seen = {role: _lab_colour(c, VISION[vision]) for role, c in figures.COLOURS.items()}
     for a, b in combinations(seen, 2):
         assert np.linalg.norm(seen[a] - seen[b]) > 10, (vision, a, b)
 
 
 def test_markers_differ():
-    assert len(set(lk.figures.MARKERS.values())) == len(lk.figures.MARKERS) == len(lk.figures.COLOURS)
-    assert len({m for _, m in lk.figures.SHADES}) == len(lk.figures.SHADES)
+    assert len(set(figures.MARKERS.values())) == len(figures.MARKERS) == len(figures.COLOURS)
+    assert len({m for _, m in figures.SHADES}) == len(figures.SHADES)
 
 
 def test_band_draws_mean_and_t_interval():
     import matplotlib.pyplot as plt
     runs = np.array([[1.0, 2.0], [2.0, 4.0], [3.0, 9.0]])
     ax = plt.figure().add_subplot()
-    line = lk.figures.band(ax, [0, 1], runs, "unlearned")
+    line = figures.band(ax, [0, 1], runs, "unlearned")
     assert line.get_ydata() == pytest.approx(runs.mean(0))
     drawn = ax.collections[0].get_paths()[0].vertices[:, 1]
     intervals = [lk.measure.interval(c) for c in runs.T]
@@ -74,7 +75,7 @@ def test_band_over_targets_is_taken_seed_by_seed():
     import matplotlib.pyplot as plt
     runs, clusters = np.random.default_rng(0).normal([[0.0, 2.0]], 1, (24, 2)), [0] * 12 + [1] * 12
     ax = plt.figure().add_subplot()
-    lk.figures.band(ax, [0, 1], runs, "unlearned", clusters=clusters)
+    figures.band(ax, [0, 1], runs, "unlearned", clusters=clusters)
     drawn = ax.collections[0].get_paths()[0].vertices[:, 1]
     intervals = [lk.measure.interval(c, clusters) for c in runs.T]
     assert drawn.min() == pytest.approx(min(i[1] for i in intervals))
@@ -85,7 +86,7 @@ def test_the_band_of_a_share_in_percent_ends_at_0_and_100():
     import matplotlib.pyplot as plt
     ax = plt.figure().add_subplot()
     runs, clusters = np.array([[100.0, 0.0, 100.0]] * 11 + [[0.0, 0.0, 100.0]]), [0] * 4 + [1] * 4 + [2] * 4
-    lk.figures.band(ax, [0, 1, 2], runs, "unlearned", clusters=clusters, limits=(0, 100))
+    figures.band(ax, [0, 1, 2], runs, "unlearned", clusters=clusters, limits=(0, 100))
     drawn = ax.collections[0].get_paths()[0].vertices
     assert drawn[:, 1].min() == 0 and drawn[:, 1].max() == 100
     bound = lk.measure.interval([0.0] * 12, clusters, (0, 100))[2]  # none of twelve is not 0 %
@@ -96,16 +97,16 @@ def test_the_band_of_a_share_in_percent_ends_at_0_and_100():
 def test_interval_draws_both_directions():
     import matplotlib.pyplot as plt
     ax = plt.figure().add_subplot()
-    bars = lk.figures.interval(ax, [1.0, 2.0, 3.0], [5.0], "original")
+    bars = figures.interval(ax, [1.0, 2.0, 3.0], [5.0], "original")
     assert bars.has_xerr and not bars.has_yerr
-    bars = lk.figures.interval(ax, 0.0, [1.0, 2.0, 3.0], "original", shade=1)
-    assert bars.has_yerr and bars[0].get_color() == lk.figures.SHADES[1][0]
+    bars = figures.interval(ax, 0.0, [1.0, 2.0, 3.0], "original", shade=1)
+    assert bars.has_yerr and bars[0].get_color() == figures.SHADES[1][0]
 
 
 def test_log_axis_names_tried_values():
     import matplotlib.pyplot as plt
     ax = plt.figure().add_subplot()
-    lk.figures.log_axis(ax, [0.001, 0.01, 0.02, 0.04, 0.06, 0.1], "learning rate")
+    figures.log_axis(ax, [0.001, 0.01, 0.02, 0.04, 0.06, 0.1], "learning rate")
     labels = [t.get_text() for t in ax.get_xticklabels()]
     assert labels[0] == "0.001" and 3 <= len(labels) <= 5
 
@@ -123,9 +124,9 @@ def _panel():
             line.set_ydata(np.full(40, level))
         return f"level {level} of {kind}"
 
-    controls = dict(level=lk.widgets.slider("level", [("low", 0.2), ("high", 0.8)]),
-                    kind=lk.widgets.dropdown("kind", ["a", "b"]))
-    return lk.widgets.explorer(fig, update, **controls), controls, calls
+    controls = dict(level=widgets.slider("level", [("low", 0.2), ("high", 0.8)]),
+                    kind=widgets.dropdown("kind", ["a", "b"]))
+    return widgets.explorer(fig, update, **controls), controls, calls
 
 
 def test_explorer_redraws_at_every_change():
@@ -151,7 +152,7 @@ def test_explorer_redraws_within_200_ms():
 def test_explorer_needs_a_control():
     import matplotlib.pyplot as plt
     with pytest.raises(LabError, match="at least one control"):
-        lk.widgets.explorer(plt.figure(), lambda: "")
+        widgets.explorer(plt.figure(), lambda: "")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)

@@ -16,7 +16,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from labkit.repro.notebook import harvest, read
+from course.runs.notebook import harvest, read
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD, PAGE = ROOT / "build" / "versions", ROOT / "docs" / "versions.md"
@@ -123,7 +123,7 @@ def notebook(python, log, runs):
     """Run notebook 01 and compare its verdicts with those of the committed notebook, which the lock has given."""
     shutil.rmtree(runs, ignore_errors=True)
     start = time.monotonic()
-    call([python, "-m", "labkit", "run", "01", "--out", runs], log)
+    call([python, "-m", "course", "run", "01", "--out", runs], log)
     seconds = f"{time.monotonic() - start:.0f}"
     records = [json.loads(path.read_text(encoding="utf-8")) for path in runs.glob("*/record.json")]
     if not records:

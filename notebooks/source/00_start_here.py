@@ -38,10 +38,11 @@ import torch
 import torch.nn.functional as F
 
 import labkit as lk
-from labkit.doctor import checks
+from course import Lab, exercise, figures
+from course.doctor import checks
 
-lab = lk.Lab("00", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
-lk.figures.style()
+lab = Lab("start_here", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
+figures.style()
 
 # %% [markdown]
 # ## 1 · What the law asks
@@ -108,7 +109,7 @@ lab.figure(fig, f"Two training pictures of each class: {', '.join(data.classes[:
 # > probability that each row gives to its own label.
 
 # %%
-@lk.exercise("0.1")
+@exercise("0.1")
 def probability_of_label(logits, labels):
     """Probability of each row's own label. (n, k) float, (n,) int -> (n,) float32 or float64, 0 to 1"""
     ...  # your code
@@ -143,7 +144,7 @@ met, unseen = np.array([[part.mean() for part in pair] for pair in found]).T
 # %%
 fig, ax = plt.subplots(figsize=(7, 4))
 for values, label, role, line in zip(found[0], ("training rows", "unseen rows"), ("original", "other"), ("-", "--")):
-    sns.ecdfplot(x=values, ax=ax, label=label, color=lk.figures.COLOURS[role], linestyle=line)
+    sns.ecdfplot(x=values, ax=ax, label=label, color=figures.COLOURS[role], linestyle=line)
 ax.set(xlabel="probability of the right label (%)", ylabel="share of rows at or below it", xlim=(0, 100))
 ax.legend(loc="upper left")
 lab.figure(fig, "Cumulative shares of rows by the probability of their right label, for training rows (solid) and unseen "

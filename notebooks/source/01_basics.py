@@ -45,9 +45,10 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 
 import labkit as lk
+from course import Lab, exercise, figures, widgets
 
-lab = lk.Lab("01", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
-lk.figures.style()
+lab = Lab("basics", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
+figures.style()
 
 # %% [markdown]
 # Every setting of this notebook stands in the next cell. `quick` trains small networks on few rows, so that a laptop
@@ -73,7 +74,7 @@ if profile == "quick" and len(data.shape) == 3 and np.prod(data.shape) > 1000:
 its_class = {s: i % data.n_classes for seeds_ in (judged, tuning[::-1]) for i, s in enumerate(seeds_)}  # to forget
 lab.require(data.n_classes >= 3, "Notebook 01 forgets a whole class and needs at least 3 classes: take fashion, "
             "digits or a folder of images.")
-lab.require(len(data.y) >= 100 and len(data.y_test) >= 40, "Notebook 01 needs at least 100 training and 40 test rows.")
+lab.require(len(data.y) >= 100 and len(data.y_test) >= 40, "This notebook needs at least 100 training and 40 test rows.")
 
 
 def build(seed):
@@ -135,7 +136,7 @@ lab.say(f"The model that never saw these rows gets {on_forgotten:.0f} % of them 
 # worked solution stands in.
 
 # %%
-@lk.exercise("1.1")
+@exercise("1.1")
 def batches_without(n, forget, batch_size, seed):
     """Batches of one epoch over rows 0 to n − 1, without the rows in `forget`.
 
@@ -176,7 +177,7 @@ print("an empty request gives the original back, bit for bit:", same)
 # with the largest logit, and UA is the share of rows it now gets **wrong**.
 
 # %%
-@lk.exercise("1.2")
+@exercise("1.2")
 def unlearning_accuracy(logits, labels):
     """Percent of rows that are misclassified. logits (n, k), labels (n,) -> float"""
     ...  # your code
@@ -193,7 +194,7 @@ print("our UA equals labkit's")
 # `{"UA": 14.0, "RA": 99.0, "TA": 86.0}`; it may hold other measures as well, and these do not count.
 
 # %%
-@lk.exercise("1.3")
+@exercise("1.3")
 def gap_to_retraining(row, reference):
     """Mean absolute difference of UA, RA and TA between a row and the retrained model's, in points. -> float"""
     ...  # your code
@@ -271,10 +272,10 @@ def points(values):
 ua, test_error = targets("random", "UA", judged), 100 - targets("random", "TA", judged)
 fig, ax = plt.subplots(figsize=(7, 4.6))
 low, high = min(ua.min(), test_error.min()) - 1, max(ua.max(), test_error.max()) + 1
-ax.fill_between([low, high], [low - 3, high - 3], [low + 3, high + 3], color=lk.figures.COLOURS["other"], alpha=0.12,
+ax.fill_between([low, high], [low - 3, high - 3], [low + 3, high + 3], color=figures.COLOURS["other"], alpha=0.12,
                 linewidth=0, label="within 3 points")
-ax.plot([low, high], [low, high], color=lk.figures.COLOURS["other"], linestyle=":")
-ax.plot(test_error, ua, "D", color=lk.figures.COLOURS["retrained"], label="retrained, one seed each")
+ax.plot([low, high], [low, high], color=figures.COLOURS["other"], linestyle=":")
+ax.plot(test_error, ua, "D", color=figures.COLOURS["retrained"], label="retrained, one seed each")
 ax.set(xlabel="test error of the retrained model, 100 − TA (%)", ylabel="UA of the retrained model (%)",
        title="Retrained models: errors on the forgotten and on strangers", xlim=(low, high), ylim=(low, high))
 ax.legend(loc="upper left")
@@ -326,7 +327,7 @@ np.testing.assert_allclose(auc_by_counting(members, strangers), lk.measure.membe
 # **Exercise 1.4** (difficulty 4, 20 minutes). Write the AUC without comparing all pairs. Ties count half, as above.
 
 # %%
-@lk.exercise("1.4")
+@exercise("1.4")
 def auc_by_ranks(members, strangers):
     """Chance that a random member scores above a random stranger; ties count half. (n,), (m,) arrays -> float"""
     ...  # your code
@@ -341,8 +342,8 @@ fig, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
 edges = np.linspace(-8, 14, 45)
 for ax, (name, model) in zip(axes, {"original": original, "retrained": retrained}.items()):
     inside, outside = scores(model, demo.x[forget], demo.y[forget]), scores(model, demo.x_test, demo.y_test)
-    for s, label, colour, line in ((inside, "forget set", lk.figures.COLOURS[name], "-"),
-                                   (outside, "test set", lk.figures.COLOURS["other"], "--")):
+    for s, label, colour, line in ((inside, "forget set", figures.COLOURS[name], "-"),
+                                   (outside, "test set", figures.COLOURS["other"], "--")):
         logit = s - np.log(-np.expm1(np.minimum(s, -1e-9)))  # log p/(1 − p) spreads the ends of the scale
         ax.hist(logit, edges, density=True, histtype="step", linewidth=2.2, color=colour, linestyle=line, label=label)
     ax.set(title=f"{name}: AUC {lk.measure.auc(inside, outside):.2f}", xlabel="log p/(1 − p) of the true label")
@@ -358,7 +359,7 @@ lab.figure(fig, "Two histograms of the confidence in the true label, forget set 
 # **Exercise 1.5** (difficulty 3, 15 minutes). Find a $t$ that makes TPR($t$) − FPR($t$) largest. Several are right.
 
 # %%
-@lk.exercise("1.5")
+@exercise("1.5")
 def best_threshold(members, strangers):
     """A threshold t with the largest TPR(t) − FPR(t). (n,), (m,) arrays of scores -> float"""
     ...  # your code
@@ -414,7 +415,7 @@ lab.say(f"On the original model the attack reaches an AUC of {before}. After ret
 # afterwards: the clinic may want to try another method on it.
 
 # %%
-@lk.exercise("1.6")
+@exercise("1.6")
 def ascent_step(model, x, y, lr):
     """One step of gradient ascent on the mean cross-entropy of (x, y). Returns a new model; `model` stays as it is."""
     ...  # your code
@@ -581,11 +582,11 @@ def curve(method, column):
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 4.4), sharey=True)
 for ax, (method, title) in zip(axes, {"finetune": "fine-tuning", "gradient_ascent": "gradient ascent"}.items()):
     for column, line in (("TA", "-"), ("UA", "--")):
-        lk.figures.band(ax, *curve(method, column), "unlearned", f"{column}, unlearned", limits=(0, 100), linestyle=line)
-        lk.figures.reference(ax, targets("random", column, judged), "retrained", None, limits=(0, 100))
+        figures.band(ax, *curve(method, column), "unlearned", f"{column}, unlearned", limits=(0, 100), linestyle=line)
+        figures.reference(ax, targets("random", column, judged), "retrained", None, limits=(0, 100))
         ax.annotate(f"{column} retrained", (0.02, targets("random", column, judged).mean() + 2), fontsize=12,
-                    xycoords=("axes fraction", "data"), color=lk.figures.COLOURS["retrained"])
-    lk.figures.log_axis(ax, curve(method, "UA")[0], "learning rate")
+                    xycoords=("axes fraction", "data"), color=figures.COLOURS["retrained"])
+    figures.log_axis(ax, curve(method, "UA")[0], "learning rate")
     ax.set(title=title, ylim=(0, 100))
 axes[0].legend(loc="center left")
 axes[0].set_ylabel("percent of rows")
@@ -701,7 +702,7 @@ fig, axes = plt.subplots(1, 2, figsize=(10, 5))
 for ax, kind in zip(axes, ("random", "class")):
     for i, (method, values) in enumerate(gaps(kind).items()):
         role = {"untouched": "original", "retrained, fresh seed": "retrained"}.get(method, "unlearned")
-        lk.figures.interval(ax, values.to_numpy(), [i], role, limits=(0, 100))
+        figures.interval(ax, values.to_numpy(), [i], role, limits=(0, 100))
     ax.set(yticks=range(i + 1), yticklabels=list(gaps(kind)), xlabel="gap to retraining (points)",
            title=f"{kind} forgetting", xlim=(0, None))
     ax.invert_yaxis()
@@ -815,13 +816,13 @@ SHOWN = ("UA", "RA", "TA", "AUC")
 panel_figure = Figure(figsize=(10, 4.2), layout="none")
 left_ax, right_ax = panel_figure.subplots(1, 2)
 panel_figure.subplots_adjust(left=0.07, right=0.98, bottom=0.14, top=0.9, wspace=0.2)
-dots = {role: left_ax.plot([], [], lk.figures.MARKERS[role], color=lk.figures.COLOURS[role], label=name, alpha=0.8)[0]
+dots = {role: left_ax.plot([], [], figures.MARKERS[role], color=figures.COLOURS[role], label=name, alpha=0.8)[0]
         for role, name in (("original", "untouched"), ("unlearned", "unlearned"), ("retrained", "retrained"))}
 middles = np.sqrt(LOSS_BINS[1:] * LOSS_BINS[:-1])
 looks = {"forget set": ("unlearned", "-"), "retain set": ("other", ":"), "test set": ("other", "--")}
-curves = {name: right_ax.plot(middles, 0 * middles, line, color=lk.figures.COLOURS[role], label=name)[0]
+curves = {name: right_ax.plot(middles, 0 * middles, line, color=figures.COLOURS[role], label=name)[0]
           for name, (role, line) in looks.items()}
-wanted = right_ax.plot(middles, 0 * middles, color=lk.figures.COLOURS["retrained"], linewidth=1.2,
+wanted = right_ax.plot(middles, 0 * middles, color=figures.COLOURS["retrained"], linewidth=1.2,
                        label="forget set, retrained")[0]
 left_ax.set(xticks=range(4), xticklabels=["UA", "RA", "TA", "MIA: AUC × 100"], xlim=(-0.5, 3.5), ylim=(0, 102),
             ylabel="percent")
@@ -853,12 +854,12 @@ def redraw(method, step, request, seeds):
 
 # %%
 controls = dict(
-    method=lk.widgets.dropdown("method", list(GRID)),
-    step=lk.widgets.slider("strength", [(str(i + 1), i) for i in range(max(len(g["random"]) for g in GRID.values()))], 2),
-    request=lk.widgets.dropdown("request", ["random", "class"]),
-    seeds=lk.widgets.dropdown("seeds", [("all", "all")] + [(f"tuning seed {i + 1}", s) for i, s in enumerate(tuning)]),
+    method=widgets.dropdown("method", list(GRID)),
+    step=widgets.slider("strength", [(str(i + 1), i) for i in range(max(len(g["random"]) for g in GRID.values()))], 2),
+    request=widgets.dropdown("request", ["random", "class"]),
+    seeds=widgets.dropdown("seeds", [("all", "all")] + [(f"tuning seed {i + 1}", s) for i, s in enumerate(tuning)]),
 )
-panel = lk.widgets.explorer(panel_figure, redraw, **controls)
+panel = widgets.explorer(panel_figure, redraw, **controls)
 lab.figure(panel_figure, "The explorer in its first state: UA, RA, TA and AUC of the untouched, the unlearned and "
            "the retrained model on the left, the spread of losses on the right.")
 panel
@@ -891,15 +892,15 @@ fig, ax = plt.subplots(figsize=(8.5, 4.8))
 for shade, method in enumerate(PUSHING):
     x, y = curve(method, "UA")[1].mean(0), distance(method)[1]
     keep = curve(method, "TA")[1].mean(0) > targets("random", "TA", judged).mean() - 10
-    ax.plot(x, y.mean(0), color=lk.figures.SHADES[shade][0], linestyle=":")
+    ax.plot(x, y.mean(0), color=figures.SHADES[shade][0], linestyle=":")
     for i in np.flatnonzero(keep):
-        lk.figures.interval(ax, [x[i]], y[:, i], "unlearned", method if i == np.flatnonzero(keep)[0] else None, shade,
+        figures.interval(ax, [x[i]], y[:, i], "unlearned", method if i == np.flatnonzero(keep)[0] else None, shade,
                             limits=(-1, 1))
 of_seeds = {key: np.array([refs[s][key] for s in judged]) for key in ("blind", "blind retrained", "untouched UA")}
-lk.figures.interval(ax, [of_seeds["untouched UA"].mean()], of_seeds["blind"] - 0.5, "original", "untouched",
+figures.interval(ax, [of_seeds["untouched UA"].mean()], of_seeds["blind"] - 0.5, "original", "untouched",
                     limits=(-1, 1))
-lk.figures.interval(ax, [ua.mean()], of_seeds["blind retrained"] - 0.5, "retrained", "retrained", limits=(-1, 1))
-lk.figures.reference(ax, ua, "retrained", None, horizontal=False, limits=(0, 100))
+figures.interval(ax, [ua.mean()], of_seeds["blind retrained"] - 0.5, "retrained", "retrained", limits=(-1, 1))
+figures.reference(ax, ua, "retrained", None, horizontal=False, limits=(0, 100))
 ax.set(xlabel="UA of the unlearned model (%)", ylabel="AUC of the blind attack − 0.5",
        title="How exposed is the forget set?")
 fig.legend(loc="outside lower center", ncols=5, columnspacing=1, handletextpad=0.3)

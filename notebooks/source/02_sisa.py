@@ -43,10 +43,11 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 
 import labkit as lk
+from course import Lab, exercise, figures, widgets
 from labkit.unlearn import sisa
 
-lab = lk.Lab("02", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
-lk.figures.style()
+lab = Lab("sisa", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
+figures.style()
 
 # %%
 cfg = lab.settings(
@@ -118,7 +119,7 @@ def points(values):
 import hashlib
 
 
-@lk.exercise("2.1")
+@exercise("2.1")
 def place(row, shards, slices, seed):
     """(shard, slice) of a row, both from 0. All arguments are ints. -> (int, int)"""
     ...  # your code
@@ -147,7 +148,7 @@ fig, ax = plt.subplots(figsize=(7.5, 4.2))
 for s in range(SHARDS):
     for r in range(SLICES):
         again = s == where[0] and r >= where[1]
-        ax.barh(s, 0.94, left=r, height=0.8, color=lk.figures.COLOURS["unlearned" if again else "other"],
+        ax.barh(s, 0.94, left=r, height=0.8, color=figures.COLOURS["unlearned" if again else "other"],
                 alpha=0.9 if again else 0.18, hatch="//" if again else None, edgecolor="white")
         ax.text(r + 0.47, s, f"{steps[s, r]:,}", ha="center", va="center", fontweight="bold" if again else None)
 ax.set(xlabel="training step r, on the rows of slices 1 to r", ylabel="shard", xticks=np.arange(SLICES) + 0.47,
@@ -180,7 +181,7 @@ lab.table(ledger, "The ledger: what was asked, what was trained again, what it t
 # touched shard the first slice that is hit. Untouched shards are not listed.
 
 # %%
-@lk.exercise("2.2")
+@exercise("2.2")
 def first_slices(shard, slice_, request):
     """shard, slice_: (n,) LongTensors, the place of each row; request: (k,) LongTensor of rows -> {int: int}"""
     ...  # your code
@@ -199,7 +200,7 @@ print(first_slices(torch.tensor([0, 1, 1, 2, 1]), torch.tensor([3, 2, 1, 0, 3]),
 # largest mean probability wins.
 
 # %%
-@lk.exercise("2.3")
+@exercise("2.3")
 def majority(logits):
     """Classes by majority vote; the mean softmax decides ties. logits (S, n, k) -> (n,) int64"""
     ...  # your code
@@ -291,7 +292,7 @@ lab.say(f"{sum(c.equal for *_, c in complete)} of {len(complete)} requests end b
 # $r = 1, …, R$? The closed form is $\frac{2}{3} + \frac{1}{3R}$: derive yours from the steps, not from it.
 
 # %%
-@lk.exercise("2.4")
+@exercise("2.4")
 def expected_share(slices):
     """Average share of a shard's visits that one request makes necessary. int -> float"""
     ...  # your code
@@ -310,7 +311,7 @@ for slices in (1, 4, 10, 1000):
 # visited again, on average? A row that stays is visited when at least one of the $K$ lies in its shard.
 
 # %%
-@lk.exercise("2.5")
+@exercise("2.5")
 def batch_rows(n, shards, requests):
     """Expected rows to visit again: n rows in `shards` shards, `requests` of them forgotten at once -> float"""
     ...  # your code
@@ -412,11 +413,11 @@ for ax, S in zip(axes, (5, 20)):
     for R, line, shade in ((1, "-", 1), (10, "--", 0)):
         K = np.unique(np.geomspace(1, 6 * S, 40).round().astype(int))
         ax.plot(K, [(n - k) / sisa.cost.visits(n, 1, S, R, int(k), batch=True) for k in K], line,
-                color=lk.figures.SHADES[shade][0], label=f"formula, R = {R}")
+                color=figures.SHADES[shade][0], label=f"formula, R = {R}")
         for k, part in counts[(counts.S == S) & (counts.R == R)].groupby("K"):
-            lk.figures.interval(ax, [k], (part.whole / part.visits).to_numpy(), "unlearned",
+            figures.interval(ax, [k], (part.whole / part.visits).to_numpy(), "unlearned",
                                 f"counted, R = {R}" if k == 1 else None, shade)
-    ax.axhline(1, color=lk.figures.COLOURS["retrained"], linestyle=":", label="retraining everything")
+    ax.axhline(1, color=figures.COLOURS["retrained"], linestyle=":", label="retraining everything")
     ax.set(title=f"S = {S}", xlabel="requests in one batch, K", xscale="log", yscale="log")
     ax.set_xticks([1, S, 3 * S, 5 * S], ["1", f"S = {S}", f"{3 * S}", f"{5 * S}"])
     ax.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
@@ -482,11 +483,11 @@ def of(S, column, R=SLICES):
 
 
 fig, ax = plt.subplots(figsize=(8, 4.6))
-lk.figures.reference(ax, of(1, "mean"), "retrained", "one model on all rows", limits=(0, 100))
+figures.reference(ax, of(1, "mean"), "retrained", "one model on all rows", limits=(0, 100))
 for column, role, label, line in (("mean", "unlearned", "SISA, mean softmax", "-"), ("vote", "defence", "SISA, vote", "--"),
                                   ("lone", "other", "a lone shard", ":")):
-    lk.figures.band(ax, MANY, np.stack([of(S, column) for S in MANY], 1), role, label, limits=(0, 100), linestyle=line)
-lk.figures.log_axis(ax, MANY, "number of shards, S")
+    figures.band(ax, MANY, np.stack([of(S, column) for S in MANY], 1), role, label, limits=(0, 100), linestyle=line)
+figures.log_axis(ax, MANY, "number of shards, S")
 ax.set(ylabel="test accuracy (%)", title="What the number of shards does to accuracy")
 ax.legend(loc="lower left")
 lab.figure(fig, "Test accuracy against the number of shards for the mean of softmax vectors, the vote and a lone shard, with "
@@ -591,8 +592,8 @@ who = pd.DataFrame(lk.training.parallel(rare, [(s, S) for s in judged[: cfg.side
 fig, ax = plt.subplots(figsize=(7.5, 4.4))
 for column, role, label in (("common", "other", "common classes"), ("rare", "attack", "rare classes (a tenth of their rows)")):
     runs = np.stack([who[who.S == S][column].to_numpy() for S in (1, 5, 20)], 1)
-    lk.figures.band(ax, (1, 5, 20), runs, role, label, limits=(0, 100))
-lk.figures.log_axis(ax, (1, 5, 20), "number of shards, S (S = 1: one model)")
+    figures.band(ax, (1, 5, 20), runs, role, label, limits=(0, 100))
+figures.log_axis(ax, (1, 5, 20), "number of shards, S (S = 1: one model)")
 ax.set(ylabel="recall on the test set (%)", ylim=(0, 100), title="Who pays for the shards?")
 ax.legend(loc="lower left")
 lab.figure(fig, "Recall of common and of rare classes against the number of shards 1, 5 and 20, with 95 % bands.")
@@ -656,21 +657,21 @@ panel_figure = Figure(figsize=(10, 4.2), layout="none")
 left_ax, right_ax = panel_figure.subplots(1, 2)
 panel_figure.subplots_adjust(left=0.08, right=0.98, bottom=0.15, top=0.9, wspace=0.25)
 many_K = np.unique(np.geomspace(1, 100, 50).round().astype(int))
-curve = left_ax.plot(many_K, 0 * many_K + 1.0, color=lk.figures.COLOURS["unlearned"], label="formula")[0]
-here_dot = left_ax.plot([], [], "*", color=lk.figures.COLOURS["attack"], markersize=16, label="chosen K")[0]
-counted_dots = left_ax.plot([], [], "s", color=lk.figures.SHADES[1][0], label="counted")[0]
-left_ax.axhline(1, color=lk.figures.COLOURS["retrained"], linestyle=":", label="retraining")
+curve = left_ax.plot(many_K, 0 * many_K + 1.0, color=figures.COLOURS["unlearned"], label="formula")[0]
+here_dot = left_ax.plot([], [], "*", color=figures.COLOURS["attack"], markersize=16, label="chosen K")[0]
+counted_dots = left_ax.plot([], [], "s", color=figures.SHADES[1][0], label="counted")[0]
+left_ax.axhline(1, color=figures.COLOURS["retrained"], linestyle=":", label="retraining")
 left_ax.set(xscale="log", yscale="log", ylim=(0.9, 35), xlabel="requests in one batch, K", ylabel="speed-up (visits)")
 left_ax.set_xticks([1, 10, 100], ["1", "10", "100"])
 left_ax.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
 left_ax.minorticks_off()
 left_ax.legend(loc="upper right")
 means = [of(S, "mean").mean() for S in MANY]
-right_ax.plot(MANY, means, "-s", color=lk.figures.COLOURS["unlearned"], label="SISA")
-right_ax.plot(MANY, [of(S, "lone").mean() for S in MANY], ":x", color=lk.figures.COLOURS["other"], label="a lone shard")
-right_ax.axhline(means[0], color=lk.figures.COLOURS["retrained"], linestyle="--", label="one model")
-chosen = right_ax.plot([], [], "*", color=lk.figures.COLOURS["attack"], markersize=16)[0]
-lk.figures.log_axis(right_ax, MANY, "number of shards, S")
+right_ax.plot(MANY, means, "-s", color=figures.COLOURS["unlearned"], label="SISA")
+right_ax.plot(MANY, [of(S, "lone").mean() for S in MANY], ":x", color=figures.COLOURS["other"], label="a lone shard")
+right_ax.axhline(means[0], color=figures.COLOURS["retrained"], linestyle="--", label="one model")
+chosen = right_ax.plot([], [], "*", color=figures.COLOURS["attack"], markersize=16)[0]
+figures.log_axis(right_ax, MANY, "number of shards, S")
 right_ax.set_ylabel("test accuracy (%)")
 _ = right_ax.legend(loc="lower left")
 
@@ -690,9 +691,9 @@ def redraw(S, R, K):
             f"{of(S, 'mean').mean():.1f} % (measured at R = {SLICES}), {megabytes:.1f} MB of checkpoints.")
 
 
-panel = lk.widgets.explorer(panel_figure, redraw, S=lk.widgets.slider("shards S", list(MANY), 5),
-                            R=lk.widgets.slider("slices R", [1, 2, 4, 10, 20], 10),
-                            K=lk.widgets.slider("requests K", [1, 2, 5, 10, 15, 25, 50, 60, 100], 1))
+panel = widgets.explorer(panel_figure, redraw, S=widgets.slider("shards S", list(MANY), 5),
+                            R=widgets.slider("slices R", [1, 2, 4, 10, 20], 10),
+                            K=widgets.slider("requests K", [1, 2, 5, 10, 15, 25, 50, 60, 100], 1))
 lab.figure(panel_figure, "The explorer in its first state: speed-up against batch size for 5 shards of 10 slices on the left, "
            "test accuracy against the number of shards on the right.")
 panel
@@ -727,8 +728,8 @@ bitwise = sisa.verify_exact(attacked, data)
 
 # %%
 fig, ax = plt.subplots(figsize=(7.5, 4.4))
-ax.hist(fresh, 30, color=lk.figures.COLOURS["retrained"], alpha=0.7, label="fresh partitions of the remaining rows")
-ax.axvline(left, color=lk.figures.COLOURS["attack"], linestyle="--", label="after the chosen requests")
+ax.hist(fresh, 30, color=figures.COLOURS["retrained"], alpha=0.7, label="fresh partitions of the remaining rows")
+ax.axvline(left, color=figures.COLOURS["attack"], linestyle="--", label="after the chosen requests")
 ax.set(xlabel="rows in shard 1", ylabel="partitions (of 1,000)", title="What chosen requests leave behind",
        xlim=(min(left, fresh.min()) - 30, fresh.max() + 30))
 fig.legend(loc="outside lower center", ncols=2)

@@ -47,11 +47,12 @@ from matplotlib.figure import Figure
 from torch.func import functional_call, grad
 
 import labkit as lk
+from course import Lab, exercise, figures, widgets
 from labkit import attack, defend
 from labkit.unlearn import sisa
 
-lab = lk.Lab("03", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
-lk.figures.style()
+lab = Lab("requests", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
+figures.style()
 
 # %%
 cfg = lab.settings(
@@ -67,7 +68,7 @@ if profile == "quick" and data.x[0].numel() > 1000:
     data = replace(data, **halves, noisy=data.noisy[:0])
     lab.say("These pictures are large: every second row is used, which keeps the time within bounds.")
 n = len(data.y)
-lab.require(n >= 300 and len(data.y_test) >= 200, "Notebook 03 needs at least 300 training and 200 test rows.")
+lab.require(n >= 300 and len(data.y_test) >= 200, "This notebook needs at least 300 training and 200 test rows.")
 BUDGET = max(6, round(0.03 * n))  # rows that may be asked for: 3 % of the training set
 recipe = dict(epochs=cfg.epochs, lr=cfg.lr, batch_size=cfg.batch_size, weight_decay=cfg.weight_decay)
 interval, show = lk.measure.interval, lk.measure.show_interval
@@ -140,7 +141,7 @@ def ends(frame, column, limits=None):
 # prediction is: 0 when one class has everything, $\ln k$ when all $k$ are alike.
 
 # %%
-@lk.exercise("3.1")
+@exercise("3.1")
 def entropy(p):
     """Entropy of each row in nats; a probability of 0 counts 0. (n, k) -> (n,), float32 or float64"""
     ...  # your code
@@ -154,7 +155,7 @@ def entropy(p):
 # mean confidence and the share that is right. Average the distances, weighted by the share of rows in the bin.
 
 # %%
-@lk.exercise("3.2")
+@exercise("3.2")
 def ece(confidence, correct, bins):
     """Expected calibration error, 0 to 1. confidence (n,) in [0, 1], correct (n,) bool; a bin holds
     its lower edge -> float"""
@@ -206,7 +207,7 @@ lab.say(f"The networks get {show(before['accuracy, %'], limits=PERCENT)} % right
 # **Exercise 3.3** (difficulty 4, 15 minutes). Write it. Mind where the loss gradient is taken.
 
 # %%
-@lk.exercise("3.3")
+@exercise("3.3")
 def hypergradient(theta, gradients, weights, tau, loss_gradient):
     """d L(θ_u) / dω for θ_u = θ + τ Σ ω_i g_i. (d,), (m, d), (m,), float, (d,) -> (d,) gives (m,)"""
     ...  # your code
@@ -253,7 +254,7 @@ lab.say(f"The rule takes tau = {tau:g}" + (", at the edge of the grid." if tau i
 # subtract one number $\mu$ from all weights before clipping, the one that makes the sum $B$. Find it by bisection.
 
 # %%
-@lk.exercise("3.4")
+@exercise("3.4")
 def project(weights, budget):
     """The nearest point with 0 <= w <= 1 and sum(w) <= budget. (m,), number -> (m,)"""
     ...  # your code
@@ -357,10 +358,10 @@ lab.say(f"Influence has the sign right in {percent(scatter.predicted * scatter.r
 fig, ax = plt.subplots(figsize=(7.5, 4.6))
 for name, role, label in (("over", "attack", "to make surer"), ("flip", "original", "to flip the label")):
     part = scatter[scatter.goal == name]
-    ax.plot(part.predicted, part.real, lk.figures.MARKERS[role], color=lk.figures.COLOURS[role], label=label)
+    ax.plot(part.predicted, part.real, figures.MARKERS[role], color=figures.COLOURS[role], label=label)
 edges = np.array([scatter.predicted.min(), scatter.predicted.max()])
-ax.plot(edges, edges, ":", color=lk.figures.COLOURS["other"], label="as predicted")
-ax.plot(edges, slope * edges, "--", color=lk.figures.COLOURS["retrained"], label=f"{slope:.2f} of it")
+ax.plot(edges, edges, ":", color=figures.COLOURS["other"], label="as predicted")
+ax.plot(edges, slope * edges, "--", color=figures.COLOURS["retrained"], label=f"{slope:.2f} of it")
 ax.set(xlabel="margin change that influence predicts (logits)", ylabel="after retraining (logits)",
        ylim=(-1.3 * abs(scatter.real).max(), 1.3 * abs(scatter.real).max()),
        title="What influence predicts, and what retraining does")
@@ -606,12 +607,12 @@ for ax, how in zip(axes, ("first-order", exact)):
     for frame, role in ((surer[how], "attack"), (unsure[how], "original")):
         for k, at in enumerate(order):
             ax.annotate("", (k, frame.p.iloc[at]), (k, frame.p_random.iloc[at]),
-                        arrowprops=dict(arrowstyle="->", color=lk.figures.COLOURS[role], lw=1.8))
-    ax.plot(range(len(order)), surer[how].p_random.iloc[order], "o", color=lk.figures.COLOURS["other"], markersize=5)
+                        arrowprops=dict(arrowstyle="->", color=figures.COLOURS[role], lw=1.8))
+    ax.plot(range(len(order)), surer[how].p_random.iloc[order], "o", color=figures.COLOURS["other"], markersize=5)
     ax.axhline(ACT, color="black", linestyle=":")
     ax.set(xlabel="targets, in one order for both", title=how[0].upper() + how[1:], ylim=(0, 1.02), xticks=[])
 axes[0].set_ylabel("confidence in the label")
-handles = [plt.Line2D([], [], color=lk.figures.COLOURS[c], marker=m, label=t) for c, m, t in
+handles = [plt.Line2D([], [], color=figures.COLOURS[c], marker=m, label=t) for c, m, t in
            (("other", "o", "random requests"), ("attack", "^", "to make surer"), ("original", "v", "to make unsure"))]
 handles += [plt.Line2D([], [], color="black", linestyle=":", label="acted on above")]
 fig.legend(handles=handles, loc="outside lower center", ncols=4)
@@ -758,9 +759,9 @@ def succeeded(how, goal, kappa=KAPPA):
 def whiskers(ax, at, columns, role, text, limits=None, line="-"):
     """The mean of each column of targets, joined by a line, with its interval over networks."""
     for x, column in zip(at, columns):
-        lk.figures.interval(ax, x, list(column), role, limits=limits, clusters=networks)
-    ax.plot(at, [np.mean(column) for column in columns], line, color=lk.figures.COLOURS[role],
-            marker=lk.figures.MARKERS[role], label=text)
+        figures.interval(ax, x, list(column), role, limits=limits, clusters=networks)
+    ax.plot(at, [np.mean(column) for column in columns], line, color=figures.COLOURS[role],
+            marker=figures.MARKERS[role], label=text)
 
 
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.4), sharey=True)
@@ -878,9 +879,9 @@ for goal, role, text, shift in (("over", "attack", "to make surer", 0.97), ("und
     part = trial[trial.goal == goal].sort_values(["i", "j"])
     whiskers(ax, np.multiply(asked, shift), [part[part.queries == q].move.fillna(0) for q in asked], role, text)
     full = white["first-order"]
-    ax.axhline(full[full.goal == goal].move.mean(), color=lk.figures.COLOURS[role], linestyle="--", alpha=0.7)
-ax.axhline(0, color=lk.figures.COLOURS["other"], linestyle=":", label="random requests")
-lk.figures.log_axis(ax, asked, "queries to the provider, per target")
+    ax.axhline(full[full.goal == goal].move.mean(), color=figures.COLOURS[role], linestyle="--", alpha=0.7)
+ax.axhline(0, color=figures.COLOURS["other"], linestyle=":", label="random requests")
+figures.log_axis(ax, asked, "queries to the provider, per target")
 ax.set(ylabel="entropy moved as intended (nats)", title="Trial requests in place of gradients (dashed: with the weights)")
 fig.legend(loc="outside lower center", ncols=3)
 lab.figure(fig, "Entropy moved in the intended direction against the number of trial requests, with 95 % intervals over "
@@ -904,7 +905,7 @@ lab.say(f"Chosen on surrogates, the requests move the entropy as intended by {to
 # rows take the $\lceil (n + 1)(1 - \alpha) \rceil$-th smallest. When that rank exceeds $n$, the threshold is 1.
 
 # %%
-@lk.exercise("3.5")
+@exercise("3.5")
 def conformal_threshold(scores, alpha):
     """The conformal threshold of calibration scores. (n,) float tensor, float -> float"""
     ...  # your code
@@ -1337,7 +1338,7 @@ for ax, aim in zip(axes, ("first-order", "retraining")):
         part = frame[(frame.aim == aim) & frame.goal.isin(["over", "under"])]
         for k, name in enumerate(GATES):
             mean, low, high = np.clip(interval(100 * part[name], part.i, PERCENT), *PERCENT)
-            ax.bar(k + shift, mean, 0.38, color=lk.figures.COLOURS[role], label=text if k == 0 else None,
+            ax.bar(k + shift, mean, 0.38, color=figures.COLOURS[role], label=text if k == 0 else None,
                    hatch="//" if role == "defence" else None, edgecolor="white")
             ax.errorbar(k + shift, mean, [[mean - low], [high - mean]], color="black", capsize=3, linewidth=1.2)
     ax.set(xticks=range(len(GATES)), xticklabels=[g.replace(" ", "\n") for g in GATES],
@@ -1379,7 +1380,7 @@ lab.say(f"At that threshold “{best}” refuses up to {100 * hardest[0]:.1f} % 
         "what changes more than people's requests do is what a trial run sees.")
 
 # %% [markdown]
-# An attacker who knows the gates would weigh in what they look at; notebook 06 lets it. Two more defences need no
+# An attacker who knows the gates would weigh in what they look at; notebook 10 lets it. Two more defences need no
 # threshold. **Recalibration** was section 6: one temperature for all rows. **Differential privacy** bounds what **one**
 # row can do to any output. This attack asks for many rows at once, and for many the bound is another one.
 
@@ -1387,7 +1388,7 @@ lab.say(f"At that threshold “{best}” refuses up to {100 * hardest[0]:.1f} % 
 epsilon, delta = defend.private.group_epsilon(3.0, 1e-5, BUDGET)
 lab.say(f"A promise of ε = 3 and δ = 0.00001 for one row is one of ε = {epsilon:g} and δ = {delta:.2g} for the {BUDGET} rows "
         "of a request" + (": it rules nothing out." if delta >= 1 else ".")
-        + " Whether training with differential privacy helps all the same, and what it costs, is measured in notebook 06.")
+        + " Whether training with differential privacy helps all the same, and what it costs, is measured in notebook 10.")
 
 # %% [markdown]
 # ### Explore: goal, budget, κ, unlearner
@@ -1399,15 +1400,15 @@ lab.say(f"A promise of ε = 3 and δ = 0.00001 for one row is one of ε = {epsil
 panel_figure = Figure(figsize=(10, 4.6), layout="none")
 left_ax, right_ax = panel_figure.subplots(1, 2)
 panel_figure.subplots_adjust(left=0.07, right=0.98, bottom=0.14, top=0.9, wspace=0.2)
-sticks = left_ax.hlines(range(len(ALL)), 0, 0, color=lk.figures.COLOURS["other"], alpha=0.5)
-grey = left_ax.plot([], [], "o", color=lk.figures.COLOURS["other"], label="random requests")[0]
-kept_dots = left_ax.plot([], [], "^", color=lk.figures.COLOURS["attack"], label="chosen, label kept")[0]
-lost_dots = left_ax.plot([], [], "x", color=lk.figures.COLOURS["attack"], markersize=9, label="chosen, label lost")[0]
+sticks = left_ax.hlines(range(len(ALL)), 0, 0, color=figures.COLOURS["other"], alpha=0.5)
+grey = left_ax.plot([], [], "o", color=figures.COLOURS["other"], label="random requests")[0]
+kept_dots = left_ax.plot([], [], "^", color=figures.COLOURS["attack"], label="chosen, label kept")[0]
+lost_dots = left_ax.plot([], [], "x", color=figures.COLOURS["attack"], markersize=9, label="chosen, label lost")[0]
 left_ax.axvline(ACT, color="black", linestyle=":")
 left_ax.set(xlim=(0, 1.02), ylim=(-0.7, len(ALL) - 0.3), xlabel="probability of the label", ylabel="targets", yticks=[])
 left_ax.legend(loc="upper left", fontsize=10)
-share_line = right_ax.plot([], [], "-o", color=lk.figures.COLOURS["attack"])[0]
-chosen_star = right_ax.plot([], [], "*", color=lk.figures.COLOURS["original"], markersize=17)[0]
+share_line = right_ax.plot([], [], "-o", color=figures.COLOURS["attack"])[0]
+chosen_star = right_ax.plot([], [], "*", color=figures.COLOURS["original"], markersize=17)[0]
 _ = right_ax.set(xlim=(0, 1.05 * BUDGET), ylim=(-4, 104), xlabel="rows asked for",
                  ylabel="success (% of targets)", xticks=BUDGETS)
 
@@ -1431,10 +1432,10 @@ def redraw(goal, budget, kappa, how):
 
 # %%
 GOAL_NAMES = [("surer", "over"), ("unsure", "under"), ("another label", "flip")]
-panel = lk.widgets.explorer(panel_figure, redraw, goal=lk.widgets.dropdown("goal", GOAL_NAMES, "under"),
-                            budget=lk.widgets.slider("rows", BUDGETS, BUDGETS[-1]),
-                            kappa=lk.widgets.slider("κ", list(KAPPAS), KAPPA),
-                            how=lk.widgets.dropdown("unlearner", ["first-order", "ascent", exact], exact))
+panel = widgets.explorer(panel_figure, redraw, goal=widgets.dropdown("goal", GOAL_NAMES, "under"),
+                            budget=widgets.slider("rows", BUDGETS, BUDGETS[-1]),
+                            kappa=widgets.slider("κ", list(KAPPAS), KAPPA),
+                            how=widgets.dropdown("unlearner", ["first-order", "ascent", exact], exact))
 lab.figure(panel_figure, "The explorer in its first state: for each target the probability of its label after random and "
            "after chosen requests under exact retraining on the left, success against the number of rows asked for on the "
            "right.")
@@ -1571,4 +1572,4 @@ print("over-confidence:", verdicts["unc-over"], "· survives retraining:", verdi
 # and for filtering by gradients; Zhao et al. 2023, for requests over time as a control problem; Obadinma et al. 2024,
 # for the same goals reached by changing the input; Koh and Liang 2017, for influence functions.
 #
-# **Next**: notebook 04 turns to the other side. The provider unlearns, and somebody reads from the two models what was deleted.
+# **Next**: notebook 05 turns to the other side. The provider unlearns, and somebody reads from the two models what was deleted.

@@ -1,0 +1,5 @@
+"""python -m course is the labkit command."""
+
+from course.cli import main
+
+main()

@@ -1,0 +1,123 @@
+"""Reads notebooks: finds them, their parameters, and the records that the lab left in their outputs."""
+
+import ast
+import hashlib
+import json
+from pathlib import Path
+
+from course.chapters import chapters, code
+from labkit.base import LabError, home
+
+MIME = "application/vnd.labkit+json"
+ROOT = Path(__file__).resolve().parents[2]
+JUDGES = ("claimfile", "claims", "lab")  # what of course/ decides about a record's numbers and verdicts
+INJECTED = ("injected-parameters", "papermill-error-cell-tag")  # cells that papermill adds
+
+
+def find_notebook(name, folder=None) -> Path:
+    """The notebook meant by "01", "01_basics" or a path; looks in folder, ./notebooks, the repository's notebooks/."""
+    if Path(name).suffix == ".ipynb" and (path := home(name)).is_file():
+        return path
+    there = notebooks(folder)
+    stem = Path(name).stem if str(name).endswith(".ipynb") and len(Path(name).parts) == 1 else str(name)
+    for path in there:
+        if stem in (path.stem, path.stem.split("_")[0]):
+            return path
+    known = ", ".join(sorted({p.stem for p in there})) or "none"
+    raise LabError(f"There is no notebook {str(name)!r}: the notebooks here are {known}.")
+
+
+def notebooks(folder=None) -> list[Path]:
+    """All numbered notebooks, NN_name.ipynb, of the first folder that has some (folder alone where it is given)."""
+    own = ROOT / "notebooks"
+    for place in [Path(folder)] if folder else [Path("notebooks"), own]:
+        if found := sorted(p for p in place.glob("*.ipynb") if p.name[:2].isdigit()):
+            return found
+    return []
+
+
+def notebook_parameters(path) -> dict:
+    """Name -> value of the literals in the cells tagged `parameters` (and injected-parameters, when executed)."""
+    return _parameters(read(path), Path(path).name)
+
+
+def read(path):
+    """The notebook as a nbformat node (version 4); LabError when it is none."""
+    import nbformat
+
+    try:
+        return nbformat.read(str(path), as_version=4)
+    except Exception as problem:
+        raise LabError(f"{Path(path).name} is no notebook that can be read ({type(problem).__name__}): give an "
+                       ".ipynb file that Jupyter opens.") from None
+
+
+def harvest(node) -> dict:
+    """What the lab left in a notebook's outputs: data, versions, device, records (name -> value), claims (a list).
+
+    A claim that is there twice (a cell run again) counts once, the later one. Understands committed notebooks too.
+    """
+    found = {"data": None, "versions": None, "device": None, "records": {}, "claims": []}
+    claims = {}
+    for cell in node.cells:
+        for output in cell.get("outputs", []):
+            bundle = output.get("data", {}).get(MIME)
+            bundle = json.loads(bundle) if isinstance(bundle, str) else bundle or {}
+            kind = bundle.get("kind")
+            if kind == "record":
+                found["records"][bundle.get("name")] = bundle.get("value")
+            elif kind == "claim" and "id" in bundle.get("claim", {}):
+                claims[bundle["claim"]["id"]] = bundle["claim"]
+            elif kind == "setup":
+                found |= {k: bundle[k] for k in ("data", "versions", "device", "labkit") if k in bundle}
+    return found | {"claims": list(claims.values())}
+
+
+def first_error(node) -> tuple[str, str, int] | None:
+    """(exception name, one-line message, cell number) of the first cell that failed. Cells are counted from 1."""
+    for number, cell in enumerate((c for c in node.cells if not injected(c)), start=1):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                return output.ename.split(".")[-1], " ".join(output.evalue.split()), number
+    return None
+
+
+def notebook_hash(node) -> str:
+    """12 hex digits over the cells' sources; outputs and the cells that papermill adds do not count."""
+    return short_hash(json.dumps([[c.cell_type, c.source] for c in node.cells if not injected(c)]).encode())
+
+
+def short_hash(content: bytes) -> str:
+    """The first 12 hex digits of the SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def injected(cell):
+    """Whether papermill added this cell."""
+    return any(tag in INJECTED for tag in cell.metadata.get("tags", []))
+
+
+def _parameters(node, name):
+    found = {}
+    for cell in node.cells:
+        if cell.cell_type != "code" or not {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])):
+            continue
+        try:
+            for line in ast.parse(cell.source).body:
+                targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
+                found |= {t.id: ast.literal_eval(line.value) for t in targets if isinstance(t, ast.Name)}
+        except (ValueError, SyntaxError, AttributeError):
+            raise LabError(f"{name}: its 'parameters' cell may hold only literals, as in seed = 0.") from None
+    return found
+
+
+def labkit_hash(notebook: str = "") -> str:
+    """12 hex digits over the code that a notebook's numbers depend on: two runs with the same ones used the same code.
+
+    That is labkit, the lab that judges, and the modules of the notebook's chapter. A mended grader changes none of it.
+    notebook: its name, as in 01_basics.
+    """
+    files = sorted((ROOT / "labkit").rglob("*.py")) + [ROOT / "course" / f"{name}.py" for name in JUDGES]
+    files += code(notebook[3:]) if notebook[3:] in chapters() else []
+    text = b"".join(p.relative_to(ROOT).as_posix().encode() + b"\0" + p.read_bytes() for p in files)
+    return short_hash(text.replace(b"\r\n", b"\n"))

@@ -1,5 +1,0 @@
-"""python -m labkit is the labkit command."""
-
-from .cli import main
-
-main()
