@@ -28,6 +28,7 @@ from test_bad_input import contents, sentence
 from test_runner import SHOW, write_notebook
 from test_sweep import begin, kernels, place, wait_for  # noqa: F401  (place is a fixture)
 
+from course import cli
 from course.claimfile import load_claims
 from course.claims import judge
 from course.grading.grade import write_csv
@@ -35,7 +36,7 @@ from course.report import report
 from course.runs import folders, records, runner
 from course.runs.notebook import labkit_hash, notebook_hash, notebooks, read
 from course.runs.sweep import _jobs, sweep
-from labkit import base, cli, models, resume, verify
+from labkit import base, models, resume, verify
 from labkit.base import LabError
 from labkit.data import Data, load
 from labkit.training import parallel
@@ -106,7 +107,7 @@ def living():
             if any("ipykernel" in w for w in words):
                 forked = parent and any("ipykernel" in w for w in parent.cmdline())
                 found["worker" if forked else "kernel"].append(process)
-            elif "labkit" in words:
+            elif "course" in words:
                 found["sweep" if "sweep" in words else "run"].append(process)
         except psutil.Error:
             pass
@@ -763,7 +764,7 @@ def test_the_report_takes_the_code_that_is_here_whatever_the_time_stamps_say():
                 "started": started}
 
     future = [record(s, "an older one", "2099-01-01T00:00:00+00:00", -1.0) for s in (0, 1)]
-    here = [record(s, labkit_hash(), "2026-01-01T00:00:00+00:00", 1.0) for s in (0, 1)]
+    here = [record(s, labkit_hash(path.stem), "2026-01-01T00:00:00+00:00", 1.0) for s in (0, 1)]
     table = report.scoreboard([*future, *here])
     row = table.set_index("claim").loc["basics-ga-damage"]
     assert row["ours"].startswith("1.") and row["n"] == "6 seeds in 2 runs"
