@@ -36,7 +36,7 @@ import time
 from dataclasses import replace
 from types import SimpleNamespace
 
-import ipywidgets as widgets
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -1057,11 +1057,11 @@ def redraw(stream, who, time):
 clock = widgets.slider("time", list(range(1, 31)), 30)
 panel = widgets.explorer(panel_figure, redraw, stream=widgets.dropdown("benign requests", list(defend.REALISTIC)),
                             who=widgets.dropdown("attacker", ["nobody", "plain", "adaptive"], "plain"), time=clock)
-play = widgets.Play(min=0, max=29, value=29, interval=400, description="play")
-widgets.jslink((play, "value"), (clock, "index"))
+play = ipywidgets.Play(min=0, max=29, value=29, interval=400, description="play")
+ipywidgets.jslink((play, "value"), (clock, "index"))
 lab.figure(panel_figure, "The explorer in its first state: the running sum of the monitor over thirty requests, the limit for an "
            "alarm, and the request at which the attack begins.")
-widgets.VBox([play, panel])
+ipywidgets.VBox([play, panel])
 
 # %% [markdown]
 # ## 4 · Round three: what is released
