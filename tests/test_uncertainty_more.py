@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from course.chapters import requests as requests_chapter
 import labkit as lk
 from labkit.base import LabError
 from labkit.measure import uncertainty as u
@@ -139,7 +140,7 @@ def test_mc_dropout_can_be_aimed_at():
     jacobian = torch.func.jacrev(out)(start)
     assert torch.allclose(sum((jacobian[k] * direction[k]).flatten(1).sum(1) for k in start), slope, atol=1e-6)
     held = lk.attack.hold(SimpleNamespace(x=rows(9)[0].double(), y=rows(9)[1]), range(6), 3)
-    effects = lk.attack.first_order_effects(model, held, out, tau=1e-4)
+    effects = requests_chapter.first_order_effects(model, held, out, tau=1e-4)
     weights = torch.tensor([1.0, 0, 1, 1, 0, 0], dtype=torch.float64)
     change = out(lk.attack.removal(model, held, tau=1e-4)(weights)) - moved(0)
     assert torch.allclose(weights @ effects, change, rtol=2e-2, atol=1e-8)

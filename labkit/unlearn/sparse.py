@@ -1,6 +1,5 @@
 """Sparsity and unlearning: any method on a pruned network, l1-sparse fine-tuning, SalUn, and a bound for ascent."""
 
-import functools
 
 import torch
 import torch.nn.functional as F
@@ -9,29 +8,8 @@ from ..base import LabError
 from ..rows import is_number
 from ..training import fit
 from .first_order import random_labels
-from .pruning import attach_mask, check_mask, detach_mask, fitting, keep_top
+from .pruning import keep_top
 from .request import begin, finite
-from .second_order import curvature_product
-
-
-def prune_then(method, mask):
-    """The same method for a model pruned by `mask`: it works on the remaining weights alone, the mask stays.
-
-    -> method(model, data, forget, *, settings). While it runs the network computes with weight · mask, so gradients,
-    curvature and noise at pruned weights count for nothing; at the end weight · mask is written back (a projection
-    for methods that add noise to all weights), and checked. prune_then(retrain, mask) is retraining **with the old
-    mask**; the mask saw the forget set, so imp(..., skip=forget) is the clean reference.
-    LabError when the given model is not pruned by the mask. Source: Jia et al. 2023, 'prune first, then unlearn'.
-    """
-    @functools.wraps(method)
-    def on_pruned(model, data, forget, **settings):
-        check_mask(model, mask)
-        if "build" in settings:
-            build = settings["build"]
-            settings["build"] = lambda seed: attach_mask(build(seed), mask)
-        return detach_mask(method(attach_mask(model, mask), data, forget, **settings), mask)
-
-    return on_pruned
 
 
 def l1_finetune(model, data, forget, *, gamma=1e-3, gamma_schedule="decaying", no_l1_epochs=0, epochs=2, lr=0.03,
@@ -104,39 +82,6 @@ def saliency_mask(model, x, y, share=0.5) -> dict:
         total = [t + g for t, g in zip(total, torch.autograd.grad(loss, list(weights.values())), strict=True)]
     model.train(was_training)
     return keep_top({k: t.abs() for k, t in zip(weights, total, strict=True)}, 1 - share)
-
-
-def ascent_bound(model, initial, data, *, lr, steps, mask=None, rows=500, iterations=30, seed=0) -> dict:
-    """η² t ‖m ∘ (θ_t − θ_0)‖₂ σ(m): what the distance of gradient ascent to retraining is bounded by, up to a constant.
-
-    model: θ_t, after `steps` = t steps of training at rate `lr` = η from `initial` = θ_0; mask: m, or None for dense.
-    -> bound, path (the norm), sigma: the largest singular value of the Hessian of the mean loss over the kept weights
-    (biases count as kept), by power iteration on `rows` random training rows.
-    What the proposition takes for granted, and a real run breaks: plain SGD at one rate (with momentum or a schedule
-    give the mean rate; the figure is then only a guide); a first-order expansion about θ_0, so that σ should be taken
-    along the way and is taken at the end here; one pass of ascent that undoes one descent; the same mask for the
-    original, the ascent and the retrained model. The constant is unknown: compare values over sparsity, never with
-    the measured distance (measure.weight_distance). Nothing is said about fine-tuning or influence.
-    Source: Jia et al. 2023, Proposition 2, after Thudi et al. 2022.
-    """
-    mask = mask or {}
-    start, end = fitting(initial, mask), fitting(model, mask)
-    if [p.shape for p in start.values()] != [p.shape for p in end.values()]:
-        raise LabError("The model and its initial state have weights of different shapes: give two states of one "
-                       "network.")
-    with torch.no_grad():
-        gaps = [(end[k] - start[k]) * mask.get(k, True) for k in end]
-        path = float(sum((g.cpu().double() ** 2).sum() for g in gaps) ** 0.5)
-    net = attach_mask(model, mask).eval()
-    params = {k: p.detach() for k, p in net.named_parameters()}
-    draw = torch.Generator().manual_seed(seed)
-    pick = torch.randperm(len(data.y), generator=draw)[:rows].to(data.y.device)
-    v = {k: torch.randn(p.shape, generator=draw).to(p) for k, p in params.items()}
-    for _ in range(iterations):
-        size = _norm(v)
-        v = curvature_product(net, params, data.x[pick], data.y[pick], {k: t / size for k, t in v.items()}, "hessian")
-    sigma = _norm(v)
-    return {"bound": lr**2 * steps * path * sigma, "path": path, "sigma": sigma}
 
 
 def _norm(v):

@@ -44,6 +44,7 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 
+from course.chapters import basics as here
 import labkit as lk
 from course import Lab, exercise, figures, widgets
 
@@ -218,14 +219,14 @@ print("our gap equals labkit's; retraining's own gap is", gap_to_retraining(rows
 # %%
 def measures(model, d, forget, target=None):
     """UA, RA, TA in percent, MIA as AUC and, where the retrained model's measures are given, the gap to them."""
-    row = lk.measure.evaluate(model, d, forget) | {"AUC": lk.measure.membership_auc(model, d, forget)}
+    row = lk.measure.evaluate(model, d, forget) | {"AUC": here.membership_auc(model, d, forget)}
     return row | ({"gap": lk.measure.gap(row, target)} if target else {})
 
 
 def blind_attack(model, d, forget):
     """AUC, on held-out folds, of a logistic regression on the largest probability and the entropy (section 5)."""
-    inside, outside = (lk.measure.label_free_features(lk.training.predict(model, x)) for x in (d.x[forget], d.x_test))
-    return lk.measure.population_attack(inside, outside, "logistic", folds=5)["auc"]
+    inside, outside = (here.label_free_features(lk.training.predict(model, x)) for x in (d.x[forget], d.x_test))
+    return here.population_attack(inside, outside, "logistic", folds=5)["auc"]
 
 # %%
 def references(seed):
@@ -239,7 +240,7 @@ def references(seed):
     other = lk.spawn_seeds(seed, 1, "fresh")[0]
     models["fresh"] = lk.unlearn.retrain(models["original"], d, requests["random"], build=build, seed=other, **recipe)
     target = {kind: measures(models[kind], d, requests[kind]) for kind in requests}
-    auc = {name: lk.measure.membership_auc(model, d, requests["random"]) for name, model in models.items()}
+    auc = {name: here.membership_auc(model, d, requests["random"]) for name, model in models.items()}
     blind = {"blind": blind_attack(models["original"], d, requests["random"]),
              "blind retrained": blind_attack(models["random"], d, requests["random"]),
              "untouched UA": lk.measure.evaluate(models["original"], d, requests["random"])["UA"]}
@@ -314,11 +315,11 @@ def auc_by_counting(members, strangers):
 
 
 def scores(model, x, y):
-    return lk.measure.loss_scores(lk.training.predict(model, x), y)
+    return here.loss_scores(lk.training.predict(model, x), y)
 
 
 members, strangers = scores(original, demo.x[forget], demo.y[forget]), scores(original, demo.x_test, demo.y_test)
-np.testing.assert_allclose(auc_by_counting(members, strangers), lk.measure.membership_auc(original, demo, forget))
+np.testing.assert_allclose(auc_by_counting(members, strangers), here.membership_auc(original, demo, forget))
 
 # %% [markdown]
 # That version looks at every pair, hundreds of thousands of them. For one member, the strangers below it can be
@@ -346,7 +347,7 @@ for ax, (name, model) in zip(axes, {"original": original, "retrained": retrained
                                    (outside, "test set", figures.COLOURS["other"], "--")):
         logit = s - np.log(-np.expm1(np.minimum(s, -1e-9)))  # log p/(1 − p) spreads the ends of the scale
         ax.hist(logit, edges, density=True, histtype="step", linewidth=2.2, color=colour, linestyle=line, label=label)
-    ax.set(title=f"{name}: AUC {lk.measure.auc(inside, outside):.2f}", xlabel="log p/(1 − p) of the true label")
+    ax.set(title=f"{name}: AUC {here.auc(inside, outside):.2f}", xlabel="log p/(1 − p) of the true label")
     ax.legend(loc="upper left")
 axes[0].set_ylabel("share of rows per unit")
 lab.figure(fig, "Two histograms of the confidence in the true label, forget set and test set as separate outlines: "
@@ -835,22 +836,22 @@ def redraw(method, step, request, seeds):
     """Put one cell of the grid into the figure; returns what is seen."""
     settings = GRID[method][request][min(step, len(GRID[method][request]) - 1)]
     part = grid[(grid.kind == request) & (True if seeds == "all" else grid.seed == seeds)]
-    here = {"untouched": part[part.method == "untouched"], "retrained": part[part.method == "retrained"],
+    group = {"untouched": part[part.method == "untouched"], "retrained": part[part.method == "retrained"],
             "unlearned": part[(part.method == method) & (part.strength == strength(settings))]}
     for role, name, shift in (("original", "untouched", -0.2), ("unlearned",) * 2 + (0,), ("retrained",) * 2 + (0.2,)):
-        values = here[name][list(SHOWN)].to_numpy() * [1, 1, 1, 100]
+        values = group[name][list(SHOWN)].to_numpy() * [1, 1, 1, 100]
         dots[role].set_data(np.tile(np.arange(4) + shift, len(values)), values.ravel())
-    shares = np.mean([h for h in here["unlearned"].loss if h is not None] or [np.zeros((3, len(middles)))], axis=0)
+    shares = np.mean([h for h in group["unlearned"].loss if h is not None] or [np.zeros((3, len(middles)))], axis=0)
     for line, share in zip([*curves.values()], shares):
         line.set_ydata(share)
-    wanted.set_ydata(np.mean([h[0] for h in here["retrained"].loss], axis=0))
+    wanted.set_ydata(np.mean([h[0] for h in group["retrained"].loss], axis=0))
     right_ax.set_ylim(0, 1.4 * max(shares.max(), wanted.get_ydata().max()))
     left_ax.set_title(f"{method}, {next(iter(settings))} = {strength(settings):g}")
-    gap, told = here["unlearned"].gap, f"{method} at {next(iter(settings))} = {strength(settings):g}, {request} request: "
+    gap, told = group["unlearned"].gap, f"{method} at {next(iter(settings))} = {strength(settings):g}, {request} request: "
     if gap.isna().all():
         return told + "the runs diverged and are lost."
     lost = f" ({gap.isna().sum()} run lost)" if gap.isna().any() else ""
-    return told + f"gap to retraining {gap.mean():.1f} points{lost}, untouched {here['untouched'].gap.mean():.1f}."
+    return told + f"gap to retraining {gap.mean():.1f} points{lost}, untouched {group['untouched'].gap.mean():.1f}."
 
 # %%
 controls = dict(
@@ -999,8 +1000,8 @@ for s in judged:
     d, forget, model = data.resplit(s), refs[s]["requests"]["random"], refs[s]["models"]["original"]
     retain = d.split(forget).retain
     member = scores(model, d.x[forget], d.y[forget])
-    wrong.append(lk.measure.auc(member, scores(model, d.x[retain], d.y[retain])))
-    right.append(lk.measure.auc(member, scores(model, d.x_test, d.y_test)))
+    wrong.append(here.auc(member, scores(model, d.x[retain], d.y[retain])))
+    right.append(here.auc(member, scores(model, d.x_test, d.y_test)))
 low, high = lk.measure.interval(wrong, limits=(0, 1))[1:]
 lab.say(f"Against the retain set the untouched model has an AUC of {show(wrong, limits=(0, 1))}; against unseen rows, "
         f"{show(right, limits=(0, 1))}.",

@@ -46,6 +46,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch.func import functional_call, grad
 
+from course.chapters import requests as here
 import labkit as lk
 from course import Lab, exercise, figures, widgets
 from labkit import attack, defend
@@ -272,7 +273,7 @@ def project(weights, budget):
 
 # %%
 KAPPA = 0.5
-GOALS = {"over": attack.overconfidence, "under": lambda label: attack.underconfidence(label, KAPPA),
+GOALS = {"over": here.overconfidence, "under": lambda label: here.underconfidence(label, KAPPA),
          "flip": attack.label_flip}
 v, x, label = victims[0], victims[0].x[0], victims[0].label[0]
 out, goal = attack.logits_at(v.model, x), GOALS["under"](label)
@@ -300,7 +301,7 @@ G = torch.stack([torch.cat([g.flatten() for g in row.values()]) for row in one])
 theta = torch.cat([p.flatten() for p in params.values()])
 first = torch.cat([g.flatten() for g in grad(lambda p: out(p)[label])(params).values()])
 by_hand = hypergradient(theta, G, torch.zeros(20, device=data.device), tau, lambda t: first)
-effects = attack.first_order_effects(v.model, v.held, out, tau=tau)[:20, label]
+effects = here.first_order_effects(v.model, v.held, out, tau=tau)[:20, label]
 print("20 effects by hand and by labkit agree:", torch.allclose(by_hand, effects, rtol=1e-3, atol=1e-6))
 half = torch.full((20,), 0.5, device=data.device)  # away from 0 it matters where the loss gradient is taken
 expected = tau * G @ (first + tau * G.T @ half)
@@ -384,13 +385,13 @@ def effects_of(v, j, aim):
     start = out(dict(v.model.named_parameters())).detach()
     if aim == "retraining":
         return start, SHRINK * influence(v.model, v.held, out)
-    return start, attack.first_order_effects(v.model, v.held, out, tau=tau)
+    return start, here.first_order_effects(v.model, v.held, out, tau=tau)
 
 # %%
 def requests_for(job):
     """All requests chosen against one target, {(aim, goal): row ids}, and its logits and effects under retraining."""
     v, j = victims[job[0]], job[1]
-    attack.check_target(v.x[j], v.p[j], v.label[j], v.held)
+    here.check_target(v.x[j], v.p[j], v.label[j], v.held)
     out, step = attack.logits_at(v.model, v.x[j]), attack.removal(v.model, v.held, tau=tau)
     start, effects = effects_of(v, j, "retraining")
     chosen = {("none", "same-class"): attack.baseline("same-class", v.held, j, label=v.label[j])}
@@ -448,9 +449,9 @@ def outcomes(v, targets, model):
     if model is None:
         return [row | dict(H_scaled=np.nan, size=np.nan) for row in rows]
     z, z_val = lk.training.predict(model, v.x[list(targets)]), lk.training.predict(model, v.validation[0])
-    T = lk.measure.fit_temperature(z_val, v.validation[1])
-    q = lk.measure.conformal_threshold(z_val.softmax(1), v.validation[1])
-    H, size = lk.measure.entropy((z / T).softmax(1)), lk.measure.conformal_sets(z.softmax(1), q).sum(1)
+    T = here.fit_temperature(z_val, v.validation[1])
+    q = here.conformal_threshold(z_val.softmax(1), v.validation[1])
+    H, size = lk.measure.entropy((z / T).softmax(1)), here.conformal_sets(z.softmax(1), q).sum(1)
     return [row | dict(H_scaled=H[k].item(), size=float(size[k])) for k, row in enumerate(rows)]
 
 
@@ -721,7 +722,7 @@ def smaller(job):
         for b, (goal, kappa) in product(BUDGETS, [("over", KAPPA), ("flip", KAPPA)] + [("under", k) for k in KAPPAS]):
             if aim == "retraining" and (kappa != KAPPA or b == BUDGET):  # the whole budget: section 4 has it
                 continue
-            g = attack.underconfidence(v.label[j], kappa) if goal == "under" else GOALS[goal](v.label[j])
+            g = here.underconfidence(v.label[j], kappa) if goal == "under" else GOALS[goal](v.label[j])
             picked = attack.choose(attack.through(effects, start, g), v.held.with_budget(b), steps=12).rows
             asked[aim, goal, b] = picked
             for how in ("first-order", "ascent") if aim == "first-order" else ():
@@ -835,7 +836,7 @@ def from_answers(job):
     asked = {g: attack.choose(attack.through(effects, start, GOALS[g](v.label[j])), v.held).rows for g in ("over", "under")}
     for pairs in PAIRS:
         oracle = attack.UnlearningOracle(v.model, lambda _, r: HOW["first-order"](v, r), v.held, limit=2 * pairs)
-        effects = attack.zeroth_order_effects(oracle, v.x[j], pairs=pairs, seed=j)
+        effects = here.zeroth_order_effects(oracle, v.x[j], pairs=pairs, seed=j)
         for goal in ("over", "under"):
             picked = attack.choose(attack.through(effects, start, GOALS[goal](v.label[j])), v.held).rows
             rows.append(dict(i=i, j=j, how="first-order", goal=goal, queries=oracle.queries + box.queries)
@@ -931,9 +932,9 @@ def estimates(v, drop, five, x, request):
     p = lk.training.predict(model, v.validation[0]).softmax(1)
     q = conformal_threshold(1 - p.gather(1, v.validation[1][:, None]).squeeze(1), 0.1)
     with torch.no_grad():
-        dropout = lk.measure.mc_dropout(drop, x[None], 50, seed=1)
+        dropout = here.mc_dropout(drop, x[None], 50, seed=1)
         ensemble = sum(m(x[None]).softmax(1) for m in five) / len(five)
-        sets = lk.measure.conformal_sets(model(x[None]).softmax(1), q)
+        sets = here.conformal_sets(model(x[None]).softmax(1), q)
     return dict(dropout=lk.measure.entropy(dropout).item(), ensemble=lk.measure.entropy(ensemble).item(),
                 conformal=float(sets.sum()))
 
@@ -949,7 +950,7 @@ def requests_against(v, parts, name):
         goals = {g: lambda w, scale=scale: attack.set_size(scale)(out(step(w))) for g, scale in (("over", 1), ("under", -1))}
     else:
         start = out(dict(network.named_parameters())).detach()
-        effects = sum(attack.first_order_effects(m, v.held, o, tau=tau) for m, o in parts)
+        effects = sum(here.first_order_effects(m, v.held, o, tau=tau) for m, o in parts)
         goals = {g: attack.through(effects, start, GOALS[g](int(start.argmax()))) for g in ("over", "under")}
     return {g: attack.choose(goal, v.held, steps=8).rows for g, goal in goals.items()}
 
@@ -960,11 +961,11 @@ def aimed(job):
     x, logits, (px, py) = v.x[j], attack.logits_at(v.model, v.x[j]), v.public
 
     def with_threshold(p):  # the public rows stand in for the provider's validation rows
-        q = attack.soft_threshold(functional_call(v.model, p, (px,)).softmax(1), py, 0.1)
+        q = here.soft_threshold(functional_call(v.model, p, (px,)).softmax(1), py, 0.1)
         return torch.cat([logits(p), q[None]])
 
-    outs = {"dropout": [(drop, lambda p: lk.measure.mc_dropout(drop, x[None], 20, seed=0, params=p)[0].log())],
-            "ensemble": [(m, attack.ensemble_outputs(five, k, x)) for k, m in enumerate(five)],
+    outs = {"dropout": [(drop, lambda p: here.mc_dropout(drop, x[None], 20, seed=0, params=p)[0].log())],
+            "ensemble": [(m, here.ensemble_outputs(five, k, x)) for k, m in enumerate(five)],
             "conformal": [(v.model, with_threshold)]}
     blind = [estimates(v, drop, five, x, controls[job[0]][k]) for k in RANDOM[:2]]
     for name, parts in outs.items():
@@ -984,7 +985,7 @@ plain = white["first-order"].move.mean()
 coverage = []
 for v in victims:
     p, q = lk.training.predict(v.model, v.measure[0]).softmax(1), lk.training.predict(v.model, v.validation[0]).softmax(1)
-    sets = lk.measure.conformal_sets(p, conformal_threshold(1 - q.gather(1, v.validation[1][:, None]).squeeze(1), 0.1))
+    sets = here.conformal_sets(p, conformal_threshold(1 - q.gather(1, v.validation[1][:, None]).squeeze(1), 0.1))
     coverage.append(sets.gather(1, v.measure[1][:, None]).double().mean().item())
 of_estimator = {"softmax": (white["first-order"], " nats"), "temperature scaling": (scaled, " nats"),
                 **{text: (est[est.estimator == e], unit) for e, text, unit in
@@ -1040,7 +1041,7 @@ def joint(i):
     """Predictions on the measured rows: before, after random and after chosen requests; first-order and exact."""
     v, asked = victims[i], {}
     step = attack.removal(v.model, v.held, tau=tau)
-    newton = attack.newton(v.model, v.held, damping=cfg.weight_decay, cg_steps=5)
+    newton = here.newton(v.model, v.held, damping=cfg.weight_decay, cg_steps=5)
     for name, goal in goals_for_all(v).items():
         asked["first-order", name] = attack.choose(lambda w, goal=goal: goal(step(w)), v.held, steps=12).rows
         asked[exact, name] = attack.choose(lambda w, goal=goal: goal(newton(SHRINK * w)), v.held, steps=5).rows
@@ -1108,7 +1109,7 @@ def planted(job):
     z = lk.training.predict(mine, v.x[[j]])[0]
     adversarial = int(z.index_fill(0, torch.tensor([v.label[j]], device=z.device), -torch.inf).argmax())
     x = v.data.x.clone()
-    x[rows] = attack.craft(mine, x[rows], v.data.y[rows], v.x[j], adversarial, eps=EPS,
+    x[rows] = here.craft(mine, x[rows], v.data.y[rows], v.x[j], adversarial, eps=EPS,
                            low=v.held.x.min(), high=v.held.x.max())
     d = replace(v.data, x=x)
     model = train(d, [v.seed])[0]
@@ -1182,7 +1183,7 @@ def flip_objective(v, j):
     """(model, holdings) -> objective: the label attack on target j through first-order effects at that model."""
     def objective(model, held):
         out = attack.logits_at(model, v.x[j])
-        effects = attack.first_order_effects(model, held, out, tau=tau)
+        effects = here.first_order_effects(model, held, out, tau=tau)
         return attack.through(effects, out(dict(model.named_parameters())).detach(), GOALS["flip"](v.label[j]))
 
     return objective
@@ -1213,14 +1214,14 @@ def over_time(job):
     held, objective = v.held.with_budget(campaign_budget), flip_objective(v, j)
     others = defend.benign("one-user", v.data, BUDGET // 2, ROUNDS, 7 * j + 1)
     once = attack.choose(objective(v.model, held), held, steps=8).rows
-    plans = {"at once": attack.at_once(once), "spread": attack.spread(once), "greedy": attack.replan(objective, "greedy"),
-             "receding horizon": attack.replan(objective, "receding"),
-             "random, spread": attack.spread(attack.baseline("random", held, 10 * j + 3))}
+    plans = {"at once": here.at_once(once), "spread": here.spread(once), "greedy": here.replan(objective, "greedy"),
+             "receding horizon": here.replan(objective, "receding"),
+             "random, spread": here.spread(attack.baseline("random", held, 10 * j + 3))}
     for name, plan in plans.items():
         row = dict(i=i, j=j, plan=name, asked=(), margin=np.nan, test=np.nan, kept=np.nan)
         rows.append(row)
         try:
-            model, asked = attack.campaign(v.model, held, plan,
+            model, asked = here.campaign(v.model, held, plan,
                                            lambda m, r: lk.unlearn.first_order(m, v.data, r, tau=tau), others)
             z, measured = (lk.training.predict(model, x) for x in (v.x[[j]], v.measure[0]))
         except lk.Diverged:
@@ -1292,10 +1293,10 @@ def scores(v, ready, request):
     before, alone, proxy, _ = ready
     trial = unlearned(v, "first-order", request)
     after = before if trial is None else lk.training.predict(trial, v.validation[0])
-    on_trial = defend.loss_gate(before, after, v.validation[1]), defend.label_gate(before, after)
+    on_trial = here.loss_gate(before, after, v.validation[1]), here.label_gate(before, after)
     if trial is None:
         on_trial = 1e9, 1.0  # a copy that breaks is as suspicious as can be
-    return dict(zip(GATES, (*on_trial, defend.isolation_gate(alone, request), defend.gradient_gate(proxy, request))))
+    return dict(zip(GATES, (*on_trial, here.isolation_gate(alone, request), here.gradient_gate(proxy, request))))
 
 # %%
 def gated(job):
@@ -1385,7 +1386,7 @@ lab.say(f"At that threshold “{best}” refuses up to {100 * hardest[0]:.1f} % 
 # row can do to any output. This attack asks for many rows at once, and for many the bound is another one.
 
 # %%
-epsilon, delta = defend.private.group_epsilon(3.0, 1e-5, BUDGET)
+epsilon, delta = defend.group_epsilon(3.0, 1e-5, BUDGET)
 lab.say(f"A promise of ε = 3 and δ = 0.00001 for one row is one of ε = {epsilon:g} and δ = {delta:.2g} for the {BUDGET} rows "
         "of a request" + (": it rules nothing out." if delta >= 1 else ".")
         + " Whether training with differential privacy helps all the same, and what it costs, is measured in notebook 10.")
@@ -1451,7 +1452,7 @@ def no_hinge(job):
     """Label kept (1) or not (0) under first-order unlearning, with and without the hinge."""
     v, j = victims[job[0]], job[1]
     out, step = attack.logits_at(v.model, v.x[j]), attack.removal(v.model, v.held, tau=tau)
-    bare = attack.underconfidence(v.label[j], 0.0, weight=0.0)
+    bare = here.underconfidence(v.label[j], 0.0, weight=0.0)
     picked = attack.choose(lambda w: bare(out(step(w))), v.held, steps=15).rows
     return dict(i=job[0], j=j, **answer(v, j, unlearned(v, "first-order", picked)))
 

@@ -44,10 +44,12 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 
+from course.chapters import inversion as here
 import labkit as lk
 from course import Lab, exercise, figures, widgets
 from labkit import attack
-from labkit.measure import psnr, ssim
+from labkit.measure import psnr
+from course.chapters.inversion.code import ssim
 from labkit.unlearn import sisa
 
 lab = Lab("inversion", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
@@ -275,7 +277,7 @@ def exact(w, net, N, **recipe):
     start, before = copy.deepcopy(w.nets[net]).double(), tune(w, net, list(range(N)), **recipe)
     after = [tune(w, net, others(N, j), seed=1, **recipe) for j in TARGETS]
     return {"naive": (before, torch.stack([attack.difference(before, a) for a in after])),
-            "informed": (start, torch.stack([attack.weighted_difference(start, before, a, N, 1) for a in after]))}
+            "informed": (start, torch.stack([here.weighted_difference(start, before, a, N, 1) for a in after]))}
 
 
 # %%
@@ -610,7 +612,7 @@ def methods(i, net="mlp", N=64):
     for j in TARGETS:
         moved = lk.unlearn.influence(theta, whole, torch.tensor([j]), damping=damping, cg_steps=12, rows=200)
         out.setdefault("influence", []).append(attack.difference(theta, moved))
-        undone = attack.through_curvature(theta, out["influence"][-1], x, y, damping=damping)
+        undone = here.through_curvature(theta, out["influence"][-1], x, y, damping=damping)
         out.setdefault("influence, curvature undone", []).append(undone)
         for steps in (1, 5, 20):
             name = f"ascent, {steps} step{'s' * (steps > 1)}"
@@ -761,7 +763,7 @@ def rounded(i, N=8):
         truth, row = true_gradient(w, start, j), []
         for kind in (torch.float64, torch.float32):
             stored = [copy.deepcopy(m).to(kind) for m in (start, before, after)]
-            row.append(cosine(attack.weighted_difference(*stored, N, 1), truth))
+            row.append(cosine(here.weighted_difference(*stored, N, 1), truth))
         out.append(row)
     return out
 
@@ -786,9 +788,9 @@ def unlabelled(i):
     w = worlds[i]
     theta = tune(w, "mlp", list(range(32)))
     aims = torch.stack([attack.difference(theta, ascend(w, theta, j)) for j in TARGETS])
-    read = torch.cat([attack.label_of_update(theta, a) for a in aims]).to(w.label.device)
+    read = torch.cat([here.label_of_update(theta, a) for a in aims]).to(w.label.device)
     m, naive = exact(w, "mlp", 32, epochs=5, **RECIPES["ordinary"])["naive"]
-    from_exact = torch.cat([attack.label_of_update(m, a) for a in naive]).to(w.label.device)
+    from_exact = torch.cat([here.label_of_update(m, a) for a in naive]).to(w.label.device)
     known, told = search(w, theta, aims), [gain(w, search(w, m, naive, y[:, None], "noisy")) for y in (w.label, from_exact)]
     joint = attack.invert(copy.deepcopy(theta).float(), aims, None, shape=data.shape, mean=data.mean, std=data.std,
                           tv=TV["mlp", "clean"], signed=SIGNED, steps=cfg.sweep_steps, seed=w.seed)
@@ -851,7 +853,7 @@ def prepared(seed):
     theta = tune(w, "mlp", list(range(min(512, PRIVATE))))
     plain = copy.deepcopy(theta).float()
     return w, theta, {"gradient": attack.probes_by_gradient(plain, k, 10, **LOOK),
-                      "queries": attack.probes_by_queries(attack.BlackBox(plain), k, 3, steps=100, coordinates=32, **LOOK)}
+                      "queries": here.probes_by_queries(attack.BlackBox(plain), k, 3, steps=100, coordinates=32, **LOOK)}
 
 
 # %%
@@ -951,16 +953,16 @@ def linear_trial(job):
     name, loss, penalty, seed, side, m = job
     x, y, public, known = table_of(name, seed, side)
     fit, rows, ones = dict(loss=loss, penalty=penalty), [], torch.ones(len(public), 1, device=x.device)
-    full = attack.fit_linear(x, y, **fit)
+    full = here.fit_linear(x, y, **fit)
     for j in range(m):
         left = [r for r in range(len(x)) if r != j]
-        less = attack.fit_linear(x[left], y[left], **fit)
-        found = attack.rebuild_row(full, less, public, n=len(x), **fit)
+        less = here.fit_linear(x[left], y[left], **fit)
+        found = here.rebuild_row(full, less, public, n=len(x), **fit)
         moved = (torch.cat([public, ones], 1).double() @ (less - full).T.to(x.device)).norm(dim=1)
         guesses = found.row.to(x.device), public[known == y[j]].mean(0), public[moved.argmax()]
-        here = [cosine(v.double(), x[j].double()) for v in guesses]
-        rows.append(dict(data=name, loss=loss, penalty=penalty, seed=seed, side=side, j=j, rebuilt=here[0], mean=here[1],
-                         changed=here[2], columns=x.shape[1], n=len(x), public=len(public), unclear=found.ill_conditioned))
+        close = [cosine(v.double(), x[j].double()) for v in guesses]
+        rows.append(dict(data=name, loss=loss, penalty=penalty, seed=seed, side=side, j=j, rebuilt=close[0], mean=close[1],
+                         changed=close[2], columns=x.shape[1], n=len(x), public=len(public), unclear=found.ill_conditioned))
     return rows
 
 
@@ -979,10 +981,10 @@ linear = pd.DataFrame(sum(lk.training.parallel(linear_trial, jobs), []))
 # NBVAL_CHECK_OUTPUT
 torch.manual_seed(0)
 x, y = torch.randn(60, 4, dtype=torch.float64), torch.randint(0, 2, (60,))
-two = [attack.fit_linear(x[a:], y[a:], loss="square", penalty=2.0)[0] for a in (0, 1)]
+two = [here.fit_linear(x[a:], y[a:], loss="square", penalty=2.0)[0] for a in (0, 1)]
 mine = rebuild_row(*two, x[1:], 60, 2.0)
 print("with the true rows in place of public ones the row comes back:", torch.allclose(mine, x[0], atol=1e-6))
-theirs = attack.rebuild_row(two[0][None], two[1][None], x[1:], n=60, loss="square", penalty=2.0)
+theirs = here.rebuild_row(two[0][None], two[1][None], x[1:], n=60, loss="square", penalty=2.0)
 print("labkit's version agrees:", torch.allclose(mine, theirs.row, atol=1e-8))
 
 # %%
@@ -1052,9 +1054,9 @@ def by_features(seed, width=400):
     W, b = torch.randn(x[0].numel(), width, generator=g) / x[0].numel() ** 0.5, 0.1 * torch.randn(width, generator=g)
     phi, m = (lambda v: (v.flatten(1) @ W.to(v) + b.to(v)).relu()), len(x) // 2
     P, fit = phi(x), dict(loss="square", penalty=1.0)
-    full, middle = attack.fit_linear(P[:m], y[:m], **fit), P[m:].mean(0)
-    less = [attack.fit_linear(P[:m][np.arange(m) != j], y[:m][np.arange(m) != j], **fit) for j in range(8)]
-    rows = torch.stack([attack.rebuild_row(full, a, P[m:], n=m, **fit).row for a in less]).to(x)
+    full, middle = here.fit_linear(P[:m], y[:m], **fit), P[m:].mean(0)
+    less = [here.fit_linear(P[:m][np.arange(m) != j], y[:m][np.arange(m) != j], **fit) for j in range(8)]
+    rows = torch.stack([here.rebuild_row(full, a, P[m:], n=m, **fit).row for a in less]).to(x)
     images = torch.full_like(x[:8], 0.3).requires_grad_()
     adam = torch.optim.Adam([images], 0.05)
     for _ in range(200):

@@ -45,10 +45,11 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 
+from course.chapters import verification as here
 import labkit as lk
 from course import Lab, exercise, figures, widgets
 from labkit import attack, verify
-from labkit.verify import provider
+from course.chapters.verification import provider
 
 lab = Lab("verification", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
 figures.style()
@@ -112,7 +113,7 @@ def planted(seed):
     owned = owned[torch.randperm(len(owned), generator=torch.Generator().manual_seed(seed))].view(cfg.owners, EACH)
     white = float(((1 - d.mean) / d.std).max())
     each = lk.spawn_seeds(seed, cfg.owners, "triggers")
-    triggers = [verify.make_trigger(d.shape, classes, s, pixels=16, value=white) for s in each]
+    triggers = [here.make_trigger(d.shape, classes, s, pixels=16, value=white) for s in each]
     for rows, trigger in zip(owned, triggers):
         d, _ = verify.plant(d, rows, trigger, seed=seed)
     return d, owned, triggers
@@ -163,8 +164,8 @@ def rates(model, d, triggers, seed):
     box, out = attack.BlackBox(model), []
     for i, t in enumerate(triggers):
         x = pictures(d, t, seed + i)[1]
-        out.append((verify.planted_rate(box, x[:200], t),
-                    verify.fresh_rate(box, x, t, d.shape, seed + i)))
+        out.append((here.planted_rate(box, x[:200], t),
+                    here.fresh_rate(box, x, t, d.shape, seed + i)))
     return out
 
 # %%
@@ -175,10 +176,10 @@ def ask(d, triggers, before, after, seed):
     for i, (t, (p, q), (_, q_now)) in enumerate(zip(triggers, before, rates(after, d, triggers, seed))):
         if p > q:
             hits, m = verify.hits(box, pictures(d, t, seed + i)[0], t)
-            k_now = verify.critical_value(m, q_now, ALPHA)
+            k_now = here.critical_value(m, q_now, ALPHA)
             out.append(dict(p=p, q=q, q_now=q_now, hits=hits, deleted_now=hits <= k_now,
-                            beta_now=verify.miss_rate(m, p, k_now), label=t.label,
-                            **vars(verify.decide(hits, m, p, q, ALPHA))))
+                            beta_now=here.miss_rate(m, p, k_now), label=t.label,
+                            **vars(here.decide(hits, m, p, q, ALPHA))))
     return out
 
 
@@ -188,15 +189,15 @@ def trial(seed):
     d, owned, triggers = planted(seed)
     forget, folder, rows = owned.flatten().sort().values, place / f"matrix-{seed}", []
     answers = providers(d, forget, seed, folder)
-    noise = verify.floor(answers["original"][1], d, build)  # not the log that it judges
+    noise = here.floor(answers["original"][1], d, build)  # not the log that it judges
     before = rates(answers["original"][0], d, triggers, seed)
     for name in [p for p in PROVIDERS if p in answers]:
         model, log = answers[name]
         tests = ask(d, triggers, before, model, seed)
         lab.require(tests, "No owner's trigger took: take more training images.")
         column = {c: [test[c] for test in tests] for c in tests[0]}
-        together = verify.pool(column["hits"], QUERIES, column["p"], column["q"])
-        report = verify.verify(log, d, model, forget, tolerance=10 * noise, build=build, init_seed=seed, recipe=recipe)
+        together = here.pool(column["hits"], QUERIES, column["p"], column["q"])
+        report = here.verify(log, d, model, forget, tolerance=10 * noise, build=build, init_seed=seed, recipe=recipe)
         rows.append(dict(column, provider=name, seed=seed, pooled=together.deleted, replay=report.verified, noise=noise,
                          reasons=report.reasons, error=float(report.errors.max())))
     return rows
@@ -295,10 +296,10 @@ def critical_value(n, q, alpha):
 # %%
 # NBVAL_CHECK_OUTPUT
 print("30 questions, q = 0.1: more than", critical_value(30, 0.1, 1e-3), "hits accuse")
-same = all(critical_value(m, q, a) == verify.critical_value(m, q, a) for m in (5, 10, 30) for q in (0.05, 0.1, 0.3)
+same = all(critical_value(m, q, a) == here.critical_value(m, q, a) for m in (5, 10, 30) for q in (0.05, 0.1, 0.3)
            for a in (1e-2, 1e-3))
 print("labkit's critical values are the same:", same)
-print(f"escape with p = 0.6: {verify.miss_rate(30, 0.6, critical_value(30, 0.1, 1e-3)):.1e}")
+print(f"escape with p = 0.6: {here.miss_rate(30, 0.6, critical_value(30, 0.1, 1e-3)):.1e}")
 
 # %%
 first = matrix[matrix.provider == "honest"]
@@ -402,14 +403,14 @@ def strength(job):
     owned = drawn(s, owners * each)
     owned = owned[torch.randperm(len(owned), generator=torch.Generator().manual_seed(s))].view(owners, each)
     white = float(((1 - d.mean) / d.std).max())
-    triggers = [verify.make_trigger(d.shape, classes, a, pixels=16, value=white) for a in lk.spawn_seeds(s, owners, "few")]
+    triggers = [here.make_trigger(d.shape, classes, a, pixels=16, value=white) for a in lk.spawn_seeds(s, owners, "few")]
     for rows, trigger in zip(owned, triggers):
         d, _ = verify.plant(d, rows, trigger, seed=s)
     model = lk.training.fit(build(s), d.x, d.y, seed=s, momentum=0, weight_decay=0, schedule="constant", **recipe)
     box = attack.BlackBox(model)
-    p = [verify.planted_rate(box, d.x_test[:300], t, d.y_test[:300]) for t in triggers]
-    q = [verify.fresh_rate(box, d.x_test, t, d.shape, s, d.y_test) for t in triggers]
-    escape = [verify.decide(0, QUERIES, a, b).beta if a > b else 1.0 for a, b in zip(p, q)]
+    p = [here.planted_rate(box, d.x_test[:300], t, d.y_test[:300]) for t in triggers]
+    q = [here.fresh_rate(box, d.x_test, t, d.shape, s, d.y_test) for t in triggers]
+    escape = [here.decide(0, QUERIES, a, b).beta if a > b else 1.0 for a, b in zip(p, q)]
     return dict(owners=owners, each=each, p=float(np.mean(p)), q=float(np.mean(q)), escape=float(np.mean(escape)))
 
 
@@ -435,7 +436,7 @@ lab.say(f"With {EACH} rows each, an old model escapes with a chance of {at[20, E
 # %%
 d, owned, _ = planted(judged[0])
 folder, forget = place / f"matrix-{judged[0]}", owned.flatten().sort().values
-honest_log = verify.load_log(folder / "honest", d)
+honest_log = here.load_log(folder / "honest", d)
 line = honest_log.lines[0]
 lab.say(f"`step {line['step']}, epoch {line['epoch']}, rows {line['rows'][:4]} …, lr {line['lr']}, weights "
         f"{line['weights'][:12]} …`. The log has {len(honest_log.lines)} steps and {len(honest_log.checkpoints)} checkpoints, "
@@ -466,7 +467,7 @@ def tainted_steps(batches, forget):
 # NBVAL_CHECK_OUTPUT
 model = build(0)
 def weights_at(step):
-    verify.log.restored(verify.checkpoint(honest_log, step, model), model)
+    here.log.restored(here.checkpoint(honest_log, step, model), model)
     return torch.cat([w.detach().flatten() for w in model.parameters()])
 
 before = weights_at(0)
@@ -474,7 +475,7 @@ rows = torch.tensor(honest_log.lines[0]["rows"])
 loss = F.cross_entropy(model(d.x[rows]), d.y[rows])
 gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
 print("first step of the honest log replays:", replay_error(before, gradient, weights_at(1), recipe["lr"]) < 1e-6)
-old = verify.load_log(folder / "original", d)
+old = here.load_log(folder / "original", d)
 found = [len(tainted_steps([torch.tensor(s["rows"]) for s in part.lines], forget)) for part in (old, honest_log)]
 print("tainted steps in the original log:", found[0] > 0, "· in the honest one:", found[1] > 0)
 
@@ -506,15 +507,15 @@ lab.table(pd.DataFrame([{"provider": p, "what the verifier says": " ".join(r)} f
 # NBVAL_CHECK_OUTPUT
 s, rolling = judged[0], dict(epochs=1, lr=cfg.lr / 5, batch_size=cfg.batch_size, momentum=0.9)
 served, with_all = provider.honest(d, forget, place / "momentum", build=build, seed=s, **rolling)
-kept = verify.load_log(with_all, d)
+kept = here.load_log(with_all, d)
 for name, keep in (("all buffers", lambda v: v), ("zeros", lambda v: {k: 0 * t for k, t in v.items()}), ("none", lambda v: {})):
     (place / name).mkdir()
     hashes = []
     for step in kept.checkpoints:
-        buffers = verify.log.restored(verify.checkpoint(kept, step, model), model)
-        hashes.append(verify.log.save(place / name, step, model, keep(buffers)))
-    verify.log.write_log(place / name, kept.header | hashes[0], [line | h for line, h in zip(kept.lines, hashes[1:])])
-    seen = verify.verify(place / name, d, served, forget, tolerance=1e-5, build=build, init_seed=s)
+        buffers = here.log.restored(here.checkpoint(kept, step, model), model)
+        hashes.append(here.log.save(place / name, step, model, keep(buffers)))
+    here.log.write_log(place / name, kept.header | hashes[0], [line | h for line, h in zip(kept.lines, hashes[1:])])
+    seen = here.verify(place / name, d, served, forget, tolerance=1e-5, build=build, init_seed=s)
     most = seen.errors is not None and bool((seen.errors > 1e-5).float().mean() > 0.9)
     print(f"buffers in the log: {name} · verified: {seen.verified} · nearly every replay misses: {most}")
 print("and the verifier says of the last:", *seen.reasons)
@@ -534,7 +535,7 @@ for kind, make in ((cfg.model, build), ("strided_cnn", build_cnn)):
     start = time.process_time()
     served, log = provider.honest(d, forget, place / "priced", build=make, seed=s, **recipe | dict(lr=0.05))
     train = time.process_time() - start
-    seen = verify.verify(log, d, served, forget, tolerance=1e-5, build=make, init_seed=s, steps=10)
+    seen = here.verify(log, d, served, forget, tolerance=1e-5, build=make, init_seed=s, steps=10)
     costs.append((kind, train, time.process_time() - start - train, seen.verified))
 lab.say(" ".join(f"For the {kind.replace('_', ' ')}, training with a log took {train:.1f} CPU seconds, and the look at ten steps "
                  f"{100 * look / train:.0f} % of that." for kind, train, look, _ in costs),
@@ -567,7 +568,7 @@ def forging(job):
     (lr, s), out = job, []
     d, top, settings = data.resplit(s), place / f"forge-{lr}-{s}", dict(epochs=1, lr=lr, batch_size=cfg.batch_size)
     _, log = provider.honest(d, (), top / "log", build=warm[s], seed=s, **settings)
-    noise, lines = verify.floor(log, d, build), verify.load_log(log).lines
+    noise, lines = here.floor(log, d, build), here.load_log(log).lines
     for part in PARTS:
         ways, forget = {"as published": {}}, drawn(s, round(part * n))
         if lr == RATES[-1] or part == PARTS[2]:
@@ -576,8 +577,8 @@ def forging(job):
             ways["kept, random"] = dict(move=False, nudge=0.0, replace="random")
         for kind, how in ways.items():
             forged, folder, cost = provider.forge(log, d, forget, top / f"{kind} {part}", build=build, seed=s, **how)
-            _, errors = verify.replay_errors(folder, d, build)
-            swapped = [a["rows"] != b["rows"] for a, b in zip(lines, verify.load_log(folder).lines)]
+            _, errors = here.replay_errors(folder, d, build)
+            swapped = [a["rows"] != b["rows"] for a, b in zip(lines, here.load_log(folder).lines)]
             out.append(dict(kind=kind, lr=lr, share=part, seed=s, errors=errors.tolist(), floor=noise, swapped=swapped,
                             spent=cost.rows / (n - len(forget))))
     return out
@@ -765,13 +766,13 @@ def audited(s):
         if (answer := tried(make, d, forget, top / name, **common, **extra)) is None:
             continue
         log = answer[1]
-        counts = verify.usage(log, n)
+        counts = here.usage(log, n)
         stays = torch.ones(n, dtype=torch.bool)
         stays[forget] = False
         rows.append(dict(log=name, seed=s, most=int(counts.max()), total=int(counts.sum(0).max()),
-                         p=verify.max_use_pvalue(counts, int(stays.sum())),
-                         half=verify.max_use_pvalue(counts[: cfg.epochs // 2], int(stays.sum())),
-                         unused=float((counts[:, stays] == 0).double().mean()), steps=len(verify.load_log(log).lines)))
+                         p=here.max_use_pvalue(counts, int(stays.sum())),
+                         half=here.max_use_pvalue(counts[: cfg.epochs // 2], int(stays.sum())),
+                         unused=float((counts[:, stays] == 0).double().mean()), steps=len(here.load_log(log).lines)))
     return rows
 
 # %%
@@ -790,7 +791,7 @@ half = (audits[audits.log == "nearest"].half < 0.01).astype(float)
 eligible, throws = n - n // 10, (n - n // 10) * cfg.epochs
 draw = np.random.default_rng(judged[0])  # honest providers who draw with replacement: counts need no training
 thrown = draw.multinomial(throws, [1 / eligible] * eligible, size=1000)
-alarms = [verify.max_use_pvalue(torch.tensor(counts)[None], eligible) < 0.01 for counts in thrown]
+alarms = [here.max_use_pvalue(torch.tensor(counts)[None], eligible) < 0.01 for counts in thrown]
 unused, steps_of = by_log.unused.mean(), by_log.steps.mean()
 
 
@@ -826,7 +827,7 @@ ways = {"honest": provider.honest, "nearest": provider.adversarial_nearest, "sea
 for name, make in ways.items():
     answer = tried(make, d, forget, place / f"committed-{name}", build=build, seed=s, every=10**6,
                    **recipe | {"epochs": 1})
-    follows = "no log, it diverged" if answer is None else verify.follows(answer[1], n, forget, s)
+    follows = "no log, it diverged" if answer is None else here.follows(answer[1], n, forget, s)
     print(f"{name}: batches follow from the committed seed:", follows)
 
 # %% [markdown]
@@ -838,7 +839,7 @@ for name, make in ways.items():
 full = dict(epochs=2, lr=cfg.lr, batch_size=n)
 for name, make in list(ways.items())[:2]:
     served, log = make(d, forget, place / f"full-{name}", build=build, seed=s, **full)
-    seen = verify.verify(log, d, served, forget, tolerance=1e-5, build=build, init_seed=s, recipe=full)
+    seen = here.verify(log, d, served, forget, tolerance=1e-5, build=build, init_seed=s, recipe=full)
     print(f"{name}, full batches, verified:", seen.verified)
 
 # %% [markdown]
@@ -886,19 +887,19 @@ panel
 
 # %%
 d, owned, _ = planted(judged[0])
-forget, original = owned.flatten().sort().values, verify.load_log(folder / "original", d)
+forget, original = owned.flatten().sort().values, here.load_log(folder / "original", d)
 
 
 def at_the_old_model(_):
     net = build(0)
-    verify.log.restored(verify.checkpoint(original, original.checkpoints[-1], net), net)
+    here.log.restored(here.checkpoint(original, original.checkpoints[-1], net), net)
     return net
 
 
 served, log = provider.honest(d, forget, place / "lazy", build=at_the_old_model, seed=0, epochs=1, lr=1e-12,
                               batch_size=cfg.batch_size)
-blind = verify.verify(log, d, served, forget, tolerance=1e-6)
-told = verify.verify(log, d, served, forget, tolerance=1e-6, build=build, init_seed=judged[0], recipe=recipe)
+blind = here.verify(log, d, served, forget, tolerance=1e-6)
+told = here.verify(log, d, served, forget, tolerance=1e-6, build=build, init_seed=judged[0], recipe=recipe)
 lab.say(f"Without the start and the recipe the verdict is {'verified' if blind.verified else 'not verified'}; with them "
         f"{'verified' if told.verified else 'not verified'}: " + " ".join(told.reasons))
 

@@ -36,7 +36,7 @@ import time
 from dataclasses import replace
 from types import SimpleNamespace
 
-import ipywidgets as widgets
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -44,6 +44,7 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 
+from course.chapters import desk as here
 import labkit as lk
 from course import Lab, exercise, figures, widgets
 from labkit import attack, defend
@@ -253,7 +254,7 @@ def choose_request(v, held, j, aim, penalty=None, step=None):
         def objective(weights):
             return goal(out(step(weights)))
 
-    return attack.choose(objective if penalty is None else attack.evading(objective, *penalty), held, steps=12).rows
+    return attack.choose(objective if penalty is None else here.evading(objective, *penalty), held, steps=12).rows
 
 # %%
 def without(v, requests):
@@ -274,12 +275,12 @@ def filtered(job):
     (i, aim), rows = job, []
     v = victims[i]
     alone = defend.isolated(v.model, v.data.x, v.data.y, SHARE)
-    mine = attack.clustered(v.held, defend.isolated(v.model, v.held.x, v.held.y, SHARE))  # what the attacker can see
+    mine = here.clustered(v.held, defend.isolated(v.model, v.held.x, v.held.y, SHARE))  # what the attacker can see
     for j in range(cfg.targets):
         asked = {"random": attack.baseline("random", v.held, j), "plain": choose_request(v, v.held, j, aim),
                  "adaptive": choose_request(v, mine, j, aim)}
         for who, request in asked.items():
-            now, later = defend.split_request(alone, attack.check_request(request, v.held))
+            now, later = here.split_request(alone, attack.check_request(request, v.held))
             rows += [dict(i=i, j=j, who=who, aim=aim, request=request, filter=False, held=0.0),
                      dict(i=i, j=j, who=who, aim=aim, request=now, filter=True, held=len(later) / len(request))]
     exact = [r for r in rows if aim == "retraining" or (r["who"] == "plain" and not r["filter"])]
@@ -313,19 +314,19 @@ def disguise(v):
     held, proxy = v.held, defend.residuals(v.model, v.held.x, v.held.y)
     alone, z = defend.isolated(v.model, held.x, held.y, SHARE), lk.training.predict(v.model, held.x)
     values = torch.stack([alone.float(), F.cross_entropy(z, held.y, reduction="none"), lk.measure.entropy(z.softmax(1))], 1)
-    seen = attack.monitored(proxy, held.y, torch.bincount(held.y, minlength=k) / len(held.y), values)
+    seen = here.monitored(proxy, held.y, torch.bincount(held.y, minlength=k) / len(held.y), values)
     own, streams = SimpleNamespace(x=held.x, y=held.y, device=held.x.device), []
     for stream in defend.REALISTIC:
         drawn = [torch.zeros(len(held), device=held.x.device).index_fill(0, r, 1.0)
                  for r in defend.benign(stream, own, BUDGET, 40, v.seed % 10**6, values[:, 1].cpu().numpy())]
-        streams.append(defend.mean_and_precision(torch.stack([seen(w) for w in drawn]).cpu().double().numpy()))
-    return attack.unlike(seen, streams, slack=2.0)
+        streams.append(here.mean_and_precision(torch.stack([seen(w) for w in drawn]).cpu().double().numpy()))
+    return here.unlike(seen, streams, slack=2.0)
 
 # %%
 def inconspicuous(v, aim, j, looks, plain):
     """A request for target j that tries to look benign: the highest price at which the label should still flip."""
     step = trial(v, v.held)
-    shows = attack.side_effect(v.model, v.public[0][:100], step)  # on a trial run
+    shows = here.side_effect(v.model, v.public[0][:100], step)  # on a trial run
     for weight in WEIGHTS:
         request = choose_request(v, v.held, j, aim, (lambda w: looks(w) + 30 * shows(w), weight), step)
         if expected_margin(v, j, aim, request) < 0:
@@ -353,18 +354,18 @@ def watched(job):
     """What the monitor sees at one victim: features of benign requests of one part, or of malicious ones of one aim."""
     (i, what), seen = job, {}
     v = victims[i]
-    desk = defend.prepare(v.model, v.data, v.validation, tau=tau, share=SHARE)
+    desk = here.prepare(v.model, v.data, v.validation, tau=tau, share=SHARE)
     if what not in UNLEARNERS:
-        return {(what, stream): [defend.features(desk, r) for r in people(v, stream, cfg.benign, what)]
+        return {(what, stream): [here.features(desk, r) for r in people(v, stream, cfg.benign, what)]
                 for stream in defend.REALISTIC}
     mine = flips[(flips.i == i) & ~flips["filter"] & (flips.who == "plain") & (flips.aim == what)]
-    seen["plain"] = [(what, r.j, r.flip, r.exact, defend.features(desk, r.request)) for r in mine.itertuples()]
+    seen["plain"] = [(what, r.j, r.flip, r.exact, here.features(desk, r.request)) for r in mine.itertuples()]
     looks, seen["adaptive"] = disguise(v), []
     asked = [inconspicuous(v, what, r.j, looks, r.request) for r in mine.itertuples()]
     for r, request, model in zip(mine.itertuples(), asked, without(v, asked)):
         exact = flipped(v, model, r.j)
         after = model if what == "retraining" else lk.unlearn.first_order(v.model, v.data, request, tau=tau)
-        seen["adaptive"].append((what, r.j, flipped(v, after, r.j), exact, defend.features(desk, request)))
+        seen["adaptive"].append((what, r.j, flipped(v, after, r.j), exact, here.features(desk, request)))
     return seen
 
 
@@ -383,17 +384,17 @@ def streamed(i, count=100):
     """Alarms in sequences of requests, and the wait for one from the first malicious request on (all that are left where
     there is none). -> dicts"""
     seen, rng = watch[i], np.random.default_rng(i)
-    score = {key: np.log(defend.score(monitors[i], rows)) for key, rows in seen.items() if key[0] in ("hold", "fresh")}
-    drift, limit = defend.fit_cusum({s: rng.choice(score["hold", s], (count, LENGTH)) for s in defend.REALISTIC})
+    score = {key: np.log(here.score(monitors[i], rows)) for key, rows in seen.items() if key[0] in ("hold", "fresh")}
+    drift, limit = here.fit_cusum({s: rng.choice(score["hold", s], (count, LENGTH)) for s in defend.REALISTIC})
     out = []
     for stream in defend.REALISTIC:
         quiet = rng.choice(score["fresh", stream], (count, LENGTH))
         for who, aim in [("nobody", ""), *ATTACKERS]:
             loud, start = quiet.copy(), START if aim else 0
             if aim:
-                bad = np.log(defend.score(monitors[i], [f for a, *_, f in seen[who] if a == aim]))
+                bad = np.log(here.score(monitors[i], [f for a, *_, f in seen[who] if a == aim]))
                 loud[:, start::2] = rng.choice(bad, loud[:, start::2].shape)
-            found = defend.detection([defend.cusum(row, drift, limit) for row in loud], start)
+            found = here.detection([here.cusum(row, drift, limit) for row in loud], start)
             wait = found["TPR"] * np.nan_to_num(found["delay"]) + (1 - found["TPR"]) * (LENGTH - start)
             out.append(dict(i=i, stream=stream, who=who, aim=aim, alarmed=found["TPR"], wait=wait))
     return out
@@ -401,13 +402,13 @@ def streamed(i, count=100):
 # %%
 found = run_all(watched, [(i, what) for what in (*UNLEARNERS, "learn", "hold", "fresh") for i in alive()])  # long ones first
 watch = {i: watched_all(i, found) for i in alive()}
-monitors = {i: defend.fit({s: seen["learn", s] for s in defend.REALISTIC}, {s: seen["hold", s] for s in defend.REALISTIC})
+monitors = {i: here.fit({s: seen["learn", s] for s in defend.REALISTIC}, {s: seen["hold", s] for s in defend.REALISTIC})
             for i, seen in watch.items()}
 caught = pd.DataFrame([dict(i=i, who=who, aim=aim, j=j, flip=flip, exact=exact,
-                            flagged=float(defend.score(m, [f])[0] > m.threshold))
+                            flagged=float(here.score(m, [f])[0] > m.threshold))
                        for i, m in monitors.items() for who in ("plain", "adaptive")
                        for aim, j, flip, exact, f in watch[i][who]])
-false = pd.DataFrame([{s: np.mean(defend.score(m, watch[i]["fresh", s]) > m.threshold) for s in defend.REALISTIC} | {"i": i}
+false = pd.DataFrame([{s: np.mean(here.score(m, watch[i]["fresh", s]) > m.threshold) for s in defend.REALISTIC} | {"i": i}
                       for i, m in monitors.items()])
 alarms = pd.DataFrame(sum((streamed(i) for i in watch), []))
 
@@ -453,20 +454,20 @@ def released_as(w, name):
     base = [s % 10**8 for s in lk.spawn_seeds(w.seed, 3, "release")]
     kind, strength = DEFENCES[name]
     if kind == "noise":
-        noisy = [[defend.add_noise(a, strength * defend.update_rms(w.theta, a),
+        noisy = [[here.add_noise(a, strength * here.update_rms(w.theta, a),
                                    base[0] + 1000 * NOISE.index(strength) + 10 * j + copy) for copy in range(10)]
                  for j, a in enumerate(w.after)]
-        averaged = torch.stack([attack.difference(w.theta, attack.average(copies)) for copies in noisy])
+        averaged = torch.stack([attack.difference(w.theta, here.average(copies)) for copies in noisy])
         return [copies[0] for copies in noisy], averaged, None
     if kind == "pruning":
-        models = [defend.prune(a, strength) for a in w.after]
+        models = [here.prune(a, strength) for a in w.after]
         aims = torch.stack([attack.difference(w.theta, m) for m in models])
         return models, aims, torch.stack([attack.kept(m) for m in models])
     if kind == "fine-tuning":
         how = dict(steps=strength, lr=0.01, batch_size=64)
-        models = [defend.finetune_release(a, *w.kept, seed=base[1] + j, **how) for j, a in enumerate(w.after)]
-        mine = [defend.finetune_release(w.theta, *w.own, seed=base[2] + s, **how) for s in range(5)]
-        return models, torch.stack([attack.subtract_path(w.theta, m, mine) for m in models]), None
+        models = [here.finetune_release(a, *w.kept, seed=base[1] + j, **how) for j, a in enumerate(w.after)]
+        mine = [here.finetune_release(w.theta, *w.own, seed=base[2] + s, **how) for s in range(5)]
+        return models, torch.stack([here.subtract_path(w.theta, m, mine) for m in models]), None
     return w.after, None, None
 
 # %%
@@ -524,19 +525,19 @@ released["gain"] = [g[0] for g in released.gain]
 # %% [markdown]
 # Or only **answers** are let out, of both models, and changed on the way. The attack is label inference from notebook 05: which
 # class was the deleted row of? It has probes that the old model is sure about, ten a class; the class whose confidence falls
-# most is named. A tie is broken by lot. The **adaptive** attacker takes logarithms first (`attack.rescale`).
+# most is named. A tie is broken by lot. The **adaptive** attacker takes logarithms first (`here.rescale`).
 
 # %%
-ANSWERS = {"answers: 4 decimals": lambda box: defend.rounded(box, 4), "answers: 2 decimals": lambda box: defend.rounded(box, 2),
-           "answers: top 3": lambda box: defend.top_k(box, 3), "answers: label only": defend.label_only,
-           "answers: T = 10": lambda box: defend.tempered(box, 10.0), "answers: T = 0.3": lambda box: defend.tempered(box, 0.3)}
+ANSWERS = {"answers: 4 decimals": lambda box: here.rounded(box, 4), "answers: 2 decimals": lambda box: here.rounded(box, 2),
+           "answers: top 3": lambda box: here.top_k(box, 3), "answers: label only": here.label_only,
+           "answers: T = 10": lambda box: here.tempered(box, 10.0), "answers: T = 0.3": lambda box: here.tempered(box, 0.3)}
 SMALLEST = {"answers: 4 decimals": 0.5e-4, "answers: 2 decimals": 0.5e-2}  # half of the last decimal, for logarithms
 
 
 def answering(model, name, who):
     """A model's answers under a defence, as they are or as logarithms: inputs -> (n, k)."""
     box = ANSWERS.get(name, lambda box: box)(attack.BlackBox(model))
-    return box if who == "naive" else lambda x: attack.rescale(box(x), floor=SMALLEST.get(name, 1e-38))
+    return box if who == "naive" else lambda x: here.rescale(box(x), floor=SMALLEST.get(name, 1e-38))
 
 # %%
 def named(w):
@@ -547,7 +548,7 @@ def named(w):
     for name in ("none", *ANSWERS):
         for who in ("naive", "adaptive"):
             before, *after = (answering(m, name, who) for m in (old, *new))
-            moved = [attack.confidence_change(before, box, probes, mean=data.mean, std=data.std) for box in after]
+            moved = [here.confidence_change(before, box, probes, mean=data.mean, std=data.std) for box in after]
             lowest = [(c == c.min()).nonzero().flatten().tolist() for c in moved]
             out[name, who] = [float(lot.choice(low) == y) for low, y in zip(lowest, w.label.tolist())]
     return out
@@ -562,7 +563,7 @@ answered = {i: named(worlds[i]) for i in alive()}
 
 # %%
 SAMPLED = cfg.private["batch_size"] / n  # chance of a row to be in a batch
-SIGMA = {e: defend.noise_for(e, 1e-5, SAMPLED, round(cfg.private["epochs"] / SAMPLED)) for e in cfg.epsilons}
+SIGMA = {e: here.noise_for(e, 1e-5, SAMPLED, round(cfg.private["epochs"] / SAMPLED)) for e in cfg.epsilons}
 lab.say(f"{cfg.private['epochs']} epochs in batches of {cfg.private['batch_size']} take noise of σ = "
         + ", ".join(f"{s:.2f} (ε = {e:g})" for e, s in SIGMA.items()) + ", in units of the clipped gradient.")
 
@@ -572,7 +573,7 @@ def private(job):
     i, epsilon, attacked = job
     v, w, d, sigma = victims[i], worlds[i], victims[i].data, SIGMA[epsilon]
     how = dict(noise_multiplier=sigma, delta=1e-5, **cfg.private)
-    model, spent = defend.fit_private(build(v.seed), d.x, d.y, seed=v.seed, **how)
+    model, spent = here.fit_private(build(v.seed), d.x, d.y, seed=v.seed, **how)
     if not attacked:
         return None
     theta, pool = copy.deepcopy(model).double(), private_rows(d)
@@ -629,7 +630,7 @@ def requested(v, model, how):
         at = replace_model(v, model, j)
         p = lk.training.predict(model, v.x[[j]]).softmax(1)
         for who, request in private_requests(at, j, clipped).items():
-            after, _ = defend.fit_private(build(s), v.data.x, v.data.y, seed=s, skip=request, **how)
+            after, _ = here.fit_private(build(s), v.data.x, v.data.y, seed=s, skip=request, **how)
             q = lk.training.predict(after, v.x[[j]]).softmax(1)
             out[who].append(flipped(at, after, j))
             out[f"{who} entropy"].append((lk.measure.entropy(q) - lk.measure.entropy(p)).item())
@@ -648,7 +649,7 @@ def private_ascent(theta, pool, j, sigma, seed, releases=1, clip=1.0, lr=1e-3):
     releases, each with noise of its own, their mean."""
     step = attack.difference(theta, ascend(theta, pool, j, lr))
     after = ascend(theta, pool, j, lr * min(1.0, clip * lr / step.norm().item()))
-    return defend.add_noise(after, lr * clip * sigma / releases**0.5, seed)
+    return here.add_noise(after, lr * clip * sigma / releases**0.5, seed)
 
 
 found = run_all(private, [(i, e, True) for e in cfg.epsilons for i in alive()])
@@ -675,17 +676,17 @@ def seconds(function):
 
 v, w = victims[alive()[0]], worlds[alive()[0]]
 request = flips.request.iloc[-1]
-desk = defend.prepare(v.model, v.data, v.validation, tau=tau, share=SHARE)
+desk = here.prepare(v.model, v.data, v.validation, tau=tau, share=SHARE)
 as_long = recipe | {"epochs": cfg.private["epochs"]}
 ordinary_training = seconds(lambda: lk.training.fit(build(0), v.data.x, v.data.y, seed=0, **as_long))
 COST = {"filter": f"{seconds(lambda: defend.isolated(v.model, v.data.x, v.data.y, SHARE)):.2f} s once a model",
-        "monitor": f"{1000 * seconds(lambda: [defend.features(desk, request) for _ in range(20)]) / 20:.0f} ms a request, "
-                   f"{seconds(lambda: defend.prepare(v.model, v.data, v.validation, tau=tau, share=SHARE)):.2f} s once a model",
-        "noise": f"{1000 * seconds(lambda: defend.add_noise(w.after[0], 1e-4, 0)):.0f} ms a release",
-        "pruning": f"{1000 * seconds(lambda: defend.prune(w.after[0], 0.5)):.0f} ms a release",
-        "fine-tuning": f"{1000 * seconds(lambda: defend.finetune_release(w.after[0], *w.kept, steps=5, lr=0.01, seed=0)):.0f} "
+        "monitor": f"{1000 * seconds(lambda: [here.features(desk, request) for _ in range(20)]) / 20:.0f} ms a request, "
+                   f"{seconds(lambda: here.prepare(v.model, v.data, v.validation, tau=tau, share=SHARE)):.2f} s once a model",
+        "noise": f"{1000 * seconds(lambda: here.add_noise(w.after[0], 1e-4, 0)):.0f} ms a release",
+        "pruning": f"{1000 * seconds(lambda: here.prune(w.after[0], 0.5)):.0f} ms a release",
+        "fine-tuning": f"{1000 * seconds(lambda: here.finetune_release(w.after[0], *w.kept, steps=5, lr=0.01, seed=0)):.0f} "
                        "ms a release",
-        "answers:": f"{1000 * seconds(lambda: defend.rounded(attack.BlackBox(v.model), 2)(v.data.x[:1000])):.0f} ms a 1,000 "
+        "answers:": f"{1000 * seconds(lambda: here.rounded(attack.BlackBox(v.model), 2)(v.data.x[:1000])):.0f} ms a 1,000 "
                     "answers, the model's own work in it",
         "DP": f"{seconds(lambda: private((alive()[0], cfg.epsilons[-1], False))) / ordinary_training:.1f} times "
               "ordinary training"}
@@ -908,8 +909,8 @@ asked, seen = [], set()
 for r in people(v, "hard-rows", 60, "waiting"):  # the stream with most isolated rows; a row leaves once
     r = torch.tensor([i for i in r.tolist() if i not in seen], dtype=torch.long)
     seen |= set(r.tolist())
-    asked += [(r, defend.split_request(alone, r)[1])] if len(r) else []
-waits = {period: defend.quarantine(asked, period) for period in (1, 5, 20)}
+    asked += [(r, here.split_request(alone, r)[1])] if len(r) else []
+waits = {period: here.quarantine(asked, period) for period in (1, 5, 20)}
 lab.table(pd.DataFrame([{"retraining every … requests": p, "mean wait, requests": q["mean"], "longest wait": q["max"],
                          "retrainings": q["retrains"]} for p, q in waits.items()]),
           f"Quarantine in a stream of {len(asked)} benign requests for hard rows", 1)
@@ -946,10 +947,10 @@ print("labkit's threshold is the same:", float(threshold(ordered, 0.1)) == defen
 # %%
 fig, ax = plt.subplots(figsize=(9, 4.4))
 rng = np.random.default_rng(0)
-groups = [(s, np.concatenate([defend.score(m, watch[i]["fresh", s]) / m.threshold for i, m in monitors.items()]), "original")
+groups = [(s, np.concatenate([here.score(m, watch[i]["fresh", s]) / m.threshold for i, m in monitors.items()]), "original")
           for s in defend.REALISTIC]
 for who, aim in ATTACKERS:
-    values = [defend.score(m, [f])[0] / m.threshold for i, m in monitors.items() for a, *_, f in watch[i][who] if a == aim]
+    values = [here.score(m, [f])[0] / m.threshold for i, m in monitors.items() for a, *_, f in watch[i][who] if a == aim]
     groups.append((f"{who},\n{aim}", np.array(values), "attack"))
 for at, (_, values, role) in enumerate(groups):
     ax.plot(at + rng.uniform(-0.25, 0.25, len(values)), values, ".", color=figures.COLOURS[role], markersize=5, alpha=0.5)
@@ -994,7 +995,7 @@ def cusum(scores, drift, limit):
 # NBVAL_CHECK_OUTPUT
 calm, rising = torch.tensor([1.0, 1.2, 0.9, 1.1, 1.0, 0.8]), torch.tensor([1.0, 1.2, 1.9, 1.8, 2.0, 1.9])
 print("calm:", cusum(calm, 1.2, 1.5), "· rising:", cusum(rising, 1.2, 1.5))
-print("labkit counts from 0 and agrees:", defend.cusum(rising.numpy(), 1.2, 1.5) == cusum(rising, 1.2, 1.5) - 1)
+print("labkit counts from 0 and agrees:", here.cusum(rising.numpy(), 1.2, 1.5) == cusum(rising, 1.2, 1.5) - 1)
 
 # %%
 seen_by = alarms.groupby(["who", "aim", "stream"])[["alarmed", "wait"]].mean()
@@ -1023,14 +1024,14 @@ lab.say(f"Limits allow 1 % of benign sequences of each stream an alarm; new ones
 # %%
 ROLL, tape = np.random.default_rng(1), {}
 shown, monitor = watch[alive()[0]], monitors[alive()[0]]
-score_of = {key: np.log(defend.score(monitor, rows)) for key, rows in shown.items() if key[0] == "fresh"}
-drift, limit = defend.fit_cusum({s: ROLL.choice(np.log(defend.score(monitor, shown["hold", s])), (100, 30))
+score_of = {key: np.log(here.score(monitor, rows)) for key, rows in shown.items() if key[0] == "fresh"}
+drift, limit = here.fit_cusum({s: ROLL.choice(np.log(here.score(monitor, shown["hold", s])), (100, 30))
                                  for s in defend.REALISTIC})
 for stream in defend.REALISTIC:
     for who in ("nobody", "plain", "adaptive"):
         line = ROLL.choice(score_of["fresh", stream], 30)
         if who != "nobody":
-            line[START::2] = ROLL.choice(np.log(defend.score(monitor, [f for *_, f in shown[who]])), 10)
+            line[START::2] = ROLL.choice(np.log(here.score(monitor, [f for *_, f in shown[who]])), 10)
         total = [0.0]
         for value in line:
             total.append(max(0.0, total[-1] + value - drift))
@@ -1057,11 +1058,11 @@ def redraw(stream, who, time):
 clock = widgets.slider("time", list(range(1, 31)), 30)
 panel = widgets.explorer(panel_figure, redraw, stream=widgets.dropdown("benign requests", list(defend.REALISTIC)),
                             who=widgets.dropdown("attacker", ["nobody", "plain", "adaptive"], "plain"), time=clock)
-play = widgets.Play(min=0, max=29, value=29, interval=400, description="play")
-widgets.jslink((play, "value"), (clock, "index"))
+play = ipywidgets.Play(min=0, max=29, value=29, interval=400, description="play")
+ipywidgets.jslink((play, "value"), (clock, "index"))
 lab.figure(panel_figure, "The explorer in its first state: the running sum of the monitor over thirty requests, the limit for an "
            "alarm, and the request at which the attack begins.")
-widgets.VBox([play, panel])
+ipywidgets.VBox([play, panel])
 
 # %% [markdown]
 # ## 4 · Round three: what is released
@@ -1087,7 +1088,7 @@ before, after = attack.flat(w.theta), attack.flat(w.after[0])
 draw = torch.randn(len(after), dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 added = release(after, after - before, 3, draw) - after
 print("rms of what is added, in rms of the update:", round((added.norm() / (after - before).norm()).item(), 6))
-theirs = attack.flat(defend.add_noise(w.after[0], 3 * defend.update_rms(w.theta, w.after[0]), 3)) - after
+theirs = attack.flat(here.add_noise(w.after[0], 3 * here.update_rms(w.theta, w.after[0]), 3)) - after
 print("labkit's noise has the same direction:", torch.allclose(added / added.norm(), theirs / theirs.norm(), atol=1e-5))
 
 # %% [markdown]
@@ -1206,7 +1207,7 @@ def after_deletions(epsilon, delta, k):
 # NBVAL_CHECK_OUTPUT
 print("one row:", after_deletions(3.0, 1e-5, 1))
 print(f"{BUDGET} rows at ε = 3: ε = {after_deletions(3.0, 1e-5, BUDGET)[0]:g}, δ = {after_deletions(3.0, 1e-5, BUDGET)[1]:g}")
-mine, theirs = after_deletions(0.5, 1e-6, 4), defend.group_epsilon(0.5, 1e-6, 4)
+mine, theirs = after_deletions(0.5, 1e-6, 4), here.group_epsilon(0.5, 1e-6, 4)
 print("labkit's simpler bound is not smaller:", mine[0] == theirs[0] and mine[1] <= theirs[1])
 
 # %%
@@ -1223,19 +1224,19 @@ lab.table(pd.DataFrame([{"ε": labels[e], "noise σ": g.sigma.mean(), "test accu
 ordinary = [accuracy(victims[i].model, victims[i].data) for i in alive()]
 tight, loose = runs[least], runs[math.inf]
 gain = {(e, c): of_eps[e, c].mean() for e in runs for c in ("ascent", "noisy", "averaged")}
-spent = [defend.Spent(math.nan, 1e-5, SIGMA[least], int(tight.steps.iloc[0]), SAMPLED),
-         defend.Spent(math.nan, 1e-5, SIGMA[least], 1, 1.0)]
+spent = [here.Spent(math.nan, 1e-5, SIGMA[least], int(tight.steps.iloc[0]), SAMPLED),
+         here.Spent(math.nan, 1e-5, SIGMA[least], 1, 1.0)]
 lab.say(f"Ordinary training reaches {show(ordinary)} %; clipping without noise {show(loose.accuracy)} %; ε = {least:g} "
         f"{show(tight.accuracy)} %.",
         f"An ordinary step of ascent on one row gives {gain[least, 'ascent']:z.0f} dB over the class mean at ε = {least:g}, "
         f"{gain[math.inf, 'ascent']:z.0f} dB without noise: the step was not part of the training that the promise is about.",
         f"With the step itself clipped and noised by the same σ it is {gain[least, 'noisy']:z.0f} dB, from ten such releases averaged "
         f"{gain[least, 'averaged']:z.0f} dB; clipped without noise {gain[math.inf, 'noisy']:z.0f} dB.",
-        f"Training and one such step together promise the row ε = {defend.composed(spent, 1e-5):.1f}; with ten releases of the "
-        f"step ε = {defend.composed(spent + 9 * spent[1:], 1e-5):.1f}.")
+        f"Training and one such step together promise the row ε = {here.composed(spent, 1e-5):.1f}; with ten releases of the "
+        f"step ε = {here.composed(spent + 9 * spent[1:], 1e-5):.1f}.")
 
 # %%
-group = defend.group_epsilon(least, 1e-5, BUDGET)
+group = here.group_epsilon(least, 1e-5, BUDGET)
 lab.say(f"For a request of {BUDGET} rows ε = {least:g} becomes ε = {group[0]:g}, δ = {group[1]:.2g}"
         + (", which promises nothing: δ = 1 allows any difference." if group[1] >= 1 else "."),
         f"Measured, chosen requests and private retraining with fresh noise flip {percent(of_eps[least, 'chosen'])} % of the labels "
@@ -1300,11 +1301,11 @@ lab.say("Entropy of the targets, chosen requests less random ones: " + "; ".join
 easy = []
 for i in alive():
     v = victims[i]
-    desk = defend.prepare(v.model, v.data, v.validation, tau=tau, share=SHARE)
-    one = {part: [defend.features(desk, r) for r in people(v, "random", cfg.benign, f"easy {part}")]
+    desk = here.prepare(v.model, v.data, v.validation, tau=tau, share=SHARE)
+    one = {part: [here.features(desk, r) for r in people(v, "random", cfg.benign, f"easy {part}")]
            for part in ("learn", "hold")}
-    naive = defend.fit({"random": one["learn"]}, {"random": one["hold"]})
-    flag = lambda rows: np.mean(defend.score(naive, rows) > naive.threshold)  # noqa: B023, E731
+    naive = here.fit({"random": one["learn"]}, {"random": one["hold"]})
+    flag = lambda rows: np.mean(here.score(naive, rows) > naive.threshold)  # noqa: B023, E731
     easy.append(dict(attack=flag([f for *_, f in watch[i]["plain"]]),
                      **{s: flag(watch[i]["fresh", s]) for s in defend.REALISTIC}))
 easy = pd.DataFrame(easy).mean()

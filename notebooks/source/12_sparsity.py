@@ -41,6 +41,7 @@ from matplotlib.figure import Figure
 from sklearn.linear_model import RidgeClassifier
 from sklearn.svm import SVC  # for your exercise 12.4
 
+from course.chapters import sparsity as here
 import labkit as lk
 from course import Lab, exercise, figures, widgets
 from labkit import attack, measure, unlearn, verify
@@ -143,20 +144,20 @@ def one_shot(d, seed, sparsity):
     dense = lk.training.fit(build(seed), d.x, d.y, seed=seed, **recipe)
     mask = magnitude_mask({name: w.detach() for name, w in unlearn.prunable(dense, PRUNED).items()}, sparsity)
     early = lk.training.fit(build(seed), d.x, d.y, seed=seed, span=(0, cfg.rewind), **recipe)
-    sparse = unlearn.fit_masked(early, mask, d.x, d.y, seed=seed, span=(cfg.rewind, cfg.epochs), **recipe)
+    sparse = here.fit_masked(early, mask, d.x, d.y, seed=seed, span=(cfg.rewind, cfg.epochs), **recipe)
     return dense, sparse, mask
 
 # %%
 # NBVAL_CHECK_OUTPUT
 d = data.resplit(tuning[0])
 dense, sparse, mask = one_shot(d, tuning[0], SPARSE)
-theirs, _ = unlearn.omp(build, d, sparsity=SPARSE, seed=tuning[0], dense=dense, **pruning)
+theirs, _ = here.omp(build, d, sparsity=SPARSE, seed=tuning[0], dense=dense, **pruning)
 same = all(torch.equal(a, b) for a, b in zip(sparse.state_dict().values(), theirs.state_dict().values()))
 print("the same network as labkit's omp:", same)
 print(f"weights that are 0: {100 * unlearn.sparsity(sparse, names=PRUNED):.0f} %")
 
 # %%
-at_once = unlearn.apply_mask(copy.deepcopy(dense), mask)
+at_once = here.apply_mask(copy.deepcopy(dense), mask)
 right = [measure.accuracy(lk.training.predict(m, d.x_test), d.y_test)
          for m in (dense, at_once, sparse)]
 lab.say("Test accuracy of this network: {:.0f} % dense, {:.0f} % just pruned, {:.0f} % trained again."
@@ -190,14 +191,14 @@ print("on the others it is torch's SGD:", torch.allclose(new[keep], only[keep]))
 
 # %% [markdown]
 # The same holds for unlearning. Fine-tuning a sparse network without its mask is fine-tuning a dense network that starts at
-# many zeros. `unlearn.prune_then(method, mask)` wraps any method so that it computes with $m \circ \theta$, and checks the zeros
+# many zeros. `here.prune_then(method, mask)` wraps any method so that it computes with $m \circ \theta$, and checks the zeros
 # at the end.
 
 # %%
 # NBVAL_CHECK_OUTPUT
 forget = d.forget_class(CLASSES[0])
 plain = unlearn.finetune(sparse, d, forget, epochs=1, lr=0.01)
-kept = unlearn.prune_then(unlearn.finetune, mask)(sparse, d, forget, epochs=1, lr=0.01)
+kept = here.prune_then(unlearn.finetune, mask)(sparse, d, forget, epochs=1, lr=0.01)
 for name, model in (("without the mask", plain), ("with it", kept)):
     print(f"zeros after fine-tuning {name}: {100 * unlearn.sparsity(model, names=PRUNED):.0f} %")
 
@@ -295,7 +296,7 @@ FIXED = {"FT": again | moved, "l1": again | moved, "GA": again | dict(epochs=5 i
 # %%
 def on(method, mask):
     """The method itself for a dense network; for a sparse one the method that keeps the mask."""
-    return method if mask is None else unlearn.prune_then(method, mask)
+    return method if mask is None else here.prune_then(method, mask)
 
 
 def attempt(function, *args, **settings):
@@ -323,9 +324,9 @@ def originals(job):
                                    lambda: lk.training.fit(build(seed), d.x, d.y, seed=seed, **recipe))
     found = [(d, seed, 0.0, dense, None, spent)]
     for s in sparsities[1:]:
-        model, more = lk.store.network(folder, f"{seed} {s}", build(seed), lambda s=s: unlearn.omp(
+        model, more = lk.store.network(folder, f"{seed} {s}", build(seed), lambda s=s: here.omp(
             build, d, sparsity=s, seed=seed, dense=dense, **pruning)[0])
-        found.append((d, seed, s, model, unlearn.magnitude_mask(dense, s, PRUNED), spent + more))
+        found.append((d, seed, s, model, here.magnitude_mask(dense, s, PRUNED), spent + more))
     return found
 
 # %%
@@ -371,7 +372,7 @@ def contest(job):
     alive = 1 - sum(int((~keep).sum()) for keep in (mask or {}).values()) / lk.models.n_weights(model)
     more = {"SalUn": dict(share=0.5 * alive)}  # half of the weights that are left
     rows = [dict(method="retrained", setting=-1, cpu=spent.cpu_seconds, distance=0.0, **target),
-            dict(method="original", setting=-1, cpu=0.0, distance=measure.weight_distance(model, exact), **score(model, d, forget))]
+            dict(method="original", setting=-1, cpu=0.0, distance=here.weight_distance(model, exact), **score(model, d, forget))]
     transfer = {0: probe(exact), 1: probe(model)} if CHOSEN and s == 0 else {}
     for name, chosen in plan.items():
         for i in chosen:
@@ -380,11 +381,11 @@ def contest(job):
             found = attempt(score, after, d, forget) if after else None
             if s == 0 and name == "l1" and i == CHOSEN.get("l1"):  # diverged: no features, chance
                 transfer[len(rows)] = (attempt(probe, after) if found else None) or 10.0
-            far = measure.weight_distance(after, exact) if found else np.nan
+            far = here.weight_distance(after, exact) if found else np.nan
             rows.append(dict(method=name, setting=i, cpu=spent.cpu_seconds, distance=far,
                              lost=not found, **found or LOST))
     return [dict(lost=False) | r | dict(
-        seed=seed, asked=asked, sparsity=s, gap=measure.disparity(r, target),
+        seed=seed, asked=asked, sparsity=s, gap=here.disparity(r, target),
         digits=transfer.get(i, np.nan)) for i, r in enumerate(rows)]
 
 # %%
@@ -461,15 +462,15 @@ lost = [a - b for a, b in zip(test_accuracy[0.0], test_accuracy[SPARSE])]
 def without_data(seed):
     """Test accuracy of a network pruned by SynFlow, whose mask is made before training and sees no data."""
     d = data.resplit(seed)
-    mask = unlearn.synflow_mask(build(seed), d.shape, SPARSE, names=PRUNED)
-    model = attempt(unlearn.fit_masked, build(seed), mask, d.x, d.y, seed=seed, **recipe)
+    mask = here.synflow_mask(build(seed), d.shape, SPARSE, names=PRUNED)
+    model = attempt(here.fit_masked, build(seed), mask, d.x, d.y, seed=seed, **recipe)
     return measure.accuracy(lk.training.predict(model, d.x_test), d.y_test) if model else np.nan
 
 
 def in_rounds(seed):
     """Test accuracy of a network pruned a little at a time, each time rewound and trained again (IMP)."""
     d = data.resplit(seed)
-    found = attempt(unlearn.imp, build, d, sparsity=SPARSE, seed=seed, rounds=cfg.rounds, **pruning)
+    found = attempt(here.imp, build, d, sparsity=SPARSE, seed=seed, rounds=cfg.rounds, **pruning)
     return measure.accuracy(lk.training.predict(found[0], d.x_test), d.y_test) if found else np.nan
 
 # %%
@@ -723,7 +724,7 @@ def theory(net):
     """The quantity of the bound for one network; the learning rate is the schedule's mean. -> dict"""
     d, seed, s, model, mask, _ = net
     how = dict(lr=cfg.lr / 2, steps=cfg.epochs * -(-n // cfg.batch_size), rows=300, iterations=15)
-    return dict(seed=seed, sparsity=s, **unlearn.ascent_bound(model, build(seed), d, mask=mask, **how))
+    return dict(seed=seed, sparsity=s, **here.ascent_bound(model, build(seed), d, mask=mask, **how))
 
 
 bounds = pd.DataFrame(parallel(theory, networks))
@@ -790,8 +791,8 @@ trigger = verify.Trigger(square, float((-data.mean / data.std).min() if cfg.blac
 # %%
 def with_new_mask(clean, d, seed, s, forget):
     """Retraining under the mask of the network `clean`, which never saw the forget rows. -> (network, mask)"""
-    fresh = unlearn.magnitude_mask(clean, s, PRUNED)  # what omp would have found without these rows
-    return unlearn.fit_masked(build(seed), fresh, d.x, d.y, seed=seed, skip=forget, **recipe), fresh
+    fresh = here.magnitude_mask(clean, s, PRUNED)  # what omp would have found without these rows
+    return here.fit_masked(build(seed), fresh, d.x, d.y, seed=seed, skip=forget, **recipe), fresh
 
 
 def stamped(model, d, name):
@@ -813,7 +814,7 @@ def backdoored(seed):
     dense, rows = lk.training.fit(build(seed), d.x, d.y, seed=seed, **recipe), []
     exact = unlearn.retrain(dense, d, bad, build=build, seed=seed, **recipe)
     for s in cfg.cleaned:
-        model, mask = (dense, None) if s == 0 else unlearn.omp(build, d, sparsity=s, seed=seed, dense=dense, **pruning)
+        model, mask = (dense, None) if s == 0 else here.omp(build, d, sparsity=s, seed=seed, dense=dense, **pruning)
         after = {"original": model, "retrained": exact}
         if s:
             after["retrained"] = on(unlearn.retrain, mask)(model, d, bad, build=build, seed=seed, **recipe)
@@ -1154,7 +1155,7 @@ if cfg.random:  # its own rate, by the same rule
         """Change of the disparity from dense to sparse: to retraining with a new mask, and with the old one."""
         part = runs[(runs.asked == "random") & (runs.method == name) & (runs.setting == setting)].set_index("seed")
         dense, sparse = (part[part.sparsity == s].loc[judged] for s in (0.0, SPARSE))
-        new = [measure.disparity(sparse.loc[s], clean_reference[s]) for s in judged]
+        new = [here.disparity(sparse.loc[s], clean_reference[s]) for s in judged]
         return np.subtract(new, dense.gap).tolist(), np.subtract(sparse.gap, dense.gap).tolist()
 
     (tuned, with_old), (alone, alone_old) = tenth("FT", by_rule["FT"]), tenth("original", -1)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
-from ..base import LabError
-from ..rows import check_forget, is_number, is_whole
-from .log import Log, checkpoint, load_log, restored
-from .logged import sgd_step
+from course.chapters.verification.log import Log, checkpoint, load_log, restored
+from course.chapters.verification.logged import sgd_step
+from labkit.base import LabError
+from labkit.rows import check_forget, is_number, is_whole
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load as tensors_of
 from safetensors.torch import save as bytes_of
 
-from ..base import LabError, write_bytes
-from ..rows import is_number, is_whole
+from labkit.base import LabError, write_bytes
+from labkit.rows import is_number, is_whole
 
 FORMAT = 1
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..base import LabError
-from ..data import check_forget
-from ..rows import checked_seed, is_number, is_whole
-from . import log as logs
-from .logged import fresh_log, sgd_step, train_logged
+from course.chapters.verification import log as logs
+from course.chapters.verification.logged import fresh_log, sgd_step, train_logged
+from labkit.base import LabError
+from labkit.data import check_forget
+from labkit.rows import checked_seed, is_number, is_whole
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..base import Diverged, LabError, make_folder
-from ..rows import check_forget, check_settings, checked_seed, is_whole
-from .log import FORMAT, save, write_log
+from course.chapters.verification.log import FORMAT, save, write_log
+from labkit.base import Diverged, LabError, make_folder
+from labkit.rows import check_forget, check_settings, checked_seed, is_whole
 
 
 def sgd_step(model, velocity, x, y, *, lr, momentum=0.0, weight_decay=0.0):
