@@ -1456,7 +1456,7 @@ def after_deletions(epsilon, delta, k):
 print("one row:", after_deletions(3.0, 1e-5, 1))
 print(f"{BUDGET} rows at ε = 3: ε = {after_deletions(3.0, 1e-5, BUDGET)[0]:g}, δ = "
       f"{after_deletions(3.0, 1e-5, BUDGET)[1]:g}")
-mine, theirs = after_deletions(0.5, 1e-6, 4), here.group_epsilon(0.5, 1e-6, 4)
+mine, theirs = after_deletions(0.5, 1e-6, 4), defend.group_epsilon(0.5, 1e-6, 4)
 print("labkit's simpler bound is not smaller:", mine[0] == theirs[0] and mine[1] <= theirs[1])
 
 # %%
@@ -1494,7 +1494,7 @@ lab.say(f"Ordinary training reaches {show(ordinary)} %; clipping without noise "
         f"step ε = {here.composed(spent + 9 * spent[1:], 1e-5):.1f}.")
 
 # %%
-group = here.group_epsilon(least, 1e-5, BUDGET)
+group = defend.group_epsilon(least, 1e-5, BUDGET)
 lab.say(f"For a request of {BUDGET} rows ε = {least:g} becomes ε = {group[0]:g}, δ = {group[1]:.2g}"
         + (", which promises nothing: δ = 1 allows any difference." if group[1] >= 1 else "."),
         f"Measured, chosen requests and private retraining with fresh noise flip "
