@@ -1,16 +1,17 @@
-"""labkit: the thin package behind the course. Five verbs (measure, unlearn, attack, verify, defend) over one ground."""
+"""labkit, the thin science behind the course: measure, unlearn, attack, verify, defend."""
 
 import importlib
 import warnings
 
 from .base import Diverged, LabError, NotForThisData, spawn_seeds
 
-# torch's own forward-mode derivatives still call torch.jit.script; the reader can do nothing about it
-warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
+# torch's own forward-mode derivatives still call torch.jit.script: nothing a reader could mend
+warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated",
+                        category=FutureWarning)
 
 __version__ = "0.1.0"
-_MODULES = {name: f".{name}"
-            for name in ("data", "models", "training", "resume", "measure", "unlearn", "attack", "verify", "defend")}
+_MODULES = {name: f".{name}" for name in ("data", "models", "training", "resume", "measure",
+                                          "unlearn", "attack", "verify", "defend")}
 _MODULES |= {"figures": ".teach.figures", "widgets": ".teach.widgets"}
 _NAMES = {"Lab": ".lab", "show": ".lab", "exercise": ".teach.exercises"}
 __all__ = ["Diverged", "LabError", "NotForThisData", "spawn_seeds", *_MODULES, *_NAMES]

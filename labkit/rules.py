@@ -68,7 +68,8 @@ RULES = {name: rule for names, rule in {
     "curvature": _one_of("gauss-newton", "hessian"),
     "gamma_schedule": _one_of("decaying", "growing", "constant"),
     "horizon": _one_of("greedy", "receding"),
-    "moments": _one_of("train", "test"),
+    "moments": (lambda v: isinstance(v, str) and v in ("train", "test"),
+                "'train' or 'test', the rows whose mean and spread are used"),
     "replace": _one_of("nearest", "random"),
     "schedule": _one_of("onecycle", "constant", "multistep"),
     # functions
