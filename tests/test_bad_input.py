@@ -365,8 +365,9 @@ FORGET = {
 @pytest.mark.parametrize("name", FORGET)
 def test_a_forget_set_that_cannot_be(name):
     bad, word = FORGET[name]
-    for call in (DATA.forget_rows, DATA.split, lambda rows: attack.hold(DATA, rows, 1),
-                 lambda rows: verification_chapter.verify("nowhere", DATA, MODEL, rows, tolerance=0)):
+    for call in (DATA.split, lambda rows: attack.hold(DATA, rows, 1),
+                 lambda rows: verification_chapter.verify("nowhere", DATA, MODEL, rows,
+                                                          tolerance=0)):
         sentence(lambda call=call: call(bad), word)
 
 
