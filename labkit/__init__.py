@@ -10,7 +10,7 @@ warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", ca
 
 __version__ = "0.1.0"
 _MODULES = {name: f".{name}"
-            for name in ("data", "models", "training", "resume", "measure", "unlearn", "attack", "verify", "defend")}
+            for name in ("data", "models", "training", "store", "measure", "unlearn", "attack", "verify", "defend")}
 _MODULES |= {"figures": ".teach.figures", "widgets": ".teach.widgets"}
 _NAMES = {"Lab": ".lab", "show": ".lab", "exercise": ".teach.exercises"}
 __all__ = ["Diverged", "LabError", "NotForThisData", "spawn_seeds", *_MODULES, *_NAMES]

@@ -1,7 +1,6 @@
 """Lab: one run of one notebook. Profile, seeds, data, records, claims; each shown as a table and kept in the output."""
 
 import functools
-import hashlib
 import html
 import io
 import json
@@ -15,7 +14,7 @@ from IPython import get_ipython
 from IPython.display import HTML, Image, Markdown, display
 
 from . import data as data_module
-from .base import LabError, NotForThisData, cache_path, data_path, device, jobs, spawn_seeds
+from .base import LabError, NotForThisData, cache_path, data_path, device, jobs, sha256, spawn_seeds
 from .repro.claimfile import PROFILES, load_claims
 from .repro.claims import fits, in_words, judge, merge, parts_held, would_have_shown
 from .rows import checked_seed, is_whole
@@ -95,7 +94,8 @@ class Lab:
 
         cells = getattr(get_ipython(), "user_ns", {}).get("In", [])
         what = json.dumps([labkit_hash(), self._rows, self._settings, cells], default=str, sort_keys=True)
-        name = f"{self.notebook}-{self.profile}-s{self.seed}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+        code = sha256(what.encode(), digits=12)
+        name = f"{self.notebook}-{self.profile}-s{self.seed}-{code}"
         return cache_path() / "unfinished" / name / part
 
     def seeds(self, n: int, purpose: str = "judge") -> list[int]:

@@ -1,6 +1,5 @@
 """A folder of pictures as people keep it: which files count, what a person sees in them, and what is worth knowing."""
 
-import hashlib
 import io
 import os
 import warnings
@@ -10,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import PIL
+import torch
 from PIL import Image
 
-from . import base, resume
-from .base import LabError
+from . import base, store
+from .base import LabError, sha256
 
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # nothing that Pillow gives to other programs
@@ -90,7 +90,7 @@ def read(where, files, labels, size):
                 broken.append(path)
                 continue
             pixels.append(picture)
-            marks.update(marked.tolist())
+            marks.update(marked)
     if broken:
         many = [os.path.relpath(path, where) for path in broken]
         what = f"{len(broken)} images in {where} are" if broken[1:] else f"The image {broken[0]} is"
@@ -117,21 +117,19 @@ def _picture(path, size):
         if image.width * image.height <= SMALL:
             return _decode(image, size)
         kind = f"1 {size} {PIL.__version__} "  # 1: raise it when _decode changes
-        name = hashlib.sha256(kind.encode() + blob).hexdigest()
+        name = sha256(kind.encode(), blob)
         kept = base.cache_path() / "pictures" / name[:2] / name
-        if (content := resume.read(kept)) is None:
-            pixels, marks = _decode(image, size)
-            content = io.BytesIO()
-            np.savez(content, pixels=pixels, marks=marks)
-            content = content.getvalue()
-            with suppress(LabError):  # a cache that cannot be written costs time, and nothing else
-                resume.write(kept, content)
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        return file["pixels"], file["marks"]
+        with suppress(LookupError):
+            about, tensors = store.load(kept)
+            return tensors["pixels"].numpy(), about["marks"]
+        pixels, marks = _decode(image, size)
+        with suppress(LabError):  # a cache that cannot be written costs time, and nothing else
+            store.save(kept, {"marks": marks}, {"pixels": torch.from_numpy(pixels)})
+        return pixels, marks
 
 
 def _decode(image, size):
-    """-> (its pixels as a person sees them, (c, size, size), and what had to be done for that: an array of words).
+    """-> (its pixels as a person sees them, (c, size, size), and what had to be done for that: words).
 
     Squeezed to a square. float32, unscaled, where it has more than 8 bits of grey; else uint8.
     """
@@ -161,7 +159,7 @@ def _decode(image, size):
     if turn in TURNS:
         image = image.transpose(TURNS[turn])
     pixels = np.array(image)
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), np.array(marks, "U99")
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), marks
 
 
 def _orientation(image):
@@ -193,7 +191,7 @@ def _twins(x, labels, names):
     groups = defaultdict(list)
     for part in (0, 1):
         for row, picture in enumerate(x[part]):
-            groups[hashlib.sha256(picture.tobytes()).digest()].append((part, row))
+            groups[sha256(picture.tobytes())].append((part, row))
     if len(groups) == 1:
         return ["all of them are equal, so there is nothing to learn"]
     shown, count = {}, Counter()

@@ -28,7 +28,7 @@ from test_bad_input import contents, sentence
 from test_runner import SHOW, write_notebook
 from test_sweep import begin, kernels, place, wait_for  # noqa: F401  (place is a fixture)
 
-from labkit import base, cli, models, resume, verify
+from labkit import base, cli, models, store, verify
 from labkit.base import LabError
 from labkit.data import Data, load
 from labkit.repro import folders, records, report, runner
@@ -386,8 +386,8 @@ def command(folder, seed=0):
 
 def long_run(folder, seed=0):
     """What a long run has computed so far."""
-    resume.result(folder / "kept", f"item {seed}", len, "x" * 9)
-    resume.network(folder / "kept", f"seed {seed}", build(seed), lambda: build(seed))
+    store.result(folder / "kept", f"item {seed}", len, "x" * 9)
+    store.network(folder / "kept", f"seed {seed}", build(seed), lambda: build(seed))
 
 
 WRITERS = [log, csv, board, ensemble, command, long_run]
@@ -683,12 +683,12 @@ def test_any_changed_byte_of_a_checkpoint_of_a_log_is_seen(tmp_path, momentum):
 def test_any_changed_byte_of_what_a_long_run_kept_is_seen(tmp_path):
     """It is trained again: no changed weight is taken for a trained one."""
     model, trained = build(0), []
-    resume.network(tmp_path, "a", build(1), lambda: model)
+    store.network(tmp_path, "a", build(1), lambda: model)
     file, = tmp_path.iterdir()
     content = file.read_bytes()
     for at in range(0, len(content), 3):
         file.write_bytes(flipped(content, at))
-        found, _ = resume.network(tmp_path, "a", build(1), lambda: trained.append(1) or model)
+        found, _ = store.network(tmp_path, "a", build(1), lambda: trained.append(1) or model)
         assert found is model
     assert len(trained) == len(range(0, len(content), 3))
 

@@ -1,6 +1,5 @@
 """A provider's log on disk: every step's batch, rate and hashes, chained; checkpoints as safetensors."""
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ import torch
 from safetensors.torch import load as tensors_of
 from safetensors.torch import save as bytes_of
 
-from ..base import LabError, write_bytes
+from ..base import LabError, sha256, write_bytes
 from ..rows import is_number, is_whole
+from ..store import plain
 
 FORMAT = 1
 
@@ -32,7 +32,7 @@ def save(folder, step, model, velocity, keep=True) -> dict:
     """Write a checkpoint (unless keep is False); -> its two hashes, of weights with buffers and of the momentum."""
     tensors = {f"model.{k}": t for k, t in model.state_dict().items()}
     tensors |= {f"momentum.{k}": t for k, t in velocity.items()}
-    tensors = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
+    tensors = plain(tensors)
     if keep:
         file_of(folder, step).write_bytes(bytes_of(tensors))
     return _hashes(tensors)
@@ -173,7 +173,4 @@ def _kind(name, tensor):
 
 
 def _sha(*blobs):
-    digest = hashlib.sha256()
-    for blob in blobs:
-        digest.update(blob)
-    return digest.hexdigest()[:32]
+    return sha256(*blobs, digits=32)

@@ -1,15 +1,12 @@
 """Checkpoints of a shard: safetensors for the numbers, JSON for the rest, checked before they are trusted."""
 
-import hashlib
-import json
 import os
 from pathlib import Path
 
 import torch
-from safetensors.torch import load as tensors_of
-from safetensors.torch import save as bytes_of
 
-from ...base import LabError, write_bytes
+from ... import store
+from ...base import LabError, sha256
 
 FORMAT = 1
 
@@ -25,14 +22,11 @@ def save(folder, shard, done, model, optimizer, seen, recipe):
     seen: (m,) ids of the rows it was trained on; their hash is kept, so that a checkpoint that has seen a forgotten
     row is never taken for a sound one. optimizer: None leaves its state out (the fault that notebook 02 shows).
     The learning rate and the random numbers are functions of (seed, shard, slice), so counters are enough for them.
-    Written under another name and then renamed: an interrupted run leaves no half checkpoint.
     """
-    blob = bytes_of(state(model, optimizer))
-    about = {"format": FORMAT, "shard": shard, "slices done": done, "rows seen": fingerprint(seen),
-             "recipe": recipe, "sha256": hashlib.sha256(blob).hexdigest()}
+    about = {"format": FORMAT, "shard": shard, "slices done": done,
+             "rows seen": fingerprint(seen), "recipe": recipe}
     target = path(folder, shard, done)
-    write_bytes(target, blob)
-    write_bytes(target.with_suffix(".json"), json.dumps(about).encode())
+    store.save(target.with_suffix(".json"), about, state(model, optimizer), beside=target)
 
 
 def load(folder, shard, done, seen, recipe) -> dict | None:
@@ -40,18 +34,15 @@ def load(folder, shard, done, seen, recipe) -> dict | None:
     target = path(folder, shard, done)
     name = f"checkpoint of shard {shard} after slice {done}"
     try:
-        about, blob = json.loads(target.with_suffix(".json").read_bytes()), target.read_bytes()
-    except FileNotFoundError:
-        raise LookupError(f"the {name} is missing") from None
-    except (OSError, ValueError):
-        raise LookupError(f"the {name} cannot be read") from None
-    if not isinstance(about, dict) or about.get("sha256") != hashlib.sha256(blob).hexdigest():
-        raise LookupError(f"the {name} is damaged: its checksum does not fit")
-    if [about.get(key) for key in ("format", "recipe", "shard", "slices done")] != [FORMAT, recipe, shard, done]:
+        about, tensors = store.load(target.with_suffix(".json"), beside=target)
+    except LookupError as fault:
+        raise LookupError(f"the {name} {fault}") from None
+    kept = [about.get(key) for key in ("format", "recipe", "shard", "slices done")]
+    if kept != [FORMAT, recipe, shard, done]:
         raise LookupError(f"the {name} belongs to another run")
     if about.get("rows seen") != fingerprint(seen):
         raise LookupError(f"the {name} has seen other rows than the ones that are left")
-    return tensors_of(blob)
+    return tensors
 
 
 def state(model, optimizer=None) -> dict:
@@ -60,7 +51,7 @@ def state(model, optimizer=None) -> dict:
     if optimizer is not None:
         tensors |= {f"optimizer.{i}.{key}": t for i, values in optimizer.state_dict()["state"].items()
                     for key, t in values.items() if isinstance(t, torch.Tensor)}
-    return {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    return store.plain(tensors)
 
 
 def restore(tensors, model, optimizer=None):
@@ -111,4 +102,4 @@ def size(folder) -> int:
 
 def fingerprint(rows) -> str:
     """sha256 of row ids, 16 hex digits: which rows, not what is in them."""
-    return hashlib.sha256(rows.cpu().numpy().astype("<i8").tobytes()).hexdigest()[:16]
+    return sha256(rows.cpu().numpy().astype("<i8").tobytes(), digits=16)

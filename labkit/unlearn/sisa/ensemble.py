@@ -5,8 +5,6 @@ decides anything about another row. So a shard that starts again from a checkpoi
 without the forgotten rows would have ended: `verify_exact` trains that from scratch and compares.
 """
 
-import hashlib
-import json
 import tempfile
 import time
 import warnings
@@ -19,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...base import LabError, make_folder, write_bytes
+from ... import store
+from ...base import LabError, make_folder
 from ...rows import check_forget, checked_seed, is_number, is_whole
 from ...training import parallel
 from . import checkpoints
@@ -108,8 +107,9 @@ def train(data, folder, *, build, shards: int, slices: int, epochs: float, lr: f
     without = check_forget(list(without), n, allow_empty=True).tolist()
     ensemble = Sisa([build(seed_of(seed, s, 0)) for s in range(shards)], partition, removed=sorted(without),
                     recipe=recipe, build=build, folder=folder, ledger=[])
-    _write(folder, "ensemble", {"recipe": recipe, "shards": int(shards), "shard": partition.shard.tolist(),
-                                "slice": partition.slice.tolist()})
+    store.save(folder / "ensemble.json", {
+        "recipe": recipe, "shards": int(shards), "shard": partition.shard.tolist(),
+        "slice": partition.slice.tolist()})
     return _run(ensemble, data, {s: 0 for s in range(shards)}, [], workers)
 
 
@@ -208,7 +208,8 @@ def _run(ensemble, data, first, asked, workers):
     """Train each shard of `first` on from the slice given there; put the new members and a ledger line in place."""
     torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)  # its first use in a process takes seconds: not counted
     wall, cpu = time.perf_counter(), time.process_time()
-    _write(ensemble.folder, "ledger", {"removed": ensemble.removed, "ledger": ensemble.ledger, "pending": asked})
+    ledger = {"removed": ensemble.removed, "ledger": ensemble.ledger}  # grows with the line below
+    store.save(ensemble.folder / "ledger.json", ledger | {"pending": asked})
     wiped = sum(checkpoints.wipe(ensemble.folder, s, after) for s, after in first.items())
     cpu = time.process_time() - cpu
     work = dict(zip(first, parallel(lambda s: train_shard(ensemble, data, s, first[s]), first, workers), strict=True))
@@ -224,25 +225,13 @@ def _run(ensemble, data, first, asked, workers):
             "visits": sum(done["visits"] for done in work.values()), "seconds": time.perf_counter() - wall,
             "cpu_seconds": cpu + sum(done["cpu"] for done in work.values()), "destroyed": wiped,
             "bytes": checkpoints.size(ensemble.folder), "notes": notes})
-        _write(ensemble.folder, "ledger", {"removed": ensemble.removed, "ledger": ensemble.ledger})
+        store.save(ensemble.folder / "ledger.json", ledger)
     return ensemble.eval()
-
-
-def _write(folder, name, value):
-    """With a digest: one changed byte in the list of removed rows would bring a forgotten row back."""
-    write_bytes(Path(folder) / f"{name}.json", json.dumps(value | {"sha256": _sha(value)}).encode())
 
 
 def _read(folder, name):
     try:
-        value = json.loads((Path(folder) / f"{name}.json").read_text())
-        if value.pop("sha256") == _sha(value):
-            return value
-    except (OSError, ValueError, AttributeError, KeyError):
-        pass
-    raise LabError(f"There is no SISA ensemble in the folder {Path(folder).name!r} ({name}.json is missing or "
-                   "damaged): give the folder that sisa.train wrote to.")
-
-
-def _sha(value):
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+        return store.load(Path(folder) / f"{name}.json")[0]
+    except LookupError:
+        raise LabError(f"There is no SISA ensemble in the folder {Path(folder).name!r} ({name}.json "
+                       "is missing or damaged): give the folder that sisa.train wrote to.") from None
