@@ -27,9 +27,9 @@ def plain(tensors) -> dict:
 def save(path, about: dict, tensors=None, beside=None):
     """Write a line of JSON with the sha256 of all, and behind it the tensors as safetensors.
 
-    about: what JSON knows, not empty. tensors: name -> tensor. beside: another path for the tensors.
-    A file is there in one step, so a run that is killed leaves no half of one. LabError when the
-    disk refuses.
+    about: what JSON knows, not empty. tensors: name -> tensor. beside: another path for the
+    tensors. A file is there in one step, so a run that is killed leaves no half of one. LabError
+    when the disk refuses.
     """
     text = json.dumps(about).encode()
     blob = bytes_of(plain(tensors)) if tensors else b""
