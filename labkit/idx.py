@@ -1,6 +1,6 @@
 """Idx files, the format of MNIST, and downloads that leave no half of one behind.
 
-torchvision's own reader opens unpacked files only, and takes the labels of half a file for whole.
+torchvision's own reader opens unpacked files only; those of a Debian package are gzipped.
 """
 
 import gzip

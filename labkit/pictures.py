@@ -37,8 +37,8 @@ def listing(where: Path):
     """The pictures of where/train and where/test. -> ([{class: its files}, of test], left out).
 
     Files are in order. left out: {why: [names]}. Hidden and system names are passed over, as people
-    and file managers do. LabError where the layout is another one, a class is empty, or a link shows
-    a folder twice.
+    and file managers do. LabError where the layout is another one, a class is empty, or a link
+    shows a folder twice.
     """
     left_out, seen, parts = defaultdict(list), set(), []
     for part in ("train", "test"):

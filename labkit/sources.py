@@ -35,8 +35,8 @@ class Raw(NamedTuple):
     """A data set before rows are chosen.
 
     y, y_test: (n,) int64 labels. read(rows, rows_test) -> two arrays, images uint8 or float32 in
-    [0, 1] (n, c, h, w), or tables float32 (n, d), without gaps. groups, groups_test: (n,) int64, the
-    protected attribute, or None.
+    [0, 1] (n, c, h, w), or tables float32 (n, d), without gaps. groups, groups_test: (n,) int64,
+    the protected attribute, or None.
     """
 
     y: np.ndarray
