@@ -1,7 +1,6 @@
 """Lab: one run of one notebook. Profile, seeds, data, records, claims; each shown as a table and kept in the output."""
 
 import functools
-import hashlib
 import html
 import io
 import json
@@ -18,7 +17,16 @@ from course.chapters import chapters
 from course.claimfile import PROFILES, load_claims
 from course.claims import fits, in_words, judge, merge, parts_held, would_have_shown
 from labkit import data as data_module
-from labkit.base import LabError, NotForThisData, cache_path, data_path, device, jobs, spawn_seeds
+from labkit.base import (
+    LabError,
+    NotForThisData,
+    cache_path,
+    data_path,
+    device,
+    jobs,
+    sha256,
+    spawn_seeds,
+)
 from labkit.rows import checked_seed, is_whole
 
 MIME = "application/vnd.labkit+json"
@@ -97,8 +105,10 @@ class Lab:
         from course.runs.notebook import labkit_hash
 
         cells = getattr(get_ipython(), "user_ns", {}).get("In", [])
-        what = json.dumps([labkit_hash(f"00_{self.chapter}"), self._rows, self._settings, cells], default=str, sort_keys=True)
-        name = f"{self.notebook}-{self.profile}-s{self.seed}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+        what = json.dumps([labkit_hash(f"00_{self.chapter}"), self._rows, self._settings, cells],
+                          default=str, sort_keys=True)
+        code = sha256(what.encode(), digits=12)
+        name = f"{self.notebook}-{self.profile}-s{self.seed}-{code}"
         return cache_path() / "unfinished" / name / part
 
     def seeds(self, n: int, purpose: str = "judge") -> list[int]:

@@ -1,6 +1,7 @@
 """What every other module needs: one kind of error, the device, seeds, where files lie."""
 
 import errno
+import hashlib
 import os
 import zlib
 from contextlib import suppress
@@ -110,13 +111,20 @@ def make_folder(path) -> Path:
     return Path(path)
 
 
-def write_bytes(path, content: bytes, advice="make room there, or give another folder",
-                part="part"):
-    """Write a file in one step: who reads sees the old one or the new one. LabError, with advice.
+def sha256(*blobs: bytes, digits=64) -> str:
+    """Hex digits of the SHA-256 over blobs, one after the other."""
+    digest = hashlib.sha256()
+    for blob in blobs:
+        digest.update(blob)
+    return digest.hexdigest()[:digits]
 
-    part: the ending while it is written, its own for each process where several may write it.
+
+def write_bytes(path, content: bytes, advice="make room there, or give another folder"):
+    """Write a file in one step: who reads sees the old one or the new one.
+
+    LabError, with advice, when it cannot be.
     """
-    fresh = Path(f"{path}.{part}")
+    fresh = Path(f"{path}.{os.getpid()}.part")  # two processes may write the same file
     try:
         fresh.write_bytes(content)
         os.replace(fresh, path)

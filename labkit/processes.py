@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from .base import LabError, jobs
-from .resume import result
+from .store import result
 
 
 def parallel(function, items, workers=None, keep=None) -> list:

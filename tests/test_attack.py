@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from scipy.optimize import minimize
 from torch import nn
 
+import labkit as lk
 from course.chapters import desk as desk_chapter
 from course.chapters import requests as requests_chapter
-import labkit as lk
 from labkit import attack
 from labkit.base import LabError
 from labkit.measure import uncertainty as measured

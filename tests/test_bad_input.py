@@ -23,14 +23,14 @@ from PIL import Image
 from test_runner import write_notebook
 
 from course import claimfile, claims, exercises
+from course.chapters import desk as desk_chapter
+from course.chapters import inversion as inversion_chapter
+from course.chapters import sparsity as sparsity_chapter
+from course.chapters import verification as verification_chapter
 from course.grading.grade import grade
 from course.lab import Lab
 from course.report import report
 from course.runs import notebook, runner
-from course.chapters import desk as desk_chapter
-from course.chapters import verification as verification_chapter
-from course.chapters import inversion as inversion_chapter
-from course.chapters import sparsity as sparsity_chapter
 from labkit import attack, base, cli, defend, models, unlearn
 from labkit.base import LabError
 from labkit.data import Data, load

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import nn
 
+import labkit as lk
 from course.chapters import desk as desk_chapter
 from course.chapters import requests as requests_chapter
-import labkit as lk
 from labkit import attack, defend
 from labkit.base import LabError
 from labkit.measure import ece

@@ -16,13 +16,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from course.chapters import inversion as inversion_chapter
-from course.chapters import basics as basics_chapter
-from course.chapters import verification as verification_chapter
-from course.chapters import requests as requests_chapter
-from course.chapters import sparsity as sparsity_chapter
 import labkit as lk
 from course import exercise
+from course.chapters import basics as basics_chapter
+from course.chapters import inversion as inversion_chapter
+from course.chapters import requests as requests_chapter
+from course.chapters import sparsity as sparsity_chapter
+from course.chapters import verification as verification_chapter
 from course.chapters.inversion.exercises_linear import ridge
 from course.chapters.requests.exercises_more import LossGradient
 from course.exercises import EXERCISES, card, check, find, hint, judge, limits, solution

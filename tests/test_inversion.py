@@ -9,8 +9,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.func import functional_call, jacrev
 
-from course.chapters import inversion as inversion_chapter
 import labkit as lk
+from course.chapters import inversion as inversion_chapter
 from labkit import attack
 from labkit.attack import inversion
 from labkit.base import LabError, NotForThisData

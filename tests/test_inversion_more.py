@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from scipy.ndimage import correlate
 from torch import nn
 
+import labkit as lk
 from course.chapters import desk as desk_chapter
 from course.chapters import inversion as inversion_chapter
-import labkit as lk
 from labkit import attack
 from labkit.base import LabError
 from labkit.measure import images as measure

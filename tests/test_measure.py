@@ -10,9 +10,9 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from sklearn.svm import SVC
 from torch import nn
 
-from course.chapters import requests as requests_chapter
-from course.chapters import basics as basics_chapter
 import labkit as lk
+from course.chapters import basics as basics_chapter
+from course.chapters import requests as requests_chapter
 from labkit import measure
 from labkit.base import LabError, NotForThisData
 from labkit.data import Data

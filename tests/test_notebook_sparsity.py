@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 import torch
 
-from course.chapters import sparsity as sparsity_chapter
 import labkit as lk
+from course.chapters import sparsity as sparsity_chapter
 from labkit import measure
 
 SOURCE = Path(__file__).resolve().parents[1] / "notebooks" / "source" / "07_sparsity.py"

@@ -12,10 +12,10 @@ from scipy.stats import chi2
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
+import labkit as lk
 from course.chapters import desk as desk_chapter
 from course.chapters import sparsity as sparsity_chapter
-import labkit as lk
-from labkit import attack
+from labkit import attack, defend
 from labkit.attack import BlackBox, inversion
 from labkit.base import LabError
 from labkit.training import fit

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from course.chapters import sparsity as sparsity_chapter
 import labkit as lk
+from course.chapters import sparsity as sparsity_chapter
 from labkit import measure, unlearn
 from labkit.base import LabError
 from labkit.training import fit, predict

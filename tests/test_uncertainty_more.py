@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from course.chapters import requests as requests_chapter
 import labkit as lk
+from course.chapters import requests as requests_chapter
 from labkit.base import LabError
 from labkit.measure import uncertainty as u
 from labkit.training import fit, fit_many, fit_packed
