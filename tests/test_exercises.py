@@ -20,7 +20,7 @@ import torch.nn.functional as F
 import labkit as lk
 from course import exercise
 from course.chapters.inversion.exercises_linear import ridge
-from course.chapters.requests.exercises_more import LossGradient
+from course.chapters.requests.exercises import LossGradient
 from course.exercises import EXERCISES, card, check, find, hint, judge, limits, solution
 from course.exercises.engine import Outcome, _alike, _compare, _outcome
 from course.exercises.feedback import difference, pattern
@@ -851,13 +851,13 @@ def test_an_import_without_end_ends(tmp_path, monkeypatch):
 
 
 def test_a_near_miss_gets_its_message_as_a_guess():
-    planted = dict((f.__name__, m) for f, m in UA.mistakes)
+    planted = {f.__doc__: m for f, m in UA.mistakes}["The rows that are right are counted"]
     near = define("""
         def f(logits, labels):
             if len(labels) == 1: return 50.0
             return 100 * (logits.argmax(1) == labels).double().mean().item()
     """)
-    assert check(UA, near).cause == f"a guess, as it fits most of the inputs: {planted['_as_accuracy']}"
+    assert check(UA, near).cause == f"a guess, as it fits most of the inputs: {planted}"
     only = define("def f(a, b):\n    return 7.0 if len(a) == 8 else g(a, b)", g=EXERCISES["1.4"].solution)
     cause = check(EXERCISES["1.4"], only).cause  # nothing like a planted mistake: where it is wrong is said
     assert "right on 8 of 9 inputs, and wrong on “more strangers than members”" in cause

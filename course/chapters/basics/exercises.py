@@ -1,7 +1,7 @@
 """Exercises of notebook 01: batches, UA, the gap; AUC and threshold; gradient ascent.
 
 Each exercise is data: solution, inputs, and the mistakes that its check must tell from the
-solution. A mistake is an edit of the solution's source, or a function; with it, the message that fits it.
+solution: edits of its source, or functions, each with the message that fits it.
 Solutions use np, torch, F and copy only, so that they can be copied out.
 """
 
@@ -16,7 +16,7 @@ from course.exercises.engine import Exercise
 
 # ---------------- 1.1 batches_without
 def batches_without(n, forget, batch_size, seed):
-    """Batches of one epoch over n rows: the order is drawn for all rows, the forgotten ones are dropped."""
+    """Batches of one epoch over n rows, drawn for all rows; the forgotten ones are dropped."""
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     stays = torch.ones(n, dtype=torch.bool)
     stays[forget] = False
@@ -93,9 +93,10 @@ def unlearning_accuracy(logits, labels):
 
 def _logit_cases():
     g, cases = torch.Generator().manual_seed(12), []
-    for what, n, k in (("more rows than classes", 40, 3), ("as many rows as classes", 7, 7), ("one row", 1, 4),
-                       ("two classes", 11, 2), ("many rows", 500, 10)):
-        cases.append((what, (torch.randn(n, k, generator=g), torch.randint(0, k, (n,), generator=g))))
+    for what, n, k in (("more rows than classes", 40, 3), ("as many rows as classes", 7, 7),
+                       ("one row", 1, 4), ("two classes", 11, 2), ("many rows", 500, 10)):
+        logits = torch.randn(n, k, generator=g)
+        cases.append((what, (logits, torch.randint(0, k, (n,), generator=g))))
     logits = torch.randn(9, 5, generator=g)
     cases.append(("every row right", (logits, logits.argmax(1))))
     cases.append(("every row wrong", (logits, (logits.argmax(1) + 1) % 5)))
@@ -135,14 +136,14 @@ ACCURACY = Exercise(
 
 # ---------------- 1.3 gap_to_retraining
 def gap_to_retraining(row, reference):
-    """Mean absolute difference of UA, RA and TA to the retrained model's, in points. dict, dict -> float"""
+    """Mean absolute difference of UA, RA, TA to the retrained model's, in points. -> float"""
     return float(np.mean([abs(row[name] - reference[name]) for name in ("UA", "RA", "TA")]))
 
 
 def _gap_cases():
-    rng, cases = np.random.default_rng(13), []
+    rng, names, cases = np.random.default_rng(13), ("UA", "RA", "TA"), []
     for i in range(4):
-        row, reference = ({n: float(rng.uniform(0, 100)) for n in ("UA", "RA", "TA")} for _ in range(2))
+        row, reference = ({n: float(rng.uniform(0, 100)) for n in names} for _ in range(2))
         cases.append((f"random measures {i + 1}", (row, reference)))
     same = {"UA": 14.0, "RA": 99.0, "TA": 86.0}
     return [
@@ -189,7 +190,7 @@ GAP = Exercise(
 
 # ---------------- 1.4 auc_by_ranks
 def auc_by_ranks(members, strangers):
-    """Chance that a member scores above a stranger, ties count half, without comparing all pairs. -> float"""
+    """Chance that a member scores above a stranger, ties count half; compares no pairs. -> float"""
     below = np.searchsorted(np.sort(strangers), members, side="left")
     up_to = np.searchsorted(np.sort(strangers), members, side="right")
     return float((below + up_to).mean() / 2 / len(strangers))
@@ -245,7 +246,7 @@ AUC = Exercise(
 
 # ---------------- 1.5 best_threshold
 def best_threshold(members, strangers):
-    """A threshold t with the largest TPR − FPR; a row is called a member when its score is above t. -> float"""
+    """A threshold t with the largest TPR − FPR; a score above t is called a member's. -> float"""
     scores = np.unique(np.concatenate([members, strangers]))
     tries = np.concatenate([[scores[0] - 1], (scores[:-1] + scores[1:]) / 2])
     tpr = (members[:, None] > tries).mean(0)
@@ -269,10 +270,13 @@ def _threshold_cases():
         ("no overlap", (rng.uniform(5, 6, 10), rng.uniform(0, 1, 10))),
         ("one row on each side", (np.array([-0.2]), np.array([-0.9]))),
         ("one row on each side, the wrong way round", (np.array([-0.9]), np.array([-0.2]))),
-        ("all members below all strangers", (np.array([-20.0, -18.0, -16.5, -15.0]), np.linspace(0.0, 40.0, 9))),
+        ("all members below all strangers",
+         (np.array([-20.0, -18.0, -16.5, -15.0]), np.linspace(0.0, 40.0, 9))),
         ("all scores negative", (rng.normal(-20, 1, 25), rng.normal(-22, 2, 30))),
-        ("members that reach less far on both sides", (rng.normal(0, 0.3, 60), rng.normal(0, 3, 60))),
-        ("two best thresholds with a worse one between", (np.array([1.0, 3.0]), np.array([0.0, 2.0]))),
+        ("members that reach less far on both sides",
+         (rng.normal(0, 0.3, 60), rng.normal(0, 3, 60))),
+        ("two best thresholds with a worse one between",
+         (np.array([1.0, 3.0]), np.array([0.0, 2.0]))),
     ]
 
 
@@ -323,7 +327,7 @@ THRESHOLD = Exercise(
 
 # ---------------- 1.6 ascent_step
 def ascent_step(model, x, y, lr):
-    """One step of gradient ascent on the mean cross-entropy of (x, y). Returns a new model; `model` stays as it is."""
+    """One step of ascent on the mean cross-entropy of (x, y). A new model; `model` stays."""
     student = copy.deepcopy(model)
     loss = F.cross_entropy(student(x), y)
     gradients = torch.autograd.grad(loss, list(student.parameters()))
@@ -344,7 +348,8 @@ def _model_cases():
                                           ("a large step", 9, 3, 2.0), ("a step of 0", 5, 2, 0.0))):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(160 + i)
-            model = torch.nn.Sequential(torch.nn.Linear(5, 6), torch.nn.ReLU(), torch.nn.Linear(6, k)).eval()
+            layers = torch.nn.Linear(5, 6), torch.nn.ReLU(), torch.nn.Linear(6, k)
+            model = torch.nn.Sequential(*layers).eval()
             cases.append((what, (model, torch.randn(n, 5), torch.randint(0, k, (n,)), lr)))
     return cases
 

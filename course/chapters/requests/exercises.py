@@ -19,12 +19,14 @@ def entropy(p):
 
 def _probability_cases():
     g, cases = torch.Generator().manual_seed(31), []
-    for what, n, k, scale in (("more rows than classes", 7, 3, 1), ("more classes than rows", 2, 9, 1),
-                              ("as many rows as classes", 4, 4, 2), ("two classes", 6, 2, 1), ("one row", 1, 5, 1),
-                              ("many rows", 300, 10, 3)):
+    for what, n, k, scale in (("more rows than classes", 7, 3, 1),
+                              ("more classes than rows", 2, 9, 1),
+                              ("as many rows as classes", 4, 4, 2), ("two classes", 6, 2, 1),
+                              ("one row", 1, 5, 1), ("many rows", 300, 10, 3)):
         cases.append((what, ((scale * torch.randn(n, k, generator=g)).softmax(1),)))
     return cases + [
-        ("classes of probability 0", (torch.tensor([[.5, .5, 0, 0], [0, .2, .7, .1], [.9, 0, 0, .1]]),)),
+        ("classes of probability 0",
+         (torch.tensor([[.5, .5, 0, 0], [0, .2, .7, .1], [.9, 0, 0, .1]]),)),
         ("rows that are certain", (torch.eye(4)[[2, 0, 0]],)),
         ("equal probabilities", (torch.full((3, 8), 1 / 8),)),
         ("tiny probabilities", (torch.tensor([[1 - 3e-5, 1e-5, 2e-5], [.4, .6 - 1e-6, 1e-6]]),)),
@@ -67,7 +69,7 @@ ENTROPY = Exercise(
 
 # ---------------- 3.2 ece
 def ece(confidence, correct, bins):
-    """Expected calibration error of the top label with equal-width bins, 0 to 1. (n,), (n,) bool, int -> float"""
+    """Expected calibration error with equal-width bins, 0 to 1. (n,), (n,) bool, int -> float"""
     which = (confidence * bins).long().clamp(max=bins - 1)
     total = 0.0
     for b in range(bins):
@@ -80,16 +82,19 @@ def ece(confidence, correct, bins):
 
 def _confidence_cases():
     g, cases = torch.Generator().manual_seed(32), []
-    for what, n, bins, trust in (("a few rows", 12, 3, .7), ("more bins than rows", 4, 20, .9), ("one bin", 9, 1, .8),
-                                 ("one row", 1, 5, .5), ("many rows", 400, 10, .8), ("two bins", 30, 2, 1.2)):
+    for what, n, bins, trust in (("a few rows", 12, 3, .7), ("more bins than rows", 4, 20, .9),
+                                 ("one bin", 9, 1, .8), ("one row", 1, 5, .5),
+                                 ("many rows", 400, 10, .8), ("two bins", 30, 2, 1.2)):
         # no confidence near an edge: there the rounding of confidence * bins would decide
         inside = 0.05 + 0.9 * torch.rand(n, generator=g)
         confidence = (torch.randint(0, bins, (n,), generator=g) + inside) / bins
         cases.append((what, (confidence, torch.rand(n, generator=g) < trust * confidence, bins)))
     quarters = torch.tensor([.25, .5, .75, .75, .5, .625, .375, .875])
     return cases + [
-        ("confidences of exactly 1", (torch.tensor([1., 1, 1, .9, .6]), torch.tensor([1, 0, 0, 1, 1]) > 0, 4)),
-        ("confidences on the edges of bins", (quarters, torch.tensor([0, 1, 1, 1, 0, 0, 0, 1]) > 0, 4)),
+        ("confidences of exactly 1",
+         (torch.tensor([1., 1, 1, .9, .6]), torch.tensor([1, 0, 0, 1, 1]) > 0, 4)),
+        ("confidences on the edges of bins",
+         (quarters, torch.tensor([0, 1, 1, 1, 0, 0, 0, 1]) > 0, 4)),
         ("too sure in one bin, not sure enough in the other",
          (torch.tensor([.6, .6, .6, .9, .9, .9]), torch.tensor([1, 1, 1, 1, 0, 0]) > 0, 5)),
         ("always right, always sure", (torch.ones(5), torch.ones(5) > 0, 10)),
@@ -99,7 +104,8 @@ def _confidence_cases():
 
 ECE = Exercise(
     id="3.2", title="Is it right as often as it says?",
-    trains="calibration error: a gap for each bin, its absolute value, its weight; edges and empty bins",
+    trains="calibration error: a gap for each bin, its absolute value, its weight; edges and empty "
+           "bins",
     difficulty=2, minutes=12, points=1, solution=ece, cases=_confidence_cases,
     hints=("Put rows of similar confidence into one bin. There, compare how sure they are on "
            "average with how many are right. A bin with many rows counts more.",
@@ -149,14 +155,14 @@ ECE = Exercise(
 
 # ---------------- 3.3 hypergradient
 def hypergradient(theta, gradients, weights, tau, loss_gradient):
-    """d loss(θ_u) / d weights for θ_u = θ + τ Σ w_i g_i. (d,), (m, d), (m,), float, callable -> (m,)"""
+    """d loss(θ_u) / d weights for θ_u = θ + τ Σ w_i g_i. (d,), (m, d), (m,) -> (m,)"""
     unlearned = theta + tau * gradients.T @ weights
     return tau * gradients @ loss_gradient(unlearned)
 
 
 @dataclass(frozen=True, repr=False)
 class LossGradient:
-    """A made-up loss of d parameters, ½ θᵀAθ − bᵀθ − Σ cos θ with A and b from the seed; called, its gradient."""
+    """A made-up loss, ½ θᵀAθ − bᵀθ − Σ cos θ with A and b from the seed; called, its gradient."""
 
     seed: int
     d: int
@@ -180,20 +186,23 @@ class LossGradient:
 
 def _gradient_cases():
     g, cases = torch.Generator().manual_seed(34), []
-    for what, m, d, tau in (("more rows than parameters", 6, 3, 0.2), ("more parameters than rows", 2, 7, 0.3),
+    for what, m, d, tau in (("more rows than parameters", 6, 3, 0.2),
+                            ("more parameters than rows", 2, 7, 0.3),
                             ("as many rows as parameters", 4, 4, 0.4), ("a step of 1", 5, 3, 1.0),
-                            ("one row", 1, 4, 0.5), ("one parameter", 5, 1, 0.5), ("many rows", 40, 10, 0.05)):
+                            ("one row", 1, 4, 0.5), ("one parameter", 5, 1, 0.5),
+                            ("many rows", 40, 10, 0.05)):
         theta, gradients = torch.randn(d, generator=g), torch.randn(m, d, generator=g)
-        cases.append((what, (theta, gradients, torch.rand(m, generator=g), tau, LossGradient(m + d, d))))
-    theta, gradients, weights, tau, loss_gradient = cases[0][1]
-    cases.append(("no row asked for yet", (theta, gradients, torch.zeros_like(weights), tau, loss_gradient)))
-    cases.append(("whole weights", (theta, gradients, (weights > 0.5).float(), tau, loss_gradient)))
-    return cases
+        weights = torch.rand(m, generator=g)
+        cases.append((what, (theta, gradients, weights, tau, LossGradient(m + d, d))))
+    theta, gradients, weights, *rest = cases[0][1]
+    return cases + [("no row asked for yet", (theta, gradients, torch.zeros_like(weights), *rest)),
+                    ("whole weights", (theta, gradients, (weights > 0.5).float(), *rest))]
 
 
 HYPERGRADIENT = Exercise(
     id="3.3", title="Through the unlearning",
-    trains="the chain rule through an unlearning step: where the outer gradient is taken, and what multiplies it",
+    trains="the chain rule through an unlearning step: where the outer gradient is taken, and what "
+           "multiplies it",
     difficulty=4, minutes=15, points=3, solution=hypergradient, cases=_gradient_cases, atol=1e-5,
     hints=("A little more weight on row i moves the unlearned parameters a little along g_i. What "
            "that does to the attacker's loss is the product of this move with the loss's gradient, "
@@ -256,11 +265,14 @@ def project(weights, budget):
 
 def _weight_cases():
     g, cases = torch.Generator().manual_seed(33), []
-    for what, m, budget, scale in (("a few weights, over budget", 6, 2, 0.5), ("many weights, over budget", 200, 15, 1),
-                                   ("a budget for all of them", 7, 7, 1), ("a budget that is not whole", 9, 2.5, 0.8),
-                                   ("one weight, over budget", 1, 0.25, 0.2), ("a budget of one row", 12, 1, 1.5)):
-        cases.append((what, (0.5 + scale * torch.randn(m, generator=g).abs() - 0.3 * torch.rand(m, generator=g),
-                             budget)))
+    for what, m, budget, scale in (("a few weights, over budget", 6, 2, 0.5),
+                                   ("many weights, over budget", 200, 15, 1),
+                                   ("a budget for all of them", 7, 7, 1),
+                                   ("a budget that is not whole", 9, 2.5, 0.8),
+                                   ("one weight, over budget", 1, 0.25, 0.2),
+                                   ("a budget of one row", 12, 1, 1.5)):
+        weights = 0.5 + scale * torch.randn(m, generator=g).abs()
+        cases.append((what, (weights - 0.3 * torch.rand(m, generator=g), budget)))
     return cases + [
         ("weights within bounds and budget", (torch.tensor([.2, .1, .5, 0]), 2)),
         ("weights out of bounds, within the budget", (torch.tensor([1.7, -.4, .3, -2]), 3)),
@@ -280,7 +292,8 @@ def _top(weights, budget):
 
 PROJECT = Exercise(
     id="3.4", title="Back inside the budget",
-    trains="Euclidean projection onto a box with a budget; bisection; why scaling is not projecting",
+    trains="Euclidean projection onto a box with a budget; bisection; why scaling is not "
+           "projecting",
     difficulty=3, minutes=15, points=2, solution=project, cases=_weight_cases, atol=1e-4,
     hints=("Clipping to 0 … 1 may be all there is to do. If the sum is still over budget, the "
            "nearest point lowers all weights by the same shift, and clips again. The sum falls as "
@@ -337,12 +350,14 @@ def conformal_threshold(scores, alpha):
 
 
 def _calibration_cases():
-    # (n + 1)(1 − α) is either exact in binary, or far from a whole number: rounding does not decide the rank
+    # (n + 1)(1 − α) is exact in binary or far from a whole number: rounding does not decide
     g, cases = torch.Generator().manual_seed(35), []
-    for what, n, alpha in (("a rank that is not whole", 12, 0.1), ("a rank that is whole", 15, 0.25),
+    for what, n, alpha in (("a rank that is not whole", 12, 0.1),
+                           ("a rank that is whole", 15, 0.25),
                            ("the rank of the largest score", 7, 0.125), ("many scores", 200, 0.1),
-                           ("too few scores", 5, 0.1), ("far too few scores", 2, 0.01), ("one score, enough", 1, 0.5),
-                           ("one score, too few", 1, 0.25), ("half of them", 10, 0.5), ("large alpha", 9, 0.97),
+                           ("too few scores", 5, 0.1), ("far too few scores", 2, 0.01),
+                           ("one score, enough", 1, 0.5), ("one score, too few", 1, 0.25),
+                           ("half of them", 10, 0.5), ("large alpha", 9, 0.97),
                            ("another level", 30, 0.2)):
         cases.append((what, (0.05 + 0.9 * torch.rand(n, generator=g), alpha)))
     return cases + [("tied scores", (torch.tensor([.5, .2, .5, .2, .7, .2, .5]), 0.375))]

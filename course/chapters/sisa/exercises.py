@@ -47,7 +47,8 @@ PLACE = Exercise(
            "remainder by `shards`; divide with `//` before you take the remainder by `slices`."),
     mistakes=(
         ("// shards ", "",
-         "The slice is number % slices, so it follows from the shard where both counts share a factor",
+         "The slice is number % slices, so it follows from the shard where both counts share a "
+         "factor",
          "your slice is the number's remainder as well, so it is tied to the shard: with as many "
          "slices as shards, each shard would have one slice with rows and the rest empty. Divide "
          "by shards first."),
@@ -87,7 +88,7 @@ PLACE = Exercise(
 
 # ---------------- 2.2 first_slices
 def first_slices(shard, slice_, request):
-    """For each shard that the request hits, the first slice hit. (n,), (n,), (k,) -> dict of ints, {shard: slice}"""
+    """The first slice hit in each shard that a request hits. (n,), (n,), (k,) -> {shard: slice}"""
     first = {}
     for row in request.tolist():
         s, r = int(shard[row]), int(slice_[row])
@@ -101,14 +102,14 @@ def _request_cases():
     for what, n, s, r, k in (("a request of several rows", 30, 4, 5, 8), ("one row", 12, 3, 4, 1),
                              ("an empty request", 12, 3, 4, 0), ("every row", 25, 3, 5, 25),
                              ("one shard", 20, 1, 6, 4), ("one slice", 20, 5, 1, 6),
-                             ("many shards, few of them hit", 60, 20, 4, 6), ("many rows", 500, 8, 12, 40)):
-        cases.append((what, (torch.randint(0, s, (n,), generator=g), torch.randint(0, r, (n,), generator=g),
-                             torch.randperm(n, generator=g)[:k])))
+                             ("many shards, few of them hit", 60, 20, 4, 6),
+                             ("many rows", 500, 8, 12, 40)):
+        shard, slice_ = (torch.randint(0, m, (n,), generator=g) for m in (s, r))
+        cases.append((what, (shard, slice_, torch.randperm(n, generator=g)[:k])))
     shard, slice_ = torch.tensor([0, 0, 1, 1, 1, 2]), torch.tensor([0, 3, 1, 2, 3, 2])
-    cases += [("rows of one shard, the latest slice first", (shard, slice_, torch.tensor([4, 2, 3]))),
-              ("rows of one shard, the latest slice last", (shard, slice_, torch.tensor([2, 3, 4]))),
-              ("two shards", (shard, slice_, torch.tensor([5, 1])))]
-    return cases
+    requests = {"rows of one shard, the latest slice first": [4, 2, 3],
+                "rows of one shard, the latest slice last": [2, 3, 4], "two shards": [5, 1]}
+    return cases + [(what, (shard, slice_, torch.tensor(rows))) for what, rows in requests.items()]
 
 
 FIRST = Exercise(
@@ -162,7 +163,7 @@ FIRST = Exercise(
 
 # ---------------- 2.3 majority
 def majority(logits):
-    """The class with most votes; of tied ones, that with the largest mean probability. (S, n, k) -> (n,) int64"""
+    """The class with most votes; of tied ones, the likeliest on average. (S, n, k) -> (n,) int64"""
     votes = F.one_hot(logits.argmax(2), logits.shape[2]).sum(0)
     mean = logits.softmax(2).mean(0)
     fewer = votes < votes.max(1, keepdim=True).values
@@ -177,17 +178,21 @@ def _probabilities(*rows):
 def _member_cases():
     g = torch.Generator().manual_seed(24)
     cases = [
-        ("two unsure members against one sure one", (_probabilities([.5, .3, .2], [.5, .3, .2], [.05, .9, .05]),)),
-        ("two against two, the later class surer", (_probabilities([.4, .3, .3], [.4, .3, .3], [.1, .1, .8],
-                                                                    [.1, .1, .8]),)),
-        ("two members that disagree, and a class both like", (_probabilities([.5, .45, .05], [.02, .47, .51]),)),
-        ("a tie, with one member's logits far larger", (torch.tensor([[[40., 0, 0]], [[9., 10, -90]], [[0., 3, 0]],
-                                                                      [[2., 1, 0]]]),)),
+        ("two unsure members against one sure one",
+         (_probabilities([.5, .3, .2], [.5, .3, .2], [.05, .9, .05]),)),
+        ("two against two, the later class surer",
+         (_probabilities([.4, .3, .3], [.4, .3, .3], [.1, .1, .8], [.1, .1, .8]),)),
+        ("two members that disagree, and a class both like",
+         (_probabilities([.5, .45, .05], [.02, .47, .51]),)),
+        ("a tie, with one member's logits far larger",
+         (torch.tensor([[[40., 0, 0]], [[9., 10, -90]], [[0., 3, 0]], [[2., 1, 0]]]),)),
     ]
     for what, s, n, k in (("more rows than members", 4, 60, 5), ("more members than rows", 7, 3, 4),
-                          ("two members", 2, 30, 3), ("one member", 1, 12, 4), ("two classes", 6, 25, 2),
-                          ("one row", 5, 1, 6), ("many members", 20, 50, 8)):
-        cases.append((what, (torch.randn(s, n, k, generator=g) * (0.5 + 3 * torch.rand(s, 1, 1, generator=g)),)))
+                          ("two members", 2, 30, 3), ("one member", 1, 12, 4),
+                          ("two classes", 6, 25, 2), ("one row", 5, 1, 6),
+                          ("many members", 20, 50, 8)):
+        logits = torch.randn(s, n, k, generator=g)
+        cases.append((what, (logits * (0.5 + 3 * torch.rand(s, 1, 1, generator=g)),)))
     cases.append(("negative logits", (cases[4][1][0] - 30,)))
     return cases
 
@@ -238,15 +243,15 @@ MAJORITY = Exercise(
 
 # ---------------- 2.4 expected_share
 def expected_share(slices):
-    """Expected share of a shard's training that one request makes necessary; each slice is hit equally often."""
+    """Expected share of a shard's training that one request costs; slices are hit equally often."""
     everything = sum(range(1, slices + 1))
     shares = [sum(range(hit, slices + 1)) / everything for hit in range(1, slices + 1)]
     return sum(shares) / slices
 
 
 def _slice_cases():
-    return [("two slices", (2,)), ("three slices", (3,)), ("one slice", (1,)), ("four slices", (4,)),
-            ("ten slices", (10,)), ("many slices", (75,))]
+    return [("two slices", (2,)), ("three slices", (3,)), ("one slice", (1,)),
+            ("four slices", (4,)), ("ten slices", (10,)), ("many slices", (75,))]
 
 
 SHARE = Exercise(
@@ -290,15 +295,17 @@ SHARE = Exercise(
 
 # ---------------- 2.5 batch_rows
 def batch_rows(n, shards, requests):
-    """Expected rows to visit again for a batch of distinct requests; one slice, rows placed independently. -> float"""
+    """Expected rows to visit again for a batch; one slice, rows placed independently. -> float"""
     not_hit = (1 - 1 / shards) ** requests
     return float((n - requests) * (1 - not_hit))
 
 
 def _batch_cases():
-    return [("a few requests", (1000, 10, 4)), ("one request", (1000, 10, 1)), ("a request a shard", (60, 6, 6)),
-            ("more requests than shards", (500, 5, 30)), ("one shard", (100, 1, 7)), ("no request", (100, 4, 0)),
-            ("half of all rows", (40, 20, 20)), ("all rows but one", (9, 8, 8)), ("many shards", (5000, 200, 12))]
+    return [("a few requests", (1000, 10, 4)), ("one request", (1000, 10, 1)),
+            ("a request a shard", (60, 6, 6)), ("more requests than shards", (500, 5, 30)),
+            ("one shard", (100, 1, 7)), ("no request", (100, 4, 0)),
+            ("half of all rows", (40, 20, 20)), ("all rows but one", (9, 8, 8)),
+            ("many shards", (5000, 200, 12))]
 
 
 BATCH = Exercise(

@@ -13,10 +13,12 @@ def probability_of_label(logits, labels):
 
 def _cases():
     g, cases = torch.Generator().manual_seed(1), []
-    for what, n, k in (("more rows than classes", 30, 4), ("as many rows as classes", 6, 6), ("one row", 1, 3),
-                       ("two classes", 9, 2), ("many rows", 300, 10)):
-        cases.append((what, (2 * torch.randn(n, k, generator=g), torch.randint(0, k, (n,), generator=g))))
-    cases.append(("large logits", (60 * torch.randn(8, 5, generator=g) + 300, torch.randint(0, 5, (8,), generator=g))))
+    for what, n, k in (("more rows than classes", 30, 4), ("as many rows as classes", 6, 6),
+                       ("one row", 1, 3), ("two classes", 9, 2), ("many rows", 300, 10)):
+        logits = 2 * torch.randn(n, k, generator=g)
+        cases.append((what, (logits, torch.randint(0, k, (n,), generator=g))))
+    logits = 60 * torch.randn(8, 5, generator=g) + 300
+    cases.append(("large logits", (logits, torch.randint(0, 5, (8,), generator=g))))
     return cases
 
 
