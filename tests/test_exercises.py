@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import dataclasses
 import inspect
 import itertools
 import json
@@ -352,6 +353,26 @@ def test_feedback_never_quotes_the_solution(exercise):
     page = card.to_html(check(exercise, exercise.mistakes[0][0]))
     outside = re.sub("<details>.*?</details>", "", page, flags=re.S)
     assert not any(card.html.escape(line) in outside for line in body if len(line) >= 12)
+
+
+def test_a_mistake_may_be_an_edit_of_the_solution():
+    def edit(*mistake):
+        return dataclasses.replace(UA, mistakes=(mistake,)).mistakes[0]
+
+    logits, labels = UA.cases()[0][1]
+    right, message = edit("!=", "==", "The rows that are right", "counted")
+    assert message == "counted" and right.__doc__ == "The rows that are right"
+    assert right.__name__ == "_the_rows_that_are_right"
+    assert right(logits, labels) == pytest.approx(100 - UA.solution(logits, labels))
+    share, _ = edit(("100 * ", "!="), ("", "=="), "The share", "")
+    assert share(logits, labels) == pytest.approx(right(logits, labels) / 100)
+    own, _ = edit("return ", "return 2 * unlearning_accuracy(logits, labels) + 0 * ", "Calls the solution", "")
+    assert own(logits, labels) == pytest.approx(2 * UA.solution(logits, labels))
+    assert edit(right, "a function stays") == (right, "a function stays")
+    with pytest.raises(ValueError, match="'median' does not occur in unlearning_accuracy"):
+        edit("median", "mean", "It", "")
+    with pytest.raises(ValueError):
+        edit(("!=", "100"), ("==",), "Of unequal length", "")
 
 
 # ------------------------------------------------------------------ machine-made mutants
