@@ -179,7 +179,7 @@ LEAK = Exercise(
     id="5.3", title="What a linear layer gives away", difficulty=3, minutes=12, points=2,
     trains="the gradient of a linear layer is an outer product; least squares instead of a mean of "
            "ratios",
-    solution=leak, cases=_layer_cases, atol=0.001,
+    solution=leak, cases=_layer_cases, atol=1e-3,
     hints=("Row i of the weight's gradient is the input times a number, and the bias's gradient "
            "holds that number. Any unit gives the input away, but a dead one says nothing and a "
            "weak one drowns in noise.",
