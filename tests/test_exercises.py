@@ -24,7 +24,7 @@ from course.chapters import inversion as inversion_chapter
 from course.chapters import requests as requests_chapter
 from course.chapters import sparsity as sparsity_chapter
 from course.chapters import verification as verification_chapter
-from course.chapters.inversion.exercises_linear import ridge
+from course.chapters.inversion.exercises import ridge
 from course.chapters.requests.exercises import LossGradient
 from course.exercises import EXERCISES, card, check, find, hint, judge, limits, solution
 from course.exercises.engine import Outcome, _alike, _compare, _outcome
