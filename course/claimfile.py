@@ -1,23 +1,21 @@
 """Reads course/chapters/NAME/claims.yaml: what each paper says, and how our numbers are judged.
 
-A chapter's file is a list of claims with the fields of Claim, all but `chapter`; `parts` and `changed`
-list entries with the fields of Part and Change. Fields with a default may be left out.
-A wrong field is named in one sentence.
+A chapter's file lists claims with the fields of Claim, all but `chapter`; `parts` and `changed`
+list entries with the fields of Part and Change. A field with a default may be left out.
 
-Claim     paper: the words that cite it in data/references.bib, or "new here"; where in it. figure: the
-          paper's, or "not published" where nobody here could read one; never guessed. unit: what is
-          repeated independently. profile: the lowest one with enough power. A claim with several parts
-          takes its worst one.
-Part      kind  check        booleans that must all hold             -> passed | failed
-                effect       the 95 % interval beyond `bound`        -> reproduced | undecided | not …
-                equivalence  the 95 % interval within ± `margin`     -> the same three
-                report       figures, no verdict
-          side: where an effect must lie, above or below. limits: the least and the greatest value that
-          the quantity can have ([0, 1] for a share): intervals end there. by_construction: why the part
-          cannot fail unless the code is wrong; it is a check of code or arithmetic, passed | failed.
-Change    an earlier predicate, in words, and why it changed; known: had numbers been seen by then?
+paper     the words that cite it in data/references.bib, or "new here"; `where` in it
+figure    the paper's, or "not published" where nobody here could read one; never guessed
+unit      what is repeated independently; `profile`: the lowest one with enough power
+kind      check        booleans that must all hold            -> passed | failed
+          effect       the 95 % interval beyond `bound`       -> reproduced | undecided | not …
+          equivalence  the 95 % interval within ± `margin`    -> the same three
+          report       figures, no verdict
+limits    the least and the greatest value of the quantity, [0, 1] for a share: intervals end there
+by_construction  why a part cannot fail unless the code is wrong: it is then passed | failed
+changed   earlier predicates, in words, and why; `known`: had numbers been seen by then?
 """
 
+import functools
 import math
 import re
 from dataclasses import MISSING, dataclass, fields
@@ -76,22 +74,19 @@ class Claim:
 
 def load_claims(path=None) -> dict[str, Claim]:
     """The claims of all chapters by id, in order; of one file where its path is given."""
-    files = [Path(path)] if path else [HERE / name / "claims.yaml" for name in chapters()]
-    papers, claims = ["new here", *cited()], {}
-    for file in files:
+    claims = {}
+    for file in [Path(path)] if path else [HERE / name / "claims.yaml" for name in chapters()]:
         entries = _read(file, yaml.safe_load)
         if not isinstance(entries, list):
             raise LabError(f"{file.name} must be a list of claims: begin each with '- id:'.")
-        for entry in entries:
-            name = entry.get("id", "without an id") if isinstance(entry, dict) else repr(entry)
-            claim = _claim(entry, file.parent.name, f"Claim {str(name)!r}")
-            _demand(f"Claim {claim.id!r}", "paper", claim.paper in papers, "cited in references.bib")
+        for claim in (_claim(entry, file.parent.name) for entry in entries):
             if claim.id in claims:
                 raise LabError(f"Claim {claim.id!r}: the field 'id' is there twice; ids must differ.")
             claims[claim.id] = claim
     return claims
 
 
+@functools.cache
 def cited() -> list[str]:
     """The words that cite each paper, from the field annote of its entry in data/references.bib."""
     found = re.findall(r"annote = \{Cited here as (.*)\}", _read(data_path("references.bib")))
@@ -117,25 +112,29 @@ RULES = {
            "min_units": (lambda v: v is None or type(v) is int and v > 0, "whole, above 0"),
            "limits": (lambda v: v is None or _is_limits(v), "two numbers, the lower one first")},
     Change: {"date": (lambda v: len(str(v)) == 10, "a day")},
-    Claim: {"profile": (lambda v: v in PROFILES, f"one of {PROFILES}"),
+    Claim: {"paper": (lambda v: v in ["new here", *cited()], "cited in data/references.bib"),
+            "profile": (lambda v: v in PROFILES, f"one of {PROFILES}"),
             "parts": (lambda v: isinstance(v, list) and v, "a list, not empty"),
             "min_units": (lambda v: type(v) is int and v > 1, "a whole number above 1"),
             "changed": (lambda v: isinstance(v, list), "a list")}}
 
 
-def _claim(entry, chapter, where):
-    checked = _checked(Claim, entry, where)
-    parts, changed = [], []
-    for raw in checked["parts"]:
-        name = raw.get("name", "without a name") if isinstance(raw, dict) else repr(raw)
-        parts.append(part := Part(**_checked(Part, raw, f"{where}, part {name!r}")))
+def _claim(entry, chapter):
+    where, parts = f"Claim {_name(entry, 'id')!r}", []
+    given = _checked(Claim, entry, where)
+    for raw in given["parts"]:
+        here = f"{where}, part {_name(raw, 'name')!r}"
+        parts.append(part := Part(**_checked(Part, raw, here)))
         margin = part.kind != "equivalence" or part.margin is not None
-        _demand(f"{where}, part {name!r}", "margin", margin, RULES[Part]["margin"][1])
+        _demand(here, "margin", margin, RULES[Part]["margin"][1])
     _demand(where, "parts", len({p.name for p in parts}) == len(parts), "named apart")
-    for raw in checked.get("changed", ()):
-        raw = _checked(Change, raw, f"{where}, changed")
-        changed.append(Change(**raw | {"date": str(raw["date"])}))  # YAML makes a date of it
-    return Claim(chapter, **checked | {"parts": tuple(parts), "changed": tuple(changed)})
+    changed = [_checked(Change, raw, f"{where}, changed") for raw in given.get("changed", ())]
+    changed = tuple(Change(**c | {"date": str(c["date"])}) for c in changed)  # YAML reads a date
+    return Claim(chapter, **given | {"parts": tuple(parts), "changed": changed})
+
+
+def _name(entry, field):
+    return str(entry.get(field, f"without {field}") if isinstance(entry, dict) else repr(entry))
 
 
 def _checked(cls, entry, where):
@@ -144,7 +143,8 @@ def _checked(cls, entry, where):
         raise LabError(f"{where}: it must be a mapping of fields to values.")
     known = {f.name: f for f in fields(cls) if f.name != "chapter"}
     if unknown := [k for k in entry if k not in known]:
-        raise LabError(f"{where}: the field {unknown[0]!r} is unknown; the fields are {list(known)}.")
+        raise LabError(f"{where}: the field {unknown[0]!r} is unknown; the fields are "
+                       f"{list(known)}.")
     for name, field in known.items():
         if name in entry:
             allowed, words = RULES[cls].get(name) or TYPES[field.type]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import zip_longest
 
 import numpy as np
 
@@ -16,12 +17,11 @@ HOLDS = ("reproduced", "passed")
 # Okabe-Ito: told apart by colour-blind readers; the word is always there too.
 COLOURS = {"reproduced": "#0072B2", "passed": "#0072B2", "undecided": "#F0E442",
            "not reproduced": "#D55E00", "failed": "#D55E00"}
-RUN = ("parameters", "labkit", "notebook_hash", "data")  # what a claim's record takes from its run's
+RUN = ("parameters", "labkit", "notebook_hash", "data")  # what a claim takes from its run's record
 CONFIGURATION = ("id", "notebook", "profile", "dataset", *RUN)
 
-# From so many runs on a run is the unit, for its seeds share the settings that it chose. With fewer,
-# t would know too little of the spread between runs: then seeds count as independent, and rows or
-# targets are clustered by seed.
+# From so many runs on a run is the unit, for its seeds share the settings that it chose. With
+# fewer, t would know too little of their spread: seeds count, and are clusters of rows or targets.
 RUNS = 5
 
 
@@ -38,11 +38,11 @@ def judge_part(part: Part, values, *, min_units=3, clusters=None, enough_power=T
     result = {"name": part.name, "kind": kind, "n": n, "mean": None, "low": None, "high": None}
     if kind == "check":
         if bad := [v for v in values if not isinstance(v, bool)]:
-            raise LabError(f"Part {part.name!r} is a check and takes True or False; it got {bad[0]!r}.")
-        enough = n >= (part.min_units or 1)
-        verdict = "failed" if not all(values) else "passed" if enough else "too few"
-        mean = float(np.mean(values)) if values else None
-        return result | {"mean": mean, "verdict": verdict, "values": values}
+            raise LabError(f"Part {part.name!r} is a check and takes True or False; it got "
+                           f"{bad[0]!r}.")
+        result["mean"] = float(np.mean(values)) if values else None
+        verdict = "passed" if n >= (part.min_units or 1) else "too few"
+        return result | {"verdict": verdict if all(values) else "failed", "values": values}
 
     numeric = all(isinstance(v, (int, float)) for v in values)
     if not numeric and kind != "report":
@@ -61,7 +61,7 @@ def judge_part(part: Part, values, *, min_units=3, clusters=None, enough_power=T
 def judge(claim: Claim, values, *, profile, units=None, clusters=None) -> dict:
     """Judge a claim; a conjunction takes its worst part. values: a list, or part name -> list.
 
-    units: what the values were repeated over (the seeds), no repeats. clusters: labels of the values
+    units: what the values were repeated over (the seeds), no repeats. clusters: labels of values
     (the seed each row came from), a list for all parts or part name -> list. mean, low and high are
     those of the part that decides.
     """
@@ -89,28 +89,27 @@ def judge(claim: Claim, values, *, profile, units=None, clusters=None) -> dict:
 
 def _check(claim, by_part, profile, units, clusters):
     """LabError where the values, units or clusters are not those of this claim."""
-    def refuse(words):
-        raise LabError(f"Claim {claim.id!r}{words}.")
-
+    names, problem = [p.name for p in claim.parts], None
+    missing = [n for n in names if n not in by_part]
+    unknown = [n for n in by_part if n not in names]
+    wrong = [(n, v) for n, v in (("units", units), ("clusters", clusters))
+             if not isinstance(v, (list, dict, type(None)))]
     if profile not in PROFILES:
-        refuse(f": the profile {profile!r} is unknown; use one of {PROFILES}")
-    names = [p.name for p in claim.parts]
-    for name in names + list(by_part):
-        if name not in by_part:
-            refuse(f": values for the part {name!r} are missing; its parts are {names}")
-        if name not in names:
-            refuse(f" has no part {name!r}; its parts are {names}")
-    for name, labels in (("units", units), ("clusters", clusters)):
-        if not isinstance(labels, (list, dict, type(None))):
-            refuse(f": {name} is {labels!r}; give a list of labels")
-    if units is None:
-        return
-    if twice := [u for u in units if list(units).count(u) > 1]:
-        refuse(f": the unit {twice[0]!r} is there twice; every {claim.unit} counts once")
-    for part in claim.parts if claim.unit == "seed" else ():
-        n = np.size(by_part[part.name])
-        if part.kind in ("effect", "equivalence") and n != len(units):
-            refuse(f", part {part.name!r}: {n} values over {len(units)} seeds")
+        problem = f": the profile {profile!r} is unknown; use one of {PROFILES}"
+    elif missing:
+        problem = f": values for the part {missing[0]!r} are missing; its parts are {names}"
+    elif unknown:
+        problem = f" has no part {unknown[0]!r}; its parts are {names}"
+    elif wrong:
+        problem = ": {} is {!r}; give a list of labels".format(*wrong[0])
+    elif twice := [u for u in units or () if list(units).count(u) > 1]:
+        problem = f": the unit {twice[0]!r} is there twice; every {claim.unit} counts once"
+    elif units is not None and claim.unit == "seed":
+        for name in (p.name for p in claim.parts if p.kind in ("effect", "equivalence")):
+            if (n := np.size(by_part[name])) != len(units):
+                problem = f", part {name!r}: {n} values over {len(units)} seeds"
+    if problem:
+        raise LabError(f"Claim {claim.id!r}{problem}.")
 
 
 def in_words(result: dict, part: Part) -> str:
@@ -159,42 +158,40 @@ def parts_held(result: dict, claim: Claim) -> str:
 
 def change_in_words(change: Change) -> str:
     """What follows 'predicate' in the note on a claim that has changed."""
-    return (f"changed on {change.date}, {'after' if change.known else 'before'} numbers were known. "
-            f"It was: {change.predicate} Why: {change.why}")
+    when = "after" if change.known else "before"
+    return (f"changed on {change.date}, {when} numbers were known. It was: {change.predicate} "
+            f"Why: {change.why}")
 
 
 def pooled(runs: list[dict], claims: dict[str, Claim], notes: list[str]) -> list[dict]:
-    """The claims in the records of runs, merged. notes gets what was left out: claims that changed."""
+    """The claims in the records of runs, merged. notes gets what was left out and why."""
     found = [c | {k: r.get(k) for k in ("notebook", "executed", *RUN)}
              | {"dataset": r["parameters"].get("dataset", "")} for r in runs for c in r["claims"]]
     for name in sorted({c["id"] for c in found} - set(claims)):
         notes.append(f"The claim {name} is not in claims.yaml and was left out.")
     known = [c for c in found if c["id"] in claims]
     for name in sorted({c["id"] for c in known if not _fits(c, claims[c["id"]])}):
-        notes.append(f"The claim {name} had other parts when some of its records were made; "
-                     "they were left out.")
+        notes.append(f"The claim {name} had other parts when some of its records were made; they "
+                     "were left out.")
     return merge([c for c in known if _fits(c, claims[c["id"]])], claims)
 
 
 def _fits(record, claim):
     """Whether a record has the parts of the claim today; one that is now a report takes any."""
-    then, now = [(p["name"], p["kind"]) for p in record["parts"]], claim.parts
-    return len(then) == len(now) and all(
-        name == p.name and p.kind in (kind, "report") for (name, kind), p in zip(then, now, strict=True))
+    pairs = zip_longest(record["parts"], claim.parts)
+    return all(p and now and p["name"] == now.name and now.kind in (p["kind"], "report")
+               for p, now in pairs)
 
 
 def merge(records, claims=None) -> list[dict]:
-    """Pool claim records over outer seeds and judge them again -> one record a configuration.
+    """Pool claim records over outer seeds and judge them again -> one a CONFIGURATION.
 
-    A configuration is whatever the records carry of CONFIGURATION, `parameters` without the seed.
-    A unit (or, where the records have none, an outer seed) that is there twice raises LabError: it
-    would count as new evidence.
+    A unit, or an outer seed, that is there twice raises LabError: it would count as new evidence.
     """
     claims, groups = load_claims() if claims is None else claims, {}
     for record in records:
-        if record["id"] not in claims:
-            raise LabError(f"A record is about the claim {record['id']!r}, which claims.yaml does "
-                           "not list.")
+        if (name := record["id"]) not in claims:
+            raise LabError(f"A record is about a claim {name!r}, which claims.yaml does not list.")
         key = {k: record.get(k) for k in CONFIGURATION}
         key["parameters"] = {k: v for k, v in (key["parameters"] or {}).items() if k != "seed"}
         groups.setdefault(json.dumps(key, sort_keys=True, default=str), []).append(record)
@@ -221,13 +218,20 @@ def _merged(claim, group):
 
 def _clusters(claim, group):
     """Part -> labels of the pooled values: the run of each, or within few runs its own label."""
-    numbered, clusters = _numbered(claim, group), {}
+    own = [{p["name"]: _labels(r, p["name"]) for p in r["parts"]} for r in group]
+    seen, shared, clusters = set(), set(), {}
+    for labels in (set().union(*parts.values()) for parts in own):
+        shared |= labels & seen
+        seen |= labels
+    if seeds := [s for s in shared if isinstance(s, int) and s > 10**6]:  # no index: spawned
+        raise LabError(f"Claim {claim.id!r}: the inner seed {seeds[0]} is in two records; every "
+                       "one counts once.")
     for i, record in enumerate(group):
         for part in record["parts"]:
-            labels = _labels(record, part["name"])
+            labels = own[i][part["name"]]
             if len(group) >= RUNS or len(labels) != part["n"]:
                 labels = [f"run {i}"] * part["n"]
-            elif numbered:
+            elif shared:  # they number the seeds within a run
                 labels = [f"run {i}: {label}" for label in labels]
             clusters.setdefault(part["name"], []).extend(labels)
     return clusters
@@ -238,32 +242,16 @@ def _labels(record, name):
     return given.get(name) or [] if isinstance(given, dict) else given
 
 
-def _numbered(claim, group):
-    """Whether the runs share labels that number the seeds within a run. LabError: a seed is shared."""
-    seen = set()
-    for record in group:
-        labels = {label for part in record["parts"] for label in _labels(record, part["name"])}
-        shared = labels & seen
-        if seeds := [s for s in shared if isinstance(s, int) and s > 10**6]:  # spawned, no index
-            raise LabError(f"Claim {claim.id!r}: the inner seed {seeds[0]} is in two records; "
-                           "every one counts once.")
-        if shared:
-            return True
-        seen |= labels
-    return False
-
-
 def _interval(part, values, clusters):
     least, most = part.limits or (-math.inf, math.inf)
-    if out := [v for v in values if v < least - 1e-6 or v > most + 1e-6]:
-        raise LabError(f"Part {part.name!r} got {out[0]:g}; it is a quantity from {least:g} to "
+    if out := [f"{v:g}" for v in values if v < least - 1e-6 or v > most + 1e-6]:
+        raise LabError(f"Part {part.name!r} got {out[0]}; it is a quantity from {least:g} to "
                        f"{most:g}.")
     try:
         mean, low, high = interval(values, clusters, part.limits)
     except LabError as error:
         raise LabError(f"Part {part.name!r}: {error}") from None
-    if not math.isfinite(low):  # JSON has no infinity
-        low = high = None
+    low, high = (low, high) if math.isfinite(low) else (None, None)  # JSON has no infinity
     return {"mean": mean, "low": low, "high": high}
 
 
@@ -271,15 +259,12 @@ def _verdict(part, result):
     low, high = result["low"], result["high"]
     if low is None and part.by_construction:  # no spread: the code gives the same each time
         low = high = result["mean"]
-    if low is None:
+    least, most = {"equivalence": (-(part.margin or 0), part.margin)}.get(
+        part.kind, (part.bound, math.inf) if part.side == "above" else (-math.inf, part.bound))
+    if low is None or not (least < low and high < most or high < least or low > most):
         return "undecided"
-    if part.kind == "equivalence":
-        least, most = -part.margin, part.margin
-    else:
-        least, most = (part.bound, math.inf) if part.side == "above" else (-math.inf, part.bound)
-    inside, outside = least < low and high < most, high < least or low > most
-    yes, no = ("passed", "failed") if part.by_construction else ("reproduced", "not reproduced")
-    return yes if inside else no if outside else "undecided"
+    words = ("failed", "passed") if part.by_construction else ("not reproduced", "reproduced")
+    return words[least < low and high < most]
 
 
 def _detectable(part, result, units):

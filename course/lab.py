@@ -17,19 +17,10 @@ import torch
 from IPython import get_ipython
 from IPython.display import HTML, Image, Markdown, display
 
+from course import claims as judging
 from course.chapters import number
 from course.claimfile import PROFILES, load_claims
-from course.claims import (
-    COLOURS,
-    change_in_words,
-    in_words,
-    judge,
-    parts_held,
-    parts_in_words,
-    plain,
-    pooled,
-    would_have_shown,
-)
+from course.claims import COLOURS, in_words, judge, parts_in_words, plain
 from labkit import data as data_module
 from labkit.base import LabError, NotForThisData, cache_path, data_path, device, jobs, spawn_seeds
 from labkit.rows import checked_seed, is_whole
@@ -41,7 +32,7 @@ CAPS = {"quick": (6000, 2000), "full": None, "paper": None}  # rows: quick stays
 class Lab:
     """lab = Lab("basics", profile=profile, dataset=dataset, seed=seed): prints versions and device.
 
-    profile: quick | full | paper; dataset: a name or folder:PATH; seed: everything random is spawned
+    profile: quick | full | paper; dataset: a name or folder:PATH; seed: all that is random is spawned
     from it; seeds: how many seeds are judged, None for the profile's own number.
     """
 
@@ -50,8 +41,8 @@ class Lab:
             raise LabError(f"There is no profile {profile!r}: choose one of {', '.join(PROFILES)}.")
         seed = checked_seed(seed)
         if seeds is not None and (not is_whole(seeds) or seeds < 1):
-            raise LabError(f"seeds is {seeds!r}: give a number of seeds, 1 or more, or None for the "
-                           "profile's own.")
+            raise LabError(f"seeds is {seeds!r}: give a number of seeds, 1 or more, or None for "
+                           "the profile's own.")
         self.chapter, self.notebook = str(chapter), number(str(chapter))
         self.profile, self.dataset, self.seed = profile, dataset, seed
         self._seeds, self._settings, self._rows, self.claims = seeds, {}, "", []
@@ -68,7 +59,7 @@ class Lab:
               f"{self.device}, {jobs()} workers")
 
     def settings(self, *, quick, full=None, paper=None) -> SimpleNamespace:
-        """The profile's settings; `full` starts from quick's, `paper` from full's. seeds= overrules."""
+        """The profile's settings; `full` starts from quick's, `paper` from full's."""
         chosen = dict(quick)
         for name, change in (("full", full), ("paper", paper)):
             if PROFILES.index(self.profile) >= PROFILES.index(name):
@@ -95,9 +86,9 @@ class Lab:
         if rare := data.rare(*min_rows):
             name, n, n_test = rare[0]
             more = f" (and {len(rare) - 1} more have too few)" if len(rare) > 1 else ""
-            self.require(False, f"Notebook {self.notebook} needs at least {min_rows[0]} training and "
-                         f"{min_rows[1]} test rows of each class, also when it draws them anew, and "
-                         f"class {name!r} has {n} and {n_test}{more}: add rows, or leave such "
+            self.require(False, f"Notebook {self.notebook} needs at least {min_rows[0]} training "
+                         f"and {min_rows[1]} test rows of each class, also when it draws them anew, "
+                         f"and class {name!r} has {n} and {n_test}{more}: add rows, or leave such "
                          "classes out.")
         self._dollars = [name for name in data.classes if "$" in name]
         return data
@@ -120,7 +111,7 @@ class Lab:
         return cache_path() / "unfinished" / name / part
 
     def seeds(self, n: int, purpose: str = "judge") -> list[int]:
-        """n inner seeds for one purpose. No two purposes and outer seeds share one: tune ≠ judge."""
+        """n inner seeds; no two purposes and no two outer seeds share one: tune ≠ judge."""
         return spawn_seeds(self.seed, n, purpose)
 
     def require(self, condition, why: str):
@@ -152,8 +143,8 @@ class Lab:
     def claim(self, name: str, values, *, units=None, clusters=None) -> dict:
         """Judge a claim of the chapter's claims.yaml; show it; keep it. values: as in judge."""
         if name not in self._catalogue:
-            raise LabError(f"There is no claim {name!r} in course/chapters/{self.chapter}/claims.yaml:"
-                           " add it there before judging it.")
+            raise LabError(f"There is no claim {name!r} in course/chapters/{self.chapter}/"
+                           "claims.yaml: add it there before judging it.")
         claim = self._catalogue[name]
         result = judge(claim, values, profile=self.profile, units=units, clusters=clusters)
         self.claims = [c for c in self.claims if c["id"] != name] + [result]  # a cell may run again
@@ -171,8 +162,8 @@ class Lab:
         import matplotlib.pyplot as plt
 
         if len(alt) < 40:
-            raise LabError("A figure's alt text says what is seen in it, in one sentence of at least "
-                           "40 characters.")
+            raise LabError("A figure's alt text says what is seen in it, in one sentence of at "
+                           "least 40 characters.")
         for text in fig.findobj(plt.Text):
             if any(name in text.get_text() for name in self._dollars):
                 text.set_parse_math(False)
@@ -193,7 +184,7 @@ def _output(value, text, shown=None):
 
 @functools.cache
 def pooled_claims(chapter: str, profile: str, dataset: str) -> dict:
-    """Claim id -> the chapter's committed runs judged together. A claim that changed is left out."""
+    """Claim id -> the chapter's committed runs judged together, but for claims that changed."""
     from course.runs.records import collect
 
     try:
@@ -203,24 +194,25 @@ def pooled_claims(chapter: str, profile: str, dataset: str) -> dict:
     wanted = {"profile": profile, "dataset": dataset}
     runs = [r for r in collect(files)
             if r["status"] == "ok" and wanted.items() <= r["parameters"].items()]
-    return {merged["id"]: merged for merged in pooled(runs, load_claims(), [])}
+    return {merged["id"]: merged for merged in judging.pooled(runs, load_claims(), [])}
 
 
 def claim_output(claim, result, committed) -> dict:
     """A judged claim as a cell's output: verdict, parts with intervals, committed runs, changes."""
     verdict, lines, below = result["verdict"], [], []
-    held = f" ({held} parts hold)" if (held := parts_held(result, claim)) else ""
+    held = f" ({held} parts hold)" if (held := judging.parts_held(result, claim)) else ""
     for p, part in zip(result["parts"], claim.parts, strict=True):
-        why = part.by_construction
-        told = [f"{part.quantity}: {in_words(p, part)} ({p['n']} {claim.unit}{'s' * (p['n'] != 1)})",
-                p["verdict"], would_have_shown(p, part), f"by construction: {why}" if why else ""]
+        why, n = part.by_construction, f"{p['n']} {claim.unit}{'s' * (p['n'] != 1)}"
+        told = [f"{part.quantity}: {in_words(p, part)} ({n})", p["verdict"],
+                judging.would_have_shown(p, part),
+                f"by construction: {why}" if why else ""]
         lines.append(", ".join(t for t in told if t))
     if committed:
         n = committed["runs"]
         runs = f"All {n} committed runs together" if n > 1 else "The committed run"
         ours = parts_in_words(committed, claim, deciding=True)
         below.append(f"{runs}: {committed['verdict']} ({ours}).")
-    below += [f"† Predicate {change_in_words(c)}" for c in claim.changed]
+    below += [f"† Predicate {judging.change_in_words(c)}" for c in claim.changed]
     text = "\n".join([f"{claim.id}: {verdict}{held}. Claim: {claim.says}",
                       *(f"  {t}" for t in lines), *below])
     rows = "".join(f"<li>{html.escape(t)}</li>" for t in lines)
@@ -241,8 +233,8 @@ def claims_output(catalogue, results, committed) -> dict:
         rows.append({
             "claim": claim.says + " †" * bool(claim.changed), "paper": claim.paper,
             "its figure": claim.figure, "this run": parts_in_words(c, claim),
-            "verdict of this run": c["verdict"],
-            "all committed runs": f"{together['verdict']} ({together['runs']})" if together else "none"})
+            "verdict of this run": c["verdict"], "all committed runs":
+            f"{together['verdict']} ({together['runs']})" if together else "none"})
     caption = "Claims of this notebook, with 95 % intervals († predicate changed)"
     return _output({"kind": "claims"}, caption, _table_html(pd.DataFrame(rows), caption, 2))
 

@@ -11,7 +11,7 @@ NOTEBOOKS = HERE.parents[1] / "notebooks"
 
 
 def chapters() -> dict[str, str]:
-    """Name -> number, in the order of the numbers. A chapter without a notebook here has the number ''."""
+    """Name -> number, in order. A chapter without a notebook here has the number ''."""
     found = {p.parent.name: "" for p in HERE.glob("*/claims.yaml")}
     for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"):
         if path.stem[3:] in found:

@@ -14,14 +14,15 @@ BACKS = COLOURS | {"too few": "#BBBBBB", "not run": "#DDDDDD"}
 
 
 def to_markdown(table, folder=".") -> str:
-    """The table as GitHub Markdown, its notes below it. folder: where the file will lie, for the links."""
+    """The table as GitHub Markdown, its notes below it. folder: where it will lie, for the links."""
     def cell(value):
         return str(value).replace("|", "\\|").replace("\n", " ")
 
-    lines = ["| " + " | ".join(map(cell, table.columns)) + " |", "|" + " --- |" * len(table.columns)]
+    rows = [list(table.columns), ["---"] * len(table.columns)]
     for row, link in zip(table.itertuples(index=False), _links(table, folder), strict=True):
-        first = f"[{cell(row[0])}]({link})" if link else cell(row[0])
-        lines.append(" | ".join(["| " + first, *map(cell, row[1:])]) + " |")
+        first, *others = map(cell, row)
+        rows.append([f"[{first}]({link})" if link else first, *others])
+    lines = [f"| {' | '.join(row)} |" for row in rows]
     notes = [f"- {' '.join(n.split())}" for n in table.attrs.get("notes", [])]
     return "\n".join(lines + ([""] + notes if notes else [])) + "\n"
 
@@ -77,7 +78,7 @@ def update_readme(readme_path, markdown: str) -> None:
 
 
 def write_table(folder, name: str, table) -> list[Path]:
-    """<name>.csv in the folder, and <name>.parquet where pyarrow can be imported. -> what was written"""
+    """<name>.csv, and <name>.parquet where pyarrow is there, in the folder -> what was written"""
     written = [Path(folder) / f"{name}.csv"]
     write(written[0], table.to_csv(index=False, lineterminator="\n"))
     if importlib.util.find_spec("pyarrow"):

@@ -1,4 +1,4 @@
-"""The scoreboard: records pooled over seeds, a table of claims for readers, of parts for programs."""
+"""The scoreboard: records pooled over seeds, a table of claims, and one of parts for programs."""
 
 import json
 from pathlib import Path
@@ -108,7 +108,7 @@ def parts_table(records):
 
 
 def runs_table(records):
-    """One row a run: notebook, settings, status, seconds, CPU seconds, peak MB -> pandas DataFrame"""
+    """One row a run: notebook, settings, status and cost -> pandas DataFrame"""
     import pandas as pd
 
     costs = {"seconds": "seconds", "CPU seconds": "cpu_seconds", "peak MB": "peak_mb"}
@@ -119,7 +119,7 @@ def runs_table(records):
 
 
 def _pooled(records):
-    """-> claims, [(claim, its pooled record or None)] in their order, notes on what was left out."""
+    """-> claims, [(claim, its pooled record or None)] in order, notes on what was left out."""
     claims, notes = load_claims(), []
     kept = _newest([r for r in records if r["status"] == "ok"], notes)
     merged = pooled([r | {"executed": _executed(r)} for r in kept], claims, notes)
@@ -154,8 +154,8 @@ def _newest(records, notes) -> list[dict]:
         if left := len(group) - len(same):
             last = newest == max(group, key=begun)
             notes.append(f"{newest['notebook']} ({_configuration_words(newest)}): {left} "
-                         f"{'older ' * last}record{'s' * (left > 1)} of another version of the code "
-                         f"left out{'' if last else ', though begun later by the clock'}.")
+                         f"{'older ' * last}record{'s' * (left > 1)} of another version of the "
+                         f"code left out{'' if last else ', though begun later by the clock'}.")
     return kept
 
 
