@@ -180,8 +180,9 @@ def test_wheel_carries_its_data_and_works_alone(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
-    assert {"labkit/_data/fashion.npz", "labkit/_data/claims.yaml", "labkit/_data/cards/fashion.yaml"} <= set(names)
-    assert {n.split("/")[0].split("-")[0] for n in names} == {"labkit"}
+    assert {"labkit/_data/fashion.npz", "labkit/_data/references.bib", "labkit/_data/cards/fashion.yaml",
+            "course/chapters/basics/claims.yaml"} <= set(names)
+    assert {n.split("/")[0].split("-")[0] for n in names} == {"labkit", "course", "unlearning_under_attack"}
     assert wheel.stat().st_size < 10e6
 
     script = ("import labkit; assert labkit.__file__.startswith(SITE), labkit.__file__\n"
