@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_runner import write_notebook
 
-from course import claimfile, claims, exercises
+from course import claimfile, claims, cli, exercises
 from course.chapters import desk as desk_chapter
 from course.chapters import inversion as inversion_chapter
 from course.chapters import sparsity as sparsity_chapter
@@ -31,7 +31,7 @@ from course.grading.grade import grade
 from course.lab import Lab
 from course.report import report
 from course.runs import notebook, runner
-from labkit import attack, base, cli, defend, models, unlearn
+from labkit import attack, base, defend, models, unlearn
 from labkit.base import LabError
 from labkit.data import Data, load
 from labkit.rows import check_forget
@@ -39,7 +39,7 @@ from labkit.training import fit, fit_many, fit_packed, predict
 from labkit.unlearn import sisa
 
 NAN, INF = float("nan"), float("inf")
-PACKAGE = Path(cli.__file__).resolve().parent
+ROOT = Path(cli.__file__).resolve().parents[1]
 few = settings(max_examples=40, derandomize=True, deadline=None, database=None,
                suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -336,10 +336,10 @@ LOADS = table(
     ("pixels of a table", lambda: DATA.pixels(DATA.x), "has no pixels", "fashion"),
     ("network for images", lambda: models.build("strided_cnn", DATA, 0), "needs images", "'mlp'"),
     ("no network", lambda: models.build("gpt", DATA, 0), "choose one of mlp"),
-    ("lab profile", lambda: Lab("01", profile="fast"), "choose one of quick"),
-    ("lab seed", lambda: Lab("01", seed=-1), "-1"),
-    ("lab seeds", lambda: Lab("01", seeds=0), "1 or more"),
-    ("lab seed nan", lambda: Lab("01", seed=NAN), "seed is nan"),
+    ("lab profile", lambda: Lab("basics", profile="fast"), "choose one of quick"),
+    ("lab seed", lambda: Lab("basics", seed=-1), "-1"),
+    ("lab seeds", lambda: Lab("basics", seeds=0), "1 or more"),
+    ("lab seed nan", lambda: Lab("basics", seed=NAN), "seed is nan"),
 )
 
 
@@ -935,11 +935,12 @@ def test_nothing_in_the_package_unpickles_a_file():
     """The one pickle there is travels between labkit's own worker processes."""
     risky = re.compile(r"torch\.load|pickle\.load|joblib\.load|np\.load|yaml\.(unsafe_|full_)?load|shelve|marshal|dill|"
                        r"(?<![.\w])eval\(|(?<![.\w])exec\(|read_pickle|allow_pickle=True|weights_only=False|extractall")
-    found = {(p.relative_to(PACKAGE).as_posix(), line.strip()) for p in PACKAGE.rglob("*.py")
+    found = {(p.relative_to(ROOT).as_posix(), line.strip())
+             for package in ("labkit", "course") for p in (ROOT / package).rglob("*.py")
              for line in p.read_text(encoding="utf-8").splitlines() if risky.search(line)}
-    allowed = [("sources.py", "np.load(path, allow_pickle=False)"),
-               ("pictures.py", "np.load(io.BytesIO(content), allow_pickle=False)"),
-               ("processes.py", "pickle.loads(blob)")]
+    allowed = [("labkit/sources.py", "np.load(path, allow_pickle=False)"),
+               ("labkit/pictures.py", "np.load(io.BytesIO(content), allow_pickle=False)"),
+               ("labkit/processes.py", "pickle.loads(blob)")]
     assert [f for f in found if not any(f[0] == name and text in f[1] for name, text in allowed)] == []
     assert len(found) == 4
 

@@ -108,7 +108,7 @@ def living():
             if any("ipykernel" in w for w in words):
                 forked = parent and any("ipykernel" in w for w in parent.cmdline())
                 found["worker" if forked else "kernel"].append(process)
-            elif "labkit" in words:
+            elif "course" in words:
                 found["sweep" if "sweep" in words else "run"].append(process)
         except psutil.Error:
             pass
@@ -765,7 +765,7 @@ def test_the_report_takes_the_code_that_is_here_whatever_the_time_stamps_say():
                 "started": started}
 
     future = [record(s, "an older one", "2099-01-01T00:00:00+00:00", -1.0) for s in (0, 1)]
-    here = [record(s, labkit_hash(), "2026-01-01T00:00:00+00:00", 1.0) for s in (0, 1)]
+    here = [record(s, labkit_hash(path.stem), "2026-01-01T00:00:00+00:00", 1.0) for s in (0, 1)]
     table = report.scoreboard([*future, *here])
     row = table.set_index("claim").loc["basics-ga-damage"]
     assert row["ours"].startswith("1.") and row["n"] == "6 seeds in 2 runs"
