@@ -503,7 +503,6 @@ ATTACKS = table(
     ("all deleted", lambda: inversion_chapter.weighted_difference(MODEL, MODEL, NEXT, 5, 5), "0 < u < n"),
     ("leak", lambda: attack.leak(MODEL, TARGET[0, :5]), "5 numbers"),
     ("leak of nothing", lambda: attack.leak(torch.nn.Flatten(), TARGET[0]), "no linear layer"),
-    ("classes", lambda: attack.deleted_classes(torch.tensor([0.1, 0.2]), 3), "3 classes"),
     ("average", lambda: desk_chapter.average([MODEL, WIDE]), "one network"),
     ("average none", lambda: desk_chapter.average([]), "one model"),
     ("temperature", lambda: desk_chapter.rescale(torch.ones(2, 3) / 3, 0), "positive temperature"),

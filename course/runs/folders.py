@@ -9,8 +9,8 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from course.runs.notebook import notebook_parameters
 from labkit.base import LabError, make_folder, sha256
-from course.runs.notebook import notebook_parameters, short_hash
 
 ORDER = ("skipped", "ok")  # how a finished run ended: the later stays
 STALE = 24 * 3600  # seconds after which the leftovers of a killed run are swept away

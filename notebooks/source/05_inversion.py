@@ -289,7 +289,7 @@ lab.say(f"Over all {len(rebuilt)} targets the rebuilt picture is {kept[0]:.1f} d
 # %% [markdown]
 # The first targets of each seed are shown, not the best ones. PSNR is $-10 \log_{10}$ of the mean squared error of
 # pixels in $[0, 1]$: 10 dB more is a tenth of the error. The class mean is what anyone can guess who knows the label.
-# (The paper's third measure, LPIPS, needs weights from the network; `lk.measure.lpips` gives it where they are at hand.)
+# The paper's third measure, LPIPS, needs weights from the network and is not measured here.
 #
 # ## 2 · Why a difference is a gradient
 #
