@@ -1,12 +1,12 @@
 """Which rows: checked forget sets, splits, stratified draws."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from .base import LARGEST_SEED, LabError
+from .base import LabError
+from .rules import check_settings, checked_seed, is_number, is_whole  # noqa: F401  (asked for here)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,42 +76,6 @@ def stratified(y, n, cap, rng, what) -> np.ndarray:
     while take.sum() > n:  # rare classes got a row that others must give
         take[np.argmax(np.where(take > 1, take - share, -1))] -= 1
     return np.sort(np.concatenate([rng.choice(np.flatnonzero(y == c), t, replace=False) for c, t in enumerate(take)]))
-
-
-def is_whole(value) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def is_number(value) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-
-
-# What a setting of training or unlearning must be, by its name.
-RULES = {name: rule for names, rule in {
-    "batch batch_size chunk cg_steps restarts rows": (lambda v: is_whole(v) and v > 0, "a whole number, 1 or more"),
-    "epochs max_epochs steps": (lambda v: is_whole(v) and v >= 0, "a whole number, 0 or more"),
-    "seed": (lambda v: is_whole(v) and 0 <= v <= LARGEST_SEED, "a whole number, 0 or more, of 64 bits at most"),
-    "lr weight_decay damping": (lambda v: is_number(v) and 0 <= v < math.inf, "a finite number, 0 or more"),
-    "alpha cap dampening gamma": (lambda v: is_number(v) and v >= 0, "a number, 0 or more"),
-    "temperature": (lambda v: is_number(v) and 0 < v < math.inf, "a finite number above 0"),
-    "momentum": (lambda v: is_number(v) and 0 <= v < 1, "a number from 0 to below 1"),
-    "beta scale tau": (lambda v: is_number(v) and math.isfinite(v), "a finite number"),
-}.items() for name in names.split()}
-
-
-def check_settings(**given):
-    """LabError at the first of the given settings that breaks its rule in RULES."""
-    for name, value in given.items():
-        fits, words = RULES[name]
-        if not fits(value):
-            raise LabError(f"{name} is {value!r}: give {words}.")
-
-
-def checked_seed(seed) -> int:
-    """The seed as an int, if it is one that NumPy and torch take."""
-    if not is_whole(seed) or not 0 <= seed <= LARGEST_SEED:
-        raise LabError(f"seed is {seed!r}: give a whole number, 0 or more{' (64 bits at most)' * is_whole(seed)}.")
-    return int(seed)
 
 
 def some(items) -> str:
