@@ -616,7 +616,6 @@ DEFENCES = table(
     ("noise", private(noise_multiplier=-1), "noise_multiplier is -1"),
     ("NaN rows", private(DATA.x * NAN, epsilon=8), "NaN or inf"),
     ("group", lambda: defend.group_epsilon(1, 1e-5, 0), "0 rows"),
-    ("bound", lambda: desk_chapter.membership_bound("x", 0.1), "'x'"),
     ("no releases", lambda: desk_chapter.composed([], 1e-5), "at least one release"),
     ("no streams", lambda: desk_chapter.fit({}, {}), "empty stream"),
     ("empty stream", lambda: desk_chapter.fit({"a": []}, {"a": []}), "empty"),
