@@ -6,13 +6,10 @@ checkpoint ends bit for bit where training without the forgotten rows would have
 `verify_exact` trains that from scratch and compares.
 """
 
-import tempfile
 import time
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -169,36 +166,6 @@ def load(folder, data, build, workers: int | None = None) -> Sisa:
                     ledger=log["ledger"])
     first = {s: p.slices for s in range(shards)}
     return _run(ensemble, data, first, log.get("pending", []), workers)
-
-
-@dataclass
-class Exactness:
-    """equal: bitwise. compared: tensors. differing: where, as 'shard 2 after slice 4: name'."""
-
-    equal: bool
-    compared: int
-    differing: list[str]
-
-
-def verify_exact(ensemble: Sisa, data, workers: int | None = None) -> Exactness:
-    """Train the same SISA from scratch without the forgotten rows and compare by torch.equal.
-
-    Compared are the members and everything in the checkpoints, optimiser state included. In the
-    from-scratch run the forgotten rows hold NaN and the label −1, so that a run that reads one of
-    them cannot end well. The partition is the same: it says where the rows that are left lie.
-    """
-    x, y = data.x.clone(), data.y.clone()
-    x[list(ensemble.removed)], y[list(ensemble.removed)] = float("nan"), -1
-    p, compared, differing = ensemble.partition, 0, []
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = train(SimpleNamespace(x=x, y=y), folder, build=ensemble.build, shards=p.shards,
-                        partition=p, without=ensemble.removed, workers=workers, **ensemble.recipe)
-        for s in range(p.shards):
-            a, b = _tensors(ensemble, s), _tensors(scratch, s)
-            compared += len(a.keys() | b.keys())
-            differing += a.keys() ^ b.keys()
-            differing += [name for name in a.keys() & b.keys() if not torch.equal(a[name], b[name])]
-    return Exactness(not differing, compared, sorted(differing))
 
 
 def _tensors(ensemble, s):
