@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch.func import functional_call, jacrev, jvp
+from torch.func import functional_call, jacrev, jvp, vmap
 
 from ..base import LabError
 from ..rows import is_whole
-from ..unlearn.second_order import conjugate_gradients, gauss_newton
+from ..unlearn.second_order import conjugate_gradients, curvature_product
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,7 @@ def influence_effects(model, holdings, out, *, damping=0.01, cg_steps=10, rows=2
     training is the fitting value). shrink: factor on the result, for attackers who have measured how much influence
     overstates. Source: Koh and Liang 2017, eq. 2.
     """
-    params = _params(model)
-    product = gauss_newton(model, params, holdings.x[:rows], damping)
+    product = _curvature(model, holdings, rows, damping)
     solved = conjugate_gradients(product, _jacobian(model, out), cg_steps)
     return shrink / holdings.n * _row_products(model, holdings, solved)
 
@@ -155,7 +154,7 @@ def newton(model, holdings, *, damping=0.01, cg_steps=10, rows=250):
     The gradient is implicit: backward through H⁻¹ is H⁻¹ again, one more solve. H does not move with ω.
     """
     params = _params(model)
-    product = gauss_newton(model, params, holdings.x[:rows], damping)
+    product = _curvature(model, holdings, rows, damping)
     sizes = [p.numel() for p in params.values()]
 
     class Solve(torch.autograd.Function):
@@ -197,6 +196,12 @@ def baseline(kind, holdings, seed, x=None, label=None) -> torch.Tensor:
 
 def _params(model):
     return {k: p.detach() for k, p in model.named_parameters()}
+
+
+def _curvature(model, holdings, rows, damping):
+    """v -> (H + damping · I) v for many v at once, dict name -> (r, …): on the first owned rows."""
+    params, x, y = _params(model), holdings.x[:rows], holdings.y[:rows]
+    return vmap(lambda v: curvature_product(model, params, x, y, v, damping=damping))
 
 
 def _jacobian(model, out):
