@@ -150,8 +150,8 @@ def report(
 ):
     """Draw the scoreboard of all claims and what the runs cost; write it in several formats."""
     from course.report.draw import to_html, to_markdown, update_readme, write, write_table
-    from course.report.references import bibtex, references
     from course.report.report import collect, parts_table, runs_table, scoreboard
+    from labkit.base import data_path
 
     places = runs or [Path("runs")]
     records = collect(places)
@@ -162,7 +162,8 @@ def report(
     if readme:  # first: what is wrong with it is told before anything is written
         update_readme(readme, to_markdown(table, readme.parent))
     written = [out / "scoreboard.md", out / "scoreboard.html", out / "references.bib"]
-    texts = to_markdown(table, out), to_html(table, out), bibtex(references())
+    cited = data_path("references.bib").read_bytes()
+    texts = to_markdown(table, out), to_html(table, out), cited
     for path, text in zip(written, texts, strict=True):
         write(path, text)
     written += write_table(out, "scoreboard", parts_table(records)) + ([readme] if readme else [])

@@ -365,8 +365,9 @@ FORGET = {
 @pytest.mark.parametrize("name", FORGET)
 def test_a_forget_set_that_cannot_be(name):
     bad, word = FORGET[name]
-    for call in (DATA.forget_rows, DATA.split, lambda rows: attack.hold(DATA, rows, 1),
-                 lambda rows: verification_chapter.verify("nowhere", DATA, MODEL, rows, tolerance=0)):
+    for call in (DATA.split, lambda rows: attack.hold(DATA, rows, 1),
+                 lambda rows: verification_chapter.verify("nowhere", DATA, MODEL, rows,
+                                                          tolerance=0)):
         sentence(lambda call=call: call(bad), word)
 
 
@@ -502,7 +503,6 @@ ATTACKS = table(
     ("all deleted", lambda: inversion_chapter.weighted_difference(MODEL, MODEL, NEXT, 5, 5), "0 < u < n"),
     ("leak", lambda: attack.leak(MODEL, TARGET[0, :5]), "5 numbers"),
     ("leak of nothing", lambda: attack.leak(torch.nn.Flatten(), TARGET[0]), "no linear layer"),
-    ("classes", lambda: attack.deleted_classes(torch.tensor([0.1, 0.2]), 3), "3 classes"),
     ("average", lambda: desk_chapter.average([MODEL, WIDE]), "one network"),
     ("average none", lambda: desk_chapter.average([]), "one model"),
     ("temperature", lambda: desk_chapter.rescale(torch.ones(2, 3) / 3, 0), "positive temperature"),
@@ -616,7 +616,6 @@ DEFENCES = table(
     ("noise", private(noise_multiplier=-1), "noise_multiplier is -1"),
     ("NaN rows", private(DATA.x * NAN, epsilon=8), "NaN or inf"),
     ("group", lambda: defend.group_epsilon(1, 1e-5, 0), "0 rows"),
-    ("bound", lambda: desk_chapter.membership_bound("x", 0.1), "'x'"),
     ("no releases", lambda: desk_chapter.composed([], 1e-5), "at least one release"),
     ("no streams", lambda: desk_chapter.fit({}, {}), "empty stream"),
     ("empty stream", lambda: desk_chapter.fit({"a": []}, {"a": []}), "empty"),
@@ -688,9 +687,9 @@ TEACHING = table(
     ("claim units", lambda: claims.judge(CLAIM, [1, 2], units=2, profile="quick"), "units is 2"),
     ("claim clusters", lambda: claims.judge(CLAIM, [1, 2], clusters="ab", profile="quick"), "clusters is 'ab'"),
 )
-ENTRY = {"id": "a", "notebook": "01", "paper": "new here", "where": "w", "says": "s", "figure": "f", "unit": "seed",
+ENTRY = {"id": "a", "paper": "new here", "where": "w", "says": "s", "figure": "f", "unit": "seed",
          "profile": "quick", "parts": [{"name": "x", "kind": "effect", "quantity": "q", "bound": 0.0}]}
-CLAIM = claimfile.Claim(**ENTRY | {"parts": (claimfile.Part(**ENTRY["parts"][0]),)})
+CLAIM = claimfile.Claim("basics", **ENTRY | {"parts": (claimfile.Part(**ENTRY["parts"][0]),)})
 
 
 @pytest.mark.parametrize("call, words", TEACHING)
@@ -714,8 +713,8 @@ def test_a_copy_that_is_no_notebook(tmp_path, name):
         assert [r["status"] for r in report.collect(path)] == ["damaged"]
 
 
-def write_claims(path, entry, **more):
-    path.write_text(yaml.safe_dump({"papers": {"p": {"title": "t"}}, "claims": [entry]} | more), encoding="utf-8")
+def write_claims(path, entry):
+    path.write_text(yaml.safe_dump([entry]), encoding="utf-8")
     return path
 
 
@@ -746,10 +745,9 @@ def test_a_claims_file_with_a_bad_field(tmp_path, field, value, word):
 
 def test_a_claims_file_that_is_none(tmp_path):
     path = tmp_path / "c.yaml"
-    for content, word in ((b"", "list under"), (b"[", "cannot be read"), (b"\xff\xfe\0", "cannot be read"),
+    for content, word in ((b"", "a list of claims"), (b"[", "cannot be read"), (b"\xff\xfe\0", "cannot be read"),
                           (b"a: 2024-99-99", "cannot be read"), (b"[" * 3000, "cannot be read"),
-                          (b"claims: 3", "list under"), (b"claims: &a [*a]", "a mapping"),
-                          (b"claims: []\npapers: 3", "mapping under 'papers:'"), (b"claims: [x]", "a mapping")):
+                          (b"claims: 3", "a list of claims"), (b"&a [*a]", "a mapping"), (b"[x]", "a mapping")):
         path.write_bytes(content)
         sentence(lambda: claimfile.load_claims(path), word)
     for place in (tmp_path, tmp_path / "none.yaml"):
@@ -804,7 +802,7 @@ def test_any_claims_file_loads_or_is_refused(tmp_path):
     @given(st.randoms(use_true_random=False), ANYTHING, st.integers(1, 3))
     def mutated(draw: random.Random, value, times):
         entries = [copy.deepcopy(ENTRY), copy.deepcopy(ENTRY) | {"id": "b"}]
-        content = {"papers": {"p": {"title": "t"}}, "claims": entries}
+        content = entries
         for _ in range(times):
             place = content
             while True:
@@ -823,7 +821,6 @@ def test_any_claims_file_loads_or_is_refused(tmp_path):
         (tmp_path / "c.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
         try:
             loaded = claimfile.load_claims(tmp_path / "c.yaml")
-            claimfile.load_papers(tmp_path / "c.yaml")
         except LabError as error:
             assert "\n" not in str(error)
         else:
@@ -926,7 +923,7 @@ def test_files_of_mnist_that_are_none(tmp_path, monkeypatch):
 
 def test_yaml_makes_no_objects(tmp_path):
     text = f"!!python/object/apply:os.mkdir ['{tmp_path / 'sprung'}']"
-    (tmp_path / "c.yaml").write_text(f"claims: {text}", encoding="utf-8")
+    (tmp_path / "c.yaml").write_text(f"- {text}", encoding="utf-8")
     sentence(lambda: claimfile.load_claims(tmp_path / "c.yaml"), "cannot be read")
     sentence(lambda: runner.parse_value(text), "cannot be read")
     assert not (tmp_path / "sprung").exists()

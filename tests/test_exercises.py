@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import dataclasses
 import inspect
 import itertools
 import json
@@ -16,15 +17,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from course.chapters import inversion as inversion_chapter
-from course.chapters import basics as basics_chapter
-from course.chapters import verification as verification_chapter
-from course.chapters import requests as requests_chapter
-from course.chapters import sparsity as sparsity_chapter
 import labkit as lk
 from course import exercise
-from course.chapters.inversion.exercises_linear import ridge
-from course.chapters.requests.exercises_more import LossGradient
+from course.chapters import basics as basics_chapter
+from course.chapters import inversion as inversion_chapter
+from course.chapters import requests as requests_chapter
+from course.chapters import sparsity as sparsity_chapter
+from course.chapters import verification as verification_chapter
+from course.chapters.inversion.exercises import ridge
+from course.chapters.requests.exercises import LossGradient
 from course.exercises import EXERCISES, card, check, find, hint, judge, limits, solution
 from course.exercises.engine import Outcome, _alike, _compare, _outcome
 from course.exercises.feedback import difference, pattern
@@ -158,8 +159,8 @@ def test_the_solutions_of_03_agree_with_others():
         assert q == pytest.approx(requests_chapter.conformal_threshold(two, torch.zeros(n).long(), alpha), abs=1e-6)
 
 
-def test_the_solutions_of_04_agree_with_others():
-    cosine, variation, leak, deleted, rebuild = (EXERCISES[f"4.{i}"].solution for i in range(1, 6))
+def test_the_solutions_of_05_agree_with_others():
+    cosine, variation, leak, deleted, rebuild = (EXERCISES[f"5.{i}"].solution for i in range(1, 6))
     r = np.random.default_rng(4)
     for _ in range(50):
         gradient, target = _draw_directions(r)
@@ -193,10 +194,10 @@ def test_the_solutions_of_04_agree_with_others():
     assert torch.allclose(ridge(rows, labels.double(), 2.0), theirs[0])
 
 
-def test_the_solutions_of_05_agree_with_others():
+def test_the_solutions_of_09_agree_with_others():
     from scipy.stats import binom
 
-    critical, replay, tainted, bound = (EXERCISES[f"5.{i}"].solution for i in range(1, 5))
+    critical, replay, tainted, bound = (EXERCISES[f"9.{i}"].solution for i in range(1, 5))
     r = np.random.default_rng(5)
     for _ in range(50):
         n, q, alpha = _draw_queries(r)
@@ -217,11 +218,11 @@ def test_the_solutions_of_05_agree_with_others():
         assert bound(old, new, b, lr) == pytest.approx(lr * (steps[0] - steps[1]).norm().item(), rel=1e-4, abs=1e-6)
 
 
-def test_the_solutions_of_06_agree_with_others():
+def test_the_solutions_of_10_agree_with_others():
     def covered(s, columns):
         return s[:, list(columns)].max(1).sum() if columns else 0.0
 
-    medoids, threshold, cusum, release, after = (EXERCISES[f"6.{i}"].solution for i in range(1, 6))
+    medoids, threshold, cusum, release, after = (EXERCISES[f"10.{i}"].solution for i in range(1, 6))
     r = np.random.default_rng(6)
     for _ in range(200):
         similarity, k = _draw_similarity(r)
@@ -258,10 +259,10 @@ def test_the_solutions_of_06_agree_with_others():
         assert cusum(scores, drift, limit) == (int(above[0]) if len(above) else None)
 
 
-def test_the_solutions_of_07_agree_with_others():
+def test_the_solutions_of_12_agree_with_others():
     import torch.nn.utils.prune as prune
 
-    mask, strength, step, efficacy, disparity = (EXERCISES[f"7.{i}"].solution for i in range(1, 6))
+    mask, strength, step, efficacy, disparity = (EXERCISES[f"12.{i}"].solution for i in range(1, 6))
     r = np.random.default_rng(7)
     for _ in range(50):
         weights, share = _draw_layers(r)
@@ -320,7 +321,7 @@ def test_membership_by_svc_does_not_hang_on_the_order_of_rows():
     """However the rows are stacked and the classes are named, the answer to each case is the same."""
     from sklearn.svm import SVC
 
-    exercise = EXERCISES["7.4"]
+    exercise = EXERCISES["12.4"]
     for what, (retain, test, forget) in exercise.cases():
         n = min(len(retain), len(test))
         x, y = np.r_[test[:n], retain[:n]], np.r_[np.full(n, "out"), np.full(n, "in")]
@@ -357,6 +358,26 @@ def test_feedback_never_quotes_the_solution(exercise):
     page = card.to_html(check(exercise, exercise.mistakes[0][0]))
     outside = re.sub("<details>.*?</details>", "", page, flags=re.S)
     assert not any(card.html.escape(line) in outside for line in body if len(line) >= 12)
+
+
+def test_a_mistake_may_be_an_edit_of_the_solution():
+    def edit(*mistake):
+        return dataclasses.replace(UA, mistakes=(mistake,)).mistakes[0]
+
+    logits, labels = UA.cases()[0][1]
+    right, message = edit("!=", "==", "The rows that are right", "counted")
+    assert message == "counted" and right.__doc__ == "The rows that are right"
+    assert right.__name__ == "_the_rows_that_are_right"
+    assert right(logits, labels) == pytest.approx(100 - UA.solution(logits, labels))
+    share, _ = edit(("100 * ", "!="), ("", "=="), "The share", "")
+    assert share(logits, labels) == pytest.approx(right(logits, labels) / 100)
+    own, _ = edit("return ", "return 2 * unlearning_accuracy(logits, labels) + 0 * ", "Calls the solution", "")
+    assert own(logits, labels) == pytest.approx(2 * UA.solution(logits, labels))
+    assert edit(right, "a function stays") == (right, "a function stays")
+    with pytest.raises(ValueError, match="'median' does not occur in unlearning_accuracy"):
+        edit("median", "mean", "It", "")
+    with pytest.raises(ValueError):
+        edit(("!=", "100"), ("==",), "Of unequal length", "")
 
 
 # ------------------------------------------------------------------ machine-made mutants
@@ -614,10 +635,11 @@ DRAW = {"0.1": _draw_logits, "1.1": _draw_batches, "1.2": _draw_logits, "1.3": _
         "1.5": _draw_scores, "1.6": _draw_model, "2.1": _draw_place, "2.2": _draw_request, "2.4": _draw_slices,
         "2.3": _draw_members, "2.5": _draw_batch, "3.1": _draw_probabilities, "3.2": _draw_confidence,
         "3.3": _draw_gradients, "3.4": _draw_weights, "3.5": _draw_calibration,
-        "4.1": _draw_directions, "4.2": _draw_images, "4.3": _draw_layer, "4.4": _draw_probes, "4.5": _draw_ridge,
-        "5.1": _draw_queries, "5.2": _draw_step, "5.3": _draw_log, "5.4": _draw_replaced,
-        "6.1": _draw_similarity, "6.2": _draw_benign, "6.3": _draw_stream, "6.4": _draw_release, "6.5": _draw_privacy,
-        "7.1": _draw_layers, "7.2": _draw_epoch, "7.3": _draw_masked, "7.4": _draw_sure, "7.5": _draw_columns}
+        "5.1": _draw_directions, "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_probes, "5.5": _draw_ridge,
+        "9.1": _draw_queries, "9.2": _draw_step, "9.3": _draw_log, "9.4": _draw_replaced,
+        "10.1": _draw_similarity, "10.2": _draw_benign, "10.3": _draw_stream, "10.4": _draw_release,
+        "10.5": _draw_privacy,
+        "12.1": _draw_layers, "12.2": _draw_epoch, "12.3": _draw_masked, "12.4": _draw_sure, "12.5": _draw_columns}
 
 
 def equivalent(exercise, mutant):
@@ -675,7 +697,8 @@ def test_not_attempted_returns_the_solution_and_runs_nothing(shown, body):
 
 
 def test_not_attempted_is_seen_through_the_decorator_and_signature_is_not_asked(shown):
-    scope = define('@exercise("1.2")\ndef f():\n    """Doc."""\n    ...\n\ndef last(): pass', lk=lk).__globals__
+    scope = define('@exercise("1.2")\ndef f():\n    """Doc."""\n    ...\n\ndef last(): pass',
+                   exercise=exercise).__globals__
     assert scope["f"] is UA.solution and shown[0].state == "not attempted"
 
 
@@ -762,7 +785,7 @@ def test_signature(source, what):
 
 
 def test_a_gradient_is_asked_for_where_the_notebook_needs_it():
-    cosine = EXERCISES["4.1"]
+    cosine = EXERCISES["5.1"]
     for body, state in (("return 1 - F.cosine_similarity(gradient, target, 0)", "right"),
                         ("return 1 - gradient @ target / (gradient.detach().norm() * target.norm())", "wrong"),
                         ("with torch.no_grad(): return 1 - F.cosine_similarity(gradient, target, 0)", "wrong"),
@@ -796,7 +819,7 @@ def test_a_setting_of_the_whole_notebook_is_put_back_and_told(line, name):
 def test_the_notebooks_default_dtype_does_not_reach_the_check():
     torch.set_default_dtype(torch.float64)
     try:
-        assert check(EXERCISES["4.1"], EXERCISES["4.1"].solution).state == "right"
+        assert check(EXERCISES["5.1"], EXERCISES["5.1"].solution).state == "right"
         seen = []
         check(UA, define("def f(a, b):\n    seen.append(a.dtype)\n    return 1.0", seen=seen))
         assert set(seen) == {torch.float32} and torch.get_default_dtype() == torch.float64
@@ -833,13 +856,13 @@ def test_an_import_without_end_ends(tmp_path, monkeypatch):
 
 
 def test_a_near_miss_gets_its_message_as_a_guess():
-    planted = dict((f.__name__, m) for f, m in UA.mistakes)
+    planted = {f.__doc__: m for f, m in UA.mistakes}["The rows that are right are counted"]
     near = define("""
         def f(logits, labels):
             if len(labels) == 1: return 50.0
             return 100 * (logits.argmax(1) == labels).double().mean().item()
     """)
-    assert check(UA, near).cause == f"a guess, as it fits most of the inputs: {planted['_as_accuracy']}"
+    assert check(UA, near).cause == f"a guess, as it fits most of the inputs: {planted}"
     only = define("def f(a, b):\n    return 7.0 if len(a) == 8 else g(a, b)", g=EXERCISES["1.4"].solution)
     cause = check(EXERCISES["1.4"], only).cause  # nothing like a planted mistake: where it is wrong is said
     assert "right on 8 of 9 inputs, and wrong on “more strangers than members”" in cause
@@ -924,10 +947,10 @@ def test_changed_arguments_are_told_and_cannot_disturb_the_check():
 
 
 def test_a_change_inside_a_dict_is_told():
-    g = EXERCISES["7.1"].solution
+    g = EXERCISES["12.1"].solution
     for change in ("weights['out.weight'] = None", "weights.clear()", "[w.zero_() for w in weights.values()]"):
         mine = define(f"def f(weights, share):\n    mask = g(weights, share)\n    {change}\n    return mask", g=g)
-        assert "changes its argument 'weights'" in check(EXERCISES["7.1"], mine).what
+        assert "changes its argument 'weights'" in check(EXERCISES["12.1"], mine).what
 
 
 def test_the_random_state_of_the_notebook_stays():

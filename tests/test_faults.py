@@ -29,6 +29,7 @@ from test_runner import SHOW, write_notebook
 from test_sweep import begin, kernels, place, wait_for  # noqa: F401  (place is a fixture)
 
 from course import cli
+from course.chapters import sisa as sisa_chapter
 from course.chapters import verification as verification_chapter
 from course.claimfile import load_claims
 from course.claims import judge
@@ -37,7 +38,7 @@ from course.report import report
 from course.runs import folders, records, runner
 from course.runs.notebook import labkit_hash, notebook_hash, notebooks, read
 from course.runs.sweep import _jobs, sweep
-from labkit import base, models, resume
+from labkit import base, models, store
 from labkit.base import LabError
 from labkit.data import Data, load
 from labkit.training import parallel
@@ -313,7 +314,7 @@ def test_an_ensemble_whose_writer_was_killed_forgets_what_was_half_written(tmp_p
     row = int(ensemble.partition.rows(0, 1)[0])
     sisa.unlearn(ensemble, DATA, [row], workers=1)
     assert not half.exists()
-    assert sisa.verify_exact(sisa.load(tmp_path / "e", DATA, build, workers=1), DATA, workers=1).equal
+    assert sisa_chapter.verify_exact(sisa.load(tmp_path / "e", DATA, build, workers=1), DATA, workers=1).equal
 
 
 def test_a_log_whose_writer_was_killed_leaves_the_old_one(tmp_path):
@@ -389,8 +390,8 @@ def command(folder, seed=0):
 
 def long_run(folder, seed=0):
     """What a long run has computed so far."""
-    resume.result(folder / "kept", f"item {seed}", len, "x" * 9)
-    resume.network(folder / "kept", f"seed {seed}", build(seed), lambda: build(seed))
+    store.result(folder / "kept", f"item {seed}", len, "x" * 9)
+    store.network(folder / "kept", f"seed {seed}", build(seed), lambda: build(seed))
 
 
 WRITERS = [log, csv, board, ensemble, command, long_run]
@@ -474,7 +475,7 @@ def test_an_ensemble_goes_on_where_the_disk_was_full(disk):
     with pytest.warns(UserWarning, match="shard 0 .* missing"):
         again = sisa.load(disk / "e", DATA, wide, workers=1)
     assert again.removed == (row,) and again.ledger[-1]["asked"] == [row]
-    assert sisa.verify_exact(again, DATA, workers=1).equal
+    assert sisa_chapter.verify_exact(again, DATA, workers=1).equal
 
 
 @pytest.mark.parametrize("fault", ["full at the start", "full at the end", "read-only"])
@@ -686,12 +687,12 @@ def test_any_changed_byte_of_a_checkpoint_of_a_log_is_seen(tmp_path, momentum):
 def test_any_changed_byte_of_what_a_long_run_kept_is_seen(tmp_path):
     """It is trained again: no changed weight is taken for a trained one."""
     model, trained = build(0), []
-    resume.network(tmp_path, "a", build(1), lambda: model)
+    store.network(tmp_path, "a", build(1), lambda: model)
     file, = tmp_path.iterdir()
     content = file.read_bytes()
     for at in range(0, len(content), 3):
         file.write_bytes(flipped(content, at))
-        found, _ = resume.network(tmp_path, "a", build(1), lambda: trained.append(1) or model)
+        found, _ = store.network(tmp_path, "a", build(1), lambda: trained.append(1) or model)
         assert found is model
     assert len(trained) == len(range(0, len(content), 3))
 

@@ -1,4 +1,4 @@
-"""Notebook 07: a network that diverged is a method's lost run, counted and told; a reference that diverges ends it.
+"""Notebook 12: a network that diverged is a method's lost run, counted and told; a reference that diverges ends it.
 
 The functions are those of the notebook's source, on a data set of 8 × 8 pixels.
 """
@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 import torch
 
-from course.chapters import sparsity as sparsity_chapter
 import labkit as lk
+from course.chapters import sparsity as sparsity_chapter
 from labkit import measure
 
-SOURCE = Path(__file__).resolve().parents[1] / "notebooks" / "source" / "07_sparsity.py"
+SOURCE = Path(__file__).resolve().parents[1] / "notebooks" / "source" / "12_sparsity.py"
 BLOWN = 1e38  # finite weights of this size answer infinity and NaN
 LOST = {"UA": 100.0, "MIA": 100.0, "RA": 0.0, "TA": 0.0}
 

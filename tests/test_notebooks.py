@@ -193,7 +193,7 @@ def record_of(tmp_path_factory, pictures, costs):
 def check_record(record):
     """It ended well, and every claim has a verdict, but for larger profiles and those it says it cannot judge."""
     assert record["status"] == "ok", record["error"]
-    claims = [c for c in load_claims().values() if c.notebook == record["notebook"][:2]]
+    claims = [c for c in load_claims().values() if c.chapter == record["notebook"][3:]]
     wanted = {c.id for c in claims if PROFILES.index(c.profile) <= PROFILES.index(record["parameters"]["profile"])}
     verdicts = {c["id"]: c["verdict"] for c in record["claims"]}
     [executed] = Path(record["source"]).glob("*.ipynb")

@@ -179,8 +179,9 @@ def test_wheel_carries_its_data_and_works_alone(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
-    assert {"labkit/_data/fashion.npz", "labkit/_data/cards/fashion.yaml", "course/runs/folders.py",
-            "course/chapters/basics/claims.yaml", "course/chapters/basics/exercises.py"} <= set(names)
+    assert {"labkit/_data/fashion.npz", "labkit/_data/references.bib", "course/runs/folders.py",
+            "labkit/_data/cards/fashion.yaml", "course/chapters/basics/claims.yaml",
+            "course/chapters/basics/exercises.py"} <= set(names)
     assert {n.split("/")[0].split("-")[0] for n in names} == {
         "labkit", "course", "unlearning_under_attack"}
     assert wheel.stat().st_size < 10e6

@@ -8,8 +8,8 @@ from fractions import Fraction
 import pytest
 import torch
 
-from course.chapters import verification as verification_chapter
 import labkit as lk
+from course.chapters import verification as verification_chapter
 from labkit import verify
 from labkit.attack import BlackBox
 from labkit.base import LabError

@@ -26,7 +26,7 @@ from pathlib import Path
 import psutil
 
 from course.grading.grading import one_line
-from course.runs.runner import memory_of
+from course.runs.watch import memory_of
 
 START = 120  # seconds a process may take to import torch
 PROCESSES = 32  # that a copy may have at once

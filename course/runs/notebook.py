@@ -3,12 +3,11 @@ outputs.
 """
 
 import ast
-import hashlib
 import json
 from pathlib import Path
 
 from course.chapters import chapters, code
-from labkit.base import LabError, home
+from labkit.base import LabError, home, sha256
 
 MIME = "application/vnd.labkit+json"
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,12 +104,7 @@ def first_error(node) -> tuple[str, str, int] | None:
 def notebook_hash(node) -> str:
     """12 hex digits over the cells' sources, without outputs and papermill's own cells."""
     cells = [[c.cell_type, c.source] for c in node.cells if not injected(c)]
-    return short_hash(json.dumps(cells).encode())
-
-
-def short_hash(content: bytes) -> str:
-    """The first 12 hex digits of the SHA-256."""
-    return hashlib.sha256(content).hexdigest()[:12]
+    return sha256(json.dumps(cells).encode(), digits=12)
 
 
 def injected(cell):
@@ -129,4 +123,4 @@ def labkit_hash(notebook: str = "") -> str:
     files += [ROOT / "course" / f"{name}.py" for name in JUDGES]
     files += code(notebook[3:]) if notebook[3:] in chapters() else []
     text = b"".join(p.relative_to(ROOT).as_posix().encode() + b"\0" + p.read_bytes() for p in files)
-    return short_hash(text.replace(b"\r\n", b"\n"))
+    return sha256(text.replace(b"\r\n", b"\n"), digits=12)

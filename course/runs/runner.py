@@ -7,9 +7,8 @@ import json
 import os
 import re
 import sys
-import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,9 +24,9 @@ from course.runs.notebook import (
     notebook_hash,
     notebook_parameters,
     read,
-    short_hash,
 )
-from labkit.base import LARGEST_SEED, UNWRITABLE, LabError, home
+from course.runs.watch import watching
+from labkit.base import LARGEST_SEED, UNWRITABLE, LabError, home, sha256
 
 
 def check_parameters(path, *, profile="quick", dataset=None, seed=0, parameters=None) -> dict:
@@ -89,7 +88,7 @@ def run_name(notebook: str, values: dict, hashes: tuple[str, str]) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", str(values.get("dataset", "data")).lower()).strip("-")[-40:]
     number = notebook.split("_")[0] if notebook[:1].isdigit() else notebook
     profile, seed = values.get("profile", "quick"), values.get("seed", 0)
-    return f"{number}-{profile}-{slug}-s{seed}-{short_hash(told)[:8]}"
+    return f"{number}-{profile}-{slug}-s{seed}-{sha256(told, digits=8)}"
 
 
 def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out=None, timeout=None,
@@ -132,7 +131,7 @@ def _execute(path, executed, values, timeout, memory, bar):
     watched, result = {"peak": 0, "over": None}, {"status": "ok", "error": None}
     pinned = dict(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE",
                   PYDEVD_DISABLE_FILE_VALIDATION="1")  # the last: older kernels warn on stderr
-    with _environment(**pinned), _watching(watched, timeout, memory):
+    with _environment(**pinned), watching(watched, timeout, memory):
         try:
             _papermill(path, executed, values, bar, watched)
         except NoSuchKernel:
@@ -178,59 +177,6 @@ def _failure(problem, executed, over):
              if c.metadata.get("papermill", {}).get("start_time")]
     message = over or f"{type(problem).__name__}: {' '.join(str(problem).split())}"
     return {"status": "failed", "error": message + (f" (cell {begun[-1]})" if begun else "")}
-
-
-@contextmanager
-def _watching(watched, timeout, memory):
-    """Samples the PSS of the kernel and its descendants: the children that were not there before.
-
-    Over a limit it kills them, the kernel first. RLIMIT_AS would not do: CUDA reserves far more.
-    """
-    import psutil
-
-    stop, me = threading.Event(), psutil.Process()
-    before, end = set(me.children(recursive=True)), time.perf_counter() + (timeout or float("inf"))
-
-    def sample():
-        wait = 0.25
-        while not stop.wait(wait):
-            start = time.perf_counter()
-            family = [p for p in me.children(recursive=True) if p not in before]
-            now = memory_of(family)
-            watched["peak"] = max(watched["peak"], now)
-            if time.perf_counter() > end:
-                watched["over"] = f"Timeout: the notebook took longer than {timeout:g} s"
-            elif memory and now > memory * 2**20:
-                watched["over"] = f"MemoryLimit: the notebook took more than {memory:g} MB"
-            if watched["over"]:
-                for process in family:
-                    with suppress(psutil.Error):
-                        process.kill()
-                return
-            # Adding up pages takes a while: without a limit to keep, a twentieth of a core.
-            wait = 0.25 if memory else max(0.25, 20 * (time.perf_counter() - start))
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def memory_of(processes) -> int:
-    """Bytes of these processes together: PSS on Linux, else RSS."""
-    import psutil
-
-    total = 0
-    for process in processes:
-        with suppress(psutil.Error):
-            used = process.memory_info().rss
-            with suppress(psutil.AccessDenied):
-                used = getattr(process.memory_full_info(), "pss", used)
-            total += used
-    return total
 
 
 @contextmanager

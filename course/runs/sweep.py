@@ -4,7 +4,6 @@ Finished ones are not repeated. A killed subprocess fails alone; a killed worker
 its whole batch with it.
 """
 
-import asyncio
 import json
 import os
 import secrets
@@ -15,22 +14,19 @@ import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
-from course.chapters import chapters
-from course.report.draw import write
+from course.runs.cluster import cluster
 from course.runs.folders import digest, locked, read_record, tidy
 from course.runs.notebook import ROOT, labkit_hash, notebook_hash, read
 from course.runs.runner import check_limits, check_parameters, run_name
-from labkit.base import LabError, home, make_folder
+from labkit.base import LabError, home, make_folder, write_bytes
 from labkit.base import jobs as cores
 
 SWEPT = {"profile": "--profile", "dataset": "--dataset", "seed": "--seeds"}
 DONE = ("ok", "skipped")  # what is not run again
-ANSWER = 10  # seconds that a Dask scheduler has to answer
 STOPPED = set()  # this process's sweeps that were stopped: a full disk takes no file that says so
 
 
@@ -56,7 +52,8 @@ def sweep(paths, *, seeds=(0,), datasets=(None,), profile="quick", parameters=No
     stop = out / f".stop-{os.getpid()}-{secrets.token_hex(4)}"
     shared = {"out": str(out), "stop": str(stop), "cwd": os.getcwd(),
               "workers": 1 if scheduler else max(1, cores() // jobs)}
-    several = _cluster(scheduler) if scheduler else nullcontext(partial(_threads, jobs))
+    here = nullcontext(partial(_threads, jobs))
+    several = cluster(scheduler, _one, _result) if scheduler else here
     with several as start, _stopping(stop), _progress(len(everything) - len(results)) as tell:
         for wait in (False, True):  # what another sweep is at comes last
             left = [j | shared | {"wait": wait} for j in everything if j["name"] not in results]
@@ -107,61 +104,6 @@ def _threads(jobs, left):
     return several(delayed(_one)(job) for job in left)
 
 
-@contextmanager
-def _cluster(address):
-    """The same jobs as tasks of a Dask cluster, which gives those of a dead worker to another."""
-    def start(left):
-        from distributed import as_completed
-
-        tasks = {client.submit(_one, job, pure=False): job for job in left}
-        for task in as_completed(tasks, loop=client.loop):
-            lost = {"status": "lost", "error": f"Dask gave the run up ({task.status})"}
-            yield task.result() if task.status == "finished" else _result(tasks[task], lost)
-
-    with _client(address) as client:
-        try:
-            versions = client.run(_version)
-        except Exception as problem:
-            raise LabError(f"The Dask workers lack labkit ({type(problem).__name__}): install it "
-                           "there.") from None
-        if other := [worker for worker, version in versions.items() if version != _version()]:
-            raise LabError(f"The Dask worker {other[0]} has another version of labkit: install "
-                           "this one there.")
-        yield start
-
-
-def _client(address):
-    """A client of the cluster, asked first: one that finds nobody leaves a traceback behind."""
-    try:
-        from distributed import Client
-        from distributed.comm import connect
-    except ImportError:
-        raise LabError("--scheduler needs Dask, which is not here: pip install "
-                       "distributed.") from None
-
-    async def who():
-        comm = await connect(address, timeout=ANSWER)
-        await comm.write({"op": "identity", "reply": True})
-        said = await comm.read()
-        comm.abort()
-        return said["type"]
-
-    try:
-        with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own in this one
-            answer = thread.submit(asyncio.run, asyncio.wait_for(who(), ANSWER)).result()
-        if answer != "Scheduler":
-            raise LookupError
-        return Client(address, timeout=ANSWER, set_as_default=False)
-    except Exception:  # Dask has many names for this
-        raise LabError(f"No Dask scheduler answers at {address!r}: start one with 'dask "
-                       "scheduler', and its workers with 'dask worker ADDRESS'.") from None
-
-
-def _version():
-    """The hashes of every chapter's code."""
-    return [labkit_hash(f"00_{name}") for name in chapters()]
-
-
 def _one(job):
     """Run one job, unless its record is there, it runs elsewhere (busy), or all was stopped."""
     lock = Path(job["out"]) / f".lock-{job['name']}"
@@ -199,7 +141,8 @@ def _started(job, handed):
     lost = {"notebook": job["notebook"], "status": "lost", "parameters": job["parameters"],
             "claims": [], "error": f"exit code {child.returncode}, no record ({last[0]})"}
     with suppress(LabError):  # for the report; the next sweep runs it again
-        write(folder / "record.json", json.dumps(lost | {"digest": digest(lost)}))
+        text = json.dumps(lost | {"digest": digest(lost)})
+        write_bytes(make_folder(folder) / "record.json", text.encode())
     return lost
 
 

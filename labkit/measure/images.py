@@ -1,4 +1,4 @@
-"""How near a rebuilt image is to the original: MSE, PSNR, SSIM, LPIPS, each image by itself, pixels in [0, 1]."""
+"""How near a rebuilt image is to the original: each image by itself, pixels in [0, 1]."""
 
 import torch
 

@@ -1,5 +1,4 @@
-"""How sure a model is, and whether it is right to be: entropy, calibration error, Brier score, likelihood."""
-
+"""How sure a model is, and whether it is right to be: entropy, calibration error."""
 
 import torch
 
@@ -19,5 +18,3 @@ def ece(probabilities, labels, bins: int = 10) -> float:
     off = confidence - (called == labels).to(confidence.dtype)
     which = (confidence * bins).long().clamp(max=bins - 1)
     return (off.new_zeros(bins).index_add(0, which, off).abs().sum() / len(labels)).item()
-
-

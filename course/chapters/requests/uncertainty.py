@@ -20,7 +20,7 @@ def check_target(x, probabilities, label, holdings):
                        "input that was not trained on.")
     if int(probabilities.argmax()) != int(label):
         raise LabError(f"The model calls the target {int(probabilities.argmax())}, not {int(label)}: keep the label "
-                       "that the model gives, or aim with miscalibration.")
+                       "that the model gives, or aim with over- and underconfidence.")
 
 
 def overconfidence(label):

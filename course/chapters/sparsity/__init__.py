@@ -1,5 +1,6 @@
 """What only the chapter on sparsity uses."""
 
+
 from .code import (
     apply_mask,
     ascent_bound,
@@ -8,10 +9,8 @@ from .code import (
     detach_mask,
     disparity,
     fit_masked,
-    fitting,
     imp,
     magnitude_mask,
-    masked,
     omp,
     prune_then,
     synflow_mask,
@@ -21,6 +20,6 @@ from .code import (
 
 __all__ = [
     "apply_mask", "ascent_bound", "attach_mask", "check_mask", "detach_mask", "disparity",
-    "fit_masked", "fitting", "imp", "magnitude_mask", "masked", "omp", "prune_then",
-    "synflow_mask", "synflow_scores", "weight_distance",
+    "fit_masked", "imp", "magnitude_mask", "omp", "prune_then", "synflow_mask", "synflow_scores",
+    "weight_distance",
 ]

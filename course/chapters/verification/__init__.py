@@ -14,7 +14,6 @@ from .owners import (
     pool,
 )
 from .provider import (
-    Cost,
     adversarial_nearest,
     adversarial_search,
     edit_log,
@@ -26,7 +25,7 @@ from .provider import (
 from .replay import Report, floor, follows, max_use_pvalue, replay_errors, usage, verify
 
 __all__ = [
-    "Cost", "Decision", "Log", "Report", "adversarial_nearest", "adversarial_search",
+    "Decision", "Log", "Report", "adversarial_nearest", "adversarial_search",
     "checkpoint", "critical_value", "decide", "edit_log", "file_of", "floor", "follows",
     "forge", "fresh_log", "fresh_rate", "honest", "ignore", "load_log", "make_trigger",
     "max_use_pvalue", "miss_rate", "nearest", "planted_rate", "pool", "provider",
