@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 import labkit as lk
 from course import exercise
-from course.chapters.inversion.exercises_linear import ridge
+from course.chapters.inversion.exercises import ridge
 from course.chapters.requests.exercises import LossGradient
 from course.exercises import EXERCISES, card, check, find, hint, judge, limits, solution
 from course.exercises.engine import Outcome, _alike, _compare, _outcome
