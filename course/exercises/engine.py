@@ -193,16 +193,17 @@ def _outcome(function, args, gradients=()):
     pairs = enumerate(zip(given, args, strict=True))
     changed = [f"{how} its argument {{{i}}}" for i, (a, b) in pairs if (how := _touched(a, b))]
     changed += [f"changes {name} for the whole notebook" for name in moved if "random" not in name]
-    return Outcome(value, None, _slopes(function, args, gradients), next(iter(changed), None),
+    slopes = _slopes(function, args, gradients) if gradients else None
+    return Outcome(value, None, slopes, next(iter(changed), None),
                    tuple(name for name in moved if "random" in name))
 
 
 def _slopes(function, args, positions):
-    """The gradient of the result's sum by these arguments, or None."""
+    """The gradient of the result's sum by these arguments, or None where none comes through."""
     given = list(copy.deepcopy(args))
     by = [given[i].requires_grad_() for i in positions]
     try:
-        return list(torch.autograd.grad(function(*given).sum(), by)) if by else None
+        return list(torch.autograd.grad(function(*given).sum(), by))
     except Exception:
         return None
 
@@ -228,7 +229,7 @@ def _signature_problem(exercise, function):
         return (f"your function asks for {count} argument{'s' * (count != 1)}, and the exercise "
                 f"gives {len(names)}: {', '.join(names)}.")
     except ValueError:  # something built in, which tells no signature
-        return None
+        pass
     return None
 
 
