@@ -1,8 +1,27 @@
-"""Reads data/claims.yaml: what each paper says, and how our numbers are judged. A wrong field is named."""
+"""Reads course/chapters/NAME/claims.yaml: what each paper says, and how our numbers are judged.
 
+A chapter's file lists claims with the fields of Claim, all but `chapter`; `parts` and `changed`
+list entries with the fields of Part and Change. A field with a default may be left out.
+
+paper     the words that cite it in data/references.bib, or "new here"; `where` in it
+figure    the paper's, or "not published" where nobody here could read one; never guessed
+unit      what is repeated independently; `profile`: the lowest one with enough power
+kind      check        booleans that must all hold            -> passed | failed
+          effect       the 95 % interval beyond `bound`       -> reproduced | undecided | not …
+          equivalence  the 95 % interval within ± `margin`    -> the same three
+          report       figures, no verdict
+limits    the least and the greatest value of the quantity, [0, 1] for a share: intervals end there
+by_construction  why a part cannot fail unless the code is wrong: it is then passed | failed
+changed   earlier predicates, in words, and why; `known`: had numbers been seen by then?
+"""
+
+import functools
 import math
+import re
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+
+import yaml
 
 from course.chapters import HERE, chapters
 from labkit.base import LabError, data_path
@@ -13,11 +32,7 @@ KINDS = ("check", "effect", "equivalence", "report")
 
 @dataclass(frozen=True)
 class Part:
-    """One measured quantity of a claim; bound is for effects, margin (± around 0) for equivalences.
-
-    limits: the least and the greatest value that the quantity can have, where it has them (a share: 0, 1).
-    by_construction: why the part cannot fail unless the code is wrong; it is then a check of code or arithmetic.
-    """
+    """One measured quantity of a claim."""
 
     name: str
     kind: str
@@ -32,7 +47,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Change:
-    """An earlier predicate of a claim, in words; known: whether numbers had been seen when it was changed."""
+    """An earlier predicate of a claim."""
 
     date: str
     predicate: str
@@ -44,8 +59,8 @@ class Change:
 class Claim:
     """One line of the scoreboard: who says what, their figure, and how ours is judged."""
 
+    chapter: str
     id: str
-    notebook: str
     paper: str
     where: str
     says: str
@@ -58,96 +73,95 @@ class Claim:
 
 
 def load_claims(path=None) -> dict[str, Claim]:
-    """All claims by id, in the file's order. path: another claims.yaml. LabError names the id and the field."""
-    content = _read(path)
-    papers, claims = ["new here", *content.get("papers", {})], {}
-    for entry in content["claims"]:
-        name = str(entry.get("id", "without an id")) if isinstance(entry, dict) else repr(entry)
-        if name in claims:
-            raise LabError(f"Claim {name!r}: the field 'id' is there twice; ids must differ.")
-        raw = _checked(Claim, entry, f"Claim {name!r}")
-        _demand(f"Claim {name!r}", parts=(isinstance(raw["parts"], list) and raw["parts"], "a list, not empty"))
-        claim = Claim(**raw | {"parts": tuple(_part(p, name) for p in raw["parts"]),
-                               "changed": tuple(_change(c, name) for c in raw.get("changed") or ())})
-        names, words = {p.name for p in claim.parts}, "id where says figure unit".split()
-        _demand(f"Claim {name!r}", **{w: (isinstance(getattr(claim, w), str), "text") for w in words})
-        _demand(f"Claim {name!r}", profile=(claim.profile in PROFILES, f"one of {PROFILES}"),
-                paper=(claim.paper in papers, "listed under papers:"),
-                parts=(len(names) == len(claim.parts), "named apart"),
-                notebook=(isinstance(claim.notebook, str), 'quoted, as in "01"'),
-                min_units=(isinstance(claim.min_units, int) and claim.min_units > 1, "a whole number above 1"))
-        claims[name] = claim
+    """The claims of all chapters by id, in order; of one file where its path is given."""
+    claims = {}
+    for file in [Path(path)] if path else [HERE / name / "claims.yaml" for name in chapters()]:
+        entries = _read(file, yaml.safe_load)
+        if not isinstance(entries, list):
+            raise LabError(f"{file.name} must be a list of claims: begin each with '- id:'.")
+        for claim in (_claim(entry, file.parent.name) for entry in entries):
+            if claim.id in claims:
+                raise LabError(f"Claim {claim.id!r}: the field 'id' is there twice; ids must differ.")
+            claims[claim.id] = claim
     return claims
 
 
-def load_papers(path=None) -> dict[str, dict]:
-    """The claims' papers by citation key: title (or about), authors, year; venue, pages, url … where known."""
-    return _read(path).get("papers", {})
-
-
-def _change(entry, claim_id):
-    where = f"Claim {claim_id!r}, changed"
-    change = Change(**_checked(Change, entry, where) | {"date": str(entry["date"])})
-    _demand(where, known=(isinstance(change.known, bool), "true or false"), date=(len(change.date) == 10, "a day"),
-            predicate=(isinstance(change.predicate, str), "text"), why=(isinstance(change.why, str), "text"))
-    return change
-
-
-def _part(entry, claim_id):
-    name = entry.get("name", "without a name") if isinstance(entry, dict) else repr(entry)
-    where = f"Claim {claim_id!r}, part {name!r}"
-    part = Part(**_checked(Part, entry, where))
-    limits = part.limits is None or isinstance(part.limits, list) and len(part.limits) == 2 \
-        and all(map(_finite, part.limits)) and part.limits[0] < part.limits[1]
-    margin = part.kind != "equivalence" or _finite(part.margin) and part.margin > 0
-    _demand(where, kind=(part.kind in KINDS, f"one of {KINDS}"), margin=(margin, "a number above 0"),
-            side=(part.side in ("above", "below"), "above or below"), name=(isinstance(part.name, str), "text"),
-            quantity=(isinstance(part.quantity, str), "text"), bound=(_finite(part.bound), "a number"),
-            limits=(limits, "two numbers, the lower one first"),
-            by_construction=(part.by_construction is None or isinstance(part.by_construction, str), "text"),
-            min_units=(part.min_units is None or type(part.min_units) is int and part.min_units > 0, "whole, above 0"))
-    return part
+@functools.cache
+def cited() -> list[str]:
+    """The words that cite each paper, from the field annote of its entry in data/references.bib."""
+    found = re.findall(r"annote = \{Cited here as (.*)\}", _read(data_path("references.bib")))
+    return [re.sub(r"\\(.)", r"\1", words) for words in found]  # \& is BibTeX's &
 
 
 def _finite(value):
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def _demand(where, /, **rules):
-    for field, (kept, rule) in rules.items():
-        if not kept:
-            raise LabError(f"{where}: the field {field!r} must be {rule}.")
+def _is_limits(v):
+    return isinstance(v, list) and len(v) == 2 and all(map(_finite, v)) and v[0] < v[1]
+
+
+# What a field may hold, and in which words it is refused: by its type, or by its own rule.
+TYPES = {str: (lambda v: isinstance(v, str), "text"), float: (_finite, "a number"),
+         bool: (lambda v: isinstance(v, bool), "true or false"),
+         str | None: (lambda v: v is None or isinstance(v, str), "text")}
+RULES = {
+    Part: {"kind": (lambda v: v in KINDS, f"one of {KINDS}"),
+           "side": (lambda v: v in ("above", "below"), "above or below"),
+           "margin": (lambda v: v is None or _finite(v) and v > 0, "a number above 0"),
+           "min_units": (lambda v: v is None or type(v) is int and v > 0, "whole, above 0"),
+           "limits": (lambda v: v is None or _is_limits(v), "two numbers, the lower one first")},
+    Change: {"date": (lambda v: len(str(v)) == 10, "a day")},
+    Claim: {"paper": (lambda v: v in ["new here", *cited()], "cited in data/references.bib"),
+            "profile": (lambda v: v in PROFILES, f"one of {PROFILES}"),
+            "parts": (lambda v: isinstance(v, list) and v, "a list, not empty"),
+            "min_units": (lambda v: type(v) is int and v > 1, "a whole number above 1"),
+            "changed": (lambda v: isinstance(v, list), "a list")}}
+
+
+def _claim(entry, chapter):
+    where, parts = f"Claim {_name(entry, 'id')!r}", []
+    given = _checked(Claim, entry, where)
+    for raw in given["parts"]:
+        here = f"{where}, part {_name(raw, 'name')!r}"
+        parts.append(part := Part(**_checked(Part, raw, here)))
+        margin = part.kind != "equivalence" or part.margin is not None
+        _demand(here, "margin", margin, RULES[Part]["margin"][1])
+    _demand(where, "parts", len({p.name for p in parts}) == len(parts), "named apart")
+    changed = [_checked(Change, raw, f"{where}, changed") for raw in given.get("changed", ())]
+    changed = tuple(Change(**c | {"date": str(c["date"])}) for c in changed)  # YAML reads a date
+    return Claim(chapter, **given | {"parts": tuple(parts), "changed": changed})
+
+
+def _name(entry, field):
+    return str(entry.get(field, f"without {field}") if isinstance(entry, dict) else repr(entry))
 
 
 def _checked(cls, entry, where):
+    """The entry, when it has the fields of the dataclass and each holds what it may."""
     if not isinstance(entry, dict):
         raise LabError(f"{where}: it must be a mapping of fields to values.")
-    known = {f.name: f.default is MISSING for f in fields(cls)}
+    known = {f.name: f for f in fields(cls) if f.name != "chapter"}
     if unknown := [k for k in entry if k not in known]:
-        raise LabError(f"{where}: the field {unknown[0]!r} is unknown; the fields are {list(known)}.")
-    if missing := [k for k, needed in known.items() if needed and k not in entry]:
-        raise LabError(f"{where}: the field {missing[0]!r} is missing.")
+        raise LabError(f"{where}: the field {unknown[0]!r} is unknown; the fields are "
+                       f"{list(known)}.")
+    for name, field in known.items():
+        if name in entry:
+            allowed, words = RULES[cls].get(name) or TYPES[field.type]
+            _demand(where, name, allowed(entry[name]), words)
+        elif field.default is MISSING:
+            raise LabError(f"{where}: the field {name!r} is missing.")
     return entry
 
 
-def _read(path):
-    import yaml
+def _demand(where, field, kept, rule):
+    if not kept:
+        raise LabError(f"{where}: the field {field!r} must be {rule}.")
 
+
+def _read(path, parse=str):
     try:
-        if path is None:
-            path, content = data_path("papers.yaml"), {"claims": []}
-            content["papers"] = yaml.safe_load(path.read_text(encoding="utf-8"))
-            for name, number in chapters().items():
-                path = HERE / name / "claims.yaml"
-                content["claims"] += [{"notebook": number or name} | c
-                                      for c in yaml.safe_load(path.read_text(encoding="utf-8")) or []]
-        else:
-            path = Path(path)
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise LabError(f"{path.name} cannot be read ({' '.join(str(error).split())}): restore it.") from None
-    if not isinstance(content, dict) or not isinstance(content.get("claims"), list):
-        raise LabError(f"{path.name} must have a list under 'claims:'.")
-    if not isinstance(content.get("papers", {}), dict):
-        raise LabError(f"{path.name} must have a mapping under 'papers:', from a citation key to its fields.")
-    return content
+        reason = " ".join(str(error).split())
+        raise LabError(f"{path.name} cannot be read ({reason}): restore it.") from None

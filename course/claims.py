@@ -1,49 +1,58 @@
-"""Judges claims: do our numbers bear out what a paper says? Records of several runs are pooled and judged again."""
+"""Judges claims: do our numbers bear out what a paper says? Records of several runs are pooled."""
 
 import json
 import math
+from itertools import zip_longest
 
 import numpy as np
 
-from course.claimfile import PROFILES, Claim, Part, load_claims
+from course.chapters import number
+from course.claimfile import PROFILES, Change, Claim, Part, load_claims
 from labkit.base import LabError
 from labkit.measure.intervals import decimals, interval
 
 # Worst first; a conjunction takes the first of these that one of its parts has.
 ORDER = ("failed", "not reproduced", "undecided", "too few", "reproduced", "passed", "report")
 HOLDS = ("reproduced", "passed")
-CONFIGURATION = ("id", "notebook", "profile", "dataset", "parameters", "labkit", "notebook_hash", "data")
+# Okabe-Ito: told apart by colour-blind readers; the word is always there too.
+COLOURS = {"reproduced": "#0072B2", "passed": "#0072B2", "undecided": "#F0E442",
+           "not reproduced": "#D55E00", "failed": "#D55E00"}
+RUN = ("parameters", "labkit", "notebook_hash", "data")  # what a claim takes from its run's record
+CONFIGURATION = ("id", "notebook", "profile", "dataset", *RUN)
 
-# From so many runs on a run is the unit, for its seeds share the settings that it chose. With fewer, t would know too
-# little of the spread between runs: then seeds count as independent, and rows or targets are clustered by seed.
+# From so many runs on a run is the unit, for its seeds share the settings that it chose. With
+# fewer, t would know too little of their spread: seeds count, and are clusters of rows or targets.
 RUNS = 5
 
 
 def judge_part(part: Part, values, *, min_units=3, clusters=None, enough_power=True) -> dict:
-    """Judge one part. values: (n,) numbers (booleans for a check) -> name, kind, n, mean, low, high, verdict, values.
+    """Judge one part -> name, kind, n, mean, low, high, verdict, values.
 
-    The 95 % interval is measure.interval's, with the part's limits. None where there is none (one unit, no spread,
-    booleans, text). An undecided part has `detectable`: what this n would have shown, beyond the bound or as a margin,
-    four times in five. A part by construction is passed or failed, not reproduced. NaN raises LabError.
+    values: (n,) numbers, booleans for a check. The 95 % interval is measure.interval's, with the
+    part's limits; None where there is none (one unit, no spread, booleans, text). An undecided part
+    has `detectable`: what this n would have shown, beyond the bound or as a margin, four times in
+    five. A part by construction is passed or failed, not reproduced. NaN raises LabError.
     """
-    values = given if isinstance(given := _plain(values), list) else [given]
-    result = {"name": part.name, "kind": part.kind, "n": len(values), "mean": None, "low": None, "high": None}
-    if part.kind == "check":
+    values = given if isinstance(given := plain(values), list) else [given]
+    n, kind = len(values), part.kind
+    result = {"name": part.name, "kind": kind, "n": n, "mean": None, "low": None, "high": None}
+    if kind == "check":
         if bad := [v for v in values if not isinstance(v, bool)]:
-            raise LabError(f"Part {part.name!r} is a check and takes True or False; it got {bad[0]!r}.")
-        enough = len(values) >= (part.min_units or 1)
-        verdict = "failed" if not all(values) else "passed" if enough else "too few"
-        return result | {"mean": float(np.mean(values)) if values else None, "verdict": verdict, "values": values}
+            raise LabError(f"Part {part.name!r} is a check and takes True or False; it got "
+                           f"{bad[0]!r}.")
+        result["mean"] = float(np.mean(values)) if values else None
+        verdict = "passed" if n >= (part.min_units or 1) else "too few"
+        return result | {"verdict": verdict if all(values) else "failed", "values": values}
 
     numeric = all(isinstance(v, (int, float)) for v in values)
-    if not numeric and part.kind != "report":
+    if not numeric and kind != "report":
         raise LabError(f"Part {part.name!r} takes numbers only; it got {values!r:.80}.")
     if numeric and values:
-        result |= dict(zip(("mean", "low", "high"), _interval(part, values, clusters), strict=True))
-    units = len(values) if clusters is None else len(set(clusters))
-    too_few = len(values) < max(2, part.min_units or min_units) or not enough_power
+        result |= _interval(part, values, clusters)
+    units = n if clusters is None else len(set(clusters))
+    too_few = n < max(2, part.min_units or min_units) or not enough_power
     too_few |= clusters is not None and units < 3  # many targets of two models are two models
-    verdict = "report" if part.kind == "report" else "too few" if too_few else _verdict(part, result)
+    verdict = "report" if kind == "report" else "too few" if too_few else _verdict(part, result)
     if verdict == "undecided" and result["low"] is not None:
         result["detectable"] = _detectable(part, result, units)
     return result | {"verdict": verdict, "values": values}
@@ -52,43 +61,55 @@ def judge_part(part: Part, values, *, min_units=3, clusters=None, enough_power=T
 def judge(claim: Claim, values, *, profile, units=None, clusters=None) -> dict:
     """Judge a claim; a conjunction takes its worst part. values: a list, or part name -> list.
 
-    units: what the values were repeated over (the seeds), no repeats. clusters: labels of the values (the seed each
-    row came from), a list for all parts or part name -> list. mean, low and high are those of the part that decides.
+    units: what the values were repeated over (the seeds), no repeats. clusters: labels of values
+    (the seed each row came from), a list for all parts or part name -> list. mean, low and high are
+    those of the part that decides.
     """
-    if profile not in PROFILES:
-        raise LabError(f"Claim {claim.id!r}: the profile {profile!r} is unknown; use one of {PROFILES}.")
-    names = [p.name for p in claim.parts]
-    by_part = values if isinstance(values, dict) else {names[0]: values}
-    for name in names + list(by_part):
-        if name not in by_part:
-            raise LabError(f"Claim {claim.id!r}: values for the part {name!r} are missing; its parts are {names}.")
-        if name not in names:
-            raise LabError(f"Claim {claim.id!r} has no part {name!r}; its parts are {names}.")
-    units, clusters = _plain(units), _plain(clusters)
-    for name, labels in (("units", units), ("clusters", clusters)):
-        if not isinstance(labels, (list, dict, type(None))):
-            raise LabError(f"Claim {claim.id!r}: {name} is {labels!r}; give a list of labels.")
-    if units is not None and len(set(units)) < len(units):
-        twice = next(u for u in units if units.count(u) > 1)
-        raise LabError(f"Claim {claim.id!r}: the unit {twice!r} is there twice; every {claim.unit} counts once.")
-    enough_power = PROFILES.index(profile) >= PROFILES.index(claim.profile)
+    first = claim.parts[0].name
+    by_part = values if isinstance(values, dict) else {first: values}
+    units, clusters = plain(units), plain(clusters)
+    _check(claim, by_part, profile, units, clusters)
+    power = PROFILES.index(profile) >= PROFILES.index(claim.profile)
     parts = []
     for part in claim.parts:
-        rows, labels = by_part[part.name], clusters.get(part.name) if isinstance(clusters, dict) else clusters
-        judged = claim.unit == "seed" and part.kind in ("effect", "equivalence")
-        if units is not None and judged and len(units) != np.size(rows):
-            raise LabError(f"Claim {claim.id!r}, part {part.name!r}: {np.size(rows)} values over {len(units)} seeds.")
+        labels = clusters.get(part.name) if isinstance(clusters, dict) else clusters
         try:
-            parts.append(judge_part(part, rows, min_units=claim.min_units, clusters=labels,
-                                    enough_power=enough_power))
+            parts.append(judge_part(part, by_part[part.name], min_units=claim.min_units,
+                                    clusters=labels, enough_power=power))
         except LabError as error:
             raise LabError(f"Claim {claim.id!r}: {error}") from None
     worst = min(parts, key=lambda p: ORDER.index(p["verdict"]))
-    plain = {p["name"]: p["values"] for p in parts}
-    return {"id": claim.id, "notebook": claim.notebook, "profile": profile, "unit": claim.unit, "units": units,
-            "values": plain if isinstance(values, dict) else plain[names[0]], "clusters": clusters,
-            "mean": worst["mean"], "low": worst["low"], "high": worst["high"], "verdict": worst["verdict"],
+    kept = {p["name"]: p["values"] for p in parts}
+    return {"id": claim.id, "notebook": number(claim.chapter), "profile": profile,
+            "unit": claim.unit, "units": units,
+            "values": kept if isinstance(values, dict) else kept[first], "clusters": clusters,
+            **{k: worst[k] for k in ("mean", "low", "high", "verdict")},
             "decided_by": worst["name"], "parts": parts}
+
+
+def _check(claim, by_part, profile, units, clusters):
+    """LabError where the values, units or clusters are not those of this claim."""
+    names, problem = [p.name for p in claim.parts], None
+    missing = [n for n in names if n not in by_part]
+    unknown = [n for n in by_part if n not in names]
+    wrong = [(n, v) for n, v in (("units", units), ("clusters", clusters))
+             if not isinstance(v, (list, dict, type(None)))]
+    if profile not in PROFILES:
+        problem = f": the profile {profile!r} is unknown; use one of {PROFILES}"
+    elif missing:
+        problem = f": values for the part {missing[0]!r} are missing; its parts are {names}"
+    elif unknown:
+        problem = f" has no part {unknown[0]!r}; its parts are {names}"
+    elif wrong:
+        problem = ": {} is {!r}; give a list of labels".format(*wrong[0])
+    elif twice := [u for u in units or () if list(units).count(u) > 1]:
+        problem = f": the unit {twice[0]!r} is there twice; every {claim.unit} counts once"
+    elif units is not None and claim.unit == "seed":
+        for name in (p.name for p in claim.parts if p.kind in ("effect", "equivalence")):
+            if (n := np.size(by_part[name])) != len(units):
+                problem = f", part {name!r}: {n} values over {len(units)} seeds"
+    if problem:
+        raise LabError(f"Claim {claim.id!r}{problem}.")
 
 
 def in_words(result: dict, part: Part) -> str:
@@ -97,18 +118,27 @@ def in_words(result: dict, part: Part) -> str:
         return f"{sum(result['values'])} of {result['n']} hold"
     if result["mean"] is None:
         return f"{result['n']} figure{'s' * (result['n'] > 1)}" if result["values"] else "nothing"
-    if result["low"] is None:
-        return f"{result['mean']:.3g}"
-    ends, half = (result["low"], result["high"]), (result["high"] - result["low"]) / 2
-    digits = decimals(half)
-    lines = {"effect": (part.bound,), "equivalence": (-(part.margin or 0), part.margin)}.get(part.kind, ())
-    if any(round(end, digits) == line for end in ends for line in lines):
+    mean, low, high = (result[k] for k in ("mean", "low", "high"))
+    if low is None:
+        return f"{mean:.3g}"
+    digits = decimals((high - low) / 2)
+    margin = part.margin or 0
+    lines = {"effect": [part.bound], "equivalence": [-margin, margin]}.get(part.kind, [])
+    if any(round(end, digits) == line for end in (low, high) for line in lines):
         digits += 1  # rounded, the end would lie on the line that decides
-    return "{0:z.{3}f} [{1:z.{3}f}, {2:z.{3}f}]".format(result["mean"], *ends, digits)  # z: no -0.00
+    return f"{mean:z.{digits}f} [{low:z.{digits}f}, {high:z.{digits}f}]"  # z: no -0.00
+
+
+def parts_in_words(result: dict, claim: Claim, deciding=False) -> str:
+    """All judged parts of a claim, or the one that decides, named where the claim has several."""
+    pairs = [(p, rule) for p, rule in zip(result["parts"], claim.parts, strict=True)
+             if not deciding or p["name"] == result["decided_by"]]
+    named = len(claim.parts) > 1
+    return "; ".join(f"{p['name']} " * named + in_words(p, rule) for p, rule in pairs)
 
 
 def would_have_shown(result: dict, part: Part) -> str:
-    """What an undecided part could have decided with this n, in words; empty where that is not known."""
+    """What an undecided part could have decided with this n; empty where that is not known."""
     size = result.get("detectable")
     if size is None:
         return ""
@@ -120,112 +150,125 @@ def would_have_shown(result: dict, part: Part) -> str:
 
 
 def parts_held(result: dict, claim: Claim) -> str:
-    """'2 of 3': how many of a claim's parts hold that can fail; empty where there are fewer than two."""
+    """'2 of 3': how many of the parts hold that can fail; empty where there are fewer than two."""
     can_fail = {p.name for p in claim.parts if p.kind != "report" and not p.by_construction}
     verdicts = [p["verdict"] for p in result["parts"] if p["name"] in can_fail]
     return f"{sum(v in HOLDS for v in verdicts)} of {len(verdicts)}" if len(verdicts) > 1 else ""
 
 
-def merge(records, claims=None) -> list[dict]:
-    """Pool claim records of one configuration over outer seeds and judge them again. -> one record a configuration.
+def change_in_words(change: Change) -> str:
+    """What follows 'predicate' in the note on a claim that has changed."""
+    when = "after" if change.known else "before"
+    return (f"changed on {change.date}, {when} numbers were known. It was: {change.predicate} "
+            f"Why: {change.why}")
 
-    A configuration is whatever the records carry of CONFIGURATION, `parameters` without the seed. A unit (or, where
-    the records have none, an outer seed) that is there twice raises LabError: it would count as new evidence.
+
+def pooled(runs: list[dict], claims: dict[str, Claim], notes: list[str]) -> list[dict]:
+    """The claims in the records of runs, merged. notes gets what was left out and why."""
+    found = [c | {k: r.get(k) for k in ("notebook", "executed", *RUN)}
+             | {"dataset": r["parameters"].get("dataset", "")} for r in runs for c in r["claims"]]
+    for name in sorted({c["id"] for c in found} - set(claims)):
+        notes.append(f"The claim {name} is not in claims.yaml and was left out.")
+    known = [c for c in found if c["id"] in claims]
+    for name in sorted({c["id"] for c in known if not _fits(c, claims[c["id"]])}):
+        notes.append(f"The claim {name} had other parts when some of its records were made; they "
+                     "were left out.")
+    return merge([c for c in known if _fits(c, claims[c["id"]])], claims)
+
+
+def _fits(record, claim):
+    """Whether a record has the parts of the claim today; one that is now a report takes any."""
+    pairs = zip_longest(record["parts"], claim.parts)
+    return all(p and now and p["name"] == now.name and now.kind in (p["kind"], "report")
+               for p, now in pairs)
+
+
+def merge(records, claims=None) -> list[dict]:
+    """Pool claim records over outer seeds and judge them again -> one a CONFIGURATION.
+
+    A unit, or an outer seed, that is there twice raises LabError: it would count as new evidence.
     """
     claims, groups = load_claims() if claims is None else claims, {}
     for record in records:
-        if record["id"] not in claims:
-            raise LabError(f"A record is about the claim {record['id']!r}, which claims.yaml does not list.")
-        groups.setdefault(configuration(record), []).append(record)
-    return [_pool(claims[group[0]["id"]], group) for group in groups.values()]
+        if (name := record["id"]) not in claims:
+            raise LabError(f"A record is about a claim {name!r}, which claims.yaml does not list.")
+        key = {k: record.get(k) for k in CONFIGURATION}
+        key["parameters"] = {k: v for k, v in (key["parameters"] or {}).items() if k != "seed"}
+        groups.setdefault(json.dumps(key, sort_keys=True, default=str), []).append(record)
+    return [_merged(claims[group[0]["id"]], group) for group in groups.values()]
 
 
-def fits(record: dict, claim: Claim) -> bool:
-    """Whether a claim's record has the parts that the claim has now; one that became a report takes any values."""
-    pairs = zip(record["parts"], claim.parts)  # noqa: B905 their numbers are compared first
-    return len(record["parts"]) == len(claim.parts) and all(
-        p["name"] == now.name and (p["kind"] == now.kind or now.kind == "report") for p, now in pairs)
-
-
-def configuration(record: dict) -> str:
-    """What two records must share to be pooled, as text: the CONFIGURATION keys, parameters without the seed."""
-    key = {k: record.get(k) for k in CONFIGURATION}
-    key["parameters"] = {k: v for k, v in (record.get("parameters") or {}).items() if k != "seed"}
-    return json.dumps(key, sort_keys=True, default=str)
-
-
-def _pool(claim: Claim, group: list[dict]) -> dict:
-    seeds = [(r.get("parameters") or {}).get("seed") for r in group]
-    for seed in {s for s in seeds if s is not None and seeds.count(s) > 1}:
-        raise LabError(f"Claim {claim.id!r}: two records of the seed {seed} would be pooled; leave one of them out.")
-    values, clusters, units = {p.name: [] for p in claim.parts}, {p.name: [] for p in claim.parts}, []
-    numbered = _indices(claim, group)
-    for number, record in enumerate(group):
-        units += record.get("units") or []
-        for part in record["parts"]:
-            given = record.get("clusters")
-            labels = given.get(part["name"]) if isinstance(given, dict) else given
-            if len(group) >= RUNS or not labels or len(labels) != part["n"]:
-                labels = [f"run {number}"] * part["n"]
-            elif numbered:
-                labels = [f"run {number}: {label}" for label in labels]
-            values.setdefault(part["name"], []).extend(part["values"])
-            clusters.setdefault(part["name"], []).extend(labels)
-    has_units = all(r.get("units") for r in group)
+def _merged(claim, group):
+    seeds = [s for r in group if (s := (r.get("parameters") or {}).get("seed")) is not None]
+    if twice := [s for s in seeds if seeds.count(s) > 1]:
+        raise LabError(f"Claim {claim.id!r}: two records of the seed {twice[0]} would be pooled; "
+                       "leave one of them out.")
+    values, clusters = {p.name: [] for p in claim.parts}, _clusters(claim, group)
+    for part in (p for record in group for p in record["parts"]):
+        values.setdefault(part["name"], []).extend(part["values"])
     clustered = len(group) >= RUNS or claim.unit in ("row", "target") and (
         len(group) > 1 or group[0].get("clusters") is not None)
-    judged = judge(claim, values, profile=group[0]["profile"], units=units if has_units else None,
+    units = [u for r in group for u in r["units"]] if all(r.get("units") for r in group) else None
+    judged = judge(claim, values, profile=group[0]["profile"], units=units,
                    clusters=clusters if clustered else None)
     kept = {k: group[0][k] for k in CONFIGURATION if k in group[0]}
-    return kept | judged | {"seeds": [s for s in seeds if s is not None], "runs": len(group),
+    return kept | judged | {"seeds": seeds, "runs": len(group),
                             "executed": [r["executed"] for r in group if r.get("executed")]}
 
 
-def _indices(claim, group):
-    """Whether the runs share cluster labels that number the seeds within a run. LabError: they share a seed itself."""
-    seen = set()
-    for record in group:
-        given = record.get("clusters") or []
-        labels = {label for part in (given.values() if isinstance(given, dict) else [given]) for label in part}
-        if seeds := [label for label in labels & seen if isinstance(label, int) and label > 10**6]:  # no index: spawned
-            raise LabError(f"Claim {claim.id!r}: the inner seed {seeds[0]} is in two records; every one counts once.")
-        if labels & seen:
-            return True
+def _clusters(claim, group):
+    """Part -> labels of the pooled values: the run of each, or within few runs its own label."""
+    own = [{p["name"]: _labels(r, p["name"]) for p in r["parts"]} for r in group]
+    seen, shared, clusters = set(), set(), {}
+    for labels in (set().union(*parts.values()) for parts in own):
+        shared |= labels & seen
         seen |= labels
-    return False
+    if seeds := [s for s in shared if isinstance(s, int) and s > 10**6]:  # no index: spawned
+        raise LabError(f"Claim {claim.id!r}: the inner seed {seeds[0]} is in two records; every "
+                       "one counts once.")
+    for i, record in enumerate(group):
+        for part in record["parts"]:
+            labels = own[i][part["name"]]
+            if len(group) >= RUNS or len(labels) != part["n"]:
+                labels = [f"run {i}"] * part["n"]
+            elif shared:  # they number the seeds within a run
+                labels = [f"run {i}: {label}" for label in labels]
+            clusters.setdefault(part["name"], []).extend(labels)
+    return clusters
+
+
+def _labels(record, name):
+    given = record.get("clusters") or []
+    return given.get(name) or [] if isinstance(given, dict) else given
 
 
 def _interval(part, values, clusters):
-    if not all(math.isfinite(v) for v in values):
-        raise LabError(f"Part {part.name!r} got NaN or infinity: look for the run that diverged.")
     least, most = part.limits or (-math.inf, math.inf)
-    if out := [v for v in values if not least - 1e-6 <= v <= most + 1e-6]:
-        raise LabError(f"Part {part.name!r} got {out[0]:g}; it is a quantity from {least:g} to {most:g}.")
-    if clusters is not None and len(clusters) != len(values):
-        raise LabError(f"Part {part.name!r}: {len(clusters)} cluster labels for {len(values)} values; give one each.")
-    mean, low, high = interval(values, clusters, part.limits)
-    return (mean, low, high) if math.isfinite(low) else (mean, None, None)  # JSON has no infinity
+    if out := [f"{v:g}" for v in values if v < least - 1e-6 or v > most + 1e-6]:
+        raise LabError(f"Part {part.name!r} got {out[0]}; it is a quantity from {least:g} to "
+                       f"{most:g}.")
+    try:
+        mean, low, high = interval(values, clusters, part.limits)
+    except LabError as error:
+        raise LabError(f"Part {part.name!r}: {error}") from None
+    low, high = (low, high) if math.isfinite(low) else (None, None)  # JSON has no infinity
+    return {"mean": mean, "low": low, "high": high}
 
 
 def _verdict(part, result):
-    mean, low, high = (result[k] for k in ("mean", "low", "high"))
-    if part.by_construction and low is None:
-        low = high = mean  # no spread: the code gives the same each time, as it should
-    if low is None:
+    low, high = result["low"], result["high"]
+    if low is None and part.by_construction:  # no spread: the code gives the same each time
+        low = high = result["mean"]
+    least, most = {"equivalence": (-(part.margin or 0), part.margin)}.get(
+        part.kind, (part.bound, math.inf) if part.side == "above" else (-math.inf, part.bound))
+    if low is None or not (least < low and high < most or high < least or low > most):
         return "undecided"
-    if part.kind == "equivalence":
-        inside, outside = -part.margin < low and high < part.margin, high < -part.margin or low > part.margin
-    elif part.side == "above":
-        inside, outside = low > part.bound, high < part.bound
-    else:
-        inside, outside = high < part.bound, low > part.bound
-    if part.by_construction:
-        return "passed" if inside else "failed" if outside else "undecided"
-    return "reproduced" if inside else "not reproduced" if outside else "undecided"
+    words = ("failed", "passed") if part.by_construction else ("not reproduced", "reproduced")
+    return words[least < low and high < most]
 
 
 def _detectable(part, result, units):
-    """The distance beyond the bound, or the margin, that would be decided with a power of 80 %: t, not exact."""
+    """The distance beyond the bound, or the margin, decided with a power of 80 %: t, not exact."""
     from scipy.special import stdtrit
 
     t = stdtrit(units - 1, 0.975)
@@ -233,10 +276,12 @@ def _detectable(part, result, units):
     return float(error * (t + stdtrit(units - 1, 0.9 if part.kind == "equivalence" else 0.8)))
 
 
-def _plain(value):
-    """numpy or torch -> Python, so that a record is JSON."""
+def plain(value):
+    """numpy, torch or pandas -> Python, so that a record is JSON."""
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):
+        value = value.reset_index().to_dict("list")
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return value.tolist() if hasattr(value, "tolist") else value

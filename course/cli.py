@@ -143,8 +143,8 @@ def report(
 ):
     """Draw the scoreboard of all claims, and a table of what the runs cost; write it for readers and for programs."""
     from course.report.draw import to_html, to_markdown, update_readme, write, write_table
-    from course.report.references import bibtex, references
     from course.report.report import collect, parts_table, runs_table, scoreboard
+    from labkit.base import data_path
 
     places = runs or [Path("runs")]
     records = collect(places)
@@ -153,7 +153,8 @@ def report(
     if readme:  # first: what is wrong with it is told before anything is written
         update_readme(readme, to_markdown(table, readme.parent))
     written = [out / "scoreboard.md", out / "scoreboard.html", out / "references.bib"]
-    for path, text in zip(written, (to_markdown(table, out), to_html(table, out), bibtex(references())), strict=True):
+    cited = data_path("references.bib").read_bytes()
+    for path, text in zip(written, (to_markdown(table, out), to_html(table, out), cited), strict=True):
         write(path, text)
     written += write_table(out, "scoreboard", parts_table(records)) + ([readme] if readme else [])
     _show(table[["claim", "paper's figure", "ours", "n", "verdict", "profile", "dataset"]], "Scoreboard")

@@ -140,7 +140,7 @@ def pooled(source, path):
 
     node, catalogue, results = nbformat.read(path, as_version=4), load_claims(), {}
     given = notebook_parameters(path)
-    runs = pooled_claims(source.stem[:2], given["profile"], given["dataset"])
+    runs = pooled_claims(source.stem[3:], given["profile"], given["dataset"])
     for output in (o for c in node.cells for o in c.get("outputs", [])):
         left = output.get("data", {}).get(MIME, {})
         if left.get("kind") == "claim":

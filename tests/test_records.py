@@ -60,7 +60,7 @@ def test_the_scoreboard_links_to_every_notebook_and_judges_every_claim(monkeypat
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_the_notebook_shows_what_all_committed_runs_say(notebook):
-    node, runs = read(ROOT / "notebooks" / f"{notebook}.ipynb"), pooled_claims(notebook[:2], "quick", "fashion")
+    node, runs = read(ROOT / "notebooks" / f"{notebook}.ipynb"), pooled_claims(notebook[3:], "quick", "fashion")
     shown = [o["data"] for c in node.cells for o in c.get("outputs", []) if "claim" in o.get("data", {}).get(MIME, {})]
     assert {o[MIME]["claim"]["id"] for o in shown} == set(runs) and all(r["runs"] >= 3 for r in runs.values())
     for output in shown:

@@ -1,4 +1,7 @@
-"""The chapters: course/chapters/NAME holds what only notebooks/NN_NAME.ipynb uses. Nothing else lists them."""
+"""The chapters: course/chapters/NAME holds what only notebooks/NN_NAME.ipynb uses.
+
+Nothing else lists them.
+"""
 
 from importlib import import_module
 from pathlib import Path
@@ -8,18 +11,25 @@ NOTEBOOKS = HERE.parents[1] / "notebooks"
 
 
 def chapters() -> dict[str, str]:
-    """Name -> number, in the order of the numbers. A chapter without a notebook here has the number ''."""
-    found = {p.parent.name: "" for p in sorted(HERE.glob("*/claims.yaml"))}
-    numbers = {p.stem[3:]: p.stem[:2] for p in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
-    return dict(sorted((found | {k: v for k, v in numbers.items() if k in found}).items(),
-                       key=lambda pair: (pair[1] or "~", pair[0])))
+    """Name -> number, in order. A chapter without a notebook here has the number ''."""
+    found = {p.parent.name: "" for p in HERE.glob("*/claims.yaml")}
+    for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"):
+        if path.stem[3:] in found:
+            found[path.stem[3:]] = path.stem[:2]
+    return dict(sorted(found.items(), key=lambda pair: (pair[1] or "~", pair[0])))
+
+
+def number(name: str) -> str:
+    """'01' of the chapter basics; the name itself where there is no notebook."""
+    return chapters().get(name) or name
 
 
 def exercises() -> dict:
     """Exercise id -> exercise, of all chapters in order."""
-    folders = (HERE / name for name in chapters())
-    modules = [import_module(f"{__name__}.{f.name}.exercises") for f in folders if (f / "exercises.py").exists()]
-    return {e.id: e for m in sorted(modules, key=lambda m: float(m.EXERCISES[0].id)) for e in m.EXERCISES}
+    found = [n for n in chapters() if (HERE / n / "exercises.py").exists()]
+    modules = [import_module(f"{__name__}.{name}.exercises") for name in found]
+    ordered = sorted(modules, key=lambda m: float(m.EXERCISES[0].id))
+    return {e.id: e for m in ordered for e in m.EXERCISES}
 
 
 def code(name: str) -> list[Path]:

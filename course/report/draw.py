@@ -6,50 +6,51 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
+from course.claims import COLOURS
 from labkit.base import LabError, make_folder, write_bytes
 
 BEGIN, END = "<!-- scoreboard:begin -->", "<!-- scoreboard:end -->"
-# Okabe-Ito: told apart by colour-blind readers; the word is always there too.
-COLOURS = {"reproduced": "#0072B2", "passed": "#0072B2", "undecided": "#F0E442",
-           "not reproduced": "#D55E00", "failed": "#D55E00", "too few": "#BBBBBB",
-           "not run": "#DDDDDD", "report": "#FFFFFF"}
+BACKS = COLOURS | {"too few": "#BBBBBB", "not run": "#DDDDDD"}
 
 
 def to_markdown(table, folder=".") -> str:
-    """The table as GitHub Markdown, its notes below it. folder: where the file will lie, for the links."""
+    """The table as GitHub Markdown, its notes below it. folder: where it will lie, for the links."""
     def cell(value):
         return str(value).replace("|", "\\|").replace("\n", " ")
 
-    lines = ["| " + " | ".join(map(cell, table.columns)) + " |", "|" + " --- |" * len(table.columns)]
+    rows = [list(table.columns), ["---"] * len(table.columns)]
     for row, link in zip(table.itertuples(index=False), _links(table, folder), strict=True):
-        first = f"[{cell(row[0])}]({link})" if link else cell(row[0])
-        lines.append(" | ".join(["| " + first, *map(cell, row[1:])]) + " |")
+        first, *others = map(cell, row)
+        rows.append([f"[{first}]({link})" if link else first, *others])
+    lines = [f"| {' | '.join(row)} |" for row in rows]
     notes = [f"- {' '.join(n.split())}" for n in table.attrs.get("notes", [])]
     return "\n".join(lines + ([""] + notes if notes else [])) + "\n"
 
 
 def to_html(table, folder=".") -> str:
-    """The table as one self-contained page; the verdict is a word on a colour that colour-blind readers can tell."""
+    """The table as one self-contained page; the verdict is a word on a colour."""
     def cell(column, value, link):
         text = html.escape(str(value))
         if column == "notebook" and link:
             return f'<td><a href="{html.escape(link)}">{text}</a></td>'
         if column != "verdict":
             return f"<td>{text}</td>"
-        back = COLOURS.get(value, "#FFFFFF")
+        back = BACKS.get(value, "#FFFFFF")
         ink = "#FFFFFF" if back in ("#0072B2", "#D55E00") else "#000000"
         return f'<td style="background:{back};color:{ink}">{text}</td>'
 
     head = "".join(f"<th>{html.escape(c)}</th>" for c in table.columns)
-    body = "\n".join("<tr>" + "".join(cell(c, v, link) for c, v in zip(table.columns, row, strict=True)) + "</tr>"
-                     for row, link in zip(table.itertuples(index=False), _links(table, folder), strict=True))
+    rows = zip(table.itertuples(index=False), _links(table, folder), strict=True)
+    body = "\n".join("<tr>" + "".join(map(cell, table.columns, row, [link] * len(row))) + "</tr>"
+                     for row, link in rows)
     below = table.attrs.get("notes", []) + table.attrs.get("changed", [])
     notes = "".join(f"<li>{html.escape(n)}</li>" for n in below)
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Scoreboard</title>
 <style>
 body {{ font: 15px/1.4 sans-serif; margin: 2em; color: #000; background: #fff }}
-table {{ border-collapse: collapse }} th, td {{ border: 1px solid #999; padding: .3em .5em; text-align: left }}
+table {{ border-collapse: collapse }}
+th, td {{ border: 1px solid #999; padding: .3em .5em; text-align: left }}
 </style></head><body>
 <h1>Scoreboard</h1>
 <p>Ours: mean [95 % interval]. Verdicts: see the course's page on claims.</p>
@@ -67,15 +68,17 @@ def update_readme(readme_path, markdown: str) -> None:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as problem:
-        raise LabError(f"{str(path)!r} cannot be read ({problem.strerror}): give the README to update.") from None
+        raise LabError(f"{str(path)!r} cannot be read ({problem.strerror}): give the README to "
+                       "update.") from None
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise LabError(f"{path.name} must hold the lines {BEGIN} and {END} once each, in this order.")
+        raise LabError(f"{path.name} must hold the lines {BEGIN} and {END} once each, in this "
+                       "order.")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     write(path, f"{before}{BEGIN}\n{markdown.strip()}\n{END}{after}")
 
 
 def write_table(folder, name: str, table) -> list[Path]:
-    """<name>.csv in the folder, and <name>.parquet where pyarrow can be imported. -> what was written"""
+    """<name>.csv, and <name>.parquet where pyarrow is there, in the folder -> what was written"""
     written = [Path(folder) / f"{name}.csv"]
     write(written[0], table.to_csv(index=False, lineterminator="\n"))
     if importlib.util.find_spec("pyarrow"):
@@ -88,7 +91,7 @@ def write(path, content: str | bytes) -> None:
     """Writes a file in one step, its folder too: a reader sees the old one or the new one."""
     content = content.encode() if isinstance(content, str) else content
     make_folder(Path(path).parent)
-    write_bytes(path, content, "give another place", part=f"{os.getpid()}.tmp")
+    write_bytes(path, content, "give another place")
 
 
 def _links(table, folder):

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch.func import functional_call, jacrev, jvp
+from torch.func import functional_call, jacrev, jvp, vmap
 
 from ..base import LabError
 from ..rows import is_whole
-from ..unlearn.second_order import conjugate_gradients, gauss_newton
+from ..unlearn.second_order import conjugate_gradients, curvature_product
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,6 @@ def logits_at(model, x):
     return lambda params: functional_call(model, params, (x[None],))[0]
 
 
-def first_order_effects(model, holdings, out, *, tau) -> torch.Tensor:
-    """How deleting each owned row moves out(θ) under first-order unlearning: τ ⟨∇ out_c, ∇ℓ_i⟩. -> (m, r).
-
-    out: params -> (r,), e.g. logits_at(model, x). The first-order derivative at ω = 0 of out(θ + τ Σ ω_i ∇ℓ_i).
-    """
-    return tau * _row_products(model, holdings, _jacobian(model, out))
-
-
 def influence_effects(model, holdings, out, *, damping=0.01, cg_steps=10, rows=250, shrink=1.0) -> torch.Tensor:
     """How deleting each owned row moves out(θ) under retraining, by influence: ⟨H⁻¹ ∇ out_c, ∇ℓ_i⟩ / n. -> (m, r).
 
@@ -109,8 +101,7 @@ def influence_effects(model, holdings, out, *, damping=0.01, cg_steps=10, rows=2
     training is the fitting value). shrink: factor on the result, for attackers who have measured how much influence
     overstates. Source: Koh and Liang 2017, eq. 2.
     """
-    params = _params(model)
-    product = gauss_newton(model, params, holdings.x[:rows], damping)
+    product = curvature(model, holdings, rows, damping)
     solved = conjugate_gradients(product, _jacobian(model, out), cg_steps)
     return shrink / holdings.n * _row_products(model, holdings, solved)
 
@@ -135,48 +126,6 @@ def removal(model, holdings, *, tau):
     return unlearned
 
 
-def ascent(model, holdings, *, steps, lr):
-    """K steps of ascent on the weighted mean loss, unrolled: ω -> params, differentiable in ω through every step."""
-    start = _params(model)
-
-    def unlearned(weights):
-        params = start
-        for _ in range(steps):
-            g = torch.func.grad(lambda p: (weights * row_losses(model, p, holdings.x, holdings.y)).sum())(params)
-            params = {k: params[k] + lr * g[k] / weights.sum().clamp(min=1e-6) for k in params}
-        return params
-
-    return unlearned
-
-
-def newton(model, holdings, *, damping=0.01, cg_steps=10, rows=250):
-    """Influence unlearning as a function of weights: ω -> θ + H⁻¹ Σ ω_i ∇ℓ_i / n, differentiable in ω.
-
-    The gradient is implicit: backward through H⁻¹ is H⁻¹ again, one more solve. H does not move with ω.
-    """
-    params = _params(model)
-    product = gauss_newton(model, params, holdings.x[:rows], damping)
-    sizes = [p.numel() for p in params.values()]
-
-    class Solve(torch.autograd.Function):
-        @staticmethod
-        def forward(_, flat):
-            parts = zip(params.items(), flat.split(sizes), strict=True)
-            solved = conjugate_gradients(product, {k: part.view(1, *p.shape) for (k, p), part in parts}, cg_steps)
-            return torch.cat([v.flatten() for v in solved.values()])
-
-        @staticmethod
-        def backward(_, upstream):
-            return Solve.forward(None, upstream)
-
-    def unlearned(weights):
-        g = torch.func.grad(lambda p: (weights * row_losses(model, p, holdings.x, holdings.y)).sum())(params)
-        step = Solve.apply(torch.cat([g[k].flatten() for k in params]) / holdings.n).split(sizes)
-        return {k: p + s.view(p.shape) for (k, p), s in zip(params.items(), step, strict=True)}
-
-    return unlearned
-
-
 def baseline(kind, holdings, seed, x=None, label=None) -> torch.Tensor:
     """A request without optimisation, of as many rows as the budget: 'random', 'same-class' (of `label`) or 'nearest'
     (to the input x, by pixels). -> row ids. A class with fewer owned rows than the budget is asked for whole."""
@@ -197,6 +146,12 @@ def baseline(kind, holdings, seed, x=None, label=None) -> torch.Tensor:
 
 def _params(model):
     return {k: p.detach() for k, p in model.named_parameters()}
+
+
+def curvature(model, holdings, rows, damping):
+    """v -> (H + damping · I) v for many v at once, dict name -> (r, …): on the first owned rows."""
+    params, x, y = _params(model), holdings.x[:rows], holdings.y[:rows]
+    return vmap(lambda v: curvature_product(model, params, x, y, v, damping=damping))
 
 
 def _jacobian(model, out):

@@ -14,16 +14,6 @@ from ..base import LabError
 from ..training import predict
 
 
-def loss_gate(before, after, labels) -> float:
-    """Rise of the validation loss, nats. before, after: (n, k) logits; labels (n,)."""
-    return (F.cross_entropy(after, labels) - F.cross_entropy(before, labels)).item()
-
-
-def label_gate(before, after) -> float:
-    """Share of validation rows whose predicted label changes. (n, k), (n, k) -> 0 to 1."""
-    return (before.argmax(1) != after.argmax(1)).double().mean().item()
-
-
 def residuals(model, x, y) -> torch.Tensor:
     """Gradient of each row's loss in its logits, softmax − one-hot: the usual proxy of its gradient. -> (n, k)."""
     logits = predict(model, x)
@@ -72,16 +62,6 @@ def isolated(model, x, y, share: float = 0.1) -> torch.Tensor:
     return alone
 
 
-def isolation_gate(alone, request) -> float:
-    """Share of the requested rows that are isolated. alone: from `isolated`."""
-    return alone[request].double().mean().item()
-
-
-def gradient_gate(proxy, request) -> float:
-    """Norm of the mean residual of the requested rows: large when they all pull one way. proxy: from `residuals`."""
-    return proxy[request].mean(0).norm().item()
-
-
 def threshold(scores, false_positives: float = 0.01) -> float:
     """The score above which at most a share `false_positives` of benign requests lies. Refuse what is above it.
 
@@ -89,16 +69,6 @@ def threshold(scores, false_positives: float = 0.01) -> float:
     """
     scores = _sorted(scores, false_positives)
     return float(scores[len(scores) - 1 - int(np.floor(len(scores) * false_positives))])
-
-
-def conformal_limit(scores, false_positives: float = 0.01) -> float:
-    """The score above which a **new** benign request lies with probability at most `false_positives`.
-
-    The ⌈(n + 1)(1 − fpr)⌉-th smallest of n scores, as in split conformal prediction. `threshold` counts on the very
-    scores it was set on: set on 100, it stops two of the next 100 on average, where one was promised.
-    """
-    scores = _sorted(scores, false_positives)
-    return float(scores[math.ceil((len(scores) + 1) * (1 - false_positives) - 1e-9) - 1])
 
 
 def _sorted(scores, false_positives):

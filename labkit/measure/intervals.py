@@ -6,23 +6,21 @@ from ..base import LabError
 
 
 def interval(values, clusters=None, limits=None, level: float = 0.95) -> tuple[float, float, float]:
-    """Mean and interval of independent values, or of clusters' means. (n,) -> (mean, low, high), the values' unit.
+    """Mean and interval of independent values, or of clusters' means. (n,) -> (mean, low, high).
 
-    clusters: (n,) labels, the seed or network that each value came from: rows of one network are no independent
-    units, and every cluster counts once. limits: the least and the greatest possible value, (0, 1) for a share and
-    (-1, 1) for a difference of shares; the interval is then Student's t on the logit scale and ends inside them.
-    One unit, or no spread and no limits: infinite, for nothing says what the next unit would give.
-
-    Of counts (each value a success or a failure) half of √(rows a cluster) rows, at most two, are in doubt, and the
-    error is at least that of independent rows: no interval has width 0 because all targets agreed. Chosen by simulated
-    coverage: 3 to 10 clusters of unequal size, shares of 2 to 98 %.
+    clusters: (n,) labels, the seed or network that each value came from: rows of one network are no
+    independent units, and every cluster counts once. limits: the least and the greatest possible
+    value, (0, 1) for a share and (-1, 1) for a difference of shares; the interval is then Student's
+    t on the logit scale and ends inside them. One unit, or no spread and no limits: infinite, for
+    nothing says what the next unit would give.
     """
-    from scipy.special import expit, logit, stdtrit  # scipy.stats takes a second longer to import
+    from scipy.special import stdtrit  # scipy.stats takes a second longer to import
 
     v = _finite(values)
     labels = np.arange(len(v)) if clusters is None else np.asarray(clusters)
     if labels.shape != v.shape:
-        raise LabError(f"There are {labels.size} cluster labels for {len(v)} values: give one a value.")
+        raise LabError(f"There are {labels.size} cluster labels for {len(v)} values: give one a "
+                       "value.")
     means = np.array([v[labels == c].mean() for c in np.unique(labels)])
     units, mean = len(means), float(means.mean())
     if units == 1:
@@ -33,6 +31,18 @@ def interval(values, clusters=None, limits=None, level: float = 0.95) -> tuple[f
     if limits is None:
         half = t * se if spread else float("inf")
         return mean, float(mean - half), float(mean + half)
+    return mean, *_within(limits, v, units, mean, se, t, spread)
+
+
+def _within(limits, v, units, mean, se, t, spread):
+    """The interval's ends inside the limits, on the logit scale.
+
+    Of counts (each value a success or a failure) half of √(rows a cluster) rows, at most two, are
+    in doubt, and the error is at least that of independent rows: no interval has width 0 because
+    all targets agreed. Chosen by simulated coverage: 3 to 10 clusters of unequal size, shares of 2
+    to 98 %.
+    """
+    from scipy.special import expit, logit
 
     least, most = limits
     if out := [u for u in v if not least - 1e-6 <= u <= most + 1e-6]:
@@ -45,16 +55,16 @@ def interval(values, clusters=None, limits=None, level: float = 0.95) -> tuple[f
         doubt = step * unsure
         se = max(se, v.std() / width / np.sqrt(rows), step * np.sqrt(unsure))
     elif not spread:
-        return mean, float(least), float(most)
+        return float(least), float(most)
     inner = min(max(place, doubt), 1 - doubt)
     half = t * se / (inner * (1 - inner))
     low, high = expit(logit(inner) - half), expit(logit(inner) + half)
     low, high = 0.0 if place < doubt else low, 1.0 if place > 1 - doubt else high
-    return mean, float(least + width * low), float(least + width * high)
+    return float(least + width * low), float(least + width * high)
 
 
 def show_interval(values, digits=None, unit: str = "", clusters=None, limits=None) -> str:
-    """'86.1 ± 0.9', with limits or clusters '0.36 [0.31, 0.42]': with the decimals that the half width supports."""
+    """'86.1 ± 0.9', with limits or clusters '0.36 [0.31, 0.42]': decimals as the width supports."""
     mean, low, high = interval(values, clusters, limits)
     half = (high - low) / 2
     if not np.isfinite(half):
