@@ -339,7 +339,7 @@ def _confidence_cases():
 
 
 def _clear(retain, test, forget):
-    """Rows off the boundary: near it the training rows' order decides: the solver stops early."""
+    """Rows off the boundary; near it the training rows' order decides as the solver stops early."""
     from sklearn.svm import SVC
 
     n = min(len(retain), len(test))
