@@ -32,8 +32,8 @@ CAPS = {"quick": (6000, 2000), "full": None, "paper": None}  # rows: quick stays
 class Lab:
     """lab = Lab("basics", profile=profile, dataset=dataset, seed=seed): prints versions and device.
 
-    profile: quick | full | paper; dataset: a name or folder:PATH; seed: all that is random is spawned
-    from it; seeds: how many seeds are judged, None for the profile's own number.
+    profile: quick | full | paper; dataset: a name or folder:PATH; seed: all that is random is
+    spawned from it; seeds: how many seeds are judged, None for the profile's own number.
     """
 
     def __init__(self, chapter, *, profile="quick", dataset="fashion", seed=0, seeds=None):
@@ -87,8 +87,8 @@ class Lab:
             name, n, n_test = rare[0]
             more = f" (and {len(rare) - 1} more have too few)" if len(rare) > 1 else ""
             self.require(False, f"Notebook {self.notebook} needs at least {min_rows[0]} training "
-                         f"and {min_rows[1]} test rows of each class, also when it draws them anew, "
-                         f"and class {name!r} has {n} and {n_test}{more}: add rows, or leave such "
+                         f"and {min_rows[1]} test rows of each class, also when it draws them anew,"
+                         f" and class {name!r} has {n} and {n_test}{more}: add rows, or leave such "
                          "classes out.")
         self._dollars = [name for name in data.classes if "$" in name]
         return data
