@@ -13,6 +13,7 @@ import time
 
 import torch
 
+from course.chapters import desk as desk_chapter
 import labkit as lk
 from labkit import defend
 
@@ -26,19 +27,19 @@ def main(rounds=7):
     model = lk.models.build("mlp", data, 0, hidden=64)
     lk.training.fit(model, data.x, data.y, epochs=2, lr=0.1, seed=0)
     start = time.process_time()
-    desk = defend.prepare(model, data, (data.x_test[:PANEL], data.y_test[:PANEL]))
+    desk = desk_chapter.prepare(model, data, (data.x_test[:PANEL], data.y_test[:PANEL]))
     ready = time.process_time() - start
     losses, good = desk.rows["loss"].numpy(), True
     asked = {s: defend.benign(s, data, SIZE, COUNT, 0, losses) for s in ("one-user", "one-class", "hard-rows")}
-    known = {s: [defend.features(desk, r) for r in rows] for s, rows in asked.items()}  # warm-up as well
+    known = {s: [desk_chapter.features(desk, r) for r in rows] for s, rows in asked.items()}  # warm-up as well
     requests = [r for rows in asked.values() for r in rows]
     for method in ("nearest", "robust", "forest"):
-        monitor, times = defend.fit(known, known, method=method), []
+        monitor, times = desk_chapter.fit(known, known, method=method), []
         some = requests[:: 30 if method == "forest" else 6]
         for _ in range(rounds):
             start = time.process_time()
             for r in some:
-                defend.score(monitor, [defend.features(desk, r)])
+                desk_chapter.score(monitor, [desk_chapter.features(desk, r)])
             times.append(1000 * (time.process_time() - start) / len(some))
         middle = statistics.median(times)
         judged = method != "forest"  # a hundred trees: scikit-learn takes longer for one row than all features do

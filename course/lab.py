@@ -4,7 +4,6 @@ Each is shown as a table or a sentence and kept in the notebook's own output.
 """
 
 import functools
-import hashlib
 import html
 import io
 import json
@@ -22,7 +21,16 @@ from course.chapters import number
 from course.claimfile import PROFILES, load_claims
 from course.claims import COLOURS, in_words, judge, parts_in_words, plain
 from labkit import data as data_module
-from labkit.base import LabError, NotForThisData, cache_path, data_path, device, jobs, spawn_seeds
+from labkit.base import (
+    LabError,
+    NotForThisData,
+    cache_path,
+    data_path,
+    device,
+    jobs,
+    sha256,
+    spawn_seeds,
+)
 from labkit.rows import checked_seed, is_whole
 
 MIME = "application/vnd.labkit+json"
@@ -106,8 +114,8 @@ class Lab:
         cells = getattr(get_ipython(), "user_ns", {}).get("In", [])
         what = json.dumps([labkit_hash(f"00_{self.chapter}"), self._rows, self._settings, cells],
                           default=str, sort_keys=True)
-        digest = hashlib.sha256(what.encode()).hexdigest()[:12]
-        name = f"{self.notebook}-{self.profile}-s{self.seed}-{digest}"
+        code = sha256(what.encode(), digits=12)
+        name = f"{self.notebook}-{self.profile}-s{self.seed}-{code}"
         return cache_path() / "unfinished" / name / part
 
     def seeds(self, n: int, purpose: str = "judge") -> list[int]:

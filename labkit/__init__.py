@@ -1,15 +1,17 @@
-"""labkit: the thin package behind the course. Five verbs (measure, unlearn, attack, verify, defend) over one ground."""
+"""labkit, the thin science behind the course: measure, unlearn, attack, verify, defend."""
 
 import importlib
 import warnings
 
 from .base import Diverged, LabError, NotForThisData, show, spawn_seeds
 
-# torch's own forward-mode derivatives still call torch.jit.script; the reader can do nothing about it
-warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
+# torch's own forward-mode derivatives still call torch.jit.script: nothing a reader could mend
+warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated",
+                        category=FutureWarning)
 
 __version__ = "0.2.0"
-_MODULES = ("data", "models", "training", "store", "measure", "unlearn", "attack", "verify", "defend")
+_MODULES = ("data", "models", "training", "store", "measure", "unlearn", "attack", "verify",
+            "defend")
 __all__ = ["Diverged", "LabError", "NotForThisData", "show", "spawn_seeds", *_MODULES]
 
 

@@ -1,6 +1,7 @@
-"""What every other module needs: one kind of error, the device, seeds, and where the data files lie."""
+"""What every other module needs: one kind of error, the device, seeds, where files lie."""
 
 import errno
+import hashlib
 import os
 import zlib
 from contextlib import suppress
@@ -23,18 +24,19 @@ class Diverged(LabError):
 
 
 class NotForThisData(LabError):
-    """The notebook cannot use this data set; the runner records the status 'skipped', not 'failed'."""
+    """The notebook cannot use this data set; its run is recorded as 'skipped', not 'failed'."""
 
 
-# How the system calls a full disk, a spent quota, a folder that is read-only, and a file in a folder's place.
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST,
-              errno.ENOTDIR}
+# a full disk, a spent quota, a folder that is read-only, a file in a folder's place
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
+              errno.EEXIST, errno.ENOTDIR}
 
 
 def device(name=None):
-    """The torch.device to work on: cuda, else cpu; LABKIT_DEVICE overrules, and `name` overrules that.
+    """The torch.device to work on: cuda, else cpu; LABKIT_DEVICE overrules, `name` overrules that.
 
-    mps is never taken unasked: Apple's GPUs have no double precision, which inversion, curvature and privacy need.
+    mps is never taken unasked: Apple's GPUs have no double precision, which inversion, curvature
+    and privacy need.
     """
     import torch  # here, so that `labkit --help` need not wait for it
 
@@ -43,53 +45,60 @@ def device(name=None):
             return torch.device(chosen)
         except RuntimeError:
             what = "The device" if name else "LABKIT_DEVICE"
-            raise LabError(f"{what} is {chosen!r}, which torch does not know: use cpu, cuda or mps.") from None
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("cpu")
+            raise LabError(f"{what} is {chosen!r}, which torch does not know: use cpu, cuda or "
+                           "mps.") from None
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def jobs() -> int:
     """Worker processes to use: LABKIT_JOBS, else the cores this process may use."""
     text = os.environ.get("LABKIT_JOBS", "")
     if text and not (text.isdigit() and int(text) > 0):
-        raise LabError(f"LABKIT_JOBS is {text!r}: give a whole number of worker processes, 1 or more.")
+        raise LabError(f"LABKIT_JOBS is {text!r}: give a whole number of worker processes, 1 or "
+                       "more.")
     if text:
         return int(text)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def spawn_seeds(seed: int, n: int, purpose: str = "") -> list[int]:
-    """n 32-bit seeds drawn from `seed` for one purpose; other seeds and other purposes give other ones.
+    """n 32-bit seeds drawn from `seed` for one purpose; other seeds or purposes give other ones.
 
-    Adding 1 to a seed to get the next one makes neighbouring runs share models; numpy's SeedSequence does not.
+    With seed + 1 for the next one, neighbouring runs would share models.
     """
-    return [int(s) for s in np.random.SeedSequence([seed, zlib.crc32(purpose.encode())]).generate_state(n)]
+    drawn = np.random.SeedSequence([seed, zlib.crc32(purpose.encode())]).generate_state(n)
+    return [int(s) for s in drawn]
 
 
 def data_path(name: str) -> Path:
-    """A file that comes with the project: packed in the wheel as labkit/_data, else the repository's data/."""
+    """A file of the project: in the wheel labkit/_data, else the repository's data/."""
     here = Path(__file__).resolve().parent
     for folder in (here / "_data", here.parent / "data"):
         if (folder / name).exists():
             return folder / name
-    raise LabError(f"The file data/{name} is missing: install labkit again, or restore it with 'git checkout data'.")
+    raise LabError(f"The file data/{name} is missing: install labkit again, or restore it with "
+                   "'git checkout data'.")
 
 
 def cache_path() -> Path:
-    """Where downloaded data sets go: LABKIT_CACHE, else data/cache in the repository, else ~/.cache/labkit."""
+    """Where downloads go: LABKIT_CACHE, else the repository's data/cache, else ~/.cache/labkit."""
     if folder := os.environ.get("LABKIT_CACHE"):
         return home(folder)
     root = Path(__file__).resolve().parent.parent
-    return root / "data" / "cache" if (root / "pyproject.toml").exists() else Path.home() / ".cache" / "labkit"
+    if (root / "pyproject.toml").exists():
+        return root / "data" / "cache"
+    return Path.home() / ".cache" / "labkit"
 
 
 def home(path) -> Path:
-    """The path with a leading ~ as the home folder: a shell leaves it in --out=~/runs and in quotes."""
+    """The path with a leading ~ as the home folder: a shell leaves it in --out=~/runs."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise LabError(f"Nobody knows the home folder in {str(path)!r}: write the whole path.") from None
+        raise LabError(f"Nobody knows the home folder in {str(path)!r}: write the whole path."
+                       ) from None
 
 
 def make_folder(path) -> Path:
@@ -97,16 +106,25 @@ def make_folder(path) -> Path:
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise LabError(f"The folder {str(path)!r} cannot be written ({problem.strerror}): give another one.") from None
+        raise LabError(f"The folder {str(path)!r} cannot be written ({problem.strerror}): give "
+                       "another one.") from None
     return Path(path)
 
 
-def write_bytes(path, content: bytes, advice="make room there, or give another folder", part="part"):
-    """Write a file in one step: who reads sees the old one or the new one. LabError, with advice, when it cannot be.
+def sha256(*blobs: bytes, digits=64) -> str:
+    """Hex digits of the SHA-256 over blobs, one after the other."""
+    digest = hashlib.sha256()
+    for blob in blobs:
+        digest.update(blob)
+    return digest.hexdigest()[:digits]
 
-    part: the ending while it is written, another one for each process where several may write the same file.
+
+def write_bytes(path, content: bytes, advice="make room there, or give another folder"):
+    """Write a file in one step: who reads sees the old one or the new one.
+
+    LabError, with advice, when it cannot be.
     """
-    fresh = Path(f"{path}.{part}")
+    fresh = Path(f"{path}.{os.getpid()}.part")  # two processes may write the same file
     try:
         fresh.write_bytes(content)
         os.replace(fresh, path)
@@ -122,5 +140,6 @@ def show(function):
 
     from IPython.display import Markdown, display
 
-    where = Path(inspect.getsourcefile(function)).resolve().relative_to(Path(__file__).resolve().parents[1]).as_posix()
+    root = Path(__file__).resolve().parents[1]
+    where = Path(inspect.getsourcefile(function)).resolve().relative_to(root).as_posix()
     display(Markdown(f"```python\n# {where}\n{inspect.getsource(function)}```"))

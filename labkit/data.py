@@ -1,4 +1,4 @@
-"""The data: load(name) -> Data, forget sets, splits. Tensors on the device, normalised, indexed (no DataLoader)."""
+"""The data: load(name) -> Data, forget sets, splits. Tensors on the device, normalised, indexed."""
 
 import hashlib
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from . import base, sources
 from .base import LabError, NotForThisData
-from .rows import Split, check_forget, checked_seed, is_number, is_whole, some, stratified
+from .rows import Split, check_forget, some, stratified
+from .rules import checked, is_whole
 from .sources import names  # noqa: F401  (labkit.data.names)
 
 
@@ -21,9 +22,10 @@ def _no_rows():
 class Data:
     """A data set on one device.
 
-    x, x_test: float32, normalised, images (n, c, h, w) or tables (n, d). y, y_test: (n,) int64. classes: their names.
-    mean, std: raw values = x * std + mean (images: pixels in [0, 1]). groups, groups_test: (n,) int64, the protected
-    attribute, or None. noisy: the training rows whose label was redrawn. card: what is known about the set.
+    x, x_test: float32, normalised, images (n, c, h, w) or tables (n, d). y, y_test: (n,) int64.
+    classes: their names. mean, std: raw values = x * std + mean (images: pixels in [0, 1]).
+    groups, groups_test: (n,) int64, the protected attribute, or None. noisy: the training rows
+    whose label was redrawn. card: what is known about the set.
     Raises LabError on NaN, infinite values, labels out of range and lengths that differ.
     """
 
@@ -43,17 +45,19 @@ class Data:
     def __post_init__(self):
         for part, x, y in (("training", self.x, self.y), ("test", self.x_test, self.y_test)):
             if len(x) != len(y):
-                raise LabError(f"{self.name} has {len(x)} {part} rows, {len(y)} {part} labels: give one label a row.")
+                raise LabError(f"{self.name} has {len(x)} {part} rows, {len(y)} {part} labels: "
+                               "give one label a row.")
             bad = (~torch.isfinite(x)).flatten(1).any(1).nonzero()
             if len(bad):
-                raise LabError(f"{self.name} holds NaN or infinite values (first in {part} row {int(bad[0])}): "
-                               "clean the data before loading it.")
+                raise LabError(f"{self.name} holds NaN or infinite values (first in {part} row "
+                               f"{int(bad[0])}): clean the data before loading it.")
             if y.dtype != torch.long:
-                raise LabError(f"{self.name} has {part} labels of type {y.dtype}: give whole numbers (int64).")
-            bad = ((y < 0) | (y >= len(self.classes))).nonzero()
+                raise LabError(f"{self.name} has {part} labels of type {y.dtype}: give whole "
+                               "numbers (int64).")
+            bad = ((y < 0) | (y >= self.n_classes)).nonzero()
             if len(bad):
-                raise LabError(f"{self.name} has the label {int(y[bad[0]])} in {part} row {int(bad[0])}: labels run "
-                               f"from 0 to {len(self.classes) - 1}.")
+                raise LabError(f"{self.name} has the label {int(y[bad[0]])} in {part} row "
+                               f"{int(bad[0])}: labels run from 0 to {self.n_classes - 1}.")
 
     @property
     def n_classes(self) -> int:
@@ -68,40 +72,36 @@ class Data:
     def device(self) -> torch.device:
         return self.x.device
 
+    @checked(share="below 1")
     def forget_random(self, share: float, seed: int = 0) -> torch.Tensor:
-        """A random `share` (between 0 and 1) of the training rows. -> sorted LongTensor on the device."""
-        return self._draw(torch.arange(len(self.y)), share, seed, whole=False)
+        """A random `share` of the training rows, between 0 and 1. -> sorted LongTensor."""
+        return self._draw(torch.arange(len(self.y)), share, seed)
 
+    @checked
     def forget_class(self, label, share: float = 1.0, seed: int = 0) -> torch.Tensor:
-        """The training rows of one class (its index or name), or a random share of them. -> sorted LongTensor."""
+        """Training rows of a class (index or name), or a share of them. -> sorted LongTensor."""
         if label in self.classes:
             label = self.classes.index(label)
         if not is_whole(label) or not 0 <= label < self.n_classes:
-            raise LabError(f"{self.name} has no class {label!r}: give an index from 0 to {self.n_classes - 1} or one "
-                           f"of the names {some(self.classes)}.")
-        return self._draw((self.y.cpu() == int(label)).nonzero().flatten(), share, seed, whole=True)
+            raise LabError(f"{self.name} has no class {label!r}: give an index from 0 to "
+                           f"{self.n_classes - 1} or one of the names {some(self.classes)}.")
+        return self._draw((self.y.cpu() == int(label)).nonzero().flatten(), share, seed)
 
-    def forget_rows(self, indices) -> torch.Tensor:
-        """The given training rows, checked (see check_forget), in the given order, on the device."""
-        return check_forget(indices, len(self.y)).to(self.device)
-
-    def _draw(self, rows, share, seed, whole):
-        if not is_number(share) or not (0 < share < 1 or whole and share == 1):
-            raise LabError(f"The share is {share!r}: give a number above 0 and {'up to' if whole else 'below'} "
-                           "1, for example 0.1.")
+    def _draw(self, rows, share, seed):
         count = round(share * len(rows))
-        chosen = np.random.default_rng(checked_seed(seed)).choice(len(rows), count, replace=False)
-        return self.forget_rows(rows[torch.from_numpy(np.sort(chosen))])
+        chosen = np.sort(np.random.default_rng(seed).choice(len(rows), count, replace=False))
+        return check_forget(rows[torch.from_numpy(chosen)], len(self.y)).to(self.device)
 
     def rare(self, least: int, least_test: int) -> list:
-        """[(class, training rows, test rows)] of the classes with fewer, as loaded or in the mean after `resplit`."""
-        here = torch.stack([y.cpu().bincount(minlength=self.n_classes) for y in (self.y, self.y_test)])
+        """[(class, training rows, test rows)] where they are fewer, now or on average resplit."""
+        here = torch.stack([y.cpu().bincount(minlength=self.n_classes)
+                            for y in (self.y, self.y_test)])
         drawn = (here.sum(0) * here.sum(1, keepdim=True) / here.sum()).ceil()
         few = (torch.minimum(here, drawn) < torch.tensor([[least], [least_test]])).any(0)
         return [(self.classes[c], *here[:, c].tolist()) for c in few.nonzero().flatten().tolist()]
 
     def split(self, forget, allow_empty: bool = False) -> Split:
-        """Forget, retain and test rows for a forget set. allow_empty: also for the empty one (null tests)."""
+        """Forget, retain and test rows for a forget set. allow_empty: the empty one too."""
         forget = check_forget(forget, len(self.y), allow_empty).to(self.device)
         stays = torch.ones(len(self.y), dtype=torch.bool, device=self.device)
         stays[forget] = False
@@ -111,27 +111,29 @@ class Data:
         return Split(forget, stays.nonzero().flatten(), (~gone[self.y_test]).nonzero().flatten(),
                      tuple(gone.nonzero().flatten().tolist()))
 
+    @checked
     def resplit(self, seed: int) -> "Data":
         """All rows pooled and split anew into as many training and test rows, at random.
 
-        Then members and non-members come from one distribution by construction. As published they may not: the
-        original Fashion-MNIST test file is about one point harder than unused rows of its training file, and a
-        membership test reads that as membership.
+        Then members and non-members come from one distribution by construction. As published they
+        may not: the original Fashion-MNIST test file is about one point harder than unused rows of
+        its training file, and a membership test reads that as membership.
         """
-        draw = torch.Generator().manual_seed(checked_seed(seed))
+        draw = torch.Generator().manual_seed(int(seed))
         order = torch.randperm(len(self.y) + len(self.y_test), generator=draw)
         train, test = order.to(self.device).split([len(self.y), len(self.y_test)])
         x, y = torch.cat([self.x, self.x_test]), torch.cat([self.y, self.y_test])
         groups = None if self.groups is None else torch.cat([self.groups, self.groups_test])
         noisy = torch.isin(train, self.noisy).nonzero().flatten()
-        return replace(self, x=x[train], y=y[train], x_test=x[test], y_test=y[test], noisy=noisy,
-                       groups=None if groups is None else groups[train],
-                       groups_test=None if groups is None else groups[test])
+        new = replace(self, x=x[train], y=y[train], x_test=x[test], y_test=y[test], noisy=noisy)
+        return new if groups is None else replace(new, groups=groups[train],
+                                                  groups_test=groups[test])
 
     def pixels(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalised images (…, c, h, w) back to pixels in [0, 1]. Tables have none: NotForThisData."""
+        """Normalised images (…, c, h, w) back to pixels in [0, 1]; of a table: NotForThisData."""
         if len(self.shape) != 3:
-            raise NotForThisData(f"{self.name} is a table and has no pixels: use an image set such as fashion.")
+            raise NotForThisData(f"{self.name} is a table and has no pixels: use an image set such "
+                                 "as fashion.")
         return (x * self.std.to(x.device) + self.mean.to(x.device)).clamp(0, 1)
 
     def digest(self) -> str:
@@ -145,37 +147,35 @@ class Data:
     def summary(self) -> str:
         """One line: name, rows, shape, classes, redrawn labels, device."""
         noisy = f", {len(self.noisy):,} labels redrawn" if len(self.noisy) else ""
+        shape = " × ".join(map(str, self.shape))
         return (f"{self.name}: {len(self.y):,} training and {len(self.y_test):,} test rows, "
-                f"{' × '.join(map(str, self.shape))}, {self.n_classes} classes{noisy}, on {self.device}")
+                f"{shape}, {self.n_classes} classes{noisy}, on {self.device}")
 
 
-def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, label_noise: float = 0.0, size=None,
-         at_most=None, moments="train", device=None, root=None) -> Data:
+@checked
+def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, label_noise=0.0,
+         size=None, at_most=None, moments="train", device=None, root=None) -> Data:
     """A data set by name (see names()) or folder:PATH. The same arguments give the same rows.
 
-    n_train, n_test: take a stratified random subset (LabError if there are fewer). at_most=(6000, 2000): the same, but
-    a smaller set is taken whole. label_noise: share of the training labels to redraw uniformly among the other
-    classes. size: images become size × size pixels (default: as they are; folder and stl10: 32; tables: ignored).
-    Channels (columns of tables) are shifted and scaled to mean 0 and standard deviation 1 over the training rows, or
-    with moments="test" over the test rows: exact unlearning must not keep a mean that the forgotten rows went into.
-    root: where torchvision's sets lie, instead of the cache. Of a folder it prints what was found in it, also kept as
-    card["found"]. Raises LabError.
+    n_train, n_test: a stratified random subset (LabError if there are fewer). at_most=(6000, 2000):
+    the same, but a smaller set is taken whole. label_noise: share of the training labels to redraw
+    uniformly among the other classes. size: images become size × size pixels (default: as they
+    are; folder and stl10: 32). Channels (columns of tables) get mean 0 and standard
+    deviation 1 over the training rows, or with moments="test" over the test rows: exact unlearning
+    must not keep a mean that the forgotten rows went into. root: where torchvision's sets lie,
+    instead of the cache. Of a folder it prints what was found, also kept as card["found"].
     """
-    if size is not None and (not is_whole(size) or size < 4):
-        raise LabError(f"size is {size!r}: give the side of the images in pixels, a whole number from 4.")
-    if not is_number(label_noise) or not 0 <= label_noise <= 1:
-        raise LabError(f"label_noise is {label_noise!r}: give a share of the labels between 0 and 1.")
-    if moments not in ("train", "test"):
-        raise LabError(f"moments is {moments!r}: choose 'train' or 'test', the rows whose mean and spread are used.")
     if at_most is not None and (not isinstance(at_most, (tuple, list)) or len(at_most) != 2):
-        raise LabError(f"at_most is {at_most!r}: give two numbers, the most training rows and the most test rows.")
+        raise LabError(f"at_most is {at_most!r}: give two numbers, the most training rows and the "
+                       "most test rows.")
     where = base.device(device)
     if size is None and (name == "stl10" or str(name).startswith("folder:")):
         size = 32
     raw = sources.open_source(name, size, root)
     # one stream for each draw: more rows or more noise does not change the other choices
-    train_rng, test_rng, noise_rng = map(np.random.default_rng, base.spawn_seeds(checked_seed(seed), 3, "data.load"))
-    caps = (None, None) if at_most is None else at_most
+    train_rng, test_rng, noise_rng = map(np.random.default_rng,
+                                         base.spawn_seeds(int(seed), 3, "data.load"))
+    caps = at_most or (None, None)
     rows = stratified(raw.y, n_train, caps[0], train_rng, f"training rows of {name}")
     rows_test = stratified(raw.y_test, n_test, caps[1], test_rng, f"test rows of {name}")
     x, x_test = (_floats(part, size) for part in raw.read(rows, rows_test))
@@ -184,16 +184,20 @@ def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, lab
     mean, std = _moments(x_test if moments == "test" else x)
     for part in (x, x_test):
         part.sub_(mean).div_(std)
-    y, y_test = raw.y[rows], raw.y_test[rows_test]
-    noisy = np.sort(noise_rng.choice(len(y), round(label_noise * len(y)), replace=False))
-    y[noisy] = (y[noisy] + noise_rng.integers(1, len(raw.classes), len(noisy))) % len(raw.classes)
-
-    tensors = [x, torch.from_numpy(y), x_test, torch.from_numpy(y_test)]
+    y, noisy = _redrawn(raw.y[rows], len(raw.classes), label_noise, noise_rng)
+    tensors = [t.to(where) for t in (x, y, x_test, torch.from_numpy(raw.y_test[rows_test]))]
     groups = [None if g is None else torch.from_numpy(g[r]).to(where)
               for g, r in ((raw.groups, rows), (raw.groups_test, rows_test))]
     card = sources.card(name) | ({"found": list(raw.found)} if raw.found else {})
-    return Data(name, *(t.to(where) for t in tensors), raw.classes, mean.to(where), std.to(where), card, *groups,
-                torch.from_numpy(noisy).to(where))
+    return Data(name, *tensors, raw.classes, mean.to(where), std.to(where), card, *groups,
+                noisy.to(where))
+
+
+def _redrawn(y, k, share, rng):
+    """A share of the labels changed to other classes. -> labels, the rows where, sorted."""
+    noisy = np.sort(rng.choice(len(y), round(share * len(y)), replace=False))
+    y[noisy] = (y[noisy] + rng.integers(1, k, len(noisy))) % k
+    return torch.from_numpy(y), torch.from_numpy(noisy)
 
 
 def _floats(x, size) -> torch.Tensor:
@@ -201,18 +205,21 @@ def _floats(x, size) -> torch.Tensor:
     x = torch.from_numpy(np.ascontiguousarray(x))
     resize = x.ndim == 4 and size and x.shape[2:] != (size, size)
     out = torch.empty(*x.shape[:2], size, size) if resize else torch.empty(x.shape)
-    for rows in torch.arange(len(x)).split(1000):  # in parts: the floats of a large set fit in memory only once
+    for rows in torch.arange(len(x)).split(1000):  # the floats of a large set fit in memory once
         part = x[rows].float() / (255 if x.dtype == torch.uint8 else 1)
-        out[rows] = F.interpolate(part, (size, size), mode="bilinear", antialias=True) if resize else part
+        if resize:
+            part = F.interpolate(part, (size, size), mode="bilinear", antialias=True)
+        out[rows] = part
     return out
 
 
 def _moments(x) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of each channel (c, 1, 1) or column (d,); 1 where it is constant."""
+    """Mean and deviation of each channel (c, 1, 1) or column (d,); 1 where it is constant."""
     axes, shape = ((0, 2, 3), (-1, 1, 1)) if x.ndim == 4 else ((0,), (-1,))
     count = x.numel() / x.shape[1]
     mean = sum(part.double().sum(axes) for part in x.split(1000)) / count
-    variance = sum((part.double() - mean.view(shape)).square().sum(axes) for part in x.split(1000)) / count
+    variance = sum((part.double() - mean.view(shape)).square().sum(axes)
+                   for part in x.split(1000)) / count
     std = variance.sqrt()
     std[std <= 1e-6 * mean.abs().clamp(min=1e-6)] = 1
     return mean.float().view(shape), std.float().view(shape)

@@ -1,4 +1,7 @@
-"""Idx files, the format of MNIST, and downloads that leave no half of one behind."""
+"""Idx files, the format of MNIST, and downloads that leave no half of one behind.
+
+torchvision's own reader opens unpacked files only; those of a Debian package are gzipped.
+"""
 
 import gzip
 import zlib
@@ -18,12 +21,16 @@ def read_idx(path: Path) -> np.ndarray:
         shape = np.frombuffer(data, ">i4", data[3], 4)
         return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError, zlib.error):
-        raise LabError(f"{path} is missing or damaged: install its package again, or remove its folder.") from None
+        raise LabError(f"{path} is missing or damaged: install its package again, or remove its "
+                       "folder.") from None
 
 
 @contextmanager
 def whole_downloads(folder):
-    """What a failed download began in `folder` goes: torchvision takes an unpacked file of any length for whole."""
+    """What a failed download began in `folder` goes.
+
+    torchvision takes an unpacked file of any length for whole.
+    """
     before = set(folder.rglob("*"))
     try:
         yield

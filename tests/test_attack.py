@@ -17,9 +17,9 @@ from scipy.optimize import minimize
 from torch import nn
 
 import labkit as lk
+from course.chapters import desk, requests
 from labkit import attack
 from labkit.base import LabError
-from labkit.measure import uncertainty as measured
 from labkit.training import fit, predict
 from labkit.unlearn import METHODS
 from labkit.unlearn.second_order import conjugate_gradients, curvature_product, gauss_newton
@@ -167,8 +167,8 @@ def test_conjugate_gradients_solve_every_right_hand_side():
 # ---- effects and hypergradients
 
 UNROLLED = {"removal": lambda t: attack.removal(t.model, t.held, tau=0.3),
-            "ascent": lambda t: attack.ascent(t.model, t.held, steps=3, lr=0.4),
-            "newton": lambda t: attack.newton(t.model, t.held, damping=0.1, cg_steps=50)}
+            "ascent": lambda t: desk.ascent(t.model, t.held, steps=3, lr=0.4),
+            "newton": lambda t: requests.newton(t.model, t.held, damping=0.1, cg_steps=50)}
 
 
 @pytest.mark.parametrize("name", UNROLLED)
@@ -176,7 +176,7 @@ def test_hypergradients_are_the_slopes_of_the_objective(tiny, name):
     unlearned, out = UNROLLED[name](tiny), attack.logits_at(tiny.model, tiny.x)
 
     def objective(weights):
-        return attack.underconfidence(1, 2.0)(out(unlearned(weights)) * 3)
+        return requests.underconfidence(1, 2.0)(out(unlearned(weights)) * 3)
 
     weights = torch.rand(len(tiny.held), generator=generator(0), dtype=torch.float64).requires_grad_()
     (got,) = torch.autograd.grad(objective(weights), weights)
@@ -187,7 +187,7 @@ def test_hypergradients_are_the_slopes_of_the_objective(tiny, name):
 @pytest.mark.parametrize("tau", [0.02, 1.7])
 def test_first_order_effects_are_the_jacobian_of_removal(tiny, tau):
     out, unlearned = attack.logits_at(tiny.model, tiny.x), attack.removal(tiny.model, tiny.held, tau=tau)
-    got = attack.first_order_effects(tiny.model, tiny.held, out, tau=tau)
+    got = requests.first_order_effects(tiny.model, tiny.held, out, tau=tau)
     zero = torch.zeros(len(tiny.held), dtype=torch.float64)
     assert got.shape == (9, 3)
     assert torch.allclose(got, slopes(lambda w: out(unlearned(w)), zero), rtol=1e-5, atol=1e-8)
@@ -205,7 +205,7 @@ def test_influence_effects_are_those_of_the_dense_inverse(tiny):
 
 def test_newton_is_the_dense_step_and_its_slope_is_the_influence(tiny):
     weights = torch.rand(9, generator=generator(0), dtype=torch.float64)
-    unlearned = attack.newton(tiny.model, tiny.held, damping=0.1, cg_steps=50, rows=250)
+    unlearned = requests.newton(tiny.model, tiny.held, damping=0.1, cg_steps=50, rows=250)
     inverse = torch.linalg.inv(dense_gauss_newton(tiny.model, tiny.held.x, 0.1))
     step = inverse @ (weights @ row_gradients(tiny.model, tiny.held.x, tiny.held.y)) / 30
     assert torch.allclose(flat(unlearned(weights)), flat(params_of(tiny.model)) + step, atol=1e-9)
@@ -226,7 +226,7 @@ def test_removal_of_whole_rows_is_first_order_unlearning(fashion):
 
 def test_ascent_is_a_plain_loop(tiny):
     weights = torch.tensor([1.0, 0, 0, 1, 1, 0, 0, 0, 1], dtype=torch.float64)
-    got = attack.ascent(tiny.model, tiny.held, steps=3, lr=0.4)(weights)
+    got = desk.ascent(tiny.model, tiny.held, steps=3, lr=0.4)(weights)
     student = copy.deepcopy(tiny.model)
     chosen = weights > 0
     for _ in range(3):
@@ -306,7 +306,7 @@ def test_against_all_subsets(seed):
 def test_a_choice_is_owned_within_budget_and_adds_up(budget):
     held, g = some_holdings(40, budget), generator(budget)
     effects, start = torch.randn(40, 3, generator=g), torch.randn(3, generator=g)
-    objective = attack.through(effects, start, attack.underconfidence(0, 1.0))
+    objective = attack.through(effects, start, requests.underconfidence(0, 1.0))
     choice = attack.choose(objective, held)
     assert torch.equal(attack.check_request(choice.rows, held), choice.rows)
     assert choice.relaxed <= objective(torch.full((40,), budget / 40)).item() + 1e-6
@@ -478,8 +478,10 @@ def test_no_attribute_of_a_black_box_leads_to_the_network(boxed):
             thing.model = boxed.model
 
 
-# What a public function of labkit.attack may ask for under these names, and what it is there. Whoever adds a function
-# that takes one says so here.
+ATTACKS_OF_CHAPTERS = ["course.chapters.requests.code", "course.chapters.requests.uncertainty",
+                       "course.chapters.inversion.code", "course.chapters.desk.adaptive"]
+# What a public function of labkit.attack, or of a chapter's attacks, may ask for under these names, and what it is
+# there. Whoever adds a function that takes one says so here.
 GRANTED = {
     ("hold", "data"), ("hold", "rows"),  # makes the holdings: the attacker's own rows are cut out of the data
     ("influence_effects", "rows"), ("newton", "rows"),  # numbers: how many own rows the curvature is taken over
@@ -490,14 +492,16 @@ GRANTED = {
     ("row_losses", "x"), ("row_losses", "y"), ("monitored", "y"),  # own rows, out of the holdings
     ("through_curvature", "x"), ("through_curvature", "y"), ("similarity", "x"), ("similarity", "y"),  # public, dummies
     ("fit_linear", "x"), ("fit_linear", "y"),  # the provider's own training
+    ("isolation_gate", "request"), ("gradient_gate", "request"),  # the provider looks at what it was asked
+    ("ssim", "originals"), ("mc_dropout", "x"),  # the judge's measures
 }
 ASKED = {"data", "originals", "forget", "deleted", "rows", "request", "retained", "private", "train", "x", "y"}
 
 
 def test_no_attacker_is_given_the_training_data():
     found = set()
-    for part in pkgutil.iter_modules(attack.__path__):
-        module = importlib.import_module(f"labkit.attack.{part.name}")
+    modules = [f"labkit.attack.{part.name}" for part in pkgutil.iter_modules(attack.__path__)]
+    for module in map(importlib.import_module, modules + ATTACKS_OF_CHAPTERS):
         for name, function in vars(module).items():
             if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_"):
                 found |= {(name, p) for p in inspect.signature(function).parameters if p in ASKED}
@@ -509,12 +513,12 @@ def test_white_box_attacks_fail_on_a_black_box(boxed):
     out = attack.logits_at(boxed.model, boxed.data.x[0])
     weights = torch.ones(len(boxed.held))
     for box in (attack.BlackBox(boxed.model), oracle_of(boxed.model, boxed.held)):
-        for act in (lambda b: attack.first_order_effects(b, boxed.held, out, tau=1.0),
+        for act in (lambda b: requests.first_order_effects(b, boxed.held, out, tau=1.0),
                     lambda b: attack.influence_effects(b, boxed.held, out),
                     lambda b: attack.removal(b, boxed.held, tau=1.0)(weights),
-                    lambda b: attack.ascent(b, boxed.held, steps=1, lr=1.0)(weights),
-                    lambda b: attack.newton(b, boxed.held)(weights),
-                    lambda b: attack.craft(b, boxed.data.x[:2], boxed.data.y[:2], boxed.data.x[0], 1, eps=0.1)):
+                    lambda b: desk.ascent(b, boxed.held, steps=1, lr=1.0)(weights),
+                    lambda b: requests.newton(b, boxed.held)(weights),
+                    lambda b: requests.craft(b, boxed.data.x[:2], boxed.data.y[:2], boxed.data.x[0], 1, eps=0.1)):
             with pytest.raises((AttributeError, TypeError)):
                 act(box)
         assert box.queries == 0
@@ -530,7 +534,7 @@ def test_zeroth_order_effects_read_no_gradient(boxed, monkeypatch):
         for name in names:
             monkeypatch.setattr(owner, name, never)
     oracle = oracle_of(boxed.model, boxed.held)
-    got = attack.zeroth_order_effects(oracle, boxed.data.x[0], pairs=2000, seed=1)
+    got = requests.zeroth_order_effects(oracle, boxed.data.x[0], pairs=2000, seed=1)
     assert oracle.queries == 4000 and got.shape == (20, 3) and not got.requires_grad
     # log-odds are linear in the rows here: all that a difference of two requests can tell is effect minus mean effect
     table = TABLE[boxed.held.rows]
@@ -546,7 +550,7 @@ def test_zeroth_order_queries_are_two_a_pair_and_fixed_by_the_seed(boxed, pairs,
         asked = []
         oracle = oracle_of(boxed.model, boxed.held.with_budget(budget),
                            lambda m, rows: asked.append(rows) or shift_bias(m, rows), limit=2 * pairs)
-        got = attack.zeroth_order_effects(oracle, boxed.data.x[0], pairs=pairs, seed=seed)
+        got = requests.zeroth_order_effects(oracle, boxed.data.x[0], pairs=pairs, seed=seed)
         assert oracle.queries == 2 * pairs == len(asked)
         for plus, minus in zip(asked[::2], asked[1::2], strict=True):
             assert len(plus) == len(minus) == min(budget, 10) and not torch.isin(plus, minus).any()
@@ -554,7 +558,7 @@ def test_zeroth_order_queries_are_two_a_pair_and_fixed_by_the_seed(boxed, pairs,
 
     assert torch.equal(run(3), run(3)) and not torch.equal(run(3), run(4))
     with pytest.raises(LabError, match="limit"):
-        attack.zeroth_order_effects(oracle_of(boxed.model, boxed.held, limit=2 * pairs - 1), boxed.data.x[0],
+        requests.zeroth_order_effects(oracle_of(boxed.model, boxed.held, limit=2 * pairs - 1), boxed.data.x[0],
                                     pairs=pairs, seed=0)
 
 
@@ -569,14 +573,14 @@ def test_two_points_are_unbiased_on_a_quadratic():
 
     gradient = (b + 0.5 * (h + h.transpose(1, 2)) @ c).T
     u = 0.3 * torch.randn(batches, q, m, generator=g, dtype=torch.float64)
-    got = torch.stack([attack.two_point(f, c + v, c - v) for v in u])
+    got = torch.stack([requests.two_point(f, c + v, c - v) for v in u])
     error = got.std(0) / batches ** 0.5
     assert ((got.mean(0) - gradient).abs() < 4 * error).all() and error.max() < 0.1
 
 
 def test_even_orders_cancel_exactly():
     u = torch.randn(50, 6, generator=generator(1))
-    assert not attack.two_point(lambda w: torch.stack([w.pow(2).sum(), w[0] * w[1], w.abs().max() + 3]), u, -u).any()
+    assert not requests.two_point(lambda w: torch.stack([w.pow(2).sum(), w[0] * w[1], w.abs().max() + 3]), u, -u).any()
 
 
 def test_two_points_over_all_disjoint_pairs_give_the_centred_coefficients():
@@ -587,7 +591,7 @@ def test_two_points_over_all_disjoint_pairs_give_the_centred_coefficients():
         for q in itertools.combinations(set(range(m)) - set(p), size):
             plus.append([float(i in p) for i in range(m)])
             minus.append([float(i in q) for i in range(m)])
-    got = attack.two_point(lambda w: w @ c, torch.tensor(plus, dtype=c.dtype), torch.tensor(minus, dtype=c.dtype))
+    got = requests.two_point(lambda w: w @ c, torch.tensor(plus, dtype=c.dtype), torch.tensor(minus, dtype=c.dtype))
     assert torch.allclose(got, (c - c.mean(0)) * m / (m - 1), atol=1e-10)
 
 
@@ -616,14 +620,14 @@ def test_targets_follow_the_rule():
 def test_targets_that_give_the_attack_away_are_refused():
     data = rows_of(20)
     held, p = attack.hold(data, [2, 5, 6], 2), torch.tensor([0.2, 0.7, 0.1])
-    attack.check_target(data.x[3], p, 1, held)
-    attack.check_target(data.x[3], p, torch.tensor(1), held)
+    requests.check_target(data.x[3], p, 1, held)
+    requests.check_target(data.x[3], p, torch.tensor(1), held)
     for row in (2, 5, 6):
         with pytest.raises(LabError, match="one of the requested"):
-            attack.check_target(data.x[row].clone(), p, 1, held)
+            requests.check_target(data.x[row].clone(), p, 1, held)
     for label in (0, 2):
         with pytest.raises(LabError, match="calls the target 1"):
-            attack.check_target(data.x[3], p, label, held)
+            requests.check_target(data.x[3], p, label, held)
 
 
 def test_the_margin_is_what_the_eye_reads_off():
@@ -639,7 +643,7 @@ def test_the_margin_is_what_the_eye_reads_off():
 
 
 def test_overconfidence_falls_as_the_logit_of_the_label_rises():
-    z, goal = torch.tensor([0.3, -1.0, 2.0]), attack.overconfidence(1)
+    z, goal = torch.tensor([0.3, -1.0, 2.0]), requests.overconfidence(1)
     values = [goal(z + torch.tensor([0, s, 0])).item() for s in np.linspace(-5, 8, 40)]
     assert all(b < a for a, b in zip(values, values[1:], strict=False))
     assert goal(z).item() == pytest.approx(-math.log(z.softmax(0)[1].item()), rel=1e-5)
@@ -648,38 +652,30 @@ def test_overconfidence_falls_as_the_logit_of_the_label_rises():
 @pytest.mark.parametrize("k", [2, 4, 10])
 def test_underconfidence_at_equal_logits(k):
     z = torch.full((k,), 1.3, dtype=torch.float64)
-    assert attack.underconfidence(0, 0.0)(z).item() == pytest.approx(-math.log(k))
-    assert attack.underconfidence(0, 0.4, weight=3)(z).item() == pytest.approx(-math.log(k) + 1.2)
+    assert requests.underconfidence(0, 0.0)(z).item() == pytest.approx(-math.log(k))
+    assert requests.underconfidence(0, 0.4, weight=3)(z).item() == pytest.approx(-math.log(k) + 1.2)
 
 
 def test_the_hinge_acts_below_kappa_only():
     p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
     z, entropy = p.log(), -float((p * p.log()).sum())
     gap = math.log(0.5 / 0.3)
-    assert attack.underconfidence(0, gap - 1e-9)(z).item() == pytest.approx(-entropy)
-    assert attack.underconfidence(0, 0.0)(z).item() == pytest.approx(-entropy)
-    assert attack.underconfidence(0, gap + 0.2)(z).item() == pytest.approx(-entropy + 5 * 0.2)
-    assert attack.underconfidence(1, 0.0)(z).item() == pytest.approx(-entropy + 5 * gap)
+    assert requests.underconfidence(0, gap - 1e-9)(z).item() == pytest.approx(-entropy)
+    assert requests.underconfidence(0, 0.0)(z).item() == pytest.approx(-entropy)
+    assert requests.underconfidence(0, gap + 0.2)(z).item() == pytest.approx(-entropy + 5 * 0.2)
+    assert requests.underconfidence(1, 0.0)(z).item() == pytest.approx(-entropy + 5 * gap)
 
 
 @pytest.mark.parametrize("kappa", [-1e-9, -1, math.nan])
 def test_a_margin_below_zero_would_not_keep_the_label(kappa):
     with pytest.raises(LabError, match="kappa"):
-        attack.underconfidence(0, kappa)
-    with pytest.raises(LabError, match="kappa"):
-        attack.miscalibration(0, 0, kappa)
-
-
-def test_miscalibration_is_sure_where_wrong_and_unsure_where_right():
-    for z in torch.randn(5, 4, generator=generator(3)):
-        assert torch.equal(attack.miscalibration(2, 1, 0.3)(z), attack.overconfidence(2)(z))
-        assert torch.equal(attack.miscalibration(2, 2, 0.3)(z), attack.underconfidence(2, 0.3)(z))
+        requests.underconfidence(0, kappa)
 
 
 def test_the_soft_set_size_hardens():
     p, _ = some_probabilities(60, 5, sharp=1.5)
     for q in (0.3, 0.8, 0.97):
-        hard = measured.conformal_sets(p, q).sum(1)
+        hard = requests.conformal_sets(p, q).sum(1)
         far = (1 - p - q).abs().amin(1)
         for row, size in zip(p[far > 1e-3], hard[far > 1e-3], strict=True):
             outputs = torch.cat([row.log(), torch.tensor([q], dtype=row.dtype)])
@@ -692,10 +688,10 @@ def test_the_soft_set_size_hardens():
 @pytest.mark.parametrize("alpha", [0.1, 0.2, 0.5])
 def test_the_soft_threshold_is_near_the_conformal_one(alpha):
     p, y = some_probabilities(20000)
-    hard = measured.conformal_threshold(p, y, alpha)
-    assert attack.soft_threshold(p, y, alpha, width=0.005).item() == pytest.approx(hard, abs=0.01)
+    hard = requests.conformal_threshold(p, y, alpha)
+    assert requests.soft_threshold(p, y, alpha, width=0.005).item() == pytest.approx(hard, abs=0.01)
     p = p.requires_grad_()
-    (slope,) = torch.autograd.grad(attack.soft_threshold(p, y, alpha), p)
+    (slope,) = torch.autograd.grad(requests.soft_threshold(p, y, alpha), p)
     assert torch.isfinite(slope).all() and slope.sum().item() == pytest.approx(-1, abs=1e-6)  # a shift of all scores
 
 
@@ -703,14 +699,14 @@ def test_ensemble_outputs_are_the_log_of_the_mean(tiny):
     members = [net(seed=s) for s in range(3)]
     mean = sum(m(tiny.x[None])[0].softmax(-1) for m in members) / 3
     for i, m in enumerate(members):
-        assert torch.allclose(attack.ensemble_outputs(members, i, tiny.x)(params_of(m)), mean.log(), atol=1e-12)
-    alone = attack.ensemble_outputs(members[:1], 0, tiny.x)(params_of(members[0]))
+        assert torch.allclose(requests.ensemble_outputs(members, i, tiny.x)(params_of(m)), mean.log(), atol=1e-12)
+    alone = requests.ensemble_outputs(members[:1], 0, tiny.x)(params_of(members[0]))
     assert torch.allclose(alone, members[0](tiny.x[None])[0].log_softmax(-1), atol=1e-12)
 
 
 def test_effects_of_the_members_add_up(tiny):
     members, tau = [net(seed=s) for s in range(3)], 1e-5
-    effects = sum(attack.first_order_effects(m, tiny.held, attack.ensemble_outputs(members, i, tiny.x), tau=tau)
+    effects = sum(requests.first_order_effects(m, tiny.held, requests.ensemble_outputs(members, i, tiny.x), tau=tau)
                   for i, m in enumerate(members))
 
     def answer(weights):
@@ -729,7 +725,7 @@ def crafted(fashion, **settings):
     x, y = data.x[:6], data.y[:6]
     target = data.x_test[0]
     other = (int(predict(fashion.model, target[None]).argmax()) + 1) % 10
-    return x, attack.craft(fashion.model, x, y, target, other, **{"eps": 0.2, "steps": 30, **settings}), (
+    return x, requests.craft(fashion.model, x, y, target, other, **{"eps": 0.2, "steps": 30, **settings}), (
         fashion.model, y, target, other)
 
 
@@ -737,7 +733,7 @@ def crafted(fashion, **settings):
 def test_crafted_rows_stay_near_and_match_better(fashion, eps):
     x, got, (model, y, target, other) = crafted(fashion, eps=eps)
     assert (got - x).abs().max() <= eps + 1e-6 and not got.requires_grad
-    assert attack.matching(model, got, y, target, other) > attack.matching(model, x, y, target, other)
+    assert requests.matching(model, got, y, target, other) > requests.matching(model, x, y, target, other)
     assert torch.equal(got, crafted(fashion, eps=eps)[1])
     assert not torch.equal(got, crafted(fashion, eps=eps, seed=1)[1])
 
@@ -746,7 +742,7 @@ def test_crafted_rows_stay_within_the_range_of_pixels(fashion):
     low, high = fashion.data.x.min().item(), fashion.data.x.max().item()
     x, got, (model, y, target, other) = crafted(fashion, low=low, high=high)
     assert got.min() >= low - 1e-6 and got.max() <= high + 1e-6 and (got - x).abs().max() <= 0.2 + 1e-6
-    assert attack.matching(model, got, y, target, other) > attack.matching(model, x, y, target, other)
+    assert requests.matching(model, got, y, target, other) > requests.matching(model, x, y, target, other)
     channels = torch.full((1, 1, 1), low), torch.full((1, 1, 1), high)
     assert torch.equal(got, crafted(fashion, low=channels[0], high=channels[1])[1])
     assert crafted(fashion)[1].min() < low
@@ -774,7 +770,7 @@ def test_matching_is_the_cosine_of_the_gradients(tiny):
     x, y = tiny.held.x[:3], tiny.held.y[:3]
     a = row_gradients(tiny.model, x, y).sum(0)
     b = -row_gradients(tiny.model, tiny.x[None], torch.tensor([2]))[0]
-    assert attack.matching(tiny.model, x, y, tiny.x, 2) == pytest.approx(float(a @ b / a.norm() / b.norm()), abs=1e-9)
+    assert requests.matching(tiny.model, x, y, tiny.x, 2) == pytest.approx(float(a @ b / a.norm() / b.norm()), abs=1e-9)
 
 
 # ---- campaigns
@@ -800,9 +796,9 @@ OTHERS = [torch.tensor(rows) for rows in ([30, 31, 6], [7, 8], [31, 32, 35], [33
 
 
 def plans(request):
-    return {"at_once": attack.at_once(request), "spread": attack.spread(request),
-            "greedy": attack.replan(by_coefficient(C), "greedy"),
-            "receding": attack.replan(by_coefficient(C), "receding")}
+    return {"at_once": requests.at_once(request), "spread": requests.spread(request),
+            "greedy": requests.replan(by_coefficient(C), "greedy"),
+            "receding": requests.replan(by_coefficient(C), "receding")}
 
 
 @pytest.mark.parametrize("name", ["at_once", "spread", "greedy", "receding"])
@@ -810,7 +806,7 @@ def plans(request):
 def test_a_campaign_asks_for_own_rows_once_and_within_budget(boxed, name, budget, rounds):
     held, unlearn = boxed.held.with_budget(budget), Recorder()
     request = held.rows[torch.randperm(20, generator=generator(0))[:budget]]
-    model, asked = attack.campaign(boxed.model, held, plans(request)[name], unlearn, OTHERS[:rounds])
+    model, asked = requests.campaign(boxed.model, held, plans(request)[name], unlearn, OTHERS[:rounds])
     assert len(asked.unique()) == len(asked) <= budget and torch.isin(asked, held.rows).all()
     everything = [r for rows in unlearn.asked for r in rows]
     assert len(everything) == len(set(everything))
@@ -826,7 +822,7 @@ def test_a_campaign_asks_for_own_rows_once_and_within_budget(boxed, name, budget
 
 def test_the_attacker_and_the_others_take_turns(boxed):
     unlearn = Recorder()
-    _, asked = attack.campaign(boxed.model, boxed.held, attack.spread(torch.tensor([9, 10, 11, 12, 13])), unlearn,
+    _, asked = requests.campaign(boxed.model, boxed.held, requests.spread(torch.tensor([9, 10, 11, 12, 13])), unlearn,
                                OTHERS)
     assert unlearn.asked == [[9, 10], [30, 31], [11], [12], [32, 35], [13], [33]]
     assert asked.tolist() == [9, 10, 11, 12, 13]
@@ -834,8 +830,8 @@ def test_the_attacker_and_the_others_take_turns(boxed):
 
 def test_without_others_an_additive_unlearner_does_not_mind_when(boxed):
     request = boxed.held.rows[[1, 4, 5, 11, 17]]
-    models = [attack.campaign(boxed.model, boxed.held, plan, shift_bias, [NOBODY] * 3)[0]
-              for plan in (attack.at_once(request), attack.spread(request))]
+    models = [requests.campaign(boxed.model, boxed.held, plan, shift_bias, [NOBODY] * 3)[0]
+              for plan in (requests.at_once(request), requests.spread(request))]
     wanted = shift_bias(boxed.model, request)
     for model in models:
         assert torch.allclose(model[1].bias, wanted[1].bias, atol=1e-6)
@@ -851,7 +847,7 @@ def test_replanning_sees_the_present_model(boxed):
 
     for horizon, budgets in (("greedy", [2, 2, 2]), ("receding", [6, 4, 2])):
         seen.clear()
-        attack.campaign(boxed.model, boxed.held, attack.replan(objective, horizon), shift_bias, OTHERS[:3])
+        requests.campaign(boxed.model, boxed.held, requests.replan(objective, horizon), shift_bias, OTHERS[:3])
         assert [b for *_, b in seen] == budgets and [len(rows) for _, rows, _ in seen] == [20, 18, 16]
         assert torch.equal(seen[0][0], boxed.model[1].bias) and not torch.equal(seen[1][0], seen[0][0])
 
@@ -859,9 +855,9 @@ def test_replanning_sees_the_present_model(boxed):
 def test_campaigns_that_cannot_be_are_refused(boxed):
     for horizon in ("far", None, "Greedy"):
         with pytest.raises(LabError, match="horizon"):
-            attack.replan(by_coefficient(C), horizon)
+            requests.replan(by_coefficient(C), horizon)
     for request in (torch.arange(5, 12), torch.tensor([4]), torch.tensor([5, 5])):
         with pytest.raises(LabError):
-            attack.campaign(boxed.model, boxed.held, attack.at_once(request), shift_bias, [NOBODY])
-    model, asked = attack.campaign(boxed.model, boxed.held, attack.at_once(torch.tensor([5])), shift_bias, [])
+            requests.campaign(boxed.model, boxed.held, requests.at_once(request), shift_bias, [NOBODY])
+    model, asked = requests.campaign(boxed.model, boxed.held, requests.at_once(torch.tensor([5])), shift_bias, [])
     assert len(asked) == 0 and torch.equal(model[1].bias, boxed.model[1].bias)

@@ -22,12 +22,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_runner import write_notebook
 
-from course import claimfile, claims, exercises
+from course import claimfile, claims, cli, exercises
+from course.chapters import desk as desk_chapter
+from course.chapters import inversion as inversion_chapter
+from course.chapters import sparsity as sparsity_chapter
+from course.chapters import verification as verification_chapter
 from course.grading.grade import grade
 from course.lab import Lab
 from course.report import report
 from course.runs import notebook, runner
-from labkit import attack, base, cli, defend, models, unlearn, verify
+from labkit import attack, base, defend, models, unlearn
 from labkit.base import LabError
 from labkit.data import Data, load
 from labkit.rows import check_forget
@@ -35,7 +39,7 @@ from labkit.training import fit, fit_many, fit_packed, predict
 from labkit.unlearn import sisa
 
 NAN, INF = float("nan"), float("inf")
-PACKAGE = Path(cli.__file__).resolve().parent
+ROOT = Path(cli.__file__).resolve().parents[1]
 few = settings(max_examples=40, derandomize=True, deadline=None, database=None,
                suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -59,11 +63,11 @@ WIDE = build(0, hidden=7)
 DIVERGED = copy.deepcopy(MODEL)
 DIVERGED[1].weight.data[0] = NAN
 HELD = attack.hold(DATA, range(10), 4)
-MASK = unlearn.magnitude_mask(MODEL, 0.5)
+MASK = sparsity_chapter.magnitude_mask(MODEL, 0.5)
 TARGET = attack.difference(MODEL, NEXT)[None]
 BENIGN = [{"u": float(i), "v": float(i % 7)} for i in range(120)]
-MONITOR = defend.fit({"a": BENIGN}, {"a": BENIGN})
-REGISTRY = defend.register(DATA, {"ann": [1]})
+MONITOR = desk_chapter.fit({"a": BENIGN}, {"a": BENIGN})
+REGISTRY = desk_chapter.register(DATA, {"ann": [1]})
 
 
 def sentence(call, *words):
@@ -332,10 +336,10 @@ LOADS = table(
     ("pixels of a table", lambda: DATA.pixels(DATA.x), "has no pixels", "fashion"),
     ("network for images", lambda: models.build("strided_cnn", DATA, 0), "needs images", "'mlp'"),
     ("no network", lambda: models.build("gpt", DATA, 0), "choose one of mlp"),
-    ("lab profile", lambda: Lab("01", profile="fast"), "choose one of quick"),
-    ("lab seed", lambda: Lab("01", seed=-1), "-1"),
-    ("lab seeds", lambda: Lab("01", seeds=0), "1 or more"),
-    ("lab seed nan", lambda: Lab("01", seed=NAN), "seed is nan"),
+    ("lab profile", lambda: Lab("basics", profile="fast"), "choose one of quick"),
+    ("lab seed", lambda: Lab("basics", seed=-1), "-1"),
+    ("lab seeds", lambda: Lab("basics", seeds=0), "1 or more"),
+    ("lab seed nan", lambda: Lab("basics", seed=NAN), "seed is nan"),
 )
 
 
@@ -361,8 +365,9 @@ FORGET = {
 @pytest.mark.parametrize("name", FORGET)
 def test_a_forget_set_that_cannot_be(name):
     bad, word = FORGET[name]
-    for call in (DATA.forget_rows, DATA.split, lambda rows: attack.hold(DATA, rows, 1),
-                 lambda rows: verify.verify("nowhere", DATA, MODEL, rows, tolerance=0)):
+    for call in (DATA.split, lambda rows: attack.hold(DATA, rows, 1),
+                 lambda rows: verification_chapter.verify("nowhere", DATA, MODEL, rows,
+                                                          tolerance=0)):
         sentence(lambda call=call: call(bad), word)
 
 
@@ -416,19 +421,19 @@ def test_nan_in_the_rows_is_told_or_never_read(method, forget):
 
 
 SPARSE = table(
-    *((f"sparsity {v}", lambda v=v: unlearn.magnitude_mask(MODEL, v), "sparsity is", "0.95")
+    *((f"sparsity {v}", lambda v=v: sparsity_chapter.magnitude_mask(MODEL, v), "sparsity is", "0.95")
       for v in (-0.1, 1, NAN, "x")),
-    ("no weight of that name", lambda: unlearn.magnitude_mask(MODEL, 0.5, names=["z"]), "no weight 'z'", "1.weight"),
+    ("no weight of that name", lambda: sparsity_chapter.magnitude_mask(MODEL, 0.5, names=["z"]), "no weight 'z'", "1.weight"),
     ("sparsity of no weight", lambda: unlearn.sparsity(MODEL, names=["z"]), "no weight 'z'"),
-    ("diverged", lambda: unlearn.magnitude_mask(DIVERGED, 0.5), "NaN or infinite"),
-    ("synflow rounds", lambda: unlearn.synflow_mask(build(0), (4,), 0.5, rounds=0), "rounds is 0"),
-    ("imp rounds", lambda: unlearn.imp(build, DATA, sparsity=0.5, rounds=1.5, **RECIPE), "rounds is 1.5"),
-    ("imp rewind", lambda: unlearn.imp(build, DATA, sparsity=0.5, rewind=2, rounds=1, **RECIPE), "rewind is 2"),
-    ("omp sparsity", lambda: unlearn.omp(build, DATA, sparsity=1.5, **RECIPE), "sparsity is 1.5"),
-    ("mask of another network", lambda: unlearn.attach_mask(WIDE, MASK), "(5, 4)", "(7, 4)"),
-    ("mask of no weight", lambda: unlearn.apply_mask(copy.deepcopy(MODEL), {"z": MASK["1.weight"]}), "no such weight"),
-    ("model is dense", lambda: unlearn.prune_then(unlearn.finetune, MASK)(MODEL, DATA, [1]), "mask was lost"),
-    ("bound of two networks", lambda: unlearn.ascent_bound(MODEL, WIDE, DATA, lr=0.1, steps=3), "different shapes"),
+    ("diverged", lambda: sparsity_chapter.magnitude_mask(DIVERGED, 0.5), "NaN or infinite"),
+    ("synflow rounds", lambda: sparsity_chapter.synflow_mask(build(0), (4,), 0.5, rounds=0), "rounds is 0"),
+    ("imp rounds", lambda: sparsity_chapter.imp(build, DATA, sparsity=0.5, rounds=1.5, **RECIPE), "rounds is 1.5"),
+    ("imp rewind", lambda: sparsity_chapter.imp(build, DATA, sparsity=0.5, rewind=2, rounds=1, **RECIPE), "rewind is 2"),
+    ("omp sparsity", lambda: sparsity_chapter.omp(build, DATA, sparsity=1.5, **RECIPE), "sparsity is 1.5"),
+    ("mask of another network", lambda: sparsity_chapter.attach_mask(WIDE, MASK), "(5, 4)", "(7, 4)"),
+    ("mask of no weight", lambda: sparsity_chapter.apply_mask(copy.deepcopy(MODEL), {"z": MASK["1.weight"]}), "no such weight"),
+    ("model is dense", lambda: sparsity_chapter.prune_then(unlearn.finetune, MASK)(MODEL, DATA, [1]), "mask was lost"),
+    ("bound of two networks", lambda: sparsity_chapter.ascent_bound(MODEL, WIDE, DATA, lr=0.1, steps=3), "different shapes"),
     ("share", lambda: unlearn.saliency_mask(MODEL, DATA.x, DATA.y, 0), "share is 0"),
     ("relabel too few", lambda: unlearn.first_order(MODEL, DATA, [1, 2], relabel=torch.tensor([0])), "for 2 rows"),
     ("relabel", lambda: unlearn.first_order(MODEL, DATA, [1], relabel=torch.tensor([3])), "from 0 to 2"),
@@ -495,16 +500,15 @@ ATTACKS = table(
     ("rate", invert(lr=-1), "lr is -1"), ("batch", invert(labels=None, batch=0), "batch is 0"),
     ("difference", lambda: attack.difference(MODEL, WIDE), "different shapes"),
     ("no difference", lambda: attack.difference(MODEL, MODEL), "models are equal"),
-    ("all deleted", lambda: attack.weighted_difference(MODEL, MODEL, NEXT, 5, 5), "0 < u < n"),
+    ("all deleted", lambda: inversion_chapter.weighted_difference(MODEL, MODEL, NEXT, 5, 5), "0 < u < n"),
     ("leak", lambda: attack.leak(MODEL, TARGET[0, :5]), "5 numbers"),
     ("leak of nothing", lambda: attack.leak(torch.nn.Flatten(), TARGET[0]), "no linear layer"),
-    ("classes", lambda: attack.deleted_classes(torch.tensor([0.1, 0.2]), 3), "3 classes"),
-    ("average", lambda: attack.average([MODEL, WIDE]), "one network"),
-    ("average none", lambda: attack.average([]), "one model"),
-    ("temperature", lambda: attack.rescale(torch.ones(2, 3) / 3, 0), "positive temperature"),
-    ("penalty", lambda: attack.fit_linear(DATA.x, DATA.y, loss="softmax", penalty=0), "above 0"),
-    ("linear NaN", lambda: attack.fit_linear(BROKEN.x, DATA.y, loss="softmax", penalty=1), "NaN or infinite"),
-    ("loss", lambda: attack.fit_linear(DATA.x, DATA.y, loss="hinge", penalty=1), "no loss 'hinge'"),
+    ("average", lambda: desk_chapter.average([MODEL, WIDE]), "one network"),
+    ("average none", lambda: desk_chapter.average([]), "one model"),
+    ("temperature", lambda: desk_chapter.rescale(torch.ones(2, 3) / 3, 0), "positive temperature"),
+    ("penalty", lambda: inversion_chapter.fit_linear(DATA.x, DATA.y, loss="softmax", penalty=0), "above 0"),
+    ("linear NaN", lambda: inversion_chapter.fit_linear(BROKEN.x, DATA.y, loss="softmax", penalty=1), "NaN or infinite"),
+    ("loss", lambda: inversion_chapter.fit_linear(DATA.x, DATA.y, loss="hinge", penalty=1), "no loss 'hinge'"),
 )
 
 
@@ -520,12 +524,12 @@ def test_attacks_that_cannot_be(call, words):
 def proof(tmp_path_factory):
     """An honest provider's served model and log, of which a test takes a copy."""
     where = tmp_path_factory.mktemp("log")
-    served, folder = verify.provider.honest(DATA, [1, 2], where, build=build, every=3, **RECIPE)
+    served, folder = verification_chapter.provider.honest(DATA, [1, 2], where, build=build, every=3, **RECIPE)
     return SimpleNamespace(served=served, folder=folder)
 
 
 def judged(proof, folder, data=DATA, **more):
-    return verify.verify(folder, data, proof.served, [1, 2], **(dict(tolerance=1e-5, build=build) | more))
+    return verification_chapter.verify(folder, data, proof.served, [1, 2], **(dict(tolerance=1e-5, build=build) | more))
 
 
 PROOFS = table(
@@ -533,24 +537,24 @@ PROOFS = table(
       for v in (-1, NAN, "x", None, True)),
     *((f"steps {v}", lambda p, v=v: judged(p, p.folder, steps=v), "steps is", "how many")
       for v in (0, -1, [], "x", 1.5)),
-    ("forget everything", lambda p: verify.verify(p.folder, DATA, p.served, range(40), tolerance=0), "whole training"),
-    ("no log", lambda p: verify.load_log(p.folder / "nowhere"), "no log in", "the folder"),
-    ("log of other data", lambda p: verify.load_log(p.folder, OTHER), "other data", "trained on"),
-    ("replay change", lambda p: verify.replay_errors(p.folder, DATA, build, change="x"), "'order' or 'float64'"),
-    ("usage", lambda p: verify.usage(p.folder, 41), "of 40 rows"),
-    ("follows", lambda p: verify.follows(p.folder, 41, [1], 0), "41"),
-    ("epochs", lambda p: verify.train_logged(build(0), DATA, p.folder / "new", **RECIPE | {"epochs": 0}),
+    ("forget everything", lambda p: verification_chapter.verify(p.folder, DATA, p.served, range(40), tolerance=0), "whole training"),
+    ("no log", lambda p: verification_chapter.load_log(p.folder / "nowhere"), "no log in", "the folder"),
+    ("log of other data", lambda p: verification_chapter.load_log(p.folder, OTHER), "other data", "trained on"),
+    ("replay change", lambda p: verification_chapter.replay_errors(p.folder, DATA, build, change="x"), "'order' or 'float64'"),
+    ("usage", lambda p: verification_chapter.usage(p.folder, 41), "of 40 rows"),
+    ("follows", lambda p: verification_chapter.follows(p.folder, 41, [1], 0), "41"),
+    ("epochs", lambda p: verification_chapter.train_logged(build(0), DATA, p.folder / "new", **RECIPE | {"epochs": 0}),
      "epochs is 0"),
-    ("rate", lambda p: verify.train_logged(build(0), DATA, p.folder / "new", **RECIPE | {"lr": "x"}), "lr is 'x'"),
-    ("own log", lambda p: verify.provider.ignore(MODEL, p.folder, p.folder), "would overwrite"),
-    ("stand-in", lambda p: verify.provider.forge(p.folder, DATA, [1], p.folder / "new", build=build), "every=1"),
-    ("candidates", lambda p: verify.provider.adversarial_search(DATA, [1], p.folder / "new", build=build, candidates=0,
+    ("rate", lambda p: verification_chapter.train_logged(build(0), DATA, p.folder / "new", **RECIPE | {"lr": "x"}), "lr is 'x'"),
+    ("own log", lambda p: verification_chapter.provider.ignore(MODEL, p.folder, p.folder), "would overwrite"),
+    ("stand-in", lambda p: verification_chapter.provider.forge(p.folder, DATA, [1], p.folder / "new", build=build), "every=1"),
+    ("candidates", lambda p: verification_chapter.provider.adversarial_search(DATA, [1], p.folder / "new", build=build, candidates=0,
                                                                 **RECIPE), "candidates is 0"),
-    ("edited", lambda p: verify.provider.edit_log(MODEL, p.folder, p.folder / "new", [99]), "0 to 39"),
-    ("hits", lambda p: verify.decide(31, 30, 0.9, 0.1), "31 hits of 30"),
-    ("alpha", lambda p: verify.decide(3, 30, 0.9, 0.1, 0), "alpha"),
-    ("queries", lambda p: verify.critical_value(0, 0.1, 0.05), "1 or more"),
-    ("rates", lambda p: verify.decide(1, 9, 0.1, 0.9), "never took"),
+    ("edited", lambda p: verification_chapter.provider.edit_log(MODEL, p.folder, p.folder / "new", [99]), "0 to 39"),
+    ("hits", lambda p: verification_chapter.decide(31, 30, 0.9, 0.1), "31 hits of 30"),
+    ("alpha", lambda p: verification_chapter.decide(3, 30, 0.9, 0.1, 0), "alpha"),
+    ("queries", lambda p: verification_chapter.critical_value(0, 0.1, 0.05), "1 or more"),
+    ("rates", lambda p: verification_chapter.decide(1, 9, 0.1, 0.9), "never took"),
 )
 
 
@@ -585,10 +589,10 @@ def test_no_byte_of_a_log_can_be_changed_or_left_out_unseen(proof, tmp_path):
             assert not found.verified and found.reasons and not any("\n" in r for r in found.reasons)
             if name == "log.jsonl":
                 with pytest.raises(LabError):
-                    verify.load_log(tmp_path / "log")
+                    verification_chapter.load_log(tmp_path / "log")
             else:
                 with pytest.raises(LabError):
-                    verify.checkpoint(verify.load_log(tmp_path / "log"), int(name[5:11]))
+                    verification_chapter.checkpoint(verification_chapter.load_log(tmp_path / "log"), int(name[5:11]))
         finally:
             target.write_bytes(whole)
 
@@ -599,47 +603,46 @@ def test_no_byte_of_a_log_can_be_changed_or_left_out_unseen(proof, tmp_path):
 
 
 def private(x=DATA.x, **more):
-    return lambda: defend.fit_private(build(0), x, DATA.y, **dict(batch_size=10, epochs=1) | more)
+    return lambda: desk_chapter.fit_private(build(0), x, DATA.y, **dict(batch_size=10, epochs=1) | more)
 
 
 LOGITS, LABELS = torch.zeros(2, 3), torch.zeros(2, dtype=torch.long)
 DEFENCES = table(
     *((f"epsilon {v}", private(epsilon=v), f"epsilon is {v!r}", "positive") for v in (0, -1, NAN, "x")),
-    ("noise_for", lambda: defend.noise_for(0, 1e-5, 0.1, 10), "epsilon is 0"),
+    ("noise_for", lambda: desk_chapter.noise_for(0, 1e-5, 0.1, 10), "epsilon is 0"),
     ("no epsilon", private(), "one of the two"),
     ("delta", private(epsilon=1, delta=0), "delta is 0"), ("delta text", private(epsilon=1, delta="x"), "delta is 'x'"),
     ("clip", private(epsilon=1, clip=0), "clip is 0"), ("batch", private(epsilon=1, batch_size=41), "1 to 40 rows"),
     ("noise", private(noise_multiplier=-1), "noise_multiplier is -1"),
     ("NaN rows", private(DATA.x * NAN, epsilon=8), "NaN or inf"),
     ("group", lambda: defend.group_epsilon(1, 1e-5, 0), "0 rows"),
-    ("bound", lambda: defend.membership_bound("x", 0.1), "'x'"),
-    ("no releases", lambda: defend.composed([], 1e-5), "at least one release"),
-    ("no streams", lambda: defend.fit({}, {}), "empty stream"),
-    ("empty stream", lambda: defend.fit({"a": []}, {"a": []}), "empty"),
-    ("nothing held back", lambda: defend.fit({"a": BENIGN}, {"a": []}), "held back"),
-    ("unseen feature", lambda: defend.score(MONITOR, [{"u": 1.0, "w": 2.0}]), "differ", "v, w"),
-    ("no request", lambda: defend.score(MONITOR, []), "stream is empty"),
-    ("NaN feature", lambda: defend.score(MONITOR, [{"u": NAN, "v": 1.0}]), "'u' is NaN"),
-    ("method", lambda: defend.fit({"a": BENIGN}, {"a": BENIGN}, method="deep"), "'nearest', 'robust' or 'forest'"),
-    ("false alarms", lambda: defend.fit({"a": BENIGN}, {"a": BENIGN}, false_positives=0), "false_positives is 0"),
-    ("few", lambda: defend.fit({"a": BENIGN}, {"a": BENIGN[:9]}), "at least 100"),
+    ("no releases", lambda: desk_chapter.composed([], 1e-5), "at least one release"),
+    ("no streams", lambda: desk_chapter.fit({}, {}), "empty stream"),
+    ("empty stream", lambda: desk_chapter.fit({"a": []}, {"a": []}), "empty"),
+    ("nothing held back", lambda: desk_chapter.fit({"a": BENIGN}, {"a": []}), "held back"),
+    ("unseen feature", lambda: desk_chapter.score(MONITOR, [{"u": 1.0, "w": 2.0}]), "differ", "v, w"),
+    ("no request", lambda: desk_chapter.score(MONITOR, []), "stream is empty"),
+    ("NaN feature", lambda: desk_chapter.score(MONITOR, [{"u": NAN, "v": 1.0}]), "'u' is NaN"),
+    ("method", lambda: desk_chapter.fit({"a": BENIGN}, {"a": BENIGN}, method="deep"), "'nearest', 'robust' or 'forest'"),
+    ("false alarms", lambda: desk_chapter.fit({"a": BENIGN}, {"a": BENIGN}, false_positives=0), "false_positives is 0"),
+    ("few", lambda: desk_chapter.fit({"a": BENIGN}, {"a": BENIGN[:9]}), "at least 100"),
     ("medoids of NaN", lambda: defend.medoids(torch.full((2, 3), NAN)), "finite gradients"),
     ("medoids of none", lambda: defend.medoids(torch.zeros(0, 3)), "at least one row"),
-    ("diverged", lambda: defend.prepare(DIVERGED, DATA), "answers NaN or infinity", "diverged"),
+    ("diverged", lambda: desk_chapter.prepare(DIVERGED, DATA), "answers NaN or infinity", "diverged"),
     ("isolated", lambda: defend.isolated(DIVERGED, DATA.x, DATA.y), "answers NaN", "diverged"),
-    ("features", lambda: defend.features(defend.prepare(MODEL, DATA), [99]), "0 to 39"),
-    ("trial shapes", lambda: defend.canary(LOGITS, LOGITS[:1], LABELS), "(2, 3)", "(1, 3)"),
-    ("trial NaN", lambda: defend.canary(LOGITS, LOGITS * NAN, LABELS), "hold NaN"),
-    ("cusum", lambda: defend.cusum([], 1, 1), "at least one"),
-    ("cusum NaN", lambda: defend.cusum([1, NAN], 1, 1), "finite"),
-    ("drift", lambda: defend.cusum([1], NAN, 1), "drift is nan"),
-    ("alarms", lambda: defend.fit_cusum({}), "no benign sequences"),
-    ("detection", lambda: defend.detection([]), "no sequences"),
-    ("limits", lambda: defend.calibrate({}), "empty stream"),
-    ("decide", lambda: defend.decide({"a": 1}, {"b": 1}), "same scores"),
-    ("period", lambda: defend.quarantine([([1], [1])], 0), "is 0"),
-    ("quarantine", lambda: defend.quarantine([], 3), "stream is empty"),
-    ("outliers", lambda: defend.outliers(torch.ones(0)), "no scores"),
+    ("features", lambda: desk_chapter.features(desk_chapter.prepare(MODEL, DATA), [99]), "0 to 39"),
+    ("trial shapes", lambda: desk_chapter.canary(LOGITS, LOGITS[:1], LABELS), "(2, 3)", "(1, 3)"),
+    ("trial NaN", lambda: desk_chapter.canary(LOGITS, LOGITS * NAN, LABELS), "hold NaN"),
+    ("cusum", lambda: desk_chapter.cusum([], 1, 1), "at least one"),
+    ("cusum NaN", lambda: desk_chapter.cusum([1, NAN], 1, 1), "finite"),
+    ("drift", lambda: desk_chapter.cusum([1], NAN, 1), "drift is nan"),
+    ("alarms", lambda: desk_chapter.fit_cusum({}), "no benign sequences"),
+    ("detection", lambda: desk_chapter.detection([]), "no sequences"),
+    ("limits", lambda: desk_chapter.calibrate({}), "empty stream"),
+    ("decide", lambda: desk_chapter.decide({"a": 1}, {"b": 1}), "same scores"),
+    ("period", lambda: desk_chapter.quarantine([([1], [1])], 0), "is 0"),
+    ("quarantine", lambda: desk_chapter.quarantine([], 3), "stream is empty"),
+    ("outliers", lambda: desk_chapter.outliers(torch.ones(0)), "no scores"),
     ("stream", lambda: defend.benign("odd", DATA, 2, 2, 0), "choose one of random"),
     *((f"stream of {v}", lambda v=v: defend.benign("random", DATA, v, 2, 0), f"{v!r} rows", "1 to 39")
       for v in (0, 2.5, 40, "x")),
@@ -647,16 +650,16 @@ DEFENCES = table(
     ("losses", lambda: defend.benign("hard-rows", DATA, 2, 2, 0), "losses=(n,)"),
     ("losses short", lambda: defend.benign("hard-rows", DATA, 2, 2, 0, losses=[1.0]), "each of the 40"),
     ("losses NaN", lambda: defend.benign("hard-rows", DATA, 2, 2, 0, losses=[NAN] * 40), "NaN"),
-    ("two owners", lambda: defend.register(DATA, {"ann": [1], "ben": [1]}), "one owner"),
-    ("not the owner", lambda: defend.check_contents(REGISTRY, "ben", [1], DATA.x[[1]], DATA.y[[1]]), "belong to 'ben'"),
-    ("other contents", lambda: defend.check_contents(REGISTRY, "ann", [1], DATA.x[[2]], DATA.y[[1]]), "unchanged"),
-    ("half a row", lambda: defend.check_contents(REGISTRY, "ann", [1.7], DATA.x[[1]], DATA.y[[1]]), "row 1.7"),
-    ("row of text", lambda: defend.check_contents(REGISTRY, "ann", ["x"], DATA.x[[1]], DATA.y[[1]]), "row 'x'"),
-    ("noise text", lambda: defend.add_noise(MODEL, "x", 0), "rms of 'x'"),
-    ("noise NaN", lambda: defend.add_noise(MODEL, NAN, 0), "nan"),
-    ("prune", lambda: defend.prune(MODEL, 2), "from 0 to 1"),
-    ("prune text", lambda: defend.prune(MODEL, "x"), "is 'x'"),
-    ("tune", lambda: defend.finetune_release(MODEL, DATA.x, DATA.y, steps=1.5, lr=0.1, seed=0), "whole steps"),
+    ("two owners", lambda: desk_chapter.register(DATA, {"ann": [1], "ben": [1]}), "one owner"),
+    ("not the owner", lambda: desk_chapter.check_contents(REGISTRY, "ben", [1], DATA.x[[1]], DATA.y[[1]]), "belong to 'ben'"),
+    ("other contents", lambda: desk_chapter.check_contents(REGISTRY, "ann", [1], DATA.x[[2]], DATA.y[[1]]), "unchanged"),
+    ("half a row", lambda: desk_chapter.check_contents(REGISTRY, "ann", [1.7], DATA.x[[1]], DATA.y[[1]]), "row 1.7"),
+    ("row of text", lambda: desk_chapter.check_contents(REGISTRY, "ann", ["x"], DATA.x[[1]], DATA.y[[1]]), "row 'x'"),
+    ("noise text", lambda: desk_chapter.add_noise(MODEL, "x", 0), "rms of 'x'"),
+    ("noise NaN", lambda: desk_chapter.add_noise(MODEL, NAN, 0), "nan"),
+    ("prune", lambda: desk_chapter.prune(MODEL, 2), "from 0 to 1"),
+    ("prune text", lambda: desk_chapter.prune(MODEL, "x"), "is 'x'"),
+    ("tune", lambda: desk_chapter.finetune_release(MODEL, DATA.x, DATA.y, steps=1.5, lr=0.1, seed=0), "whole steps"),
 )
 
 
@@ -859,11 +862,11 @@ def test_a_checkpoint_that_is_a_pickle_does_nothing(proof, tmp_path):
     for i, blob in enumerate(traps(tmp_path / "sprung")):
         folder = tmp_path / f"log{i}"
         shutil.copytree(proof.folder, folder)
-        verify.log.file_of(folder, 0).write_bytes(blob)
+        verification_chapter.log.file_of(folder, 0).write_bytes(blob)
         assert not judged(proof, folder).verified
-        sentence(lambda folder=folder: verify.checkpoint(verify.load_log(folder), 0), "is not the logged one")
+        sentence(lambda folder=folder: verification_chapter.checkpoint(verification_chapter.load_log(folder), 0), "is not the logged one")
         (folder / "log.jsonl").write_bytes(blob)
-        sentence(lambda folder=folder: verify.load_log(folder), "log")
+        sentence(lambda folder=folder: verification_chapter.load_log(folder), "log")
     assert not (tmp_path / "sprung").exists()
 
 
@@ -930,11 +933,12 @@ def test_nothing_in_the_package_unpickles_a_file():
     """The one pickle there is travels between labkit's own worker processes."""
     risky = re.compile(r"torch\.load|pickle\.load|joblib\.load|np\.load|yaml\.(unsafe_|full_)?load|shelve|marshal|dill|"
                        r"(?<![.\w])eval\(|(?<![.\w])exec\(|read_pickle|allow_pickle=True|weights_only=False|extractall")
-    found = {(p.relative_to(PACKAGE).as_posix(), line.strip()) for p in PACKAGE.rglob("*.py")
+    found = {(p.relative_to(ROOT).as_posix(), line.strip())
+             for package in ("labkit", "course") for p in (ROOT / package).rglob("*.py")
              for line in p.read_text(encoding="utf-8").splitlines() if risky.search(line)}
-    allowed = [("sources.py", "np.load(path, allow_pickle=False)"),
-               ("pictures.py", "np.load(io.BytesIO(content), allow_pickle=False)"),
-               ("processes.py", "pickle.loads(blob)")]
+    allowed = [("labkit/sources.py", "np.load(path, allow_pickle=False)"),
+               ("labkit/pictures.py", "np.load(io.BytesIO(content), allow_pickle=False)"),
+               ("labkit/processes.py", "pickle.loads(blob)")]
     assert [f for f in found if not any(f[0] == name and text in f[1] for name, text in allowed)] == []
     assert len(found) == 4
 

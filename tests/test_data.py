@@ -205,9 +205,9 @@ def test_wrong_forget_sets_get_one_sentence(given, words, fashion):
     refuses(lambda: data.check_forget(given, 5), *words)
 
 
-def test_forget_rows_and_split_check_too(fashion):
-    assert fashion.forget_rows([5, 2]).tolist() == [5, 2]
-    refuses(lambda: fashion.forget_rows([6000]), "6000", "5999")
+def test_split_checks_too(fashion):
+    refuses(lambda: fashion.split([6000]), "6000", "5999")
+    assert fashion.split([5, 2]).forget.tolist() == [5, 2]
     refuses(lambda: fashion.split([0, 0]), "twice")
     refuses(lambda: fashion.split([]), "empty")
     empty = fashion.split([], allow_empty=True)

@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import dataclasses
 import inspect
 import itertools
 import json
@@ -18,8 +19,13 @@ import torch.nn.functional as F
 
 import labkit as lk
 from course import exercise
-from course.chapters.inversion.exercises_linear import ridge
-from course.chapters.requests.exercises_more import LossGradient
+from course.chapters import basics as basics_chapter
+from course.chapters import inversion as inversion_chapter
+from course.chapters import requests as requests_chapter
+from course.chapters import sparsity as sparsity_chapter
+from course.chapters import verification as verification_chapter
+from course.chapters.inversion.exercises import ridge
+from course.chapters.requests.exercises import LossGradient
 from course.exercises import EXERCISES, card, check, find, hint, judge, limits, solution
 from course.exercises.engine import Outcome, _alike, _compare, _outcome
 from course.exercises.feedback import difference, pattern
@@ -77,8 +83,8 @@ def test_the_solutions_agree_with_labkit():
     logits, labels = torch.randn(50, 4), torch.randint(0, 4, (50,))
     assert UA.solution(logits, labels) == pytest.approx(lk.measure.unlearning_accuracy(logits, labels))
     a, b = rng.normal(1, 1, 40).round(1), rng.normal(0, 1, 30).round(1)
-    assert EXERCISES["1.4"].solution(a, b) == pytest.approx(lk.measure.auc(a, b))
-    mine, theirs = EXERCISES["1.5"].solution(a, b), lk.measure.best_threshold(a, b)
+    assert EXERCISES["1.4"].solution(a, b) == pytest.approx(basics_chapter.auc(a, b))
+    mine, theirs = EXERCISES["1.5"].solution(a, b), basics_chapter.best_threshold(a, b)
     assert _gain(mine, a, b) == pytest.approx(_gain(theirs, a, b))
     row, reference = {"UA": 1.0, "RA": 90.0, "TA": 80.0}, {"UA": 15.0, "RA": 99.0, "TA": 86.0}
     assert EXERCISES["1.3"].solution(row, reference) == pytest.approx(lk.measure.gap(row, reference))
@@ -150,11 +156,11 @@ def test_the_solutions_of_03_agree_with_others():
         tries = sorted(scores.tolist())  # the smallest threshold with at least (n + 1)(1 - alpha) scores up to it
         assert q == next((t for t in tries if sum(s <= t for s in tries) >= (n + 1) * (1 - alpha)), 1.0)
         two = torch.stack([1 - scores, scores], 1)
-        assert q == pytest.approx(lk.measure.conformal_threshold(two, torch.zeros(n).long(), alpha), abs=1e-6)
+        assert q == pytest.approx(requests_chapter.conformal_threshold(two, torch.zeros(n).long(), alpha), abs=1e-6)
 
 
-def test_the_solutions_of_04_agree_with_others():
-    cosine, variation, leak, deleted, rebuild = (EXERCISES[f"4.{i}"].solution for i in range(1, 6))
+def test_the_solutions_of_05_agree_with_others():
+    cosine, variation, leak, deleted, rebuild = (EXERCISES[f"5.{i}"].solution for i in range(1, 6))
     r = np.random.default_rng(4)
     for _ in range(50):
         gradient, target = _draw_directions(r)
@@ -176,7 +182,7 @@ def test_the_solutions_of_04_agree_with_others():
         assert deleted(before, after, which) == int(np.argmax(fall))
 
         before, after, public, n, penalty = _draw_ridge(r)
-        theirs = lk.attack.rebuild_row(before[None], after[None], public, n=n, loss="square", penalty=penalty)
+        theirs = inversion_chapter.rebuild_row(before[None], after[None], public, n=n, loss="square", penalty=penalty)
         mine = rebuild(before, after, public, n, penalty)
         assert torch.allclose(mine / mine.norm(), theirs.row / theirs.row.norm(), rtol=1e-6)
         assert torch.allclose(mine, theirs.row, rtol=1e-6) != theirs.ill_conditioned  # those get a usual length
@@ -184,18 +190,18 @@ def test_the_solutions_of_04_agree_with_others():
     before, after = ridge(rows, y, 2.0), ridge(rows[1:], y[1:], 2.0)
     assert torch.allclose(rebuild(before, after, rows[1:], 30, 2.0), rows[0])  # exact with the rows left
     labels = (y > 0).long()
-    theirs = lk.attack.fit_linear(rows, labels, loss="square", penalty=2.0)
+    theirs = inversion_chapter.fit_linear(rows, labels, loss="square", penalty=2.0)
     assert torch.allclose(ridge(rows, labels.double(), 2.0), theirs[0])
 
 
-def test_the_solutions_of_05_agree_with_others():
+def test_the_solutions_of_09_agree_with_others():
     from scipy.stats import binom
 
-    critical, replay, tainted, bound = (EXERCISES[f"5.{i}"].solution for i in range(1, 5))
+    critical, replay, tainted, bound = (EXERCISES[f"9.{i}"].solution for i in range(1, 5))
     r = np.random.default_rng(5)
     for _ in range(50):
         n, q, alpha = _draw_queries(r)
-        assert critical(n, q, alpha) == int(binom.ppf(1 - alpha, n, q)) == lk.verify.critical_value(n, q, alpha)
+        assert critical(n, q, alpha) == int(binom.ppf(1 - alpha, n, q)) == verification_chapter.critical_value(n, q, alpha)
 
         before, gradient, after, lr = _draw_step(r)
         weight = torch.nn.Parameter(before.double())
@@ -212,11 +218,11 @@ def test_the_solutions_of_05_agree_with_others():
         assert bound(old, new, b, lr) == pytest.approx(lr * (steps[0] - steps[1]).norm().item(), rel=1e-4, abs=1e-6)
 
 
-def test_the_solutions_of_06_agree_with_others():
+def test_the_solutions_of_10_agree_with_others():
     def covered(s, columns):
         return s[:, list(columns)].max(1).sum() if columns else 0.0
 
-    medoids, threshold, cusum, release, after = (EXERCISES[f"6.{i}"].solution for i in range(1, 6))
+    medoids, threshold, cusum, release, after = (EXERCISES[f"10.{i}"].solution for i in range(1, 6))
     r = np.random.default_rng(6)
     for _ in range(200):
         similarity, k = _draw_similarity(r)
@@ -253,10 +259,10 @@ def test_the_solutions_of_06_agree_with_others():
         assert cusum(scores, drift, limit) == (int(above[0]) if len(above) else None)
 
 
-def test_the_solutions_of_07_agree_with_others():
+def test_the_solutions_of_12_agree_with_others():
     import torch.nn.utils.prune as prune
 
-    mask, strength, step, efficacy, disparity = (EXERCISES[f"7.{i}"].solution for i in range(1, 6))
+    mask, strength, step, efficacy, disparity = (EXERCISES[f"12.{i}"].solution for i in range(1, 6))
     r = np.random.default_rng(7)
     for _ in range(50):
         weights, share = _draw_layers(r)
@@ -268,7 +274,7 @@ def test_the_solutions_of_07_agree_with_others():
         net = torch.nn.Sequential(*(torch.nn.Linear(w.shape[1], w.shape[0]) for w in weights.values())).double()
         for layer, w in zip(net, weights.values(), strict=True):
             layer.weight.data = w.clone()
-        theirs = lk.unlearn.magnitude_mask(net, share)
+        theirs = sparsity_chapter.magnitude_mask(net, share)
         assert all(torch.equal(a, b) for a, b in zip(found.values(), theirs.values(), strict=True))
         sizes = torch.cat([w.flatten() for w in weights.values()]).abs()
         if len(sizes.unique()) == len(sizes):  # torch promises no order of ties
@@ -295,7 +301,7 @@ def test_the_solutions_of_07_agree_with_others():
 
         method, retrained = ({c: float(v) for c, v in zip(("RA", "UA", "TA", "MIA", "RTE"), r.uniform(0, 100, 5),
                                                           strict=True)} for _ in range(2))
-        assert disparity(method, retrained) == pytest.approx(lk.measure.disparity(method, retrained))
+        assert disparity(method, retrained) == pytest.approx(sparsity_chapter.disparity(method, retrained))
     assert disparity({"UA": 22.53, "MIA": 75.0, "RA": 99.87, "TA": 94.31},  # Jia et al. 2023: fine-tuning
                      {"UA": 100.0, "MIA": 100.0, "RA": 100.0, "TA": 94.83}) == pytest.approx(25.78)
 
@@ -315,7 +321,7 @@ def test_membership_by_svc_does_not_hang_on_the_order_of_rows():
     """However the rows are stacked and the classes are named, the answer to each case is the same."""
     from sklearn.svm import SVC
 
-    exercise = EXERCISES["7.4"]
+    exercise = EXERCISES["12.4"]
     for what, (retain, test, forget) in exercise.cases():
         n = min(len(retain), len(test))
         x, y = np.r_[test[:n], retain[:n]], np.r_[np.full(n, "out"), np.full(n, "in")]
@@ -352,6 +358,26 @@ def test_feedback_never_quotes_the_solution(exercise):
     page = card.to_html(check(exercise, exercise.mistakes[0][0]))
     outside = re.sub("<details>.*?</details>", "", page, flags=re.S)
     assert not any(card.html.escape(line) in outside for line in body if len(line) >= 12)
+
+
+def test_a_mistake_may_be_an_edit_of_the_solution():
+    def edit(*mistake):
+        return dataclasses.replace(UA, mistakes=(mistake,)).mistakes[0]
+
+    logits, labels = UA.cases()[0][1]
+    right, message = edit("!=", "==", "The rows that are right", "counted")
+    assert message == "counted" and right.__doc__ == "The rows that are right"
+    assert right.__name__ == "_the_rows_that_are_right"
+    assert right(logits, labels) == pytest.approx(100 - UA.solution(logits, labels))
+    share, _ = edit(("100 * ", "!="), ("", "=="), "The share", "")
+    assert share(logits, labels) == pytest.approx(right(logits, labels) / 100)
+    own, _ = edit("return ", "return 2 * unlearning_accuracy(logits, labels) + 0 * ", "Calls the solution", "")
+    assert own(logits, labels) == pytest.approx(2 * UA.solution(logits, labels))
+    assert edit(right, "a function stays") == (right, "a function stays")
+    with pytest.raises(ValueError, match="'median' does not occur in unlearning_accuracy"):
+        edit("median", "mean", "It", "")
+    with pytest.raises(ValueError):
+        edit(("!=", "100"), ("==",), "Of unequal length", "")
 
 
 # ------------------------------------------------------------------ machine-made mutants
@@ -609,10 +635,11 @@ DRAW = {"0.1": _draw_logits, "1.1": _draw_batches, "1.2": _draw_logits, "1.3": _
         "1.5": _draw_scores, "1.6": _draw_model, "2.1": _draw_place, "2.2": _draw_request, "2.4": _draw_slices,
         "2.3": _draw_members, "2.5": _draw_batch, "3.1": _draw_probabilities, "3.2": _draw_confidence,
         "3.3": _draw_gradients, "3.4": _draw_weights, "3.5": _draw_calibration,
-        "4.1": _draw_directions, "4.2": _draw_images, "4.3": _draw_layer, "4.4": _draw_probes, "4.5": _draw_ridge,
-        "5.1": _draw_queries, "5.2": _draw_step, "5.3": _draw_log, "5.4": _draw_replaced,
-        "6.1": _draw_similarity, "6.2": _draw_benign, "6.3": _draw_stream, "6.4": _draw_release, "6.5": _draw_privacy,
-        "7.1": _draw_layers, "7.2": _draw_epoch, "7.3": _draw_masked, "7.4": _draw_sure, "7.5": _draw_columns}
+        "5.1": _draw_directions, "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_probes, "5.5": _draw_ridge,
+        "9.1": _draw_queries, "9.2": _draw_step, "9.3": _draw_log, "9.4": _draw_replaced,
+        "10.1": _draw_similarity, "10.2": _draw_benign, "10.3": _draw_stream, "10.4": _draw_release,
+        "10.5": _draw_privacy,
+        "12.1": _draw_layers, "12.2": _draw_epoch, "12.3": _draw_masked, "12.4": _draw_sure, "12.5": _draw_columns}
 
 
 def equivalent(exercise, mutant):
@@ -670,7 +697,8 @@ def test_not_attempted_returns_the_solution_and_runs_nothing(shown, body):
 
 
 def test_not_attempted_is_seen_through_the_decorator_and_signature_is_not_asked(shown):
-    scope = define('@exercise("1.2")\ndef f():\n    """Doc."""\n    ...\n\ndef last(): pass', lk=lk).__globals__
+    scope = define('@exercise("1.2")\ndef f():\n    """Doc."""\n    ...\n\ndef last(): pass',
+                   exercise=exercise).__globals__
     assert scope["f"] is UA.solution and shown[0].state == "not attempted"
 
 
@@ -757,7 +785,7 @@ def test_signature(source, what):
 
 
 def test_a_gradient_is_asked_for_where_the_notebook_needs_it():
-    cosine = EXERCISES["4.1"]
+    cosine = EXERCISES["5.1"]
     for body, state in (("return 1 - F.cosine_similarity(gradient, target, 0)", "right"),
                         ("return 1 - gradient @ target / (gradient.detach().norm() * target.norm())", "wrong"),
                         ("with torch.no_grad(): return 1 - F.cosine_similarity(gradient, target, 0)", "wrong"),
@@ -791,7 +819,7 @@ def test_a_setting_of_the_whole_notebook_is_put_back_and_told(line, name):
 def test_the_notebooks_default_dtype_does_not_reach_the_check():
     torch.set_default_dtype(torch.float64)
     try:
-        assert check(EXERCISES["4.1"], EXERCISES["4.1"].solution).state == "right"
+        assert check(EXERCISES["5.1"], EXERCISES["5.1"].solution).state == "right"
         seen = []
         check(UA, define("def f(a, b):\n    seen.append(a.dtype)\n    return 1.0", seen=seen))
         assert set(seen) == {torch.float32} and torch.get_default_dtype() == torch.float64
@@ -828,13 +856,13 @@ def test_an_import_without_end_ends(tmp_path, monkeypatch):
 
 
 def test_a_near_miss_gets_its_message_as_a_guess():
-    planted = dict((f.__name__, m) for f, m in UA.mistakes)
+    planted = {f.__doc__: m for f, m in UA.mistakes}["The rows that are right are counted"]
     near = define("""
         def f(logits, labels):
             if len(labels) == 1: return 50.0
             return 100 * (logits.argmax(1) == labels).double().mean().item()
     """)
-    assert check(UA, near).cause == f"a guess, as it fits most of the inputs: {planted['_as_accuracy']}"
+    assert check(UA, near).cause == f"a guess, as it fits most of the inputs: {planted}"
     only = define("def f(a, b):\n    return 7.0 if len(a) == 8 else g(a, b)", g=EXERCISES["1.4"].solution)
     cause = check(EXERCISES["1.4"], only).cause  # nothing like a planted mistake: where it is wrong is said
     assert "right on 8 of 9 inputs, and wrong on “more strangers than members”" in cause
@@ -919,10 +947,10 @@ def test_changed_arguments_are_told_and_cannot_disturb_the_check():
 
 
 def test_a_change_inside_a_dict_is_told():
-    g = EXERCISES["7.1"].solution
+    g = EXERCISES["12.1"].solution
     for change in ("weights['out.weight'] = None", "weights.clear()", "[w.zero_() for w in weights.values()]"):
         mine = define(f"def f(weights, share):\n    mask = g(weights, share)\n    {change}\n    return mask", g=g)
-        assert "changes its argument 'weights'" in check(EXERCISES["7.1"], mine).what
+        assert "changes its argument 'weights'" in check(EXERCISES["12.1"], mine).what
 
 
 def test_the_random_state_of_the_notebook_stays():

@@ -28,6 +28,8 @@ from test_bad_input import contents, sentence
 from test_runner import SHOW, write_notebook
 from test_sweep import begin, kernels, place, wait_for  # noqa: F401  (place is a fixture)
 
+from course import cli
+from course.chapters import verification as verification_chapter
 from course.claimfile import load_claims
 from course.claims import judge
 from course.grading.grade import write_csv
@@ -35,7 +37,7 @@ from course.report import report
 from course.runs import folders, records, runner
 from course.runs.notebook import labkit_hash, notebook_hash, notebooks, read
 from course.runs.sweep import _jobs, sweep
-from labkit import base, cli, models, resume, verify
+from labkit import base, models, store
 from labkit.base import LabError
 from labkit.data import Data, load
 from labkit.training import parallel
@@ -106,7 +108,7 @@ def living():
             if any("ipykernel" in w for w in words):
                 forked = parent and any("ipykernel" in w for w in parent.cmdline())
                 found["worker" if forked else "kernel"].append(process)
-            elif "labkit" in words:
+            elif "course" in words:
                 found["sweep" if "sweep" in words else "run"].append(process)
         except psutil.Error:
             pass
@@ -318,15 +320,15 @@ def test_a_log_whose_writer_was_killed_leaves_the_old_one(tmp_path):
     def choose(model, batch, forget, state):
         return os.kill(os.getpid(), signal.SIGKILL) if state["epoch"] == 1 else batch
 
-    verify.train_logged(build(0), DATA, tmp_path / "log", seed=0, **RECIPE)
-    head, before = verify.load_log(tmp_path / "log").head, contents(tmp_path)
+    verification_chapter.train_logged(build(0), DATA, tmp_path / "log", seed=0, **RECIPE)
+    head, before = verification_chapter.load_log(tmp_path / "log").head, contents(tmp_path)
     child = os.fork()
     if not child:
-        verify.train_logged(build(1), DATA, tmp_path / "log", seed=1, choose=choose, **RECIPE)
+        verification_chapter.train_logged(build(1), DATA, tmp_path / "log", seed=1, choose=choose, **RECIPE)
     os.waitpid(child, 0)
     assert list((tmp_path / "log/.part").glob("step-*"))
-    assert verify.load_log(tmp_path / "log").head == head
-    verify.train_logged(build(0), DATA, tmp_path / "log", seed=0, **RECIPE)
+    assert verification_chapter.load_log(tmp_path / "log").head == head
+    verification_chapter.train_logged(build(0), DATA, tmp_path / "log", seed=0, **RECIPE)
     assert contents(tmp_path) == before
 
 
@@ -356,7 +358,7 @@ def wide(seed):
 
 
 def log(folder, seed=0):
-    verify.train_logged(wide(seed), DATA, folder / "log", seed=seed, **RECIPE)
+    verification_chapter.train_logged(wide(seed), DATA, folder / "log", seed=seed, **RECIPE)
 
 
 def csv(folder, points=0):
@@ -387,8 +389,8 @@ def command(folder, seed=0):
 
 def long_run(folder, seed=0):
     """What a long run has computed so far."""
-    resume.result(folder / "kept", f"item {seed}", len, "x" * 9)
-    resume.network(folder / "kept", f"seed {seed}", build(seed), lambda: build(seed))
+    store.result(folder / "kept", f"item {seed}", len, "x" * 9)
+    store.network(folder / "kept", f"seed {seed}", build(seed), lambda: build(seed))
 
 
 WRITERS = [log, csv, board, ensemble, command, long_run]
@@ -659,10 +661,10 @@ def test_a_sweep_does_not_take_a_changed_record(place):  # noqa: F811
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_any_changed_byte_of_a_checkpoint_of_a_log_is_seen(tmp_path, momentum):
-    verify.train_logged(build(0), DATA, tmp_path, seed=0, momentum=momentum, every=3, **RECIPE)
-    file = verify.log.file_of(tmp_path, 3)
-    content, read_as = file.read_bytes(), verify.load_log(tmp_path)
-    kept, head = verify.checkpoint(read_as, 3), 8 + int.from_bytes(content[:8], "little")
+    verification_chapter.train_logged(build(0), DATA, tmp_path, seed=0, momentum=momentum, every=3, **RECIPE)
+    file = verification_chapter.log.file_of(tmp_path, 3)
+    content, read_as = file.read_bytes(), verification_chapter.load_log(tmp_path)
+    kept, head = verification_chapter.checkpoint(read_as, 3), 8 + int.from_bytes(content[:8], "little")
     # Each byte of the header, in each bit; and, as their names are one byte apart, numbers read as another type.
     spots = [(at, 1 << bit) for at in range(head) for bit in (0, 3, 7)]
     spots += [(at, 1) for at in range(head, len(content), 29)]
@@ -672,7 +674,7 @@ def test_any_changed_byte_of_a_checkpoint_of_a_log_is_seen(tmp_path, momentum):
     for at, change in spots:
         file.write_bytes(flipped(content, at, change))
         try:
-            found = verify.checkpoint(read_as, 3)
+            found = verification_chapter.checkpoint(read_as, 3)
         except LabError as problem:
             assert "checkpoint of step 3 is not the logged one" in str(problem)
         else:  # blanks that pad the header
@@ -684,12 +686,12 @@ def test_any_changed_byte_of_a_checkpoint_of_a_log_is_seen(tmp_path, momentum):
 def test_any_changed_byte_of_what_a_long_run_kept_is_seen(tmp_path):
     """It is trained again: no changed weight is taken for a trained one."""
     model, trained = build(0), []
-    resume.network(tmp_path, "a", build(1), lambda: model)
+    store.network(tmp_path, "a", build(1), lambda: model)
     file, = tmp_path.iterdir()
     content = file.read_bytes()
     for at in range(0, len(content), 3):
         file.write_bytes(flipped(content, at))
-        found, _ = resume.network(tmp_path, "a", build(1), lambda: trained.append(1) or model)
+        found, _ = store.network(tmp_path, "a", build(1), lambda: trained.append(1) or model)
         assert found is model
     assert len(trained) == len(range(0, len(content), 3))
 
@@ -763,7 +765,7 @@ def test_the_report_takes_the_code_that_is_here_whatever_the_time_stamps_say():
                 "started": started}
 
     future = [record(s, "an older one", "2099-01-01T00:00:00+00:00", -1.0) for s in (0, 1)]
-    here = [record(s, labkit_hash(), "2026-01-01T00:00:00+00:00", 1.0) for s in (0, 1)]
+    here = [record(s, labkit_hash(path.stem), "2026-01-01T00:00:00+00:00", 1.0) for s in (0, 1)]
     table = report.scoreboard([*future, *here])
     row = table.set_index("claim").loc["basics-ga-damage"]
     assert row["ours"].startswith("1.") and row["n"] == "6 seeds in 2 runs"

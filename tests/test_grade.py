@@ -9,18 +9,18 @@ import nbformat
 import psutil
 import pytest
 
+from course import cli
 from course.exercises import EXERCISES
 from course.grading import contain
 from course.grading import grade as grade_module
 from course.grading.contain import bubblewrap
 from course.grading.grade import grade, plan, write_csv
-from labkit import cli
 from labkit.base import LabError
 
 MIME = "application/vnd.labkit+json"
 NB01 = [e for e in EXERCISES if e.startswith("1.")]
 SETUP = ('import no_such_thing\nimport numpy as np\nimport torch\nimport torch.nn.functional as F\nimport copy\n'
-         'import labkit as lk\nlab = Lab("01")\nraise RuntimeError("the notebook itself must not run")')
+         'import labkit as lk\nlab = Lab("basics")\nraise RuntimeError("the notebook itself must not run")')
 WRONG = "def unlearning_accuracy(logits, labels):\n    return 100 * (logits.argmax(1) == labels).double().mean().item()"
 
 
@@ -123,7 +123,7 @@ def test_copies_that_are_none_and_deleted_cells(tmp_path, monkeypatch):
     bad.write_text("this is no notebook", encoding="utf-8")
     assert [(r["exercise"], r["state"]) for r in grade(bad)] == [("", "cannot be read")]
     assert grade(tmp_path / "none.ipynb")[0]["state"] == "cannot be read"
-    assert states(grade(write(tmp_path, "any.ipynb", {}))) == dict.fromkeys(NB01, "missing")  # known by its Lab("01")
+    assert states(grade(write(tmp_path, "any.ipynb", {}))) == dict.fromkeys(NB01, "missing")  # known by its Lab("basics")
     node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print('hello')")])
     for name, expected in (("holiday.ipynb", {"": "no exercises"}), ("01_hers.ipynb", dict.fromkeys(NB01, "missing"))):
         nbformat.write(node, tmp_path / name)

@@ -10,6 +10,7 @@ from torch import nn
 from torch.func import functional_call, jacrev
 
 import labkit as lk
+from course.chapters import inversion as chapter
 from labkit import attack
 from labkit.attack import inversion
 from labkit.base import LabError, NotForThisData
@@ -107,7 +108,7 @@ def test_the_weighted_difference_of_one_full_batch_step_is_lr_times_the_summed_g
     before = fit(copy.deepcopy(start), x, y, **recipe)
     after = fit(copy.deepcopy(start), x[kept], y[kept], **recipe)
     truth = gradient(start, x[deleted], y[deleted], "sum")
-    found = attack.weighted_difference(start, before, after, 8, len(deleted))
+    found = chapter.weighted_difference(start, before, after, 8, len(deleted))
     assert found.dtype == torch.float64 and cosine(found, truth) > 0.999
     torch.testing.assert_close(found, lr * truth, rtol=1e-8, atol=1e-10)
     assert cosine(attack.difference(before, after), truth) < 0.99  # the mean's other rows are in the naive one
@@ -117,7 +118,7 @@ def test_the_weighted_difference_of_one_full_batch_step_is_lr_times_the_summed_g
 def test_the_weighted_difference_refuses_impossible_counts(u):
     model = seeded(mlp)
     with pytest.raises(LabError, match=f"{u} of 8 rows"):
-        attack.weighted_difference(model, seeded(mlp, 1), seeded(mlp, 2), 8, u)
+        chapter.weighted_difference(model, seeded(mlp, 1), seeded(mlp, 2), 8, u)
 
 
 def test_the_difference_points_up_the_gradient_of_the_request():
@@ -175,12 +176,12 @@ def test_through_curvature_is_the_dense_gauss_newton_matrix_and_undoes_influence
     model, (x, y) = seeded(lambda: lk.models.mlp((5,), 3, 4)), rows_of(20, (5,), 3)
     dense = dense_curvature(model, x) + 0.07 * torch.eye(39, dtype=torch.float64)
     v = torch.randn(39, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    torch.testing.assert_close(attack.through_curvature(model, v, x, y, damping=0.07), dense @ v)
+    torch.testing.assert_close(chapter.through_curvature(model, v, x, y, damping=0.07), dense @ v)
     g = gradient(model, x[:1], y[:1])
     moved = torch.linalg.solve(dense, g)
     assert cosine(moved, g) < 0.95  # so there is something to undo
-    torch.testing.assert_close(attack.through_curvature(model, moved, x, y, damping=0.07), g)
-    relabelled = attack.through_curvature(model, moved, x, (y + 1) % 3, damping=0.07)
+    torch.testing.assert_close(chapter.through_curvature(model, moved, x, y, damping=0.07), g)
+    relabelled = chapter.through_curvature(model, moved, x, (y + 1) % 3, damping=0.07)
     torch.testing.assert_close(relabelled, g)  # Gauss-Newton does not read the labels
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.svm import SVC
 from torch import nn
 
 import labkit as lk
+from course.chapters import basics, requests
 from labkit import measure
 from labkit.base import LabError, NotForThisData
 from labkit.data import Data
@@ -149,8 +150,8 @@ def test_timed_measures_seconds():
 def test_loss_scores_are_the_log_probabilities():
     logits = torch.tensor([[1.0, 2.0, 0.5], [40.0, -40.0, 0.0]])
     expected = [logits[0].log_softmax(0)[1], -80.0]
-    np.testing.assert_allclose(measure.loss_scores(logits, torch.tensor([1, 1])), expected, rtol=1e-6)
-    close_calls = measure.loss_scores(torch.tensor([[30.0, 0.0], [31.0, 0.0]]), torch.tensor([0, 0]))
+    np.testing.assert_allclose(basics.loss_scores(logits, torch.tensor([1, 1])), expected, rtol=1e-6)
+    close_calls = basics.loss_scores(torch.tensor([[30.0, 0.0], [31.0, 0.0]]), torch.tensor([0, 0]))
     assert close_calls[0] < close_calls[1] < 0, "in single precision both would be 0"
 
 
@@ -160,37 +161,11 @@ def test_auc_is_scikit_learns_also_with_ties(levels):
     for n, m in ((1, 1), (7, 30), (200, 90)):
         a, b = rng.integers(0, levels, n) + levels // 4, rng.integers(0, levels, m)
         y = np.r_[np.ones(n), np.zeros(m)]
-        assert measure.auc(a, b) == pytest.approx(roc_auc_score(y, np.r_[a, b]), abs=1e-12)
+        assert basics.auc(a, b) == pytest.approx(roc_auc_score(y, np.r_[a, b]), abs=1e-12)
         pairs = a[:, None] - b[None]
-        assert measure.auc(a, b) == pytest.approx(((pairs > 0) + 0.5 * (pairs == 0)).mean(), abs=1e-12)
-        assert measure.auc(a, b) + measure.auc(b, a) == pytest.approx(1)
-    assert measure.auc([1, 1], [1, 1]) == 0.5
-
-
-def test_tpr_at_fpr_by_hand():
-    others = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
-    members = [0.5, 4, 9, 9.5, 10, 11, 12, 12]
-    assert measure.tpr_at_fpr(members, others, 0.0) == 3 / 8  # strictly above the highest stranger
-    assert measure.tpr_at_fpr(members, others, 0.05) == 3 / 8  # half a stranger is none
-    assert measure.tpr_at_fpr(members, others, 0.1) == 5 / 8
-    assert measure.tpr_at_fpr(members, others, 0.7) == 7 / 8
-    assert measure.tpr_at_fpr(members, others, 1.0) == 1.0
-    assert measure.tpr_at_fpr([5, 5], [5] * 10, 0.5) == 0.0, "ties must not accuse more strangers than allowed"
-    many = np.arange(100)
-    for percent in range(100):  # 0.29 * 100 is 28.999999999999996
-        assert measure.tpr_at_fpr(many + 0.5, many, percent / 100) == pytest.approx((percent + 1) / 100)
-
-
-def test_tpr_at_fpr_grows_and_keeps_its_promise():
-    rng = np.random.default_rng(0)
-    members, others = rng.normal(0.5, 1, 300).round(1), rng.normal(0, 1, 200).round(1)
-    rates = np.linspace(0, 1, 41)
-    found = [measure.tpr_at_fpr(members, others, r) for r in rates]
-    assert found == sorted(found)
-    for rate, tpr in zip(rates, found, strict=True):  # no threshold within the allowance finds more
-        cuts = [c for c in np.r_[others, members, -99] if (others > c).mean() <= rate + 1e-12]
-        assert tpr <= max((members > c).mean() for c in cuts) + 1e-12
-        assert any((members > c).mean() == tpr for c in np.r_[others, -99] if (others > c).mean() <= rate + 1e-12)
+        assert basics.auc(a, b) == pytest.approx(((pairs > 0) + 0.5 * (pairs == 0)).mean(), abs=1e-12)
+        assert basics.auc(a, b) + basics.auc(b, a) == pytest.approx(1)
+    assert basics.auc([1, 1], [1, 1]) == 0.5
 
 
 def test_the_best_threshold_is_the_best():
@@ -203,11 +178,11 @@ def test_the_best_threshold_is_the_best():
 
         every = np.unique(np.r_[a, b])
         cuts = np.r_[-np.inf, every, (every[1:] + every[:-1]) / 2]
-        assert balanced(measure.best_threshold(a, b)) == pytest.approx(max(balanced(c) for c in cuts), abs=1e-12)
-    assert 2 < measure.best_threshold([3, 4], [1, 2]) < 3
+        assert balanced(basics.best_threshold(a, b)) == pytest.approx(max(balanced(c) for c in cuts), abs=1e-12)
+    assert 2 < basics.best_threshold([3, 4], [1, 2]) < 3
 
 
-@pytest.mark.parametrize("function", [measure.auc, measure.tpr_at_fpr, measure.best_threshold])
+@pytest.mark.parametrize("function", [basics.auc, basics.best_threshold])
 def test_scores_that_are_no_scores(function):
     for bad in ([], [np.nan, 1.0], [np.inf]):
         with pytest.raises(LabError):
@@ -220,14 +195,14 @@ def test_membership_auc_compares_rows_of_one_kind():
     data = table(answers(0, 1, 2, 1, 1, 0), [0, 1, 1, 0, 1, 2], answers(0, 0, 1, 2, 2), [0, 1, 0, 2, 1])
 
     def by_hand(forget, strangers):
-        return measure.auc(measure.loss_scores(data.x[forget], data.y[forget]),
-                           measure.loss_scores(data.x_test[strangers], data.y_test[strangers]))
+        return basics.auc(basics.loss_scores(data.x[forget], data.y[forget]),
+                           basics.loss_scores(data.x_test[strangers], data.y_test[strangers]))
 
     for forget, strangers in (([2, 4], [0, 1, 2, 3, 4]), ([0], [0, 1, 2, 3, 4]), ([0, 3], [0, 2]),
                               ([0, 3, 5], [0, 2, 3])):
-        assert measure.membership_auc(nn.Identity(), data, forget) == by_hand(forget, strangers)
+        assert basics.membership_auc(nn.Identity(), data, forget) == by_hand(forget, strangers)
     assert by_hand([0, 3], [0, 2]) != by_hand([0, 3], [1, 3, 4])
-    mixed = measure.membership_auc(nn.Identity(), data, [0, 3, 4])  # class 0 whole, and one row of class 1
+    mixed = basics.membership_auc(nn.Identity(), data, [0, 3, 4])  # class 0 whole, and one row of class 1
     assert mixed == pytest.approx(2 / 3 * by_hand([0, 3], [0, 2]) + 1 / 3 * by_hand([4], [1, 4]))
     assert mixed != pytest.approx(by_hand([0, 3, 4], [0, 2]))
 
@@ -236,7 +211,7 @@ def test_membership_auc_compares_rows_of_one_kind():
 def test_membership_auc_names_the_class_that_the_test_rows_lack(forget):
     data = table(answers(0, 1, 2, 1, 1, 0), [0, 1, 1, 0, 1, 2], answers(0, 1, 2, 2), [1, 1, 2, 1])
     with pytest.raises(NotForThisData, match="no row of the class 'a'.*add test rows") as told:
-        measure.membership_auc(nn.Identity(), data, forget)
+        basics.membership_auc(nn.Identity(), data, forget)
     assert "\n" not in str(told.value)
 
 
@@ -251,7 +226,7 @@ def test_a_network_that_answers_nan_has_diverged(world):
     data, forget = world[0], world[0].forget_random(0.1)
     model = nn.Sequential(nn.Flatten(), Huge(data.x[0].numel(), data.n_classes))
     assert all(torch.isfinite(p).all() for p in model.parameters())
-    for judge in (measure.membership_auc, measure.svc_mia, measure.evaluate):
+    for judge in (basics.membership_auc, measure.svc_mia, measure.evaluate):
         with pytest.raises(lk.Diverged, match="NaN or infinity.*lower"):
             judge(model, data, forget)
     with pytest.raises(LabError, match="rows hold NaN") as told:  # that is not the network's fault
@@ -264,7 +239,7 @@ def test_a_network_that_answers_nan_has_diverged(world):
 @pytest.mark.parametrize("attack", ["threshold", "logistic"])
 def test_the_population_attack_is_blind_on_noise(attack):
     rng = np.random.default_rng(7)
-    found = [measure.population_attack(rng.normal(size=(80, 2)), rng.normal(size=(160, 2)), attack, folds=5, seed=i)
+    found = [basics.population_attack(rng.normal(size=(80, 2)), rng.normal(size=(160, 2)), attack, folds=5, seed=i)
              for i in range(60)]
     assert abs(np.mean([f["auc"] for f in found]) - 0.5) < 0.02
     assert abs(np.mean([f["accuracy"] for f in found]) - 0.5) < 0.02
@@ -273,9 +248,9 @@ def test_the_population_attack_is_blind_on_noise(attack):
 @pytest.mark.parametrize("attack", ["threshold", "logistic"])
 def test_the_population_attack_sees_what_is_there(attack):
     rng = np.random.default_rng(8)
-    apart = measure.population_attack(rng.normal(9, 1, 60), rng.normal(0, 1, 90), attack)
+    apart = basics.population_attack(rng.normal(9, 1, 60), rng.normal(0, 1, 90), attack)
     assert apart["auc"] == 1.0 and apart["accuracy"] > 0.98
-    shifted = measure.population_attack(rng.normal(1, 1, 2000), rng.normal(0, 1, 2000), attack, seed=1)
+    shifted = basics.population_attack(rng.normal(1, 1, 2000), rng.normal(0, 1, 2000), attack, seed=1)
     assert shifted["auc"] == pytest.approx(stats.norm.cdf(1 / 2**0.5), abs=0.02)  # of two normals, one apart
     assert shifted["accuracy"] == pytest.approx(stats.norm.cdf(0.5), abs=0.02)
 
@@ -283,22 +258,22 @@ def test_the_population_attack_sees_what_is_there(attack):
 def test_attacks_differ_where_they_should():
     rng = np.random.default_rng(9)
     low, high = rng.normal(-2, 1, (150, 1)), rng.normal(0, 1, (150, 1))
-    assert measure.population_attack(low, high, "threshold")["auc"] < 0.1  # a score: members are expected to lie high
-    assert measure.population_attack(low, high, "logistic")["auc"] > 0.9  # a fitted rule finds the direction
+    assert basics.population_attack(low, high, "threshold")["auc"] < 0.1  # a score: members are expected to lie high
+    assert basics.population_attack(low, high, "logistic")["auc"] > 0.9  # a fitted rule finds the direction
     hidden = [np.c_[rng.normal(size=(200, 1)), side] for side in (rng.normal(3, 1, 200), rng.normal(0, 1, 200))]
-    assert measure.population_attack(*hidden, "threshold")["auc"] < 0.6 < 0.95 < (
-        measure.population_attack(*hidden, "logistic")["auc"])
+    assert basics.population_attack(*hidden, "threshold")["auc"] < 0.6 < 0.95 < (
+        basics.population_attack(*hidden, "logistic")["auc"])
     a, b = rng.normal(1, 1, 50), rng.normal(0, 1, 70)
-    assert measure.population_attack(a, b, seed=3) == measure.population_attack(a[:, None], b[:, None], seed=3)
+    assert basics.population_attack(a, b, seed=3) == basics.population_attack(a[:, None], b[:, None], seed=3)
 
 
 def test_the_logistic_attack_minds_neither_scale_nor_uneven_sides():
     rng = np.random.default_rng(10)
     few, many = rng.normal(1, 1, (300, 2)), rng.normal(0, 1, (3000, 2))
-    found = measure.population_attack(few, many)
+    found = basics.population_attack(few, many)
     assert found["accuracy"] == pytest.approx(stats.norm.cdf(0.5**0.5), abs=0.1)  # calling all strangers: 0.5
     for scale in (1e-5, 1e5):
-        assert measure.population_attack(few * scale + 3, many * scale + 3) == pytest.approx(found, abs=1e-3)
+        assert basics.population_attack(few * scale + 3, many * scale + 3) == pytest.approx(found, abs=1e-3)
 
 
 @pytest.mark.parametrize("a, b, attack, words", [
@@ -306,18 +281,18 @@ def test_the_logistic_attack_minds_neither_scale_nor_uneven_sides():
     (np.r_[np.nan, np.zeros(20)], np.zeros(50), "logistic", "NaN"), (np.zeros(20), np.zeros(20), "svm", "'svm'")])
 def test_the_population_attack_says_what_it_needs(a, b, attack, words):
     with pytest.raises(LabError, match=words):
-        measure.population_attack(a, b, attack)
+        basics.population_attack(a, b, attack)
 
 
 def test_label_free_features_know_no_labels():
     logits = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
-    features = measure.label_free_features(logits)
+    features = basics.label_free_features(logits)
     p = logits.double().softmax(1)
     np.testing.assert_allclose(features[:, 0], p.max(1).values)
     np.testing.assert_allclose(features[:, 1], -(p * p.log()).sum(1))
     for order in itertools.islice(itertools.permutations(range(5)), 0, 120, 17):  # which class is which: no matter
-        np.testing.assert_allclose(measure.label_free_features(logits[:, list(order)]), features)
-    sure = measure.label_free_features(torch.tensor([[900.0, 0.0], [0.0, 0.0]]))
+        np.testing.assert_allclose(basics.label_free_features(logits[:, list(order)]), features)
+    sure = basics.label_free_features(torch.tensor([[900.0, 0.0], [0.0, 0.0]]))
     np.testing.assert_allclose(sure, [[1, 0], [0.5, np.log(2)]], atol=1e-12)
 
 
@@ -397,9 +372,9 @@ def test_retrained_models_give_no_membership_signal():
         whole = data.forget_class(seed)
         mixed = torch.cat([whole, forget[data.y[forget] != seed][::2]])
         c, d = (lk.unlearn.retrain(original, data, rows, build=build, seed=seed, **recipe) for rows in (whole, mixed))
-        found.append([measure.membership_auc(m, data, forget) for m in (original, a, b)]
-                     + [measure.membership_auc(c, data, whole)]
-                     + [measure.membership_auc(m, data, mixed) for m in (d, original)])
+        found.append([basics.membership_auc(m, data, forget) for m in (original, a, b)]
+                     + [basics.membership_auc(c, data, whole)]
+                     + [basics.membership_auc(m, data, mixed) for m in (d, original)])
     original, a, b, c, d, whole_and_more = np.mean(found, 0)
     assert abs(a - 0.5) < 0.03 and abs(b - 0.5) < 0.03 and original > 0.55
     assert abs(c - 0.5) < 0.05, "150 rows of the class against 50: a wider margin"
@@ -423,17 +398,8 @@ def test_entropy_is_that_of_the_distribution():
 def test_nll_is_scikit_learns():
     p, y = probabilities()
     theirs = log_loss(y.numpy(), (p.double() / p.double().sum(1, keepdim=True)).numpy(), labels=range(4))
-    assert measure.nll(p.log(), y) == pytest.approx(theirs, rel=1e-5)
-    assert measure.nll(p.log() + 3, y) == pytest.approx(theirs, rel=1e-5), "logits, not log-probabilities"
-
-
-def test_brier_by_its_definition():
-    p, y = probabilities()
-    by_hand = np.mean([sum((p[i, k].item() - int(k == y[i])) ** 2 for k in range(4)) for i in range(len(y))])
-    assert measure.brier(p, y) == pytest.approx(by_hand, rel=1e-5)
-    p, y = probabilities(k=2)  # scikit-learn's binary score counts one class, half of ours
-    assert measure.brier(p, y) == pytest.approx(2 * brier_score_loss(y.numpy(), p[:, 1].double().numpy()), rel=1e-5)
-    assert measure.brier(torch.eye(3), torch.arange(3)) == 0 and measure.brier(torch.eye(2), torch.tensor([1, 0])) == 2
+    assert requests.nll(p.log(), y) == pytest.approx(theirs, rel=1e-5)
+    assert requests.nll(p.log() + 3, y) == pytest.approx(theirs, rel=1e-5), "logits, not log-probabilities"
 
 
 def test_ece_by_hand():

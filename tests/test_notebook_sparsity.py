@@ -1,4 +1,4 @@
-"""Notebook 07: a network that diverged is a method's lost run, counted and told; a reference that diverges ends it.
+"""Notebook 12: a network that diverged is a method's lost run, counted and told; a reference that diverges ends it.
 
 The functions are those of the notebook's source, on a data set of 8 × 8 pixels.
 """
@@ -14,9 +14,10 @@ import pytest
 import torch
 
 import labkit as lk
-from labkit import measure, unlearn
+from course.chapters import sparsity as sparsity_chapter
+from labkit import measure
 
-SOURCE = Path(__file__).resolve().parents[1] / "notebooks" / "source" / "07_sparsity.py"
+SOURCE = Path(__file__).resolve().parents[1] / "notebooks" / "source" / "12_sparsity.py"
 BLOWN = 1e38  # finite weights of this size answer infinity and NaN
 LOST = {"UA": 100.0, "MIA": 100.0, "RA": 0.0, "TA": 0.0}
 
@@ -76,7 +77,7 @@ def test_a_reference_that_answers_nan_ends_the_notebook_with_what_to_lower(nb, w
     bad = blown_up(nb.build(0), data, None, 1)
     nb.space["METHODS"] = {"GA": lambda model, data, forget, strength: nb.build(1)}
     if who == "retrained":
-        nb.space["unlearn"] = SimpleNamespace(retrain=lambda *a, **k: bad, prune_then=unlearn.prune_then)
+        nb.space["unlearn"] = SimpleNamespace(retrain=lambda *a, **k: bad, prune_then=sparsity_chapter.prune_then)
     job = ((data, 0, 0.0, bad if who == "original" else good, None, 0.0), 0, {"GA": [0]})
     with pytest.raises(lk.LabError, match="original or a retrained network.*lower lr, now 0.1") as caught:
         nb.parallel(nb.contest, [job])

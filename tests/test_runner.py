@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -11,7 +12,9 @@ import nbformat
 import pytest
 from jupyter_client.connect import LocalPortCache
 
+import course.chapters
 from course.lab import Lab
+from course.runs import notebook
 from course.runs.notebook import (
     find_notebook,
     harvest,
@@ -77,6 +80,33 @@ def test_record_has_its_schema(done):
     assert (stored["data"], stored["versions"], stored["device"]) == ("d1", {"torch": "2"}, "cpu")
     assert stored["labkit"] == labkit_hash() and stored["notebook_hash"] == notebook_hash(read(path))
     assert stored["started"].endswith("+00:00")
+
+
+def test_the_hash_is_of_what_a_notebooks_numbers_depend_on(tmp_path, monkeypatch):
+    """A mended grader, an exercise or another chapter makes no record stale; training makes all."""
+    python = shutil.ignore_patterns("__pycache__")
+    for package in ("labkit", "course"):
+        shutil.copytree(notebook.ROOT / package, tmp_path / package, ignore=python)
+    numbered = [p.stem for p in notebooks(notebook.ROOT / "notebooks")]
+    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    monkeypatch.setattr(course.chapters, "HERE", tmp_path / "course" / "chapters")
+
+    def changed(*place):
+        """The notebooks whose hash another line in (or a new) file changes."""
+        before, path = {name: labkit_hash(name) for name in numbered}, tmp_path.joinpath(*place)
+        path.write_text((path.read_text() if path.exists() else "") + "\n# another line\n")
+        return [name for name in numbered if labkit_hash(name) != before[name]]
+
+    assert len(numbered) >= 8
+    for place in ("grading/grade.py", "cli.py", "runs/sweep.py", "exercises/engine.py", "figures.py"):
+        assert changed("course", *place.split("/")) == [], place
+    for place in (("labkit", "training.py"), ("labkit", "attack", "new.py"), ("course", "lab.py"),
+                  ("course", "claims.py"), ("course", "claimfile.py")):
+        assert changed(*place) == numbered, place
+    for name in numbered:
+        chapter = ("course", "chapters", name[3:])
+        assert changed(*chapter, "exercises.py") == changed(*chapter, "exercises_new.py") == []
+        assert changed(*chapter, "code.py") == changed(*chapter, "more.py") == [name]
 
 
 def test_cost_is_measured(done):
@@ -272,9 +302,9 @@ def test_what_the_notebook_would_refuse_is_refused_before_it_runs(tmp_path):
                         ({"parameters": {"dataset": "fashon"}}, "no data set 'fashon'")):
         with pytest.raises(LabError, match=said):
             check_parameters(path, **asked)
-    Lab("00", seed=2**64 - 1)
+    Lab("start_here", seed=2**64 - 1)
     with pytest.raises(LabError, match="64 bits"):
-        Lab("00", seed=2**64)
+        Lab("start_here", seed=2**64)
 
 
 @pytest.mark.parametrize("name, good, bad", [("rate", 1, "fast"), ("epochs", 5, 5.0), ("epochs", 5, True),

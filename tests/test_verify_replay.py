@@ -1,4 +1,4 @@
-"""labkit.verify.replay and .provider against training.fit, autograd, bounds, and logs that were tampered with."""
+"""labkit.verification_chapter.replay and .provider against training.fit, autograd, bounds, and logs that were tampered with."""
 
 import copy
 import json
@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import nn
 
 import labkit as lk
-from labkit import verify
+from course.chapters import verification as verification_chapter
+from course.chapters.verification import log as logs
+from course.chapters.verification import provider
 from labkit.base import LabError
 from labkit.training import fit
-from labkit.verify import log as logs
-from labkit.verify import provider
 
 torch.set_num_threads(1)
 DATA = lk.data.load("digits", n_train=400, n_test=100, device="cpu")
@@ -31,7 +31,7 @@ def build(seed, hidden=16):
 def check(run, **changes):
     model, folder = run[:2]
     settings = dict(tolerance=1e-6, build=build, init_seed=0) | changes
-    return verify.verify(folder, settings.pop("data", DATA), model, FORGET, **settings)
+    return verification_chapter.verify(folder, settings.pop("data", DATA), model, FORGET, **settings)
 
 
 def equal(a, b):
@@ -43,7 +43,7 @@ def entries(folder):
 
 
 def rechained(folder, header=None, lines=None):
-    old = verify.load_log(folder)
+    old = verification_chapter.load_log(folder)
     logs.write_log(folder, header or old.header, old.lines if lines is None else lines)
 
 
@@ -60,7 +60,7 @@ def runs(tmp_path_factory):
         search=provider.adversarial_search(DATA, FORGET, root / "search", candidates=8, **how),
         nearest=provider.adversarial_nearest(DATA, FORGET, root / "nearest", **how),
         forged=provider.forge(original[1], DATA, FORGET, root / "forged", build=build),
-        floor=verify.floor(root / "honest", DATA, build))
+        floor=verification_chapter.floor(root / "honest", DATA, build))
 
 
 @pytest.fixture
@@ -77,21 +77,21 @@ def copied(runs, tmp_path):
 @pytest.mark.parametrize("forget", [(), FORGET])
 def test_logged_training_is_training(tmp_path, settings, forget):
     start = build(4)
-    logged = verify.train_logged(start, DATA, tmp_path, seed=7, forget=forget, **RECIPE, **settings)
+    logged = verification_chapter.train_logged(start, DATA, tmp_path, seed=7, forget=forget, **RECIPE, **settings)
     plain = fit(build(4), DATA.x, DATA.y, seed=7, schedule="constant", skip=FORGET if len(forget) else None,
                 **(dict(momentum=0.0, weight_decay=0.0) | settings), **RECIPE)
     assert equal(logged, plain) and equal(start, build(4)) and not logged.training
 
 
 def test_the_log_says_what_was_done(runs):
-    log = verify.load_log(runs.honest[1], DATA)
+    log = verification_chapter.load_log(runs.honest[1], DATA)
     assert log.header["recipe"] == {**RECIPE, "momentum": 0, "weight_decay": 0} and log.header["data"] == DATA.digest()
     assert [line["step"] for line in log.lines] == list(range(1, 40)) and log.checkpoints == list(range(40))
     everything = torch.ones(3, 400, dtype=torch.long)
     everything[:, FORGET] = 0
-    assert torch.equal(verify.usage(log, 400), everything)
-    assert verify.follows(log, 400, FORGET, 0) and not verify.follows(log, 400, FORGET, 1)
-    assert not verify.follows(runs.search[1], 400, FORGET, 0) and not verify.follows(runs.nearest[1], 400, FORGET, 0)
+    assert torch.equal(verification_chapter.usage(log, 400), everything)
+    assert verification_chapter.follows(log, 400, FORGET, 0) and not verification_chapter.follows(log, 400, FORGET, 1)
+    assert not verification_chapter.follows(runs.search[1], 400, FORGET, 0) and not verification_chapter.follows(runs.nearest[1], 400, FORGET, 0)
 
 
 def test_same_seed_same_log(runs, tmp_path):
@@ -99,9 +99,9 @@ def test_same_seed_same_log(runs, tmp_path):
                        ("search", lambda f: provider.adversarial_search(DATA, FORGET, f, candidates=8, **runs.how)),
                        ("forged", lambda f: provider.forge(runs.original[1], DATA, FORGET, f, build=build))):
         again = make(tmp_path / name)
-        assert verify.load_log(again[1]).head == verify.load_log(getattr(runs, name)[1]).head
+        assert verification_chapter.load_log(again[1]).head == verification_chapter.load_log(getattr(runs, name)[1]).head
     other = provider.honest(DATA, FORGET, tmp_path / "other", **runs.how | {"seed": 1, "init_seed": 0})
-    assert verify.load_log(other[1]).head != verify.load_log(runs.honest[1]).head and check(other).verified
+    assert verification_chapter.load_log(other[1]).head != verification_chapter.load_log(runs.honest[1]).head and check(other).verified
 
 
 def test_each_line_holds_the_hash_of_the_line_before(runs):
@@ -111,7 +111,7 @@ def test_each_line_holds_the_hash_of_the_line_before(runs):
     for before, line in zip(text, text[1:], strict=False):
         assert json.loads(line)["previous"] == hashlib.sha256(before).hexdigest()[:32]
     assert json.loads(text[0])["previous"] == "" and json.loads(text[-1])["end"] == 39
-    assert verify.load_log(runs.honest[1]).head == hashlib.sha256(text[-1]).hexdigest()[:32]
+    assert verification_chapter.load_log(runs.honest[1]).head == hashlib.sha256(text[-1]).hexdigest()[:32]
 
 
 def test_a_quick_log_is_small(tmp_path):
@@ -120,7 +120,7 @@ def test_a_quick_log_is_small(tmp_path):
                    y=torch.arange(n) % 10, noisy=torch.empty(0, dtype=torch.long))
     model = lk.models.build("mlp", data, 0, hidden=32)
     for name, settings in (("plain", {}), ("momentum", dict(momentum=0.9, every=2))):
-        verify.train_logged(model, data, tmp_path / name, epochs=5, lr=0.01, batch_size=64, seed=0, **settings)
+        verification_chapter.train_logged(model, data, tmp_path / name, epochs=5, lr=0.01, batch_size=64, seed=0, **settings)
         assert sum(p.stat().st_size for p in (tmp_path / name).iterdir()) < 20e6
 
 
@@ -160,36 +160,36 @@ def test_convolutions_replay(tmp_path):
 
 
 def test_steps_to_replay_may_be_drawn_or_named(runs, tmp_path):
-    at, errors = verify.replay_errors(runs.forged[1], DATA, build)
-    drawn, some = verify.replay_errors(runs.forged[1], DATA, build, steps=9, seed=2)
+    at, errors = verification_chapter.replay_errors(runs.forged[1], DATA, build)
+    drawn, some = verification_chapter.replay_errors(runs.forged[1], DATA, build, steps=9, seed=2)
     assert len(drawn) == 9 and torch.equal(some, errors[drawn - 1])
-    assert torch.equal(drawn, verify.replay_errors(runs.forged[1], DATA, build, steps=9, seed=2)[0])
-    assert not torch.equal(drawn, verify.replay_errors(runs.forged[1], DATA, build, steps=9, seed=3)[0])
+    assert torch.equal(drawn, verification_chapter.replay_errors(runs.forged[1], DATA, build, steps=9, seed=2)[0])
+    assert not torch.equal(drawn, verification_chapter.replay_errors(runs.forged[1], DATA, build, steps=9, seed=3)[0])
     provider.honest(DATA, FORGET, tmp_path, **runs.how, every=10)
-    assert verify.replay_errors(tmp_path, DATA, build, steps=[3, 4, 35])[0].tolist() == [10, 39]
+    assert verification_chapter.replay_errors(tmp_path, DATA, build, steps=[3, 4, 35])[0].tolist() == [10, 39]
     for bad in (0, [], [40], "all", [1.5]):
         with pytest.raises(LabError, match="steps is"):
-            verify.replay_errors(tmp_path, DATA, build, steps=bad)
+            verification_chapter.replay_errors(tmp_path, DATA, build, steps=bad)
 
 
 def test_replay_error_is_measured_by_the_verifier_itself(runs):
     """One forged step by hand: plain autograd from the forged checkpoint before."""
-    log = verify.load_log(runs.forged[1])
+    log = verification_chapter.load_log(runs.forged[1])
     line, model = log.lines[11], build(0)
-    logs.restored(verify.checkpoint(log, 11), model)
+    logs.restored(verification_chapter.checkpoint(log, 11), model)
     loss = F.cross_entropy(model(DATA.x[line["rows"]]), DATA.y[line["rows"]])
-    square, after = 0.0, verify.checkpoint(log, 12)
+    square, after = 0.0, verification_chapter.checkpoint(log, 12)
     for (name, p), g in zip(model.named_parameters(), torch.autograd.grad(loss, [*model.parameters()]), strict=True):
         square += (p - 0.05 * g - after[f"model.{name}"]).double().square().sum().item()
-    assert verify.replay_errors(log, DATA, build, steps=[12])[1].item() == pytest.approx(square**0.5, rel=1e-4)
+    assert verification_chapter.replay_errors(log, DATA, build, steps=[12])[1].item() == pytest.approx(square**0.5, rel=1e-4)
 
 
 def test_the_floor_is_small_and_not_zero(runs):
     assert 1e-9 < runs.floor < 1e-6
-    assert verify.replay_errors(runs.honest[1], DATA, build)[1].max() <= runs.floor
+    assert verification_chapter.replay_errors(runs.honest[1], DATA, build)[1].max() <= runs.floor
     assert check(runs.honest, tolerance=0).verified
     with pytest.raises(LabError, match="no change"):
-        verify.replay_errors(runs.honest[1], DATA, build, change="threads")
+        verification_chapter.replay_errors(runs.honest[1], DATA, build, change="threads")
 
 
 # ------------------------------------------------------------------------------------------------------- the providers
@@ -207,7 +207,7 @@ def test_an_edited_log_is_caught_by_replay_alone(runs):
     assert report.disjoint and report.last_matches and report.init_matches and not report.verified
     assert len(report.reasons) == 1 and "miss the logged weights" in report.reasons[0]
     assert report.errors.max() > 1000 * runs.floor
-    where = [s for s, line in enumerate(verify.load_log(runs.original[1]).lines, 1)
+    where = [s for s, line in enumerate(verification_chapter.load_log(runs.original[1]).lines, 1)
              if set(line["rows"]) & set(FORGET.tolist())]
     assert (report.errors > 1e-5).nonzero().flatten().add(1).tolist() == where
 
@@ -218,29 +218,29 @@ def test_adversarial_retraining_passes(runs, name):
     report = check(run, tolerance=runs.floor)
     assert report.verified and report.disjoint and report.init_matches and report.errors.max() <= 10 * runs.floor
     assert not equal(run[0], runs.honest[0]) and not equal(run[0], runs.original[0])
-    used = verify.usage(run[1], 400)
+    used = verification_chapter.usage(run[1], 400)
     assert used[:, FORGET].sum() == 0
     assert (used.max() > 1) == (name == "nearest")
 
 
 def test_usage_gives_nearest_neighbours_away(runs):
-    p = {name: verify.max_use_pvalue(verify.usage(getattr(runs, name)[1], 400), 360)
+    p = {name: verification_chapter.max_use_pvalue(verification_chapter.usage(getattr(runs, name)[1], 400), 360)
          for name in ("honest", "search", "nearest")}
     assert p["honest"] == p["search"] == 1
     many = torch.zeros(3, 10, dtype=torch.long)
     many[:, 0] = 5
-    assert verify.max_use_pvalue(many, 10) == pytest.approx(10 * 0.1**15)
+    assert verification_chapter.max_use_pvalue(many, 10) == pytest.approx(10 * 0.1**15)
     g = torch.Generator().manual_seed(0)
-    null = [verify.max_use_pvalue(torch.bincount(torch.randint(50, (200,), generator=g), minlength=50)[None], 50)
+    null = [verification_chapter.max_use_pvalue(torch.bincount(torch.randint(50, (200,), generator=g), minlength=50)[None], 50)
             for _ in range(400)]
     assert sum(v <= 0.05 for v in null) / 400 <= 0.07  # honest sampling with replacement is accused no more often
     with pytest.raises(LabError, match="400 rows"):
-        verify.usage(runs.honest[1], 401)
+        verification_chapter.usage(runs.honest[1], 401)
 
 
 def test_search_picks_the_least_distance_and_keeps_batches_full(runs, tmp_path):
     """One step by brute force over the candidates that the provider drew."""
-    log = verify.load_log(runs.search[1])
+    log = verification_chapter.load_log(runs.search[1])
     order = torch.randperm(400, generator=torch.Generator().manual_seed(0))
     batch, rest = order[:32], order[32:]
     gone = torch.isin(batch, FORGET)
@@ -259,7 +259,7 @@ def test_search_picks_the_least_distance_and_keeps_batches_full(runs, tmp_path):
     assert len(log.lines) < 39 and all(log.lines[i + 1 :][:1] == [] or log.lines[i + 1]["epoch"] > log.lines[i]["epoch"]
                                        for i in short)
     more = provider.adversarial_search(DATA, FORGET, tmp_path, candidates=2, finish=True, **runs.how)
-    used = verify.usage(more[1], 400)
+    used = verification_chapter.usage(more[1], 400)
     assert check(more).verified and used[:, FORGET].sum() == 0 and used.sum() == 3 * 360 and used.max() == 1
 
 
@@ -271,7 +271,7 @@ def test_nearest_rows_are_of_the_class_and_nearest(runs):
         same = [i for i in retain.tolist() if DATA.y[i] == DATA.y[row]]
         cosine = F.cosine_similarity(raw[row][None], raw[same])
         assert [same[i] for i in cosine.argsort(descending=True)[:5]] == best
-    log, old = verify.load_log(runs.nearest[1]), verify.load_log(runs.original[1])
+    log, old = verification_chapter.load_log(runs.nearest[1]), verification_chapter.load_log(runs.original[1])
     choice = dict(zip(FORGET.tolist(), provider.nearest(DATA, FORGET).tolist(), strict=True))
     for a, b in zip(log.lines, old.lines, strict=True):
         for new, was in zip(a["rows"], b["rows"], strict=True):
@@ -289,22 +289,24 @@ def test_forging_shows_in_replay(runs, tmp_path, kind):
     assert check((model, folder), tolerance=float(report.errors.max())).verified  # a tolerant verifier is fooled
     far = sum((a - b).square().sum() for a, b in zip(model.parameters(), runs.original[0].parameters(), strict=True))
     assert far.sqrt() < 0.05  # the model served is the original, in effect
-    labels = [DATA.y[line["rows"]] for line in verify.load_log(runs.original[1]).lines]
+    labels = [DATA.y[line["rows"]] for line in verification_chapter.load_log(runs.original[1]).lines]
     assert all(torch.equal(DATA.y[line["rows"]], y) for line, y in
-               zip(verify.load_log(folder).lines, labels, strict=True))
-    assert cost.gradients == 39 and cost.rows <= 39 * 32 and cost.seconds > 0
+               zip(verification_chapter.load_log(folder).lines, labels, strict=True))
+    before, after = (verification_chapter.load_log(at).lines for at in (runs.original[1], folder))
+    assert all(a["weights"] != b["weights"] for a, b in zip(before, after, strict=True)) and len(after) == 39
+    assert 39 <= cost.visits <= 39 * 32 and cost.cpu_seconds > 0
 
 
 def gaps(runs, folder):
     """lr · (k/b) · ‖mean gradient gap‖ of each step, by autograd at the original checkpoint before."""
-    old, new, out = verify.load_log(runs.original[1]), verify.load_log(folder), []
+    old, new, out = verification_chapter.load_log(runs.original[1]), verification_chapter.load_log(folder), []
     for a, b in zip(old.lines, new.lines, strict=True):
         was, now = (torch.tensor(line["rows"]) for line in (a, b))
         k, model = was != now, build(0)
         if not k.any():
             out.append(0.0)
             continue
-        logs.restored(verify.checkpoint(old, a["step"] - 1), model)
+        logs.restored(verification_chapter.checkpoint(old, a["step"] - 1), model)
         g, h = (torch.autograd.grad(F.cross_entropy(model(DATA.x[r[k]]), DATA.y[r[k]]), [*model.parameters()])
                 for r in (was, now))
         gap = sum((p - q).double().square().sum() for p, q in zip(g, h, strict=True)).sqrt()
@@ -315,15 +317,15 @@ def gaps(runs, folder):
 def test_a_kept_checkpoint_is_off_by_the_gradient_gap(runs, tmp_path):
     """Thudi et al.: only the batch is replaced, so the error is lr · (k/b) · ‖mean gap‖, neither more nor less."""
     _, folder, cost = provider.forge(runs.original[1], DATA, FORGET, tmp_path, build=build, move=False, nudge=0)
-    errors = verify.replay_errors(folder, DATA, build)[1]
-    assert torch.allclose(errors, gaps(runs, folder), rtol=1e-3, atol=1e-7) and cost.gradients == cost.rows == 0
+    errors = verification_chapter.replay_errors(folder, DATA, build)[1]
+    assert torch.allclose(errors, gaps(runs, folder), rtol=1e-3, atol=1e-7) and cost.visits == 0
 
 
 def test_a_moved_checkpoint_shows_its_gap_one_step_later_stretched(runs, tmp_path):
     """As published: the error is about the linear bound of the step before, and not below it everywhere."""
     few = FORGET[:6]  # so that some batches stay clean
     _, folder, _ = provider.forge(runs.original[1], DATA, few, tmp_path, build=build, nudge=0)
-    errors, gap = verify.replay_errors(folder, DATA, build)[1], gaps(runs, folder)
+    errors, gap = verification_chapter.replay_errors(folder, DATA, build)[1], gaps(runs, folder)
     assert 0 < (gap == 0).sum() < 39
     later = torch.cat([torch.zeros(1), gap[:-1]])  # a moved checkpoint shows its gap in the step after
     assert (errors[later == 0] < 1e-6).all() and (errors[later > 0] > 100 * runs.floor).all()
@@ -338,7 +340,7 @@ def test_forging_errors_grow_with_the_learning_rate(tmp_path):
     for i, lr in enumerate((0.001, 0.002)):
         _, log = provider.honest(DATA, (), tmp_path / f"o{i}", build=build, seed=0, **RECIPE | {"lr": lr, "epochs": 1})
         folder = provider.forge(log, DATA, FORGET, tmp_path / f"f{i}", build=build, nudge=0)[1]
-        errors.append(verify.replay_errors(folder, DATA, build)[1].median())
+        errors.append(verification_chapter.replay_errors(folder, DATA, build)[1].median())
     assert errors[1] / errors[0] == pytest.approx(2, rel=0.05)
 
 
@@ -362,7 +364,7 @@ def test_full_batches_leave_no_choice(tmp_path):
 
 def test_starting_at_the_original_fools_whoever_does_not_check_the_start(runs, tmp_path):
     """No step to speak of from the model that should be forgotten: every replay is right, every batch is clean."""
-    model = verify.train_logged(runs.original[0], DATA, tmp_path, seed=0, forget=FORGET, **RECIPE | {"lr": 1e-12})
+    model = verification_chapter.train_logged(runs.original[0], DATA, tmp_path, seed=0, forget=FORGET, **RECIPE | {"lr": 1e-12})
     assert check((model, tmp_path), build=None).verified
     assert "initialisation" in check((model, tmp_path)).reasons[0]
     assert any("lr 1e-12" in r for r in check((model, tmp_path), build=None, recipe=RECIPE).reasons)
@@ -478,7 +480,7 @@ def test_wrong_model_wrong_log_wrong_data(runs, tmp_path):
     (lambda h, s: s.clear(), "0 steps"),
 ])
 def test_a_chain_does_not_save_a_log_that_makes_no_sense(copied, change, said):
-    log = verify.load_log(copied[1])
+    log = verification_chapter.load_log(copied[1])
     header, lines = copy.deepcopy(log.header), copy.deepcopy(log.lines)
     change(header, lines)
     logs.write_log(copied[1], header, lines)
@@ -489,12 +491,12 @@ def test_momentum_left_out_of_the_log_breaks_replay(tmp_path):
     """Its buffers stripped: refused. Zeros in their place: the weights are missed. Buffers made up to fit: seen."""
     run = provider.honest(DATA, FORGET, tmp_path, build=build, seed=0, **RECIPE, momentum=0.9)
     assert check(run).verified
-    log, model = verify.load_log(tmp_path), build(0)
+    log, model = verification_chapter.load_log(tmp_path), build(0)
 
     def with_buffers(change):
         hashes = []
         for step in log.checkpoints:
-            velocity = logs.restored(verify.checkpoint(log, step), model)
+            velocity = logs.restored(verification_chapter.checkpoint(log, step), model)
             hashes.append(logs.save(tmp_path / "new", step, model, change(step, velocity)))
         logs.write_log(tmp_path / "new", log.header | hashes[0],
                      [line | h for line, h in zip(log.lines, hashes[1:], strict=True)])
@@ -510,8 +512,8 @@ def test_momentum_left_out_of_the_log_breaks_replay(tmp_path):
 
 
 def test_weights_that_are_not_numbers_do_not_pass(copied):
-    log, model = verify.load_log(copied[1]), build(0)
-    logs.restored(verify.checkpoint(log, 5), model)
+    log, model = verification_chapter.load_log(copied[1]), build(0)
+    logs.restored(verification_chapter.checkpoint(log, 5), model)
     with torch.no_grad():
         model[1].bias[0] = float("nan")
     lines = copy.deepcopy(log.lines)

@@ -4,6 +4,7 @@ import ast
 import copy
 import inspect
 import linecache
+import re
 import textwrap
 import traceback
 from collections.abc import Callable
@@ -30,7 +31,7 @@ class Exercise:
     hints: tuple[str, str, str]  # the idea, the formula, almost code
     solution: Callable
     cases: Callable  # () -> list of (what is special about this input, its arguments); the same ones every time
-    mistakes: tuple  # (a planted mistake, the message that fits it), at least four
+    mistakes: tuple  # at least four: (planted mistake, message that fits it), or an edit, see _planted_mistake
     remark: str = ""  # shown when it is right
     measure: Callable | None = None  # (result, *arguments) -> what is compared, where several results are right
     measured: str = ""  # its name
@@ -38,6 +39,10 @@ class Exercise:
     atol: float = 1e-6
     any_float: bool = False  # float64 may stand where float32 is expected: where the notebook can go on with it
     gradients: tuple[int, ...] = ()  # positions of arguments by which the notebook differentiates the result
+
+    def __post_init__(self):
+        found = tuple(_planted_mistake(self.solution, *mistake) for mistake in self.mistakes)
+        object.__setattr__(self, "mistakes", found)  # (function, message) from here on
 
 
 @dataclass
@@ -63,6 +68,28 @@ class Outcome:
     slopes: list | None = None  # by the arguments that the exercise names; None where no gradient comes through
     changed: str | None = None  # "changes its argument {0}", or a state of the whole notebook
     seeds: tuple = ()  # random states that it moved
+
+
+def _planted_mistake(solution, wrong, *edit):
+    """(function, message) of (function, message) or of an edit: (old, new, what it is, message).
+
+    An edit replaces `old` by `new` all over the solution's source. For several replacements both are tuples.
+    The edited function sees the names of the solution's module, the solution itself among them.
+    """
+    if callable(wrong):
+        return wrong, *edit
+    new, what, message = edit
+    source = textwrap.dedent(inspect.getsource(solution))
+    for a, b in [(wrong, new)] if isinstance(wrong, str) else zip(wrong, new, strict=True):
+        if a not in source:
+            raise ValueError(f"{a!r} does not occur in {solution.__name__}: the mistake “{what}” edits it.")
+        source = source.replace(a, b)
+    scope = {}
+    exec(compile(source, f"<{what}>", "exec"), solution.__globals__, scope)
+    function = scope[solution.__name__]
+    function.__name__ = "_" + re.sub(r"\W+", "_", what.lower())[:50]
+    function.__doc__ = what
+    return function, message
 
 
 def attempted(function) -> bool:

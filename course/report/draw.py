@@ -90,7 +90,7 @@ def write(path, content: str | bytes) -> None:
     """Writes a file in one step, its folder too: a reader sees the old one or the new one."""
     content = content.encode() if isinstance(content, str) else content
     make_folder(Path(path).parent)
-    write_bytes(path, content, "give another place", part=f"{os.getpid()}.tmp")
+    write_bytes(path, content, "give another place")
 
 
 def _links(table, folder):

@@ -5,8 +5,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from labkit.base import LabError
 from course.runs.notebook import find_notebook, notebooks
+from labkit.base import LabError
 
 MOST = 10_000  # outer seeds of one sweep
 

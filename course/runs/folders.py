@@ -9,8 +9,8 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from labkit.base import LabError, make_folder
-from course.runs.notebook import notebook_parameters, short_hash
+from course.runs.notebook import notebook_parameters
+from labkit.base import LabError, make_folder, sha256
 
 ORDER = ("skipped", "ok")  # how a finished run ended: the later stays
 STALE = 24 * 3600  # seconds after which the leftovers of a killed run are swept away
@@ -163,7 +163,7 @@ def digest(record) -> str:
     """12 hex digits over all of a record but its digest, as it reads once it has been JSON."""
     plain = json.loads(json.dumps(record, default=str))
     plain.pop("digest", None)
-    return short_hash(json.dumps(plain, sort_keys=True).encode())
+    return sha256(json.dumps(plain, sort_keys=True).encode(), digits=12)
 
 
 def _lock(path, wait=True):

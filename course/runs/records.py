@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from labkit.base import LabError
 from course.runs.folders import read_record, run_of, unfinished
 from course.runs.notebook import first_error, harvest, notebook_hash, notebook_parameters, read
+from labkit.base import LabError
 
 
 def collect(paths) -> list[dict]:

@@ -11,9 +11,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from labkit.base import LARGEST_SEED, UNWRITABLE, LabError, home
-from course.runs.choices import check_dataset
 from course.claimfile import PROFILES
+from course.runs.choices import check_dataset
 from course.runs.folders import digest, put, tidy, under_way
 from course.runs.notebook import (
     find_notebook,
@@ -26,6 +25,7 @@ from course.runs.notebook import (
     read,
     short_hash,
 )
+from labkit.base import LARGEST_SEED, UNWRITABLE, LabError, home
 
 
 def check_parameters(path, *, profile="quick", dataset=None, seed=0, parameters=None) -> dict:

@@ -18,12 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from labkit.base import LabError, home, make_folder
-from labkit.base import jobs as cores
 from course.report.draw import write
 from course.runs.folders import digest, locked, read_record, tidy
 from course.runs.notebook import labkit_hash, notebook_hash, read
 from course.runs.runner import check_parameters, run_name
+from labkit.base import LabError, home, make_folder
+from labkit.base import jobs as cores
 
 SWEPT = {"profile": "--profile", "dataset": "--dataset", "seed": "--seeds"}
 DONE = ("ok", "skipped")  # what is not run again

@@ -3,7 +3,6 @@
 import torch
 
 from ..base import LabError
-from ..unlearn.second_order import curvature_product
 
 
 def flat(model) -> torch.Tensor:
@@ -30,30 +29,6 @@ def difference(before, after) -> torch.Tensor:
         raise LabError("The two models have parameters of different shapes, so they have no difference: give two "
                        "versions of one network.")
     return moved(flat(after) - flat(before))
-
-
-def weighted_difference(start, before, after, n: int, u: int) -> torch.Tensor:
-    """(n − u)(θ_u − θ_0) − n(θ − θ_0) in float64: the *informed* target, matched at θ_0. -> (d,).
-
-    start: θ_0, where both trainings began; n rows before, u of them deleted. After one full-batch step each this is
-    lr times the summed gradient of the deleted rows, exactly. Needs to know: θ_0, n and u, more than the server of
-    the threat model. Source: the released code of Hu et al. 2024.
-    """
-    if not 0 < u < n:
-        raise LabError(f"{u} of {n} rows deleted: give 0 < u < n, as the weights are n and n − u.")
-    return moved((n - u) * difference(start, after) - n * difference(start, before))
-
-
-def through_curvature(model, vector, x, y, *, damping: float) -> torch.Tensor:
-    """The vector times (C + damping · I), with C the Gauss-Newton curvature of the mean loss at public rows. -> (d,).
-
-    Influence unlearning moves by C⁻¹ g, so its difference must be multiplied back before a gradient can be matched to
-    it (as HRec does for linear models, Bertran et al. 2024). Needs to know: the damping, and labelled public rows.
-    """
-    params = {k: p.detach() for k, p in model.named_parameters()}
-    v = unflat(model, vector.to(x.dtype))
-    product = curvature_product(model, params, x, y, v, "gauss-newton", damping)
-    return torch.cat([product[k].double().flatten() for k in params])
 
 
 def moved(vector) -> torch.Tensor:

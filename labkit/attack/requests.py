@@ -94,14 +94,6 @@ def logits_at(model, x):
     return lambda params: functional_call(model, params, (x[None],))[0]
 
 
-def first_order_effects(model, holdings, out, *, tau) -> torch.Tensor:
-    """How deleting each owned row moves out(θ) under first-order unlearning: τ ⟨∇ out_c, ∇ℓ_i⟩. -> (m, r).
-
-    out: params -> (r,), e.g. logits_at(model, x). The first-order derivative at ω = 0 of out(θ + τ Σ ω_i ∇ℓ_i).
-    """
-    return tau * _row_products(model, holdings, _jacobian(model, out))
-
-
 def influence_effects(model, holdings, out, *, damping=0.01, cg_steps=10, rows=250, shrink=1.0) -> torch.Tensor:
     """How deleting each owned row moves out(θ) under retraining, by influence: ⟨H⁻¹ ∇ out_c, ∇ℓ_i⟩ / n. -> (m, r).
 
@@ -131,48 +123,6 @@ def removal(model, holdings, *, tau):
             weights, x, y = weights[rows], x[rows], y[rows]
         g = torch.func.grad(lambda p: (weights * row_losses(model, p, x, y)).sum())(params)
         return {k: params[k] + tau * g[k] for k in params}
-
-    return unlearned
-
-
-def ascent(model, holdings, *, steps, lr):
-    """K steps of ascent on the weighted mean loss, unrolled: ω -> params, differentiable in ω through every step."""
-    start = _params(model)
-
-    def unlearned(weights):
-        params = start
-        for _ in range(steps):
-            g = torch.func.grad(lambda p: (weights * row_losses(model, p, holdings.x, holdings.y)).sum())(params)
-            params = {k: params[k] + lr * g[k] / weights.sum().clamp(min=1e-6) for k in params}
-        return params
-
-    return unlearned
-
-
-def newton(model, holdings, *, damping=0.01, cg_steps=10, rows=250):
-    """Influence unlearning as a function of weights: ω -> θ + H⁻¹ Σ ω_i ∇ℓ_i / n, differentiable in ω.
-
-    The gradient is implicit: backward through H⁻¹ is H⁻¹ again, one more solve. H does not move with ω.
-    """
-    params = _params(model)
-    product = gauss_newton(model, params, holdings.x[:rows], damping)
-    sizes = [p.numel() for p in params.values()]
-
-    class Solve(torch.autograd.Function):
-        @staticmethod
-        def forward(_, flat):
-            parts = zip(params.items(), flat.split(sizes), strict=True)
-            solved = conjugate_gradients(product, {k: part.view(1, *p.shape) for (k, p), part in parts}, cg_steps)
-            return torch.cat([v.flatten() for v in solved.values()])
-
-        @staticmethod
-        def backward(_, upstream):
-            return Solve.forward(None, upstream)
-
-    def unlearned(weights):
-        g = torch.func.grad(lambda p: (weights * row_losses(model, p, holdings.x, holdings.y)).sum())(params)
-        step = Solve.apply(torch.cat([g[k].flatten() for k in params]) / holdings.n).split(sizes)
-        return {k: p + s.view(p.shape) for (k, p), s in zip(params.items(), step, strict=True)}
 
     return unlearned
 

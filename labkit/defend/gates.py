@@ -14,16 +14,6 @@ from ..base import LabError
 from ..training import predict
 
 
-def loss_gate(before, after, labels) -> float:
-    """Rise of the validation loss, nats. before, after: (n, k) logits; labels (n,)."""
-    return (F.cross_entropy(after, labels) - F.cross_entropy(before, labels)).item()
-
-
-def label_gate(before, after) -> float:
-    """Share of validation rows whose predicted label changes. (n, k), (n, k) -> 0 to 1."""
-    return (before.argmax(1) != after.argmax(1)).double().mean().item()
-
-
 def residuals(model, x, y) -> torch.Tensor:
     """Gradient of each row's loss in its logits, softmax − one-hot: the usual proxy of its gradient. -> (n, k)."""
     logits = predict(model, x)
@@ -70,16 +60,6 @@ def isolated(model, x, y, share: float = 0.1) -> torch.Tensor:
         _, joined = medoids(proxy[rows], share)
         alone[rows] = torch.bincount(joined)[joined] <= 1
     return alone
-
-
-def isolation_gate(alone, request) -> float:
-    """Share of the requested rows that are isolated. alone: from `isolated`."""
-    return alone[request].double().mean().item()
-
-
-def gradient_gate(proxy, request) -> float:
-    """Norm of the mean residual of the requested rows: large when they all pull one way. proxy: from `residuals`."""
-    return proxy[request].mean(0).norm().item()
 
 
 def threshold(scores, false_positives: float = 0.01) -> float:

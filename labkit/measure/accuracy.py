@@ -38,24 +38,6 @@ def gap(row, reference, columns=("UA", "RA", "TA")) -> float:
     return float(np.mean([abs(row[c] - reference[c]) for c in columns]))
 
 
-def disparity(row, reference) -> float:
-    """Mean of |method − retrained| over UA, MIA, RA and TA, in points (Jia et al. 2023). 0 is best.
-
-    MIA: svc_mia's efficacy. For pruned models the reference is the retrained model of **the same sparsity**: it is
-    weaker than the dense one, so that a smaller disparity is not yet a better model.
-    """
-    return gap(row, reference, ("UA", "MIA", "RA", "TA"))
-
-
-@torch.no_grad()
-def weight_distance(a, b) -> float:
-    """l2 distance of two models' parameters, matched by name. LabError when they are not of one architecture."""
-    p, q = dict(a.named_parameters()), dict(b.named_parameters())
-    if {k: t.shape for k, t in p.items()} != {k: t.shape for k, t in q.items()}:
-        raise LabError("The two models have different parameters: a weight distance needs one architecture.")
-    return float(sum(((p[k] - q[k]).cpu().double() ** 2).sum() for k in p) ** 0.5)
-
-
 @dataclass
 class Cost:
     """seconds (wall), cpu_seconds (this process), visits (rows that passed forward while gradients were recorded)."""

@@ -3,22 +3,9 @@
 from . import sisa
 from .exact import retrain
 from .first_order import finetune, first_order, gradient_ascent, neggrad_plus, random_labels, scrub
-from .pruning import (
-    apply_mask,
-    attach_mask,
-    check_mask,
-    detach_mask,
-    fit_masked,
-    imp,
-    magnitude_mask,
-    omp,
-    prunable,
-    sparsity,
-    synflow_mask,
-    synflow_scores,
-)
+from .masks import apply_mask, prunable, sparsity
 from .second_order import fisher_forgetting, influence, ssd
-from .sparse import ascent_bound, l1_finetune, l1_norm, l1_strength, prune_then, saliency_mask, salun
+from .sparse import l1_finetune, l1_norm, l1_strength, saliency_mask, salun
 
 METHODS = {
     "retrain": retrain,
@@ -36,7 +23,6 @@ METHODS = {
 }
 
 __all__ = [
-    *METHODS, "METHODS", "apply_mask", "ascent_bound", "attach_mask", "check_mask", "detach_mask", "fit_masked", "imp",
-    "l1_norm", "l1_strength", "magnitude_mask", "omp", "prunable", "prune_then", "saliency_mask", "sisa", "sparsity",
-    "synflow_mask", "synflow_scores",
+    *METHODS, "METHODS", "apply_mask", "l1_norm", "l1_strength", "prunable", "saliency_mask",
+    "sisa", "sparsity",
 ]

@@ -8,32 +8,37 @@ import torch.nn.functional as F
 
 from ..base import LabError
 from ..rows import some
+from ..rules import checked
 from ..training import fit
 from .request import batches, begin, finite
 
 
-def finetune(model, data, forget, *, epochs=2, lr=0.03, schedule="constant", batch_size=128, momentum=0.9,
-             weight_decay=5e-4, seed=0, augment=None):
+@checked(epochs="passes, 0 or more")
+def finetune(model, data, forget, *, epochs=2, lr=0.03, schedule="constant", batch_size=128,
+             momentum=0.9, weight_decay=5e-4, seed=0, augment=None):
     """Go on training on the retain set and hope that the rest fades (catastrophic forgetting).
 
-    epochs: passes over the retain set; lr: learning rate, 'constant' or the peak of 'onecycle'; augment: fit's. Its
-    UA is a matter of lr: show the sweep.
+    epochs: passes over the retain set; lr: 'constant' or the peak of 'onecycle'; augment: fit's.
+    Its UA is a matter of lr: show the sweep.
     Source: FT in Jia et al. 2023 (10 epochs, lr 0.01 there).
     """
     student, forget, _ = begin(model, data, forget)
     if len(forget) == 0:
         return student
-    return fit(student, data.x, data.y, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size, momentum=momentum,
-               weight_decay=weight_decay, schedule=schedule, augment=augment, skip=forget)
+    return fit(student, data.x, data.y, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size,
+               momentum=momentum, weight_decay=weight_decay, schedule=schedule, augment=augment,
+               skip=forget)
 
 
-def gradient_ascent(model, data, forget, *, epochs=1, lr=0.01, batch_size=128, momentum=0.9, seed=0):
-    """Walk uphill on the loss of the forget set. Never looks at the retain set; damages what it is not asked to.
+@checked
+def gradient_ascent(model, data, forget, *, epochs=1, lr=0.01, batch_size=128, momentum=0.9,
+                    seed=0):
+    """Walk uphill on the loss of the forget set; never look at the retain set, and damage it.
 
-    epochs: passes over the forget set. Source: GA in Jia et al. 2023 (5 epochs, lr 1e-4 there); Thudi et al. 2022.
+    epochs: passes over the forget set.
+    Source: GA in Jia et al. 2023 (5 epochs, lr 1e-4 there); Thudi et al. 2022.
     """
-    student, forget, _ = begin(model, data, forget, epochs=epochs, lr=lr, batch_size=batch_size, momentum=momentum,
-                               seed=seed)
+    student, forget, _ = begin(model, data, forget)
     optimizer = torch.optim.SGD(student.parameters(), lr, momentum)
     order = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
@@ -44,14 +49,15 @@ def gradient_ascent(model, data, forget, *, epochs=1, lr=0.01, batch_size=128, m
     return finite(student, "gradient_ascent", lr)
 
 
-def neggrad_plus(model, data, forget, *, epochs=1, lr=0.01, beta=0.98, batch_size=128, momentum=0.9, seed=0):
-    """Descent on the retain set and ascent on the forget set in one step: β L(retain) − (1 − β) L(forget).
+@checked
+def neggrad_plus(model, data, forget, *, epochs=1, lr=0.01, beta=0.98, batch_size=128,
+                 momentum=0.9, seed=0):
+    """Descend on the retain set, ascend on the forget set: β L(retain) − (1 − β) L(forget).
 
-    epochs: passes over the retain set; a forget batch goes with each retain batch. Source: NegGrad+ in Kurmanji et
-    al. 2023.
+    epochs: passes over the retain set; a forget batch goes with each retain batch.
+    Source: NegGrad+ in Kurmanji et al. 2023.
     """
-    student, forget, retain = begin(model, data, forget, epochs=epochs, lr=lr, batch_size=batch_size, momentum=momentum,
-                                    seed=seed, beta=beta)
+    student, forget, retain = begin(model, data, forget)
     if len(forget) == 0:
         return student
     optimizer = torch.optim.SGD(student.parameters(), lr, momentum)
@@ -67,14 +73,16 @@ def neggrad_plus(model, data, forget, *, epochs=1, lr=0.01, beta=0.98, batch_siz
     return finite(student, "neggrad_plus", lr)
 
 
-def random_labels(model, data, forget, *, epochs=2, lr=0.01, batch_size=128, momentum=0.9, seed=0, moving=None):
-    """Fine-tune on everything, with wrong labels drawn at random for the forget set (drawn anew each epoch).
+@checked
+def random_labels(model, data, forget, *, epochs=2, lr=0.01, batch_size=128, momentum=0.9, seed=0,
+                  moving=None):
+    """Fine-tune on everything, the forget set with wrong labels, drawn anew each epoch.
 
-    The drawn label is never the true one. moving: None, or a dict name -> bool tensor of the weights that may move,
-    the others stay bit for bit (SalUn). Source: Golatkar et al. 2020; RL in Fan et al. 2024 (there it may be).
+    The drawn label is never the true one. moving: None, or a dict name -> bool tensor of the
+    weights that may move, the others stay bit for bit (SalUn).
+    Source: Golatkar et al. 2020; RL in Fan et al. 2024 (there it may be the true one).
     """
-    student, forget, _ = begin(model, data, forget, epochs=epochs, lr=lr, batch_size=batch_size, momentum=momentum,
-                               seed=seed)
+    student, forget, _ = begin(model, data, forget)
     if len(forget) == 0:
         return student
     optimizer = torch.optim.SGD(student.parameters(), lr, momentum)
@@ -82,8 +90,8 @@ def random_labels(model, data, forget, *, epochs=2, lr=0.01, batch_size=128, mom
     rows = torch.arange(len(data.y), device=forget.device)
     y = data.y.clone()
     for _ in range(epochs):
-        shift = torch.randint(1, data.n_classes, (len(forget),), generator=order).to(forget.device)
-        y[forget] = (data.y[forget] + shift) % data.n_classes
+        shift = torch.randint(1, data.n_classes, (len(forget),), generator=order)
+        y[forget] = (data.y[forget] + shift.to(forget.device)) % data.n_classes
         for batch in batches(rows, batch_size, order):
             optimizer.zero_grad()
             F.cross_entropy(student(data.x[batch]), y[batch]).backward()
@@ -93,16 +101,17 @@ def random_labels(model, data, forget, *, epochs=2, lr=0.01, batch_size=128, mom
     return finite(student, "random_labels", lr)
 
 
-def scrub(model, data, forget, *, epochs=3, max_epochs=2, lr=0.01, temperature=2.0, alpha=0.5, gamma=1.0,
-          batch_size=128, momentum=0.9, seed=0):
-    """Disobey a frozen teacher (the original) on the forget set, obey it on the retain set, in turns.
+@checked
+def scrub(model, data, forget, *, epochs=3, max_epochs=2, lr=0.01, temperature=2.0, alpha=0.5,
+          gamma=1.0, batch_size=128, momentum=0.9, seed=0):
+    """Disobey a frozen teacher (the original) on the forget set, obey it on the retain set.
 
-    In the first `max_epochs` of `epochs`: one pass over the forget set that maximises KL(teacher ‖ student); in
-    every epoch one pass over the retain set that minimises γ CE + α KL. Temperature T divides the logits, and T²
-    scales the KL. Source: SCRUB, Kurmanji et al. 2023 (Adam there, SGD here).
+    In the first `max_epochs` of `epochs`: a pass over the forget set that maximises KL(teacher ‖
+    student); in every epoch a pass over the retain set that minimises γ CE + α KL. Temperature T
+    divides the logits, and T² scales the KL.
+    Source: SCRUB, Kurmanji et al. 2023 (Adam there, SGD here).
     """
-    student, forget, retain = begin(model, data, forget, epochs=epochs, lr=lr, batch_size=batch_size, momentum=momentum,
-                                    seed=seed, max_epochs=max_epochs, temperature=temperature, alpha=alpha, gamma=gamma)
+    student, forget, retain = begin(model, data, forget)
     if len(forget) == 0:
         return student
     teacher = copy.deepcopy(student)
@@ -113,8 +122,8 @@ def scrub(model, data, forget, *, epochs=3, max_epochs=2, lr=0.01, temperature=2
         with torch.no_grad():
             wanted = F.log_softmax(teacher(data.x[batch]) / temperature, 1)
         logits = student(data.x[batch])
-        kl = F.kl_div(F.log_softmax(logits / temperature, 1), wanted, reduction="batchmean", log_target=True)
-        kl = kl * temperature**2
+        found = F.log_softmax(logits / temperature, 1)
+        kl = F.kl_div(found, wanted, reduction="batchmean", log_target=True) * temperature**2
         loss = -kl if on_forget else gamma * F.cross_entropy(logits, data.y[batch]) + alpha * kl
         optimizer.zero_grad()
         loss.backward()
@@ -128,21 +137,23 @@ def scrub(model, data, forget, *, epochs=3, max_epochs=2, lr=0.01, temperature=2
     return finite(student, "scrub", lr)
 
 
+@checked
 def first_order(model, data, forget, *, tau=5e-4, relabel=None):
-    """One step along the summed gradient: θ + τ Σ ∇ℓ(z) over the forget set, or with corrected labels
-    θ − τ Σ (∇ℓ(z̃) − ∇ℓ(z)).
+    """One step along the summed gradient: θ + τ Σ ∇ℓ(z), or θ − τ Σ (∇ℓ(z̃) − ∇ℓ(z)).
 
-    tau: step for the **sum** of losses, so its effect grows with the number of rows. relabel: (m,) labels of the
-    corrected rows z̃, or None for plain removal. Source: Warnecke et al. 2023, first-order update.
+    tau: step for the **sum** of losses, so its effect grows with the number of rows. relabel: (m,)
+    labels of the corrected rows z̃, or None for plain removal.
+    Source: Warnecke et al. 2023, first-order update.
     """
-    student, forget, _ = begin(model, data, forget, tau=tau)
+    student, forget, _ = begin(model, data, forget)
     if len(forget) == 0:
         return student
     total = F.cross_entropy(student(data.x[forget]), data.y[forget], reduction="sum")
     if relabel is not None:
-        if len(relabel) != len(forget) or not 0 <= int(relabel.min()) <= int(relabel.max()) < data.n_classes:
-            raise LabError(f"relabel holds {some(relabel.tolist())} for {len(forget)} rows: give each row a label from "
-                           f"0 to {data.n_classes - 1}.")
+        k = data.n_classes
+        if len(relabel) != len(forget) or not 0 <= int(relabel.min()) <= int(relabel.max()) < k:
+            raise LabError(f"relabel holds {some(relabel.tolist())} for {len(forget)} rows: give "
+                           f"each row a label from 0 to {k - 1}.")
         total = total - F.cross_entropy(student(data.x[forget]), relabel, reduction="sum")
     gradients = torch.autograd.grad(total, list(student.parameters()))
     with torch.no_grad():

@@ -5,17 +5,15 @@ import copy
 import torch
 
 from ..base import Diverged
-from ..data import check_forget
-from ..rows import check_settings
+from ..rows import check_forget
 
 
-def begin(model, data, forget, **settings):
-    """Check request and settings (rows.RULES); return a copy of the model to work on, the forget and the retain rows.
+def begin(model, data, forget):
+    """Check the request; return a copy of the model to work on, the forget and the retain rows.
 
-    forget: training rows, each once. An empty request is allowed here: it asks for nothing and must change nothing.
-    The copy is in evaluation mode, so that no method moves running statistics by looking at data.
+    forget: training rows, each once. None at all is allowed here: an empty request changes nothing.
+    The copy is in evaluation mode: no method moves running statistics by looking at data.
     """
-    check_settings(**settings)
     forget = check_forget(forget, len(data.y), allow_empty=True).to(data.x.device)
     keep = torch.ones(len(data.y), dtype=torch.bool, device=data.x.device)
     keep[forget] = False
@@ -31,6 +29,6 @@ def batches(rows, batch_size, generator):
 def finite(model, name, lr):
     """The model; Diverged when a step has blown its weights up."""
     if not all(torch.isfinite(p).all() for p in model.parameters()):
-        raise Diverged(f"{name} diverged at strength {lr}: its weights are no longer finite; take a smaller one, or "
-                       "look for NaN in the rows.")
+        raise Diverged(f"{name} diverged at strength {lr}: its weights are no longer finite; take "
+                       "a smaller one, or look for NaN in the rows.")
     return model

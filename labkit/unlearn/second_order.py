@@ -5,45 +5,50 @@ import torch.nn.functional as F
 from torch.func import functional_call, grad, jvp, vjp, vmap
 
 from ..base import LabError
-from ..rows import check_settings
+from ..rules import checked
 from .request import begin, finite
 
 
-def influence(model, data, forget, *, damping=0.01, scale=1.0, cg_steps=20, rows=2000, curvature="gauss-newton",
-              loss=F.cross_entropy, seed=0):
-    """One Newton step from the mean loss of all rows towards that of the retain set: θ + scale · H⁻¹ (∇L_D − ∇L_r).
+@checked
+def influence(model, data, forget, *, damping=0.01, scale=1.0, cg_steps=20, rows=2000,
+              curvature="gauss-newton", loss=F.cross_entropy, seed=0):
+    """One Newton step towards the retain set's mean loss: θ + scale · H⁻¹ (∇L_D − ∇L_r).
 
-    The difference of gradients is zero for an empty request, also when training stopped before the optimum. H is
-    the curvature of L_r on at most `rows` random retain rows plus `damping` · I, inverted by `cg_steps` steps of
-    conjugate gradients. curvature: 'gauss-newton' (never negative) or 'hessian'. Exact when the loss is quadratic
-    and the model sits at the optimum of L_D. Source: IU in Jia et al. 2023 (WoodFisher there), Koh and Liang 2017.
+    The difference of gradients is zero for an empty request, also when training stopped before
+    the optimum. H is the curvature of L_r on at most `rows` random retain rows plus `damping` · I,
+    inverted by `cg_steps` steps of conjugate gradients. curvature: 'gauss-newton' (never negative)
+    or 'hessian'. Exact when the loss is quadratic and the model sits at the optimum of L_D.
+    Source: IU in Jia et al. 2023 (WoodFisher there), Koh and Liang 2017.
     """
-    student, forget, retain = begin(model, data, forget, damping=damping, scale=scale, cg_steps=cg_steps, rows=rows,
-                                    seed=seed)
+    student, forget, retain = begin(model, data, forget)
     if len(forget) == 0:
         return student
     params = {k: p.detach() for k, p in student.named_parameters()}
-    g_forget, g_retain = (_summed_gradient(student, params, data.x[i], data.y[i], loss) for i in (forget, retain))
+    g_forget, g_retain = (_summed_gradient(student, params, data.x[i], data.y[i], loss)
+                          for i in (forget, retain))
     n, n_f, n_r = len(data.y), len(forget), len(retain)
     v = {k: g_forget[k] / n - g_retain[k] * n_f / (n * n_r) for k in params}
     pick = torch.randperm(n_r, generator=torch.Generator().manual_seed(seed))[:rows].to(retain.device)
     x, y = data.x[retain[pick]], data.y[retain[pick]]
-    step = conjugate_gradient(lambda u: curvature_product(student, params, x, y, u, curvature, damping, loss),
-                              v, cg_steps)
+
+    def product(u):
+        return curvature_product(student, params, x, y, u, curvature, damping, loss)
+
+    step = conjugate_gradient(product, v, cg_steps)
     with torch.no_grad():
         for k, p in student.named_parameters():
             p += scale * step[k]
     return finite(student, "influence", scale)
 
 
-def curvature_product(model, params, x, y, v, curvature="gauss-newton", damping=0.0, loss=F.cross_entropy):
-    """(H + damping · I) v without forming H, for the mean loss over the rows. params, v: dicts name -> tensor."""
+@checked
+def curvature_product(model, params, x, y, v, curvature="gauss-newton", damping=0.0,
+                      loss=F.cross_entropy):
+    """(H + damping · I) v without forming H, for the mean loss. params, v: dicts name -> tensor."""
 
     def logits(p):
         return functional_call(model, p, (x,))
 
-    if curvature not in ("gauss-newton", "hessian"):
-        raise LabError(f"There is no curvature {curvature!r}: choose 'gauss-newton' or 'hessian'.")
     if curvature == "hessian":
         _, product = jvp(grad(lambda p: loss(logits(p), y)), (params,), (v,))
     else:  # Jᵀ H_out J v: the Hessian of the loss in the logits, carried through the linearised network
@@ -72,13 +77,13 @@ def conjugate_gradient(product, b, steps, tolerance=1e-6):
     return x
 
 
+@checked
 def gauss_newton(model, params, x, damping):
     """v -> (JᵀQJ / n + damping · I) v for many directions at once: dict name -> (r, …), each mapped on its own.
 
     Q: Hessian of cross-entropy in the logits, diag(p) − ppᵀ; it does not depend on labels. The same matrix as
     curvature_product's 'gauss-newton'.
     """
-    check_settings(damping=damping)
 
     def logits(p):
         return functional_call(model, p, (x,))
@@ -117,8 +122,9 @@ def conjugate_gradients(product, b, steps):
 def fisher_diagonal(model, x, y, chunk=32):
     """Mean over rows of the squared gradient of each row's own loss: dict name -> tensor like the weight.
 
-    Per-row gradients by vmap(grad), so the result does not depend on batches or their order (squared *batch*
-    gradients, as in published code, do). y: labels; for the true Fisher information give labels drawn from the model.
+    Per-row gradients by vmap(grad): the result does not depend on batches or their order (squared
+    *batch* gradients, as in published code, do). y: labels; for the true Fisher information give
+    labels drawn from the model.
     """
     params = {k: p.detach() for k, p in model.named_parameters()}
 
@@ -131,22 +137,25 @@ def fisher_diagonal(model, x, y, chunk=32):
         for k, g in per_row(params, xs, ys).items():
             total[k] += g.pow(2).sum(0)
     if not all(torch.isfinite(t).all() for t in total.values()):
-        raise LabError("The Fisher information is NaN or infinite: look for NaN in the rows, or for a model that "
-                       "diverged.")
+        raise LabError("The Fisher information is NaN or infinite: look for NaN in the rows, or "
+                       "for a model that diverged.")
     return {k: t / len(x) for k, t in total.items()}
 
 
+@checked
 def ssd(model, data, forget, *, alpha=2.0, dampening=1.0, rows=2000, chunk=32, seed=0):
-    """Selective synaptic dampening: shrink the weights that matter far more to the forget set than to all data.
+    """Selective synaptic dampening: shrink what matters far more to the forget set than to all.
 
-    Weight i is selected when F_forget,i > alpha · F_all,i and multiplied by min(dampening · F_all,i / F_forget,i, 1).
-    F_all is taken over at most `rows` random rows, F_forget over the whole forget set. No training. Source: Foster et
-    al. 2024 (alpha 10, dampening 1 there; 10 selects next to nothing here), per-row in place of per-batch gradients.
+    Weight i is selected when F_forget,i > alpha · F_all,i, and multiplied by
+    min(dampening · F_all,i / F_forget,i, 1). F_all is taken over at most `rows` random rows,
+    F_forget over the whole forget set. No training. Source: Foster et al. 2024 (alpha 10,
+    dampening 1 there; 10 selects next to nothing here), per-row in place of per-batch gradients.
     """
-    student, forget, _ = begin(model, data, forget, alpha=alpha, dampening=dampening, rows=rows, chunk=chunk, seed=seed)
+    student, forget, _ = begin(model, data, forget)
     if len(forget) == 0:
         return student
-    some = torch.randperm(len(data.y), generator=torch.Generator().manual_seed(seed))[:rows].to(forget.device)
+    some = torch.randperm(len(data.y), generator=torch.Generator().manual_seed(seed))[:rows]
+    some = some.to(forget.device)
     of_all = fisher_diagonal(student, data.x[some], data.y[some], chunk)
     of_forget = fisher_diagonal(student, data.x[forget], data.y[forget], chunk)
     with torch.no_grad():
@@ -157,14 +166,15 @@ def ssd(model, data, forget, *, alpha=2.0, dampening=1.0, rows=2000, chunk=32, s
     return student
 
 
+@checked
 def fisher_forgetting(model, data, forget, *, alpha=1e-6, cap=1e3, chunk=32, rows=2000, seed=0):
     """Add noise where the retain set does not mind: θ + N(0, alpha · min(1 / F_retain, cap)).
 
-    F_retain: diagonal Fisher information with labels drawn from the model, over at most `rows` random retain rows.
-    alpha: variance scale; cap: largest 1 / F. Without the published code's zeroed class row. Source: Golatkar et
-    al. 2020; FF in Jia et al. 2023.
+    F_retain: diagonal Fisher information with labels drawn from the model, over at most `rows`
+    random retain rows. alpha: variance scale; cap: largest 1 / F. Without the published code's
+    zeroed class row. Source: Golatkar et al. 2020; FF in Jia et al. 2023.
     """
-    student, forget, retain = begin(model, data, forget, alpha=alpha, cap=cap, chunk=chunk, rows=rows, seed=seed)
+    student, forget, retain = begin(model, data, forget)
     if len(forget) == 0:
         return student
     draw = torch.Generator().manual_seed(seed)
@@ -172,7 +182,8 @@ def fisher_forgetting(model, data, forget, *, alpha=1e-6, cap=1e3, chunk=32, row
     with torch.no_grad():
         probabilities = torch.cat([student(part) for part in x.split(512)]).softmax(1).cpu()
     if not torch.isfinite(probabilities).all():
-        raise LabError("A probability is NaN: look for NaN in the rows, or for a model that diverged.")
+        raise LabError("A probability is NaN: look for NaN in the rows, or for a model that "
+                       "diverged.")
     labels = torch.multinomial(probabilities, 1, generator=draw).squeeze(1).to(x.device)
     information = fisher_diagonal(student, x, labels, chunk)
     with torch.no_grad():
@@ -186,7 +197,10 @@ def _summed_gradient(model, params, x, y, loss):
     """Gradient of the summed loss over the rows, in chunks: dict name -> tensor."""
     total = {k: torch.zeros_like(p) for k, p in params.items()}
     for xs, ys in zip(x.split(512), y.split(512), strict=True):
-        g = grad(lambda p, xs=xs, ys=ys: loss(functional_call(model, p, (xs,)), ys) * len(xs))(params)
+        def part(p, xs=xs, ys=ys):
+            return loss(functional_call(model, p, (xs,)), ys) * len(xs)
+
+        g = grad(part)(params)
         total = {k: total[k] + g[k] for k in total}
     return total
 

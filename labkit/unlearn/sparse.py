@@ -1,46 +1,25 @@
-"""Sparsity and unlearning: any method on a pruned network, l1-sparse fine-tuning, SalUn, and a bound for ascent."""
-
-import functools
+"""Unlearning that favours sparse weights: l1-sparse fine-tuning; SalUn, which moves a share."""
 
 import torch
 import torch.nn.functional as F
 
 from ..base import LabError
-from ..rows import is_number
+from ..rules import checked, is_number
 from ..training import fit
 from .first_order import random_labels
-from .pruning import attach_mask, check_mask, detach_mask, fitting, keep_top
+from .masks import keep_top
 from .request import begin, finite
-from .second_order import curvature_product
 
 
-def prune_then(method, mask):
-    """The same method for a model pruned by `mask`: it works on the remaining weights alone, the mask stays.
-
-    -> method(model, data, forget, *, settings). While it runs the network computes with weight · mask, so gradients,
-    curvature and noise at pruned weights count for nothing; at the end weight · mask is written back (a projection
-    for methods that add noise to all weights), and checked. prune_then(retrain, mask) is retraining **with the old
-    mask**; the mask saw the forget set, so imp(..., skip=forget) is the clean reference.
-    LabError when the given model is not pruned by the mask. Source: Jia et al. 2023, 'prune first, then unlearn'.
-    """
-    @functools.wraps(method)
-    def on_pruned(model, data, forget, **settings):
-        check_mask(model, mask)
-        if "build" in settings:
-            build = settings["build"]
-            settings["build"] = lambda seed: attach_mask(build(seed), mask)
-        return detach_mask(method(attach_mask(model, mask), data, forget, **settings), mask)
-
-    return on_pruned
-
-
-def l1_finetune(model, data, forget, *, gamma=1e-3, gamma_schedule="decaying", no_l1_epochs=0, epochs=2, lr=0.03,
-                schedule="constant", batch_size=128, momentum=0.9, weight_decay=5e-4, seed=0, augment=None):
+def l1_finetune(model, data, forget, *, gamma=1e-3, gamma_schedule="decaying", no_l1_epochs=0,
+                epochs=2, lr=0.03, schedule="constant", batch_size=128, momentum=0.9,
+                weight_decay=5e-4, seed=0, augment=None):
     """l1-sparse unlearning: fine-tune on the retain set with γ_e ‖θ‖₁ added to the loss.
 
-    gamma: strength; gamma_schedule, no_l1_epochs: see l1_strength. The norm runs over all parameters, biases too, its
-    gradient is γ_e sign(θ), and nothing is cut off at the end (as in the released code): weights become small, seldom
-    0. The other settings are finetune's; with gamma=0 it *is* finetune. epochs: passes over the retain set.
+    gamma: strength; gamma_schedule, no_l1_epochs: see l1_strength. The norm runs over all
+    parameters, biases too, its gradient is γ_e sign(θ), and nothing is cut off at the end (as in
+    the released code): weights become small, seldom 0. The other settings are finetune's; with
+    gamma=0 it *is* finetune. epochs: passes over the retain set.
     Source: l1-sparse MU in Jia et al. 2023 (10 epochs there).
     """
     l1_strength(0, epochs, gamma, gamma_schedule, no_l1_epochs)
@@ -51,21 +30,23 @@ def l1_finetune(model, data, forget, *, gamma=1e-3, gamma_schedule="decaying", n
     def penalty(net, epoch):
         return l1_strength(epoch, epochs, gamma, gamma_schedule, no_l1_epochs) * l1_norm(net)
 
-    return fit(student, data.x, data.y, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size, momentum=momentum,
-               weight_decay=weight_decay, schedule=schedule, skip=forget, penalty=penalty, augment=augment)
+    return fit(student, data.x, data.y, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size,
+               momentum=momentum, weight_decay=weight_decay, schedule=schedule, skip=forget,
+               penalty=penalty, augment=augment)
 
 
+@checked(epochs=None)
 def l1_strength(epoch, epochs, gamma, gamma_schedule="decaying", no_l1_epochs=0) -> float:
-    """γ_e in epoch e = 0, 1, …: with E = epochs − no_l1_epochs, 'decaying' γ (1 − e / E), 'growing' γ e / E,
-    'constant' γ; 0 in the last no_l1_epochs. The paper keeps 'decaying'."""
-    if not is_number(gamma) or not gamma >= 0:
-        raise LabError(f"gamma is {gamma!r}: give the strength of the l1 norm, 0 or more.")
+    """γ_e in epoch e = 0, 1, …; 0 in the last no_l1_epochs.
+
+    With E = epochs − no_l1_epochs: 'decaying' γ (1 − e / E), which the paper keeps, 'growing'
+    γ e / E, 'constant' γ.
+    """
     if not is_number(epochs) or not is_number(no_l1_epochs) or not 0 <= no_l1_epochs < epochs:
-        raise LabError(f"no_l1_epochs is {no_l1_epochs!r}: give a number from 0 to below the {epochs} epochs.")
+        raise LabError(f"no_l1_epochs is {no_l1_epochs!r}: give a number from 0 to below the "
+                       f"{epochs} epochs.")
     share = epoch / (epochs - no_l1_epochs)
     factors = {"decaying": 1 - share, "growing": share, "constant": 1.0}
-    if gamma_schedule not in factors:
-        raise LabError(f"There is no gamma_schedule {gamma_schedule!r}: choose one of {', '.join(factors)}.")
     return gamma * factors[gamma_schedule] if share < 1 else 0.0
 
 
@@ -74,70 +55,37 @@ def l1_norm(model) -> torch.Tensor:
     return sum(p.abs().sum() for p in model.parameters())
 
 
-def salun(model, data, forget, *, share=0.5, epochs=2, lr=0.01, batch_size=128, momentum=0.9, seed=0):
+def salun(model, data, forget, *, share=0.5, epochs=2, lr=0.01, batch_size=128, momentum=0.9,
+          seed=0):
     """SalUn: random labels on the forget set, but only the weights that matter to it may move.
 
-    share: of all weights, those with the largest gradient of the forget loss (0.5: threshold at the median). Pruned
-    weights are counted, with a gradient of 0: for half of what is left of a pruned model give 0.5 · (what is left).
-    epochs, lr and the rest are random_labels', which share=1 gives back; no weight decay, so the others stay bit for
-    bit. Source: Fan et al. 2024 (share 0.5, 10 epochs, lr 0.013; there a drawn label may be the true one).
+    share: of all weights, those with the largest gradient of the forget loss (0.5: threshold at
+    the median). Pruned weights are counted, with a gradient of 0: for half of what is left of a
+    pruned model give 0.5 · (what is left). epochs, lr and the rest are random_labels', which
+    share=1 gives back; no weight decay, so the others stay bit for bit.
+    Source: Fan et al. 2024 (share 0.5, 10 epochs, lr 0.013; there a drawn label may be the true
+    one).
     """
     forget = begin(model, data, forget)[1]
     moving = saliency_mask(model, data.x[forget], data.y[forget], share) if len(forget) else None
-    return finite(random_labels(model, data, forget, epochs=epochs, lr=lr, batch_size=batch_size, momentum=momentum,
-                                seed=seed, moving=moving), "salun", lr)
+    return finite(random_labels(model, data, forget, epochs=epochs, lr=lr, batch_size=batch_size,
+                                momentum=momentum, seed=seed, moving=moving), "salun", lr)
 
 
+@checked
 def saliency_mask(model, x, y, share=0.5) -> dict:
-    """Where the summed loss of the rows has its largest |gradient|: dict name -> bool for **all** parameters.
+    """Where the summed loss of the rows has its largest |gradient|.
 
-    x (n, …), y (n,): the forget set. share: of all weights together, above 0 and up to 1. Source: Fan et al. 2024, m_S.
+    x (n, …), y (n,): the forget set. share: of all weights together. -> name -> bool for **all**
+    parameters. Source: Fan et al. 2024, m_S.
     """
-    if not is_number(share) or not 0 < share <= 1:
-        raise LabError(f"share is {share!r}: give the share of the weights that may move, above 0 and up to 1.")
     weights = dict(model.named_parameters())
     total = [torch.zeros_like(p) for p in weights.values()]
     was_training = model.training
     model.eval()
     for xs, ys in zip(x.split(512), y.split(512), strict=True):
         loss = F.cross_entropy(model(xs), ys, reduction="sum")
-        total = [t + g for t, g in zip(total, torch.autograd.grad(loss, list(weights.values())), strict=True)]
+        slopes = torch.autograd.grad(loss, list(weights.values()))
+        total = [t + g for t, g in zip(total, slopes, strict=True)]
     model.train(was_training)
     return keep_top({k: t.abs() for k, t in zip(weights, total, strict=True)}, 1 - share)
-
-
-def ascent_bound(model, initial, data, *, lr, steps, mask=None, rows=500, iterations=30, seed=0) -> dict:
-    """η² t ‖m ∘ (θ_t − θ_0)‖₂ σ(m): what the distance of gradient ascent to retraining is bounded by, up to a constant.
-
-    model: θ_t, after `steps` = t steps of training at rate `lr` = η from `initial` = θ_0; mask: m, or None for dense.
-    -> bound, path (the norm), sigma: the largest singular value of the Hessian of the mean loss over the kept weights
-    (biases count as kept), by power iteration on `rows` random training rows.
-    What the proposition takes for granted, and a real run breaks: plain SGD at one rate (with momentum or a schedule
-    give the mean rate; the figure is then only a guide); a first-order expansion about θ_0, so that σ should be taken
-    along the way and is taken at the end here; one pass of ascent that undoes one descent; the same mask for the
-    original, the ascent and the retrained model. The constant is unknown: compare values over sparsity, never with
-    the measured distance (measure.weight_distance). Nothing is said about fine-tuning or influence.
-    Source: Jia et al. 2023, Proposition 2, after Thudi et al. 2022.
-    """
-    mask = mask or {}
-    start, end = fitting(initial, mask), fitting(model, mask)
-    if [p.shape for p in start.values()] != [p.shape for p in end.values()]:
-        raise LabError("The model and its initial state have weights of different shapes: give two states of one "
-                       "network.")
-    with torch.no_grad():
-        gaps = [(end[k] - start[k]) * mask.get(k, True) for k in end]
-        path = float(sum((g.cpu().double() ** 2).sum() for g in gaps) ** 0.5)
-    net = attach_mask(model, mask).eval()
-    params = {k: p.detach() for k, p in net.named_parameters()}
-    draw = torch.Generator().manual_seed(seed)
-    pick = torch.randperm(len(data.y), generator=draw)[:rows].to(data.y.device)
-    v = {k: torch.randn(p.shape, generator=draw).to(p) for k, p in params.items()}
-    for _ in range(iterations):
-        size = _norm(v)
-        v = curvature_product(net, params, data.x[pick], data.y[pick], {k: t / size for k, t in v.items()}, "hessian")
-    sigma = _norm(v)
-    return {"bound": lr**2 * steps * path * sigma, "path": path, "sigma": sigma}
-
-
-def _norm(v):
-    return float(sum((t**2).sum() for t in v.values()) ** 0.5)

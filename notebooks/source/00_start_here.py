@@ -81,7 +81,8 @@ print("\n".join(problems) or "This machine is ready.")
 
 # %%
 data = lab.load(min_rows=(2, 1))
-lab.require(len(data.shape) == 3, "Notebook 00 shows pictures, and this data set is a table: take fashion or a folder.")
+lab.require(len(data.shape) == 3,
+            "Notebook 00 shows pictures, and this data set is a table: take fashion or a folder.")
 shown = [int((data.y == c).nonzero()[i]) for c in range(min(10, data.n_classes)) for i in range(2)]
 fig, axes = plt.subplots(2, len(shown) // 2, figsize=(10, 2.9), squeeze=False)
 for i, row in enumerate(shown):
@@ -111,7 +112,9 @@ lab.figure(fig, f"Two training pictures of each class: {', '.join(data.classes[:
 # %%
 @exercise("0.1")
 def probability_of_label(logits, labels):
-    """Probability of each row's own label. (n, k) float, (n,) int -> (n,) float32 or float64, 0 to 1"""
+    """Probability of each row's own label. (n, k) float, (n,) int -> (n,) float32 or float64, 0 to
+    1
+    """
     ...  # your code
 
 
@@ -119,22 +122,26 @@ def probability_of_label(logits, labels):
 # Now train a few small networks, each from a seed of its own with its own split into training and unseen rows.
 
 # %%
-cfg = lab.settings(quick=dict(model="mlp", model_settings=dict(hidden=64), epochs=12, lr=0.15, seeds=4),
+cfg = lab.settings(quick=dict(model="mlp", model_settings=dict(hidden=64), epochs=12, lr=0.15,
+                              seeds=4),
                    full=dict(model="strided_cnn", model_settings={}, lr=0.1, seeds=5),
                    paper=dict(model="resnet18", epochs=60))
 rows = data
 if profile == "quick" and np.prod(data.shape) > 1000:
     rows = replace(data, x=F.avg_pool2d(data.x, 2), x_test=F.avg_pool2d(data.x_test, 2))
-    lab.say("These pictures are large for `quick`: the networks get them at half their width and height.")
+    lab.say("These pictures are large for `quick`: the networks get them at half their width and "
+            "height.")
 
 
 def one_seed(s):
     """Probability of the true label in percent, of each training and of each unseen row."""
     d = rows.resplit(s)
-    model = lk.training.fit(lk.models.build(cfg.model, d, s, **cfg.model_settings), d.x, d.y, seed=s,
+    model = lk.training.fit(lk.models.build(cfg.model, d, s, **cfg.model_settings), d.x, d.y,
+                            seed=s,
                             epochs=cfg.epochs, lr=cfg.lr, batch_size=256)
     parts = (d.x, d.y), (d.x_test, d.y_test)
-    return [100 * probability_of_label(lk.training.predict(model, x), y).cpu().numpy() for x, y in parts]
+    return [100 * probability_of_label(lk.training.predict(model, x), y).cpu().numpy() for x,
+            y in parts]
 
 
 seeds_used = lab.seeds(cfg.seeds)
@@ -143,11 +150,14 @@ met, unseen = np.array([[part.mean() for part in pair] for pair in found]).T
 
 # %%
 fig, ax = plt.subplots(figsize=(7, 4))
-for values, label, role, line in zip(found[0], ("training rows", "unseen rows"), ("original", "other"), ("-", "--")):
+for values, label, role, line in zip(found[0], ("training rows", "unseen rows"),
+                                     ("original", "other"), ("-", "--")):
     sns.ecdfplot(x=values, ax=ax, label=label, color=figures.COLOURS[role], linestyle=line)
-ax.set(xlabel="probability of the right label (%)", ylabel="share of rows at or below it", xlim=(0, 100))
+ax.set(xlabel="probability of the right label (%)", ylabel="share of rows at or below it",
+       xlim=(0, 100))
 ax.legend(loc="upper left")
-lab.figure(fig, "Cumulative shares of rows by the probability of their right label, for training rows (solid) and unseen "
+lab.figure(fig, "Cumulative shares of rows by the probability of their right label, for training "
+                "rows (solid) and unseen "
                 "rows (dashed) of the first network. The lower curve is the surer one.")
 
 # %% [markdown]
@@ -167,12 +177,17 @@ lab.figure(fig, "Cumulative shares of rows by the probability of their right lab
 result = lab.claim("start-surer", met - unseen, units=seeds_used)
 show = lk.measure.show_interval
 percent = dict(limits=(0, 100), unit=" %")
-lab.say(f"The networks give the right label {show(met, **percent)} on the rows they were trained on and "
-        f"{show(unseen, **percent)} on unseen ones. The difference is {show(met - unseen, limits=(-100, 100))} points. "
+lab.say(f"The networks give the right label {show(met, **percent)} on the rows they were trained "
+        f"on and "
+        f"{show(unseen, **percent)} on unseen ones. The difference is "
+        f"{show(met - unseen, limits=(-100, 100))} points. "
         f"Verdict: {result['verdict']}.",
         {"reproduced": "A difference like this one is how it is found out who was in the data.",
-         "not reproduced": "This simple signal does not show who was in the data; that does not mean that nothing was "
-                           "kept."}.get(result["verdict"], "These seeds do not say whether training rows can be told."))
+         "not reproduced":
+         "This simple signal does not show who was in the data; that does not mean that nothing "
+         "was "
+                           "kept."}.get(result["verdict"],
+                                        "These seeds do not say whether training rows can be told."))
 
 # %% [markdown]
 # *Brackets hold the 95 % interval over seeds, and ± is its half width, here and everywhere in the course. The interval of
@@ -190,13 +205,22 @@ lab.say(f"The networks give the right label {show(met, **percent)} on the rows t
 # | | notebook | its question |
 # |---|---|---|
 # | 00 | start here | is everything ready? |
-# | 01 | unlearning basics | what does it mean that a model has forgotten? |
+# | 01 | basics | what does it mean that a model has forgotten? |
 # | 02 | SISA | can exact forgetting be cheap? |
-# | 03 | malicious requests | what can a person do with the right to ask? |
-# | 04 | inversion | what does the deletion itself give away? |
-# | 05 | verification | can a provider fake it? |
-# | 06 | defences | what helps, also against attackers who know it? |
-# | 07 | sparsity | does a sparse model forget more easily? |
+# | 03 | requests and uncertainty | what can a person do with the right to ask? |
+# | 04 | *uncertainty* | *planned; for now in 03* |
+# | 05 | inversion | does the deletion itself give away what was deleted? |
+# | 06 | *leakage* | *planned: what do the answers of two versions give away?* |
+# | 07 | *backdoors* | *planned: what does a deletion set off that somebody prepared?* |
+# | 08 | *unfair* | *planned: who is harmed?* |
+# | 09 | verification | can a provider fake it? |
+# | 10 | defences | what helps, also against attackers who know it? |
+# | 11 | *release* | *planned; for now in 10* |
+# | 12 | sparsity | does a sparse model forget more easily? |
+# | 13 | *certified* | *planned: what does a certificate promise?* |
+# | 14 | *value* | *planned: what is a row worth?* |
+# | 15 | *assurance* | *planned: is a safety case still true after a deletion?* |
+# | 16 | *arena* | *planned: anyone's method against every attack* |
 
 # %%
 # NBVAL_CHECK_OUTPUT

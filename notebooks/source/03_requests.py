@@ -48,6 +48,7 @@ from torch.func import functional_call, grad
 
 import labkit as lk
 from course import Lab, exercise, figures, widgets
+from course.chapters import requests as here
 from labkit import attack, defend
 from labkit.unlearn import sisa
 
@@ -56,9 +57,11 @@ figures.style()
 
 # %%
 cfg = lab.settings(
-    quick=dict(model="mlp", model_settings=dict(hidden=32), rows=(2000, 2000), epochs=8, lr=0.1, batch_size=128,
+    quick=dict(model="mlp", model_settings=dict(hidden=32), rows=(2000, 2000), epochs=8, lr=0.1,
+               batch_size=128,
                weight_decay=0.02, seeds=3, more=3, targets=7, few=3, benign=250),
-    full=dict(model="strided_cnn", model_settings={}, rows=(1000, 2000), lr=0.05, seeds=5, more=1, targets=3, few=2),
+    full=dict(model="strided_cnn", model_settings={}, rows=(1000, 2000), lr=0.05, seeds=5, more=1,
+              targets=3, few=2),
     paper=dict(model="resnet18", rows=None, epochs=30, weight_decay=5e-4),
 )
 judged, tuning = lab.seeds(cfg.seeds, "judge"), lab.seeds(4, "tune")
@@ -66,13 +69,17 @@ data = lab.load(at_most=cfg.rows, moments="test")
 if profile == "quick" and data.x[0].numel() > 1000:
     halves = {f: getattr(data, f)[::2].clone() for f in ("x", "y", "x_test", "y_test")}
     data = replace(data, **halves, noisy=data.noisy[:0])
-    lab.say("These pictures are large: every second row is used, which keeps the time within bounds.")
+    lab.say("These pictures are large: every second row is used, which keeps the time within "
+            "bounds.")
 n = len(data.y)
-lab.require(n >= 300 and len(data.y_test) >= 200, "This notebook needs at least 300 training and 200 test rows.")
+lab.require(n >= 300 and len(data.y_test) >= 200,
+            "This notebook needs at least 300 training and 200 test rows.")
 BUDGET = max(6, round(0.03 * n))  # rows that may be asked for: 3 % of the training set
-recipe = dict(epochs=cfg.epochs, lr=cfg.lr, batch_size=cfg.batch_size, weight_decay=cfg.weight_decay)
+recipe = dict(epochs=cfg.epochs, lr=cfg.lr, batch_size=cfg.batch_size,
+              weight_decay=cfg.weight_decay)
 interval, show = lk.measure.interval, lk.measure.show_interval
-SHARE, DIFFERENCE, PERCENT, POINTS = (0, 1), (-1, 1), (0, 100), (-100, 100)  # what a quantity can be at all
+# what a quantity can be at all
+SHARE, DIFFERENCE, PERCENT, POINTS = (0, 1), (-1, 1), (0, 100), (-100, 100)
 
 # %%
 def picture(d, x):
@@ -90,7 +97,8 @@ def build(seed):
 
 def train(d, seeds, skip=None):
     """One network a seed, all in the same way. skip: for each, the rows to leave out."""
-    return lk.training.fit_many([build(s) for s in seeds], d.x, d.y, seeds=seeds, skip=skip, workers=1, **recipe)
+    return lk.training.fit_many([build(s) for s in seeds], d.x, d.y, seeds=seeds, skip=skip,
+                                workers=1, **recipe)
 
 
 # %% [markdown]
@@ -101,7 +109,9 @@ def train(d, seeds, skip=None):
 
 # %%
 def victim(seed):
-    """A trained network with its split, what the attacker holds (half of the training rows), and its targets."""
+    """A trained network with its split, what the attacker holds (half of the training rows), and
+    its targets.
+    """
     d = data.resplit(seed)
     model, m = train(d, [seed])[0], len(d.y_test)
     parts = {k: (d.x_test[i], d.y_test[i]) for k, i in (("validation", slice(int(0.4 * m))),
@@ -109,26 +119,32 @@ def victim(seed):
     p = lk.training.predict(model, parts["measure"][0]).softmax(1)
     picked = attack.pick_targets(p, parts["measure"][1], cfg.targets, seed)
     own = np.random.default_rng(seed).permutation(n)[: n // 2]
-    return SimpleNamespace(seed=seed, data=d, model=model, held=attack.hold(d, own, BUDGET), x=parts["measure"][0][picked],
+    return SimpleNamespace(seed=seed, data=d, model=model, held=attack.hold(d, own, BUDGET),
+                           x=parts["measure"][0][picked],
                            p=p[picked], label=p[picked].argmax(1).tolist(), **parts)
 
 
 victims = lk.training.parallel(victim, judged)
 ALL = [(i, j) for i in range(len(victims)) for j in range(cfg.targets)]  # every (victim, target)
 FEW = [(i, j) for i, j in ALL if j < cfg.few]  # the first few of each victim, for what is dear
-networks = [i for i, _ in ALL]  # targets of one victim share a network: every interval is one over networks
+# targets of one victim share a network: every interval is one over networks
+networks = [i for i, _ in ALL]
 
 # %%
 
 def percent(hits, clusters=networks):
-    """The share of hits (0 or 1; NaN, a lost run, is none) in percent, with its interval over networks."""
-    return show(100 * np.nan_to_num(np.asarray(hits, float)), unit=" %", clusters=list(clusters), limits=PERCENT)
+    """The share of hits (0 or 1; NaN, a lost run, is none) in percent, with its interval over
+    networks.
+    """
+    return show(100 * np.nan_to_num(np.asarray(hits, float)), unit=" %", clusters=list(clusters),
+                limits=PERCENT)
 
 
 def told(frame, column, limits=None, unit=" nats"):
     """Mean of a column of targets with its interval over networks; lost runs are left out."""
     there = frame.dropna(subset=[column])
-    return show(there[column], unit=unit if limits is None else "", clusters=there.i.tolist(), limits=limits)
+    return show(there[column], unit=unit if limits is None else "", clusters=there.i.tolist(),
+                limits=limits)
 
 
 def ends(frame, column, limits=None):
@@ -143,7 +159,8 @@ def ends(frame, column, limits=None):
 # %%
 @exercise("3.1")
 def entropy(p):
-    """Entropy of each row in nats; a probability of 0 counts 0. (n, k) -> (n,), float32 or float64"""
+    """Entropy of each row in nats; a probability of 0 counts 0. (n, k) -> (n,), float32 or float64
+    """
     ...  # your code
 
 # %% [markdown]
@@ -163,7 +180,8 @@ def ece(confidence, correct, bins):
 
 # %%
 # NBVAL_CHECK_OUTPUT
-print("entropy of a fair coin, a sure one:", entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]])).numpy().round(4) + 0.0)
+print("entropy of a fair coin, a sure one:",
+      entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]])).numpy().round(4) + 0.0)
 print("ECE of 0.9, 0.9, 0.9 with one wrong:",
       round(ece(torch.tensor([0.9, 0.9, 0.9]), torch.tensor([True, True, False]), 10), 4))
 
@@ -173,18 +191,23 @@ rows = []
 for v in victims:
     p = lk.training.predict(v.model, v.measure[0]).softmax(1)
     right, acted = p.argmax(1) == v.measure[1], p.max(1).values >= ACT
-    rows.append({"accuracy, %": 100 * right.double().mean().item(), "ECE": ece(p.max(1).values, right, 10),
+    rows.append({"accuracy, %": 100 * right.double().mean().item(), "ECE": ece(p.max(1).values,
+                                                                               right, 10),
                  "acted on, %": 100 * acted.double().mean().item(),
-                 "wrong among those acted on, %": 100 * (~right & acted).sum().item() / max(1, int(acted.sum()))})
+                 "wrong among those acted on, %": 100 * (~right & acted).sum().item()
+                 / max(1, int(acted.sum()))})
 before = pd.DataFrame(rows)
 wrong_acted, error = before["wrong among those acted on, %"], 100 - before["accuracy, %"]
-lab.table(pd.DataFrame([{k: show(before[k], limits=SHARE if k == "ECE" else PERCENT) for k in before}]),
+lab.table(pd.DataFrame([{k: show(before[k], limits=SHARE if k == "ECE" else PERCENT)
+                         for k in before}]),
           f"The networks before any request, mean and 95 % interval over {len(victims)} victims")
-lab.say(f"The networks get {show(before['accuracy, %'], limits=PERCENT)} % right. Among the answers they are at least "
+lab.say(f"The networks get {show(before['accuracy, %'], limits=PERCENT)} % right. Among the "
+        f"answers they are at least "
         f"{ACT} sure of, {show(wrong_acted, limits=PERCENT)} % are wrong"
         + (": they know where they may err, and that is what confidence is for."
            if interval(error - wrong_acted, limits=POINTS)[1] > 0 else "."),
-        f"What they are less sure of, {show(100 - before['acted on, %'], limits=PERCENT)} % of the rows, goes to a person.")
+        f"What they are less sure of, {show(100 - before['acted on, %'], limits=PERCENT)} % of the "
+        f"rows, goes to a person.")
 
 # %% [markdown]
 # ## 2 · What does one deletion do to somebody else's prediction?
@@ -209,7 +232,8 @@ lab.say(f"The networks get {show(before['accuracy, %'], limits=PERCENT)} % right
 # %%
 @exercise("3.3")
 def hypergradient(theta, gradients, weights, tau, loss_gradient):
-    """d L(θ_u) / dω for θ_u = θ + τ Σ ω_i g_i. (d,), (m, d), (m,), float, (d,) -> (d,) gives (m,)"""
+    """d L(θ_u) / dω for θ_u = θ + τ Σ ω_i g_i. (d,), (m, d), (m,), float, (d,) -> (d,) gives (m,)
+    """
     ...  # your code
 
 # %% [markdown]
@@ -220,7 +244,9 @@ def hypergradient(theta, gradients, weights, tau, loss_gradient):
 
 # %%
 def strength(job):
-    """UA and TA of first-order unlearning less those of retraining, at each tau, over two random requests."""
+    """UA and TA of first-order unlearning less those of retraining, at each tau, over two random
+    requests.
+    """
     d, rows = data.resplit(job), []
     model, rng = train(d, [job])[0], np.random.default_rng(job)
     tried = [torch.from_numpy(rng.permutation(n)[:BUDGET]).to(d.device) for _ in range(2)]
@@ -231,17 +257,22 @@ def strength(job):
             rows.append({"seed": job, "tau": t} | {k: here[k] - there[k] for k in here})
     return rows
 
-
+# %%
 TAUS = [1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3]
 grid = pd.DataFrame(sum(lk.training.parallel(strength, tuning), []))
 fine = grid.groupby("tau").TA.mean() >= -0.5
 tau = max([t for t in TAUS if fine[t]], default=TAUS[0])
-less = {k: {t: show(g[k], clusters=g.seed.tolist(), limits=POINTS) for t, g in grid.groupby("tau")} for k in ("UA", "TA")}
-lab.table(pd.DataFrame([{"tau": f"{t:g}"} | {f"{k} − {k} of retraining, points": less[k][t] for k in less} for t in TAUS]),
-          f"First-order unlearning of {BUDGET} random rows, two requests to each of {len(tuning)} tuning networks: mean and "
+less = {k: {t: show(g[k], clusters=g.seed.tolist(), limits=POINTS) for t, g in grid.groupby("tau")}
+        for k in ("UA", "TA")}
+lab.table(pd.DataFrame([{"tau": f"{t:g}"} | {f"{k} − {k} of retraining, points": less[k][t]
+                                             for k in less} for t in TAUS]),
+          f"First-order unlearning of {BUDGET} random rows, two requests to each of {len(tuning)} "
+          f"tuning networks: mean and "
           "95 % interval over networks")
-lab.say(f"The rule takes tau = {tau:g}" + (", at the edge of the grid." if tau in (TAUS[0], TAUS[-1]) else "."),
-        f"UA is then {less['UA'][tau]} points from that of retraining. Below 0 means that less is forgotten.")
+lab.say(f"The rule takes tau = {tau:g}" + (", at the edge of the grid." if tau in (TAUS[0],
+                                                                                   TAUS[-1]) else "."),
+        f"UA is then {less['UA'][tau]} points from that of retraining. Below 0 means that less is "
+        f"forgotten.")
 
 # %% [markdown]
 # ## 3 · Choosing the request
@@ -272,11 +303,12 @@ def project(weights, budget):
 
 # %%
 KAPPA = 0.5
-GOALS = {"over": attack.overconfidence, "under": lambda label: attack.underconfidence(label, KAPPA),
+GOALS = {"over": here.overconfidence, "under": lambda label: here.underconfidence(label, KAPPA),
          "flip": attack.label_flip}
 v, x, label = victims[0], victims[0].x[0], victims[0].label[0]
 out, goal = attack.logits_at(v.model, x), GOALS["under"](label)
-unlearned = attack.removal(v.model, v.held, tau=tau)  # ω -> parameters after the request, differentiable
+# ω -> parameters after the request, differentiable
+unlearned = attack.removal(v.model, v.held, tau=tau)
 weights, walk = torch.full((len(v.held),), BUDGET / len(v.held), device=data.device), []
 for step in range(16):
     weights.requires_grad_()
@@ -286,26 +318,35 @@ for step in range(16):
     size = gradient.abs().max().clamp(min=1e-12) * (step + 1) ** 0.5
     weights = project(weights.detach() - 0.5 / size * gradient, BUDGET)
 choice = attack.choose(lambda w: goal(out(unlearned(w))), v.held, steps=15)
-lab.say(f"In {len(walk) - 1} steps the attacker's loss falls from {walk[0][0]:.2f} to {min(a for a, _ in walk):.2f}. "
-        f"labkit's `choose` does the same walk ({choice.relaxed:.2f}) and then rounds: it asks for {len(choice.rows)} rows, "
-        f"and the loss there is {choice.rounded:.2f}. Rounding {'costs' if choice.gap >= 0 else 'gains'} "
+lab.say(f"In {len(walk) - 1} steps the attacker's loss falls from {walk[0][0]:.2f} to "
+        f"{min(a for a, _ in walk):.2f}. "
+        f"labkit's `choose` does the same walk ({choice.relaxed:.2f}) and then rounds: it asks for "
+        f"{len(choice.rows)} rows, "
+        f"and the loss there is {choice.rounded:.2f}. Rounding "
+        f"{'costs' if choice.gap >= 0 else 'gains'} "
         f"{abs(choice.gap):.2f}.")
 
 # %%
 # NBVAL_CHECK_OUTPUT
 params = {k: p.detach() for k, p in v.model.named_parameters()}
-one = [grad(lambda p, i=i: attack.requests.row_losses(v.model, p, v.held.x[[i]], v.held.y[[i]]).sum())(params)
+one = [grad(lambda p, i=i: attack.requests.row_losses(v.model, p, v.held.x[[i]],
+                                                      v.held.y[[i]]).sum())(params)
        for i in range(20)]
 G = torch.stack([torch.cat([g.flatten() for g in row.values()]) for row in one])
 theta = torch.cat([p.flatten() for p in params.values()])
 first = torch.cat([g.flatten() for g in grad(lambda p: out(p)[label])(params).values()])
 by_hand = hypergradient(theta, G, torch.zeros(20, device=data.device), tau, lambda t: first)
-effects = attack.first_order_effects(v.model, v.held, out, tau=tau)[:20, label]
-print("20 effects by hand and by labkit agree:", torch.allclose(by_hand, effects, rtol=1e-3, atol=1e-6))
-half = torch.full((20,), 0.5, device=data.device)  # away from 0 it matters where the loss gradient is taken
+effects = here.first_order_effects(v.model, v.held, out, tau=tau)[:20, label]
+print("20 effects by hand and by labkit agree:", torch.allclose(by_hand, effects, rtol=1e-3,
+                                                                atol=1e-6))
+# away from 0 it matters where the loss gradient is taken
+half = torch.full((20,), 0.5, device=data.device)
 expected = tau * G @ (first + tau * G.T @ half)
 got = hypergradient(theta, G, half, tau, lambda t: first + t - theta)
 print("and with half weights:", torch.allclose(got, expected, rtol=1e-3, atol=1e-6))
+
+# %%
+lk.show(here.first_order_effects)
 
 # %% [markdown]
 # That was an attack on **one** way of unlearning. If the provider retrains, there is no step $\tau$. The classical
@@ -316,15 +357,19 @@ print("and with half weights:", torch.allclose(got, expected, rtol=1e-3, atol=1e
 # %%
 def influence(model, held, out):
     """Effects of the owned rows on out under retraining, as influence predicts them. (m, r)"""
-    return attack.influence_effects(model, held, out, damping=cfg.weight_decay, rows=200, cg_steps=8)
+    return attack.influence_effects(model, held, out, damping=cfg.weight_decay, rows=200,
+                                    cg_steps=8)
 
-
+# %%
 def predicted_and_real(job):
-    """Margin changes that influence predicts for chosen requests, and those that same-seed retraining makes."""
+    """Margin changes that influence predicts for chosen requests, and those that same-seed
+    retraining makes.
+    """
     v, rows, requests = victim(job), [], []
     for j in range(min(2, cfg.few)):
         out = attack.logits_at(v.model, v.x[j])
-        start, effects = out(dict(v.model.named_parameters())).detach(), influence(v.model, v.held, out)
+        start, effects = out(dict(v.model.named_parameters())).detach(), influence(v.model, v.held,
+                                                                                   out)
         for goal in ("over", "flip"):
             for budget in (BUDGET // 3, BUDGET):
                 picked = attack.choose(attack.through(effects, start, GOALS[goal](v.label[j])),
@@ -334,31 +379,40 @@ def predicted_and_real(job):
                 rows.append({"seed": job, "goal": goal, "j": j, "predicted": change.item()})
                 requests.append(picked)
     for row, model in zip(rows, train(v.data, [job] * len(requests), requests)):
-        z = lk.training.predict(model, v.x[[row["j"]]])[0], lk.training.predict(v.model, v.x[[row["j"]]])[0]
-        row["real"] = (attack.margin(z[0], v.label[row["j"]]) - attack.margin(z[1], v.label[row["j"]])).item()
+        z = lk.training.predict(model, v.x[[row["j"]]])[0], lk.training.predict(v.model,
+                                                                                v.x[[row["j"]]])[0]
+        row["real"] = (attack.margin(z[0], v.label[row["j"]])
+                       - attack.margin(z[1], v.label[row["j"]])).item()
     return rows
 
 # %%
 scatter = pd.DataFrame(sum(lk.training.parallel(predicted_and_real, tuning), []))
 
 def fitted(part):
-    """Slope of the line through the origin: what retraining does, as a share of what influence predicts."""
+    """Slope of the line through the origin: what retraining does, as a share of what influence
+    predicts.
+    """
     return float((part.predicted * part.real).sum() / (part.predicted**2).sum())
 
 
 slope, slopes = fitted(scatter), [fitted(part) for _, part in scatter.groupby("seed")]
 SHRINK = float(np.clip(slope, 0.05, 1.0))  # what the attacker multiplies its effects by
-lab.say(f"Influence has the sign right in {percent(scatter.predicted * scatter.real > 0, scatter.seed)} of {len(scatter)} "
-        f"requests to {len(tuning)} networks. What retraining does is {slope:.2f} of the prediction, on single networks "
+lab.say(f"Influence has the sign right in "
+        f"{percent(scatter.predicted * scatter.real > 0, scatter.seed)} of {len(scatter)} "
+        f"requests to {len(tuning)} networks. What retraining does is {slope:.2f} of the "
+        f"prediction, on single networks "
         f"{min(slopes):.2f} to {max(slopes):.2f}.",
-        "Influence overstates, and the attacker shrinks its effects by that factor." if 0.05 <= slope < 1 else
+        "Influence overstates, and the attacker shrinks its effects by that factor."
+        if 0.05 <= slope < 1 else
         f"The attacker multiplies its effects by {SHRINK:g}, the edge of what the rule allows.")
 
 # %%
 fig, ax = plt.subplots(figsize=(7.5, 4.6))
-for name, role, label in (("over", "attack", "to make surer"), ("flip", "original", "to flip the label")):
+for name, role, label in (("over", "attack", "to make surer"),
+                          ("flip", "original", "to flip the label")):
     part = scatter[scatter.goal == name]
-    ax.plot(part.predicted, part.real, figures.MARKERS[role], color=figures.COLOURS[role], label=label)
+    ax.plot(part.predicted, part.real, figures.MARKERS[role], color=figures.COLOURS[role],
+            label=label)
 edges = np.array([scatter.predicted.min(), scatter.predicted.max()])
 ax.plot(edges, edges, ":", color=figures.COLOURS["other"], label="as predicted")
 ax.plot(edges, slope * edges, "--", color=figures.COLOURS["retrained"], label=f"{slope:.2f} of it")
@@ -366,7 +420,8 @@ ax.set(xlabel="margin change that influence predicts (logits)", ylabel="after re
        ylim=(-1.3 * abs(scatter.real).max(), 1.3 * abs(scatter.real).max()),
        title="What influence predicts, and what retraining does")
 ax.legend(loc="upper left", fontsize=11)
-lab.figure(fig, "Margin change after exact retraining against the change that influence predicted, for requests chosen "
+lab.figure(fig, "Margin change after exact retraining against the change that influence predicted, "
+                "for requests chosen "
                 "on tuning seeds, with the diagonal and the fitted line through the origin.")
 
 # %% [markdown]
@@ -379,26 +434,32 @@ lab.figure(fig, "Margin change after exact retraining against the change that in
 
 # %%
 def effects_of(v, j, aim):
-    """Logits of target j and how each owned row moves them, under the unlearner the attacker has in mind."""
+    """Logits of target j and how each owned row moves them, under the unlearner the attacker has in
+    mind.
+    """
     out = attack.logits_at(v.model, v.x[j])
     start = out(dict(v.model.named_parameters())).detach()
     if aim == "retraining":
         return start, SHRINK * influence(v.model, v.held, out)
-    return start, attack.first_order_effects(v.model, v.held, out, tau=tau)
+    return start, here.first_order_effects(v.model, v.held, out, tau=tau)
 
 # %%
 def requests_for(job):
-    """All requests chosen against one target, {(aim, goal): row ids}, and its logits and effects under retraining."""
+    """All requests chosen against one target, {(aim, goal): row ids}, and its logits and effects
+    under retraining.
+    """
     v, j = victims[job[0]], job[1]
-    attack.check_target(v.x[j], v.p[j], v.label[j], v.held)
+    here.check_target(v.x[j], v.p[j], v.label[j], v.held)
     out, step = attack.logits_at(v.model, v.x[j]), attack.removal(v.model, v.held, tau=tau)
     start, effects = effects_of(v, j, "retraining")
     chosen = {("none", "same-class"): attack.baseline("same-class", v.held, j, label=v.label[j])}
     chosen["none", "nearest"] = attack.baseline("nearest", v.held, j, x=v.x[j])
     for name in GOALS:
         goal = GOALS[name](v.label[j])
-        chosen["first-order", name] = attack.choose(lambda w, goal=goal: goal(out(step(w))), v.held, steps=12).rows
-        chosen["retraining", name] = attack.choose(attack.through(effects, start, goal), v.held).rows
+        chosen["first-order", name] = attack.choose(lambda w, goal=goal: goal(out(step(w))), v.held,
+                                                    steps=12).rows
+        chosen["retraining", name] = attack.choose(attack.through(effects, start, goal),
+                                                   v.held).rows
     return {k: attack.check_request(rows, v.held) for k, rows in chosen.items()}, (start, effects)
 
 # %%
@@ -417,14 +478,19 @@ controls = [at_random(v) for v in victims]
 # %%
 HOW = {
     "first-order": lambda v, r: lk.unlearn.first_order(v.model, v.data, r, tau=tau),
-    "influence": lambda v, r: lk.unlearn.influence(v.model, v.data, r, damping=cfg.weight_decay, rows=300, cg_steps=5),
-    "ascent": lambda v, r: lk.unlearn.gradient_ascent(v.model, v.data, r, epochs=3, lr=tau * BUDGET / 3, momentum=0.0),
-    "fine-tuning": lambda v, r: lk.unlearn.finetune(v.model, v.data, r, epochs=1, lr=0.02, weight_decay=cfg.weight_decay),
+    "influence": lambda v, r: lk.unlearn.influence(v.model, v.data, r, damping=cfg.weight_decay,
+                                                   rows=300, cg_steps=5),
+    "ascent": lambda v, r: lk.unlearn.gradient_ascent(v.model, v.data, r, epochs=3,
+                                                      lr=tau * BUDGET / 3, momentum=0.0),
+    "fine-tuning": lambda v, r: lk.unlearn.finetune(v.model, v.data, r, epochs=1, lr=0.02,
+                                                    weight_decay=cfg.weight_decay),
 }
 
 
 def unlearned(v, how, request):
-    """The network after an approximate unlearner; None where it diverged or cannot answer, which is a lost run."""
+    """The network after an approximate unlearner; None where it diverged or cannot answer, which is
+    a lost run.
+    """
     try:
         model = HOW[how](v, request)
         lk.training.predict(model, v.x)
@@ -432,25 +498,31 @@ def unlearned(v, how, request):
     except lk.Diverged:
         return None
 
-
+# %%
 def answer(v, j, model):
-    """What the model now says of target j: probability of its label, entropy in nats, label kept, top probability."""
+    """What the model now says of target j: probability of its label, entropy in nats, label kept,
+    top probability.
+    """
     if model is None:
         return dict.fromkeys(("p", "H", "kept", "top"), np.nan)
     p = lk.training.predict(model, v.x[[j]]).softmax(1)
-    return dict(p=p[0, v.label[j]].item(), H=lk.measure.entropy(p).item(), kept=float(p.argmax() == v.label[j]),
+    return dict(p=p[0, v.label[j]].item(), H=lk.measure.entropy(p).item(),
+                kept=float(p.argmax() == v.label[j]),
                 top=p.max().item())
 
 # %%
 def outcomes(v, targets, model):
-    """Answers, the same after temperature scaling, and conformal sets: both fitted anew after the deletion."""
+    """Answers, the same after temperature scaling, and conformal sets: both fitted anew after the
+    deletion.
+    """
     rows = [dict(j=j) | answer(v, j, model) for j in targets]
     if model is None:
         return [row | dict(H_scaled=np.nan, size=np.nan) for row in rows]
-    z, z_val = lk.training.predict(model, v.x[list(targets)]), lk.training.predict(model, v.validation[0])
-    T = lk.measure.fit_temperature(z_val, v.validation[1])
-    q = lk.measure.conformal_threshold(z_val.softmax(1), v.validation[1])
-    H, size = lk.measure.entropy((z / T).softmax(1)), lk.measure.conformal_sets(z.softmax(1), q).sum(1)
+    z, z_val = (lk.training.predict(model, v.x[list(targets)]),
+                lk.training.predict(model, v.validation[0]))
+    T = here.fit_temperature(z_val, v.validation[1])
+    q = here.conformal_threshold(z_val.softmax(1), v.validation[1])
+    H, size = lk.measure.entropy((z / T).softmax(1)), here.conformal_sets(z.softmax(1), q).sum(1)
     return [row | dict(H_scaled=H[k].item(), size=float(size[k])) for k, row in enumerate(rows)]
 
 
@@ -461,17 +533,22 @@ def of_random(i, targets, how, models):
 
 # %%
 def approximate(job):
-    """Outcomes of the requests against one target under the approximate unlearners they are meant for."""
+    """Outcomes of the requests against one target under the approximate unlearners they are meant
+    for.
+    """
     (i, j), v = job, victims[job[0]]
-    fits = {"influence": "retraining"}  # all others are met by requests that had first-order unlearning in mind
-    return [dict(i=i, aim=aim, goal=goal, how=how, rows=len(asked), **outcomes(v, [j], unlearned(v, how, asked))[0])
+    # all others are met by requests that had first-order unlearning in mind
+    fits = {"influence": "retraining"}
+    return [dict(i=i, aim=aim, goal=goal, how=how, rows=len(asked),
+                 **outcomes(v, [j], unlearned(v, how, asked))[0])
             for (aim, goal), asked in requests[job].items() for how in HOW
             if how == "first-order" or aim == fits.get(how, "first-order")]
 
 
 def approximate_at_random(i):
     """The same for the random requests to one victim."""
-    return sum([of_random(i, range(cfg.targets), how, {k: unlearned(victims[i], how, r) for k, r in controls[i].items()})
+    return sum([of_random(i, range(cfg.targets), how, {k: unlearned(victims[i], how, r) for k,
+                                                       r in controls[i].items()})
                 for how in HOW], [])
 
 
@@ -490,7 +567,8 @@ RETRAINED = ("retrained, same seed", "retrained, fresh seed")
 
 def seeds_for(v, how, part):
     """The victim's own seed for each of a list of requests, or a fresh one each."""
-    return [v.seed] * len(part) if how == RETRAINED[0] else lk.spawn_seeds(v.seed, len(part), f"fresh {part[0]}")
+    return [v.seed] * len(part) if how == RETRAINED[0] else lk.spawn_seeds(v.seed, len(part),
+                                                                           f"fresh {part[0]}")
 
 
 def retrained(job):
@@ -498,7 +576,8 @@ def retrained(job):
     i, how, part = job
     v = victims[i]
     models = train(v.data, seeds_for(v, how, part), [requests[i, j][key] for j, key in part])
-    return [dict(i=i, aim=key[0], goal=key[1], how=how, rows=len(requests[i, j][key]), **outcomes(v, [j], model)[0])
+    return [dict(i=i, aim=key[0], goal=key[1], how=how, rows=len(requests[i, j][key]),
+                 **outcomes(v, [j], model)[0])
             for (j, key), model in zip(part, models)]
 
 
@@ -515,20 +594,26 @@ for i, how in product(range(len(victims)), RETRAINED):
             or (k == ("first-order", "flip") and j < cfg.few and how == RETRAINED[0])]
     jobs += [(i, how, part[s : s + 8]) for s in range(0, len(part), 8)]
 results += sum(lk.training.parallel(retrained, jobs), [])
-results += sum(lk.training.parallel(retrained_at_random, list(product(range(len(victims)), RETRAINED))), [])
+results += sum(lk.training.parallel(retrained_at_random,
+                                    list(product(range(len(victims)), RETRAINED))), [])
 
 # %%
 def sharded(job):
-    """Outcomes under SISA: the ensemble is copied for each request, since unlearning destroys its checkpoints."""
+    """Outcomes under SISA: the ensemble is copied for each request, since unlearning destroys its
+    checkpoints.
+    """
     v = victims[job]
     with tempfile.TemporaryDirectory() as folder:
-        sisa.train(v.data, f"{folder}/all", build=build, shards=3, slices=1, seed=v.seed, workers=1, **recipe)
+        sisa.train(v.data, f"{folder}/all", build=build, shards=3, slices=1, seed=v.seed, workers=1,
+                   **recipe)
 
         def without(name, asked):
             shutil.copytree(f"{folder}/all", f"{folder}/{name}")
-            return sisa.unlearn(sisa.load(f"{folder}/{name}", v.data, build), v.data, asked, workers=1)
+            return sisa.unlearn(sisa.load(f"{folder}/{name}", v.data, build), v.data, asked,
+                                workers=1)
 
-        rows = of_random(job, range(cfg.few), "SISA", {k: without(k, controls[job][k]) for k in RANDOM[:2]})
+        rows = of_random(job, range(cfg.few), "SISA", {k: without(k, controls[job][k])
+                                                       for k in RANDOM[:2]})
         for j, goal in product(range(cfg.few), GOALS):
             asked = requests[job, j]["retraining", goal]
             rows.append(dict(i=job, aim="retraining", goal=goal, how="SISA", rows=len(asked),
@@ -540,7 +625,8 @@ results += sum(lk.training.parallel(sharded, range(len(victims))), [])
 
 # %%
 table = pd.DataFrame(results)
-control = table[table.goal.isin(RANDOM)].groupby(["i", "j", "how"])[["p", "H", "H_scaled", "size", "top"]].mean()
+control = table[table.goal.isin(RANDOM)].groupby(["i", "j", "how"])[["p", "H", "H_scaled", "size",
+                                                                     "top"]].mean()
 table = table.join(control.add_suffix("_random"), on=["i", "j", "how"])
 table["dp"], table["dH"] = table.p - table.p_random, table.H - table.H_random
 AIMED = {how: "first-order" if how in ("first-order", "ascent", "fine-tuning") else "retraining"
@@ -548,38 +634,51 @@ AIMED = {how: "first-order" if how in ("first-order", "ascent", "fine-tuning") e
 
 
 def of(how, goal, aim=None):
-    """The rows of one goal under one way of unlearning, with the aim that fits it, in the order of victims and targets."""
-    return table[(table.how == how) & (table.goal == goal) & (table.aim == (aim or AIMED[how]))].sort_values(["i", "j"])
+    """The rows of one goal under one way of unlearning, with the aim that fits it, in the order of
+    victims and targets.
+    """
+    return table[(table.how == how) & (table.goal == goal)
+                 & (table.aim == (aim or AIMED[how]))].sort_values(["i", "j"])
 
 
 def share_at_random(how):
-    """Share of the random requests that keep each target's label under one way of unlearning, by victim and target."""
+    """Share of the random requests that keep each target's label under one way of unlearning, by
+    victim and target.
+    """
     return table[(table.how == how) & table.goal.isin(RANDOM)].groupby(["i", "j"]).kept.mean()
 
 # %%
 shown = [{"unlearning": how, "aimed at": AIMED[how], "targets": len(of(how, "over")),
           "over: Δp": of(how, "over").dp.mean(), "label kept": of(how, "over").kept.mean(),
-          "under: ΔH, nats": of(how, "under").dH.mean(), "label kept ": of(how, "under").kept.mean(),
-          "flip: flipped": 1 - of(how, "flip").kept.mean(), "random: flipped": 1 - share_at_random(how).mean()}
+          "under: ΔH, nats": of(how, "under").dH.mean(),
+          "label kept ": of(how, "under").kept.mean(),
+          "flip: flipped": 1 - of(how, "flip").kept.mean(), "random: flipped": 1
+          - share_at_random(how).mean()}
          for how in AIMED]
 lost = table.p.isna()
 lab.table(pd.DataFrame(shown),
-          "Chosen requests less random ones, mean over targets; the last two columns are shares of targets", 2)
+          "Chosen requests less random ones, mean over targets; the last two columns are shares of "
+          "targets", 2)
 worst = min(AIMED, key=lambda how: of(how, "under").kept.mean())
 lab.say("Requests to make unsure keep the label of "
-        f"{percent(of('first-order', 'under').kept)} of the targets where the provider computes what the "
+        f"{percent(of('first-order', 'under').kept)} of the targets where the provider computes "
+        f"what the "
         f"attacker computed. Where it does not, fewer may be kept: under {worst} it is "
         f"{percent(of(worst, 'under').kept, of(worst, 'under').i)}.",
-        f"{int(lost.sum())} of {len(table)} outcomes are lost because the network diverged; they are left out of the means "
+        f"{int(lost.sum())} of {len(table)} outcomes are lost because the network diverged; they "
+        f"are left out of the means "
         "and count as no success." if lost.any() else "")
 
 # %%
 guess = {g: of("first-order", g, "none") for g in ("same-class", "nearest")}
 lab.say("The cheap guesses under first-order unlearning, against random requests: "
-        + "; ".join(f"{text} move the confidence by {told(guess[g], 'dp', DIFFERENCE)} and keep the label of "
+        + "; ".join(f"{text} move the confidence by {told(guess[g], 'dp', DIFFERENCE)} and keep "
+                    f"the label of "
                     f"{percent(guess[g].kept)} of the targets"
-                    for g, text in (("same-class", "rows of the same class"), ("nearest", "the nearest rows"))) + ".",
-        "Withdrawing many rows of a class weakens the class." if ends(guess["same-class"], "dp", DIFFERENCE)[1] < 0 else "")
+                    for g, text in (("same-class", "rows of the same class"),
+                                    ("nearest", "the nearest rows"))) + ".",
+        "Withdrawing many rows of a class weakens the class." if ends(guess["same-class"], "dp",
+                                                                      DIFFERENCE)[1] < 0 else "")
 
 # %% [markdown]
 # **Predict before you read on.** Exact retraining has no unlearning step that could be abused. Does that make it safe?
@@ -587,42 +686,59 @@ lab.say("The cheap guesses under first-order unlearning, against random requests
 
 # %%
 exact = RETRAINED[0]
-surer, unsure = ({how: of(how, goal) for how in ("first-order", exact)} for goal in ("over", "under"))
+surer, unsure = ({how: of(how, goal) for how in ("first-order", exact)}
+                 for goal in ("over", "under"))
 beyond = [text for text, low in (("makes surer", ends(surer[exact], "dp", DIFFERENCE)[0]),
                                  ("makes unsure", ends(unsure[exact], "dH")[0])) if low > 0]
 lab.say("Under first-order unlearning, requests chosen for it move a target's confidence by "
         f"{told(surer['first-order'], 'dp', DIFFERENCE)} against random ones, or its entropy by "
-        f"{told(unsure['first-order'], 'dH')}. Under exact retraining with the same seed, requests chosen with influence "
-        f"move confidence by {told(surer[exact], 'dp', DIFFERENCE)} or entropy by {told(unsure[exact], 'dH')}.",
-        "The attack survives exact unlearning: the rows are really gone, and that is the attack." if len(beyond) == 2 else
+        f"{told(unsure['first-order'], 'dH')}. Under exact retraining with the same seed, requests "
+        f"chosen with influence "
+        f"move confidence by {told(surer[exact], 'dp', DIFFERENCE)} or entropy by "
+        f"{told(unsure[exact], 'dH')}.",
+        "The attack survives exact unlearning: the rows are really gone, and that is the attack."
+        if len(beyond) == 2 else
         f"That it survives exact unlearning is shown here only where it {beyond[0]}." if beyond else
         "That it survives exact unlearning is not shown by so few networks.",
-        f"The older attack flips the label of {percent(1 - of(exact, 'flip').kept)} of the targets there; the requests to "
+        f"The older attack flips the label of {percent(1 - of(exact, 'flip').kept)} of the targets "
+        f"there; the requests to "
         f"make unsure, of {percent(1 - unsure[exact].kept)}.")
 
 # %%
-order = np.argsort([victims[i].p[j].max().item() for i, j in ALL])  # by the confidence before any request
+# by the confidence before any request
+order = np.argsort([victims[i].p[j].max().item() for i, j in ALL])
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.6), sharey=True)
 for ax, how in zip(axes, ("first-order", exact)):
     for frame, role in ((surer[how], "attack"), (unsure[how], "original")):
         for k, at in enumerate(order):
             ax.annotate("", (k, frame.p.iloc[at]), (k, frame.p_random.iloc[at]),
                         arrowprops=dict(arrowstyle="->", color=figures.COLOURS[role], lw=1.8))
-    ax.plot(range(len(order)), surer[how].p_random.iloc[order], "o", color=figures.COLOURS["other"], markersize=5)
+    ax.plot(range(len(order)), surer[how].p_random.iloc[order], "o", color=figures.COLOURS["other"],
+            markersize=5)
     ax.axhline(ACT, color="black", linestyle=":")
-    ax.set(xlabel="targets, in one order for both", title=how[0].upper() + how[1:], ylim=(0, 1.02), xticks=[])
+    ax.set(xlabel="targets, in one order for both", title=how[0].upper() + how[1:], ylim=(0, 1.02),
+           xticks=[])
 axes[0].set_ylabel("confidence in the label")
 handles = [plt.Line2D([], [], color=figures.COLOURS[c], marker=m, label=t) for c, m, t in
-           (("other", "o", "random requests"), ("attack", "^", "to make surer"), ("original", "v", "to make unsure"))]
+           (("other", "o", "random requests"), ("attack", "^", "to make surer"),
+            ("original", "v", "to make unsure"))]
+
+# %%
 handles += [plt.Line2D([], [], color="black", linestyle=":", label="acted on above")]
 fig.legend(handles=handles, loc="outside lower center", ncols=4)
-lab.figure(fig, "For each target an arrow up, to its confidence after requests for over-confidence, and an arrow down, "
-                "after requests for under-confidence, from its confidence after random requests: first-order unlearning "
-                "left, exact retraining right, targets sorted by their confidence before any request.")
-crossed = {how: [(surer[how].p_random < ACT) & (surer[how].p >= ACT), (unsure[how].p_random >= ACT) & (unsure[how].p < ACT)]
+lab.figure(fig, "For each target an arrow up, to its confidence after requests for "
+                "over-confidence, and an arrow down, "
+                "after requests for under-confidence, from its confidence after random requests: "
+                "first-order unlearning "
+                "left, exact retraining right, targets sorted by their confidence before any "
+                "request.")
+crossed = {how: [(surer[how].p_random < ACT) & (surer[how].p >= ACT), (unsure[how].p_random >= ACT)
+                 & (unsure[how].p < ACT)]
            for how in surer}
-lab.say("Of the arrows, " + "; ".join(f"{int(a.sum())} up and {int(b.sum())} down cross the line under {how}"
-                                     for how, (a, b) in crossed.items()) + f", of {len(ALL)} targets.")
+lab.say("Of the arrows, "
+        + "; ".join(f"{int(a.sum())} up and {int(b.sum())} down cross the line under {how}"
+                                     for how, (a, b) in crossed.items())
+        + f", of {len(ALL)} targets.")
 
 # %% [markdown]
 # The dotted line is the decision of section 1: above it, nobody looks. Requests that carry a case across that line
@@ -634,7 +750,9 @@ lab.say("Of the arrows, " + "; ".join(f"{int(a.sum())} up and {int(b.sum())} dow
 
 # %%
 def spread(i):
-    """Mean square entropy difference between retrained models, fresh seeds, random requests: rows that could be targets."""
+    """Mean square entropy difference between retrained models, fresh seeds, random requests: rows
+    that could be targets.
+    """
     v, (x, y) = victims[i], victims[i].measure
     asked = list(controls[i].values())
     now = lk.training.predict(v.model, x).softmax(1)
@@ -648,18 +766,24 @@ GAMMA = float(1.96 * np.sqrt(np.mean(lk.training.parallel(spread, range(len(vict
 
 # %%
 def success(rows, direction):
-    """1 where the entropy moved by more than γ in the direction (+1 up, −1 down) and the label is kept."""
+    """1 where the entropy moved by more than γ in the direction (+1 up, −1 down) and the label is
+    kept.
+    """
     return ((direction * rows.dH > GAMMA) & (rows.kept == 1)).astype(float).to_numpy()
 
 
 wins = {how: {"under": success(of(how, "under"), 1), "flip": success(of(how, "flip"), 1),
               "over": success(of(how, "over"), -1)} for how in ("first-order", exact)}
 by_chance = table[(table.how == exact) & (table.goal == "random 1")].sort_values(["i", "j"])
-others = table[(table.how == exact) & table.goal.isin(RANDOM[1:])].groupby(["i", "j"]).H.mean().to_numpy()
+others = table[(table.how == exact)
+               & table.goal.isin(RANDOM[1:])].groupby(["i", "j"]).H.mean().to_numpy()
 chance = ((by_chance.H - others).abs() > GAMMA).astype(float)
-lab.say(f"The spread of retraining is {GAMMA:.2f} nats. Beyond it and with the label kept, exact retraining is made to turn "
-        f"{percent(wins[exact]['under'])} of the targets unsure and {percent(wins[exact]['over'])} sure; the label attack "
-        f"turns {percent(wins[exact]['flip'])} unsure with the label kept. A random request moves {percent(chance)} as far, "
+lab.say(f"The spread of retraining is {GAMMA:.2f} nats. Beyond it and with the label kept, exact "
+        f"retraining is made to turn "
+        f"{percent(wins[exact]['under'])} of the targets unsure and {percent(wins[exact]['over'])} "
+        f"sure; the label attack "
+        f"turns {percent(wins[exact]['flip'])} unsure with the label kept. A random request moves "
+        f"{percent(chance)} as far, "
         "in either direction.")
 
 # %% [markdown]
@@ -669,38 +793,50 @@ lab.say(f"The spread of retraining is {GAMMA:.2f} nats. Beyond it and with the l
 
 # %%
 def contest(seed):
-    """For each target of one more network: success of requests to make unsure less that of the label attack. (targets,)"""
+    """For each target of one more network: success of requests to make unsure less that of the
+    label attack. (targets,)
+    """
     v, asked = victim(seed), []
     for j in range(cfg.targets):
         start, effects = effects_of(v, j, "retraining")
-        asked += [attack.choose(attack.through(effects, start, GOALS[goal](v.label[j])), v.held).rows
+        asked += [attack.choose(attack.through(effects, start, GOALS[goal](v.label[j])),
+                                v.held).rows
                   for goal in ("under", "flip")]
     asked += at_random(v).values()
     models = train(v.data, [seed] * len(asked), asked)
     gain = []
     for j in range(cfg.targets):
         usual = np.mean([answer(v, j, model)["H"] for model in models[2 * cfg.targets :]])
-        won = [z["H"] - usual > GAMMA and z["kept"] for z in (answer(v, j, m) for m in models[2 * j : 2 * j + 2])]
+        won = [z["H"] - usual > GAMMA and z["kept"] for z in (answer(v, j, m)
+                                                              for m in models[2 * j : 2 * j + 2])]
         gain.append(float(won[0]) - float(won[1]))
     return gain
 
-
+# %%
 further = lab.seeds(cfg.more * cfg.seeds, "more")
-contests = [(wins[exact]["under"] - wins[exact]["flip"])[[k for k, (i, _) in enumerate(ALL) if i == m]]
+contests = [(wins[exact]["under"] - wins[exact]["flip"])[[k for k, (i, _) in enumerate(ALL)
+                                                          if i == m]]
             for m in range(len(victims))] + lk.training.parallel(contest, further)
 gain, gain_networks = np.concatenate(contests), np.repeat(judged + further, cfg.targets).tolist()
-lab.say(f"Over {len(contests)} networks and {len(gain)} targets, the success of requests to make unsure less that of the "
-        f"label attack is {show(100 * gain, clusters=gain_networks, limits=POINTS)} points under exact retraining.")
+lab.say(f"Over {len(contests)} networks and {len(gain)} targets, the success of requests to make "
+        f"unsure less that of the "
+        f"label attack is {show(100 * gain, clusters=gain_networks, limits=POINTS)} points under "
+        f"exact retraining.")
 
 # %%
-fitting = table[(table.how == exact) & (table.aim != "first-order")].sort_values(["i", "j"])  # no method's network: none lost
-seen = {g: fitting[fitting.goal == g].top.to_numpy() for g in ("over", "under", "random 1", "random 2")}
+# no method's network: none lost
+fitting = table[(table.how == exact) & (table.aim != "first-order")].sort_values(["i", "j"])
+seen = {g: fitting[fitting.goal == g].top.to_numpy() for g in ("over", "under", "random 1",
+                                                               "random 2")}
 below, above = seen["random 1"] < ACT, seen["random 1"] >= ACT
-lab.say(f"After one random request and exact retraining, a person would see {int(below.sum())} targets. With requests for "
-        f"over-confidence, {int((seen['over'][below] >= ACT).sum())} of them are acted on unseen; with another random request, "
+lab.say(f"After one random request and exact retraining, a person would see {int(below.sum())} "
+        f"targets. With requests for "
+        f"over-confidence, {int((seen['over'][below] >= ACT).sum())} of them are acted on unseen; "
+        f"with another random request, "
         f"{int((seen['random 2'][below] >= ACT).sum())}.",
         f"{int(above.sum())} targets would be acted on. With requests for under-confidence "
-        f"{int((seen['under'][above] < ACT).sum())} of them wait for a person; with another random request, "
+        f"{int((seen['under'][above] < ACT).sum())} of them wait for a person; with another random "
+        f"request, "
         f"{int((seen['random 2'][above] < ACT).sum())}.")
 
 # %% [markdown]
@@ -712,20 +848,27 @@ lab.say(f"After one random request and exact retraining, a person would see {int
 BUDGETS = sorted({max(1, round(share * BUDGET)) for share in (1 / 6, 1 / 2, 1)})
 KAPPAS = (0.1, 0.5, 1.0)
 
-
+# %%
 def smaller(job):
-    """Requests of every budget, goal and κ against one target, and what first-order unlearning and ascent make of them."""
+    """Requests of every budget, goal and κ against one target, and what first-order unlearning and
+    ascent make of them.
+    """
     (i, j), v, rows, asked = job, victims[job[0]], [], {}
     for aim in ("first-order", "retraining"):
         start, effects = estimated[job] if aim == "retraining" else effects_of(v, j, aim)
-        for b, (goal, kappa) in product(BUDGETS, [("over", KAPPA), ("flip", KAPPA)] + [("under", k) for k in KAPPAS]):
-            if aim == "retraining" and (kappa != KAPPA or b == BUDGET):  # the whole budget: section 4 has it
+        for b, (goal, kappa) in product(BUDGETS, [("over", KAPPA), ("flip", KAPPA)]
+                                        + [("under", k) for k in KAPPAS]):
+            # the whole budget: section 4 has it
+            if aim == "retraining" and (kappa != KAPPA or b == BUDGET):
                 continue
-            g = attack.underconfidence(v.label[j], kappa) if goal == "under" else GOALS[goal](v.label[j])
-            picked = attack.choose(attack.through(effects, start, g), v.held.with_budget(b), steps=12).rows
+            g = here.underconfidence(v.label[j],
+                                     kappa) if goal == "under" else GOALS[goal](v.label[j])
+            picked = attack.choose(attack.through(effects, start, g), v.held.with_budget(b),
+                                   steps=12).rows
             asked[aim, goal, b] = picked
             for how in ("first-order", "ascent") if aim == "first-order" else ():
-                rows.append(dict(i=i, j=j, how=how, goal=goal, budget=b, kappa=kappa) | answer(v, j, unlearned(v, how, picked)))
+                rows.append(dict(i=i, j=j, how=how, goal=goal, budget=b, kappa=kappa)
+                            | answer(v, j, unlearned(v, how, picked)))
     return rows, asked
 
 
@@ -733,7 +876,9 @@ done = dict(zip(ALL, lk.training.parallel(smaller, ALL)))
 
 # %%
 def smaller_retrained(job):
-    """The same requests, those aimed at retraining with κ = 0.5, under exact retraining with the same seed."""
+    """The same requests, those aimed at retraining with κ = 0.5, under exact retraining with the
+    same seed.
+    """
     (i, j), v = job, victims[job[0]]
     asked = {k: r for k, r in done[job][1].items() if k[0] == "retraining"}
     models = train(v.data, [v.seed] * len(asked), list(asked.values()))
@@ -743,17 +888,19 @@ def smaller_retrained(job):
 
 cols = ["i", "j", "how", "goal", "p", "H", "kept"]
 whole = table[(table.how == exact) & (table.aim == "retraining")][cols]  # section 4 has these
-curve = pd.DataFrame(sum([r for r, _ in done.values()], []) + sum(lk.training.parallel(smaller_retrained, ALL), []))
+curve = pd.DataFrame(sum([r for r, _ in done.values()], [])
+                     + sum(lk.training.parallel(smaller_retrained, ALL), []))
 curve = pd.concat([curve, whole.assign(budget=BUDGET, kappa=KAPPA)])
 curve = curve.join(control[["p", "H"]].add_suffix("_random"), on=["i", "j", "how"])
 curve["dH"] = curve.H - curve.H_random
 
-
+# %%
 def succeeded(how, goal, kappa=KAPPA):
     """1 or 0 for each target and budget. -> (targets, budgets)"""
-    part = curve[(curve.how == how) & (curve.goal == goal) & (curve.kappa == kappa)].sort_values(["i", "j"])
-    return np.stack([success(part[part.budget == b], -1 if goal == "over" else 1) for b in BUDGETS], 1)
-
+    part = curve[(curve.how == how) & (curve.goal == goal)
+                 & (curve.kappa == kappa)].sort_values(["i", "j"])
+    return np.stack([success(part[part.budget == b], -1 if goal == "over" else 1) for b in BUDGETS],
+                    1)
 
 # %%
 def whiskers(ax, at, columns, role, text, limits=None, line="-"):
@@ -763,19 +910,23 @@ def whiskers(ax, at, columns, role, text, limits=None, line="-"):
     ax.plot(at, [np.mean(column) for column in columns], line, color=figures.COLOURS[role],
             marker=figures.MARKERS[role], label=text)
 
-
+# %%
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.4), sharey=True)
 for ax, how in zip(axes, ("first-order", exact)):
     for goal, role, text, line, shift in (("over", "attack", "to make surer", "-", -0.025),
                                           ("under", "original", "to make unsure", "--", 0),
                                           ("flip", "other", "label attack", ":", 0.025)):
-        whiskers(ax, np.add(BUDGETS, shift * BUDGET), 100 * succeeded(how, goal).T, role, text, PERCENT, line)
+        whiskers(ax, np.add(BUDGETS, shift * BUDGET), 100 * succeeded(how, goal).T, role, text,
+                 PERCENT, line)
     ax.set(xlabel="rows asked for", title=how[0].upper() + how[1:], ylim=(-4, 104), xticks=BUDGETS)
 axes[0].set_ylabel("success (% of targets)")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-lab.figure(fig, "Share of targets moved beyond the spread of retraining with the label kept, against the number of rows "
-                "asked for, with 95 % intervals over networks: first-order unlearning left, exact retraining right.")
-lab.say(f"With {BUDGETS[1]} rows, {100 * BUDGETS[1] / n:.1f} % of the training set, retraining makes "
+lab.figure(fig, "Share of targets moved beyond the spread of retraining with the label kept, "
+                "against the number of rows "
+                "asked for, with 95 % intervals over networks: first-order unlearning left, exact "
+                "retraining right.")
+lab.say(f"With {BUDGETS[1]} rows, {100 * BUDGETS[1] / n:.1f} % of the training set, retraining "
+        f"makes "
         + " and ".join(f"{percent(succeeded(exact, g)[:, 1])} of the targets {text}"
                        for g, text in (("over", "surer"), ("under", "unsure")))
         + f", beyond its spread and with the label kept; with {BUDGETS[-1]} rows, "
@@ -799,16 +950,23 @@ for row, (goal, text) in zip(axes, picks):
     row[0].set_ylabel(text, fontsize=10)
     for ax in row:
         ax.set(xticks=[], yticks=[])
-lab.figure(fig, "Three rows of images: on the left the target, then seven of the rows asked for to make the model surer, "
+
+# %%
+lab.figure(fig, "Three rows of images: on the left the target, then seven of the rows asked for to "
+                "make the model surer, "
                 "to make it unsure, and to flip the label, each with its class.")
-same = {g: np.array([(victims[i].data.y[requests[i, j]["retraining", g]] == victims[i].label[j]).double().mean().item()
+same = {g: np.array([(victims[i].data.y[requests[i, j]["retraining", g]]
+                      == victims[i].label[j]).double().mean().item()
                      for i, j in ALL]) for g in GOALS}
 own = np.array([(victims[i].held.y == victims[i].label[j]).double().mean().item() for i, j in ALL])
-lab.say(f"Of the attacker's rows, {100 * own.mean():.0f} % carry a target's label. Of those asked for to make the target "
-        f"surer, {percent(same['over'])} do; to make it unsure, {percent(same['under'])}; to flip it, "
+lab.say(f"Of the attacker's rows, {100 * own.mean():.0f} % carry a target's label. Of those asked "
+        f"for to make the target "
+        f"surer, {percent(same['over'])} do; to make it unsure, {percent(same['under'])}; to flip "
+        f"it, "
         f"{percent(same['flip'])}.",
         "To weaken a belief, take away what supports it."
-        if min(interval(same[g] - own, networks, DIFFERENCE)[1] for g in ("under", "flip")) > 0 else "")
+        if min(interval(same[g] - own, networks, DIFFERENCE)[1] for g in ("under", "flip")) > 0
+        else "")
 
 # %% [markdown]
 # ## 5 · From answers alone
@@ -827,24 +985,33 @@ PAIRS = (8, 20, 56)
 
 
 def from_answers(job):
-    """Requests chosen on surrogates, and by trial requests; the second judged under first-order unlearning at once."""
+    """Requests chosen on surrogates, and by trial requests; the second judged under first-order
+    unlearning at once.
+    """
     (i, j), v, rows = job, victims[job[0]], []
     box = attack.BlackBox(v.model, limit=1)
     start = box(v.x[[j]])[0].clamp(min=1e-12).log()
-    effects = SHRINK * sum(influence(s, v.held, attack.logits_at(s, v.x[j])) for s in surrogates[i]) / len(surrogates[i])
-    asked = {g: attack.choose(attack.through(effects, start, GOALS[g](v.label[j])), v.held).rows for g in ("over", "under")}
+    effects = SHRINK * sum(influence(s, v.held, attack.logits_at(s, v.x[j]))
+                           for s in surrogates[i]) / len(surrogates[i])
+    asked = {g: attack.choose(attack.through(effects, start, GOALS[g](v.label[j])), v.held).rows
+             for g in ("over", "under")}
     for pairs in PAIRS:
-        oracle = attack.UnlearningOracle(v.model, lambda _, r: HOW["first-order"](v, r), v.held, limit=2 * pairs)
-        effects = attack.zeroth_order_effects(oracle, v.x[j], pairs=pairs, seed=j)
+        oracle = attack.UnlearningOracle(v.model, lambda _, r: HOW["first-order"](v, r), v.held,
+                                         limit=2 * pairs)
+        effects = here.zeroth_order_effects(oracle, v.x[j], pairs=pairs, seed=j)
         for goal in ("over", "under"):
-            picked = attack.choose(attack.through(effects, start, GOALS[goal](v.label[j])), v.held).rows
-            rows.append(dict(i=i, j=j, how="first-order", goal=goal, queries=oracle.queries + box.queries)
+            picked = attack.choose(attack.through(effects, start, GOALS[goal](v.label[j])),
+                                   v.held).rows
+            rows.append(dict(i=i, j=j, how="first-order", goal=goal, queries=oracle.queries
+                             + box.queries)
                         | answer(v, j, unlearned(v, "first-order", picked)))
     return asked, rows
 
 # %%
 def own_networks(i):
-    """Three networks that the attacker trains on its own rows, by the recipe that the provider publishes."""
+    """Three networks that the attacker trains on its own rows, by the recipe that the provider
+    publishes.
+    """
     held = victims[i].held
     own = replace(victims[i].data, x=held.x, y=held.y, noisy=held.rows[:0])
     return train(own, lk.spawn_seeds(judged[i], 3, "surrogate"))
@@ -858,11 +1025,13 @@ def blind_retrained(i):
     """Exact retraining without the rows that were chosen on surrogates."""
     v, keys = victims[i], [(j, g) for j in range(cfg.targets) for g in ("over", "under")]
     models = train(v.data, [v.seed] * len(keys), [blind[i, j][0][g] for j, g in keys])
-    return [dict(i=i, j=j, how=exact, goal=g) | answer(v, j, model) for (j, g), model in zip(keys, models)]
+    return [dict(i=i, j=j, how=exact, goal=g) | answer(v, j, model) for (j, g),
+            model in zip(keys, models)]
 
 
 def moved(frame):
-    """Entropy moved in the intended direction, less what random requests do: nats, one value a row."""
+    """Entropy moved in the intended direction, less what random requests do: nats, one value a row.
+    """
     frame = frame.join(control[["p", "H"]].add_suffix("_random"), on=["i", "j", "how"])
     return frame.assign(move=np.where(frame.goal == "over", -1, 1) * (frame.H - frame.H_random))
 
@@ -870,25 +1039,34 @@ def moved(frame):
 transfer = moved(pd.DataFrame(sum(lk.training.parallel(blind_retrained, range(len(victims))), [])))
 trial = moved(pd.DataFrame(sum([r for _, r in blind.values()], [])))
 most = trial[trial.queries == trial.queries.max()]
-white = {how: moved(pd.concat([of(how, g) for g in ("over", "under")])[cols]) for how in ("first-order", exact)}
+white = {how: moved(pd.concat([of(how, g) for g in ("over", "under")])[cols])
+         for how in ("first-order", exact)}
 
 # %%
 fig, ax = plt.subplots(figsize=(7.5, 4.4))
 asked = sorted(trial.queries.unique())
-for goal, role, text, shift in (("over", "attack", "to make surer", 0.97), ("under", "original", "to make unsure", 1.03)):
+for goal, role, text, shift in (("over", "attack", "to make surer", 0.97),
+                                ("under", "original", "to make unsure", 1.03)):
     part = trial[trial.goal == goal].sort_values(["i", "j"])
-    whiskers(ax, np.multiply(asked, shift), [part[part.queries == q].move.fillna(0) for q in asked], role, text)
+    whiskers(ax, np.multiply(asked, shift), [part[part.queries == q].move.fillna(0) for q in asked],
+             role, text)
     full = white["first-order"]
-    ax.axhline(full[full.goal == goal].move.mean(), color=figures.COLOURS[role], linestyle="--", alpha=0.7)
+    ax.axhline(full[full.goal == goal].move.mean(), color=figures.COLOURS[role], linestyle="--",
+               alpha=0.7)
 ax.axhline(0, color=figures.COLOURS["other"], linestyle=":", label="random requests")
 figures.log_axis(ax, asked, "queries to the provider, per target")
-ax.set(ylabel="entropy moved as intended (nats)", title="Trial requests in place of gradients (dashed: with the weights)")
+ax.set(ylabel="entropy moved as intended (nats)",
+       title="Trial requests in place of gradients (dashed: with the weights)")
 fig.legend(loc="outside lower center", ncols=3)
-lab.figure(fig, "Entropy moved in the intended direction against the number of trial requests, with 95 % intervals over "
-                "networks; dashed lines show the attack that sees the weights, a dotted line random requests.")
-lab.say(f"Chosen on surrogates, the requests move the entropy as intended by {told(transfer, 'move')} under exact "
+lab.figure(fig, "Entropy moved in the intended direction against the number of trial requests, "
+                "with 95 % intervals over "
+                "networks; dashed lines show the attack that sees the weights, a dotted line "
+                "random requests.")
+lab.say(f"Chosen on surrogates, the requests move the entropy as intended by "
+        f"{told(transfer, 'move')} under exact "
         f"retraining; with the victim's weights it was {told(white[exact], 'move')}. "
-        f"With {int(trial.queries.max())} queries a target, trial requests move it by {told(most, 'move')} under "
+        f"With {int(trial.queries.max())} queries a target, trial requests move it by "
+        f"{told(most, 'move')} under "
         f"first-order unlearning; with the weights it was {told(white['first-order'], 'move')}.")
 
 # %% [markdown]
@@ -913,28 +1091,32 @@ def conformal_threshold(scores, alpha):
 # %%
 # NBVAL_CHECK_OUTPUT
 few_scores = torch.tensor([0.1, 0.5, 0.2, 0.4, 0.3, 0.9, 0.8, 0.7, 0.6])
-print("9 scores, alpha 0.2 and 0.05:", round(conformal_threshold(few_scores, 0.2), 4), conformal_threshold(few_scores, 0.05))
+print("9 scores, alpha 0.2 and 0.05:", round(conformal_threshold(few_scores, 0.2), 4),
+      conformal_threshold(few_scores, 0.05))
 
 # %%
 def other_networks(i):
     """On victim i's rows: a perceptron with dropout, and five networks of the usual kind."""
     v = victims[i]
-    drop = lk.models.build("mlp", v.data, v.seed, hidden=cfg.model_settings.get("hidden", 64), dropout=0.3)
+    drop = lk.models.build("mlp", v.data, v.seed, hidden=cfg.model_settings.get("hidden", 64),
+                           dropout=0.3)
     five = train(v.data, lk.spawn_seeds(v.seed, 5, "ensemble"))
     return lk.training.fit(drop, v.data.x, v.data.y, seed=v.seed, **recipe), five
 
-
+# %%
 def estimates(v, drop, five, x, request):
-    """After first-order unlearning of a request: entropy by MC dropout (new masks) and ensemble, size of the
-    conformal set."""
-    model, drop, *five = (lk.unlearn.first_order(m, v.data, request, tau=tau) for m in (v.model, drop, *five))
+    """After first-order unlearning of a request: entropy by MC dropout (new masks) and ensemble,
+    size of the conformal set."""
+    model, drop, *five = (lk.unlearn.first_order(m, v.data, request, tau=tau)
+                          for m in (v.model, drop, *five))
     p = lk.training.predict(model, v.validation[0]).softmax(1)
     q = conformal_threshold(1 - p.gather(1, v.validation[1][:, None]).squeeze(1), 0.1)
     with torch.no_grad():
-        dropout = lk.measure.mc_dropout(drop, x[None], 50, seed=1)
+        dropout = here.mc_dropout(drop, x[None], 50, seed=1)
         ensemble = sum(m(x[None]).softmax(1) for m in five) / len(five)
-        sets = lk.measure.conformal_sets(model(x[None]).softmax(1), q)
-    return dict(dropout=lk.measure.entropy(dropout).item(), ensemble=lk.measure.entropy(ensemble).item(),
+        sets = here.conformal_sets(model(x[None]).softmax(1), q)
+    return dict(dropout=lk.measure.entropy(dropout).item(),
+                ensemble=lk.measure.entropy(ensemble).item(),
                 conformal=float(sets.sum()))
 
 
@@ -942,15 +1124,20 @@ extras = lk.training.parallel(other_networks, range(len(victims)))
 
 # %%
 def requests_against(v, parts, name):
-    """Requests for 'over' and 'under' aimed at one estimator under first-order unlearning. parts: (network, its outputs)"""
+    """Requests for 'over' and 'under' aimed at one estimator under first-order unlearning. parts:
+    (network, its outputs)
+    """
     network, out = parts[0]
-    if name == "conformal":  # set sizes saturate: through the unlearning itself instead of linear effects
+    # set sizes saturate: through the unlearning itself instead of linear effects
+    if name == "conformal":
         step = attack.removal(v.model, v.held, tau=tau)
-        goals = {g: lambda w, scale=scale: attack.set_size(scale)(out(step(w))) for g, scale in (("over", 1), ("under", -1))}
+        goals = {g: lambda w, scale=scale: attack.set_size(scale)(out(step(w))) for g,
+                 scale in (("over", 1), ("under", -1))}
     else:
         start = out(dict(network.named_parameters())).detach()
-        effects = sum(attack.first_order_effects(m, v.held, o, tau=tau) for m, o in parts)
-        goals = {g: attack.through(effects, start, GOALS[g](int(start.argmax()))) for g in ("over", "under")}
+        effects = sum(here.first_order_effects(m, v.held, o, tau=tau) for m, o in parts)
+        goals = {g: attack.through(effects, start, GOALS[g](int(start.argmax())))
+                 for g in ("over", "under")}
     return {g: attack.choose(goal, v.held, steps=8).rows for g, goal in goals.items()}
 
 # %%
@@ -960,17 +1147,20 @@ def aimed(job):
     x, logits, (px, py) = v.x[j], attack.logits_at(v.model, v.x[j]), v.public
 
     def with_threshold(p):  # the public rows stand in for the provider's validation rows
-        q = attack.soft_threshold(functional_call(v.model, p, (px,)).softmax(1), py, 0.1)
+        q = here.soft_threshold(functional_call(v.model, p, (px,)).softmax(1), py, 0.1)
         return torch.cat([logits(p), q[None]])
 
-    outs = {"dropout": [(drop, lambda p: lk.measure.mc_dropout(drop, x[None], 20, seed=0, params=p)[0].log())],
-            "ensemble": [(m, attack.ensemble_outputs(five, k, x)) for k, m in enumerate(five)],
+    outs = {"dropout": [(drop, lambda p: here.mc_dropout(drop, x[None], 20, seed=0,
+                                                         params=p)[0].log())],
+            "ensemble": [(m, here.ensemble_outputs(five, k, x)) for k, m in enumerate(five)],
             "conformal": [(v.model, with_threshold)]}
     blind = [estimates(v, drop, five, x, controls[job[0]][k]) for k in RANDOM[:2]]
     for name, parts in outs.items():
-        after = {g: estimates(v, drop, five, x, r)[name] for g, r in requests_against(v, parts, name).items()}
+        after = {g: estimates(v, drop, five, x, r)[name] for g, r in requests_against(v, parts,
+                                                                                      name).items()}
         at_random = (blind[0][name] + blind[1][name]) / 2
-        rows += [dict(i=job[0], j=j, estimator=name, goal=g, move=s * (after[g] - at_random), at_random=at_random)
+        rows += [dict(i=job[0], j=j, estimator=name, goal=g, move=s * (after[g] - at_random),
+                      at_random=at_random)
                  for g, s in (("over", -1), ("under", 1))]
     return rows
 
@@ -983,33 +1173,45 @@ scaled["move"] = np.where(scaled.goal == "over", -1, 1) * (scaled.H_scaled - sca
 plain = white["first-order"].move.mean()
 coverage = []
 for v in victims:
-    p, q = lk.training.predict(v.model, v.measure[0]).softmax(1), lk.training.predict(v.model, v.validation[0]).softmax(1)
-    sets = lk.measure.conformal_sets(p, conformal_threshold(1 - q.gather(1, v.validation[1][:, None]).squeeze(1), 0.1))
+    p, q = lk.training.predict(v.model, v.measure[0]).softmax(1), lk.training.predict(v.model,
+                                                                                      v.validation[0]).softmax(1)
+    sets = here.conformal_sets(p, conformal_threshold(1 - q.gather(1, v.validation[1][:, None]).squeeze(1), 0.1))
     coverage.append(sets.gather(1, v.measure[1][:, None]).double().mean().item())
-of_estimator = {"softmax": (white["first-order"], " nats"), "temperature scaling": (scaled, " nats"),
+of_estimator = {"softmax": (white["first-order"], " nats"),
+                "temperature scaling": (scaled, " nats"),
                 **{text: (est[est.estimator == e], unit) for e, text, unit in
                    (("dropout", "MC dropout", " nats"), ("ensemble", "ensemble of five", " nats"),
                     ("conformal", "conformal set", " labels"))}}
-sides = {(e, g): frame[frame.goal == g] for e, (frame, _) in of_estimator.items() for g in ("under", "over")}
+
+# %%
+sides = {(e, g): frame[frame.goal == g] for e, (frame, _) in of_estimator.items()
+         for g in ("under", "over")}
 lab.table(pd.DataFrame([{"estimator": e} | {f"moved {way}": told(sides[e, g], "move", unit=unit)
                                             for g, way in (("under", "up"), ("over", "down"))}
                         for e, (_, unit) in of_estimator.items()]),
-          "Uncertainty moved as intended under first-order unlearning, less what random requests do; mean and 95 % "
+          "Uncertainty moved as intended under first-order unlearning, less what random requests "
+          "do; mean and 95 % "
           "interval over networks")
-unmoved = [f"{e} {'up' if g == 'under' else 'down'}" for (e, g), part in sides.items() if ends(part, "move")[0] <= 0]
+unmoved = [f"{e} {'up' if g == 'under' else 'down'}" for (e, g), part in sides.items()
+           if ends(part, "move")[0] <= 0]
 lab.say("Every estimate is moved in both directions." if not unmoved else
         f"Not beyond doubt on so few networks: {', '.join(unmoved)}. All other moves are.")
 
 # %%
 single = est[est.estimator == "conformal"].at_random <= 1
-lab.say(f"Before the attack, the conformal sets held the true label for {show([100 * c for c in coverage], limits=PERCENT)} % "
-        "of the measured rows; at least nine in ten were promised. The promise is an average over rows like the validation "
+lab.say(f"Before the attack, the conformal sets held the true label for "
+        f"{show([100 * c for c in coverage], limits=PERCENT)} % "
+        "of the measured rows; at least nine in ten were promised. The promise is an average over "
+        "rows like the validation "
         "rows. It says nothing about one row that somebody has aimed at.",
-        f"{100 * single.mean():.0f} % of the targets have a set of one label after random requests; where there is one, "
+        f"{100 * single.mean():.0f} % of the targets have a set of one label after random "
+        f"requests; where there is one, "
         "there is nothing to shrink." if single.any() else "")
-left = {g: 100 * scaled[scaled.goal == g].move.mean() / white["first-order"][white["first-order"].goal == g].move.mean()
+left = {g: 100 * scaled[scaled.goal == g].move.mean()
+        / white["first-order"][white["first-order"].goal == g].move.mean()
         for g in ("over", "under")}
-lab.say(f"Fitting the temperature again on clean rows leaves {left['over']:.0f} % of the move down and "
+lab.say(f"Fitting the temperature again on clean rows leaves {left['over']:.0f} % of the move down "
+        f"and "
         f"{left['under']:.0f} % of the move up.",
         "One number for all rows does not repair one of them." if min(left.values()) > 25 else "")
 
@@ -1024,7 +1226,9 @@ lab.say(f"Fitting the temperature again on clean rows leaves {left['over']:.0f} 
 
 # %%
 def goals_for_all(v):
-    """Two losses of the parameters over the public sample: surer of the present answers, or less sure with them kept."""
+    """Two losses of the parameters over the public sample: surer of the present answers, or less
+    sure with them kept.
+    """
     called = lk.training.predict(v.model, v.public[0]).argmax(1, keepdim=True)
 
     def less_sure(params):
@@ -1032,25 +1236,34 @@ def goals_for_all(v):
         m = z.gather(1, called) - z.scatter(1, called, -torch.inf).amax(1, keepdim=True)
         return (5 * (KAPPA - m).clamp(min=0)).mean() - lk.measure.entropy(z.softmax(1)).mean()
 
-    return {"surer": lambda params: F.cross_entropy(functional_call(v.model, params, (v.public[0],)), called.squeeze(1)),
+    return {"surer": lambda params: F.cross_entropy(functional_call(v.model, params,
+                                                                    (v.public[0],)),
+                                                    called.squeeze(1)),
             "less sure": less_sure}
 
 # %%
 def joint(i):
-    """Predictions on the measured rows: before, after random and after chosen requests; first-order and exact."""
+    """Predictions on the measured rows: before, after random and after chosen requests; first-order
+    and exact.
+    """
     v, asked = victims[i], {}
     step = attack.removal(v.model, v.held, tau=tau)
-    newton = attack.newton(v.model, v.held, damping=cfg.weight_decay, cg_steps=5)
+    newton = here.newton(v.model, v.held, damping=cfg.weight_decay, cg_steps=5)
     for name, goal in goals_for_all(v).items():
-        asked["first-order", name] = attack.choose(lambda w, goal=goal: goal(step(w)), v.held, steps=12).rows
-        asked[exact, name] = attack.choose(lambda w, goal=goal: goal(newton(SHRINK * w)), v.held, steps=5).rows
+        asked["first-order", name] = attack.choose(lambda w, goal=goal: goal(step(w)), v.held,
+                                                   steps=12).rows
+        asked[exact, name] = attack.choose(lambda w, goal=goal: goal(newton(SHRINK * w)), v.held,
+                                           steps=5).rows
     asked["first-order", "random"] = asked[exact, "random"] = controls[i]["random 1"]
-    models = {("before", "before"): v.model} | {k: unlearned(v, k[0], r) for k, r in asked.items() if k[0] != exact}
+    models = {("before", "before"): v.model} | {k: unlearned(v, k[0], r) for k, r in asked.items()
+                                                if k[0] != exact}
     if None in models.values():
         return None  # a lost run
     models |= dict(zip([k for k in asked if k[0] == exact],
-                       train(v.data, [v.seed] * 3, [r for (how, _), r in asked.items() if how == exact])))
-    return {k: (lk.training.predict(m, v.measure[0]).softmax(1), v.measure[1]) for k, m in models.items()}
+                       train(v.data, [v.seed] * 3, [r for (how, _), r in asked.items() if how
+                                                    == exact])))
+    return {k: (lk.training.predict(m, v.measure[0]).softmax(1), v.measure[1]) for k,
+            m in models.items()}
 
 
 spoiled = [there for there in lk.training.parallel(joint, range(len(victims))) if there]
@@ -1067,23 +1280,32 @@ def surplus(p, y):
 
 
 ECE = lk.measure.ece
-lab.table(pd.DataFrame([{"unlearning": how, "request": what, "ECE": show(all_rows((how, what), ECE), limits=SHARE),
-                         "confidence − accuracy, points": show(all_rows((how, what), surplus), limits=POINTS),
-                         "accuracy, %": show(all_rows((how, what), lk.measure.accuracy), limits=PERCENT)}
+lab.table(pd.DataFrame([{"unlearning": how, "request": what, "ECE": show(all_rows((how, what), ECE),
+                                                                         limits=SHARE),
+                         "confidence − accuracy, points": show(all_rows((how, what), surplus),
+                                                               limits=POINTS),
+                         "accuracy, %": show(all_rows((how, what), lk.measure.accuracy),
+                                             limits=PERCENT)}
                         for how, what in spoiled[0]]),
           f"Calibration on the measured rows, mean and 95 % interval over {len(spoiled)} victims")
 
 # %%
 for how in ("first-order", exact):
     against = {(what, name): all_rows((how, what), f) - all_rows((how, "random"), f)
-               for what in ("surer", "less sure") for name, f in (("ECE", ECE), ("surplus", surplus))}
+               for what in ("surer", "less sure") for name,
+               f in (("ECE", ECE), ("surplus", surplus))}
     limits = {"ECE": DIFFERENCE, "surplus": POINTS}
-    low, high = ({k: interval(v, limits=limits[k[1]])[end] for k, v in against.items()} for end in (1, 2))
-    found = [f"{'ECE' if name == 'ECE' else 'The surplus'} {'rises' if low[what, name] > 0 else 'falls'} with requests to "
-             f"make it {what}" for what, name in against if low[what, name] > 0 or high[what, name] < 0]
+    low, high = ({k: interval(v, limits=limits[k[1]])[end] for k, v in against.items()}
+                 for end in (1, 2))
+    found = [f"{'ECE' if name == 'ECE' else 'The surplus'} "
+             f"{'rises' if low[what, name] > 0 else 'falls'} with requests to "
+             f"make it {what}" for what, name in against if low[what, name] > 0 or high[what, name]
+             < 0]
     lab.say(f"{how[0].upper() + how[1:]}, against random requests. Surplus of confidence: "
-            + ", ".join(f"{show(against[k, 'surplus'], limits=POINTS)} points ({k})" for k in ("surer", "less sure"))
-            + "; ECE: " + ", ".join(f"{show(against[k, 'ECE'], limits=DIFFERENCE)} ({k})" for k in ("surer", "less sure"))
+            + ", ".join(f"{show(against[k, 'surplus'], limits=POINTS)} points ({k})"
+                        for k in ("surer", "less sure"))
+            + "; ECE: " + ", ".join(f"{show(against[k, 'ECE'], limits=DIFFERENCE)} ({k})"
+                                    for k in ("surer", "less sure"))
             + f". {'; '.join(found) + ' (one such interval in twenty is off by chance).' if found else ''}",
             "" if any(low[k, "ECE"] > 0 for k in ("surer", "less sure")) else
             f"That ECE rises is not shown by {len(spoiled)} victims; a rise of up to "
@@ -1108,7 +1330,7 @@ def planted(job):
     z = lk.training.predict(mine, v.x[[j]])[0]
     adversarial = int(z.index_fill(0, torch.tensor([v.label[j]], device=z.device), -torch.inf).argmax())
     x = v.data.x.clone()
-    x[rows] = attack.craft(mine, x[rows], v.data.y[rows], v.x[j], adversarial, eps=EPS,
+    x[rows] = here.craft(mine, x[rows], v.data.y[rows], v.x[j], adversarial, eps=EPS,
                            low=v.held.x.min(), high=v.held.x.max())
     d = replace(v.data, x=x)
     model = train(d, [v.seed])[0]
@@ -1132,29 +1354,40 @@ for line, images, text in zip(axes, (genuine, crafted.pictures[0]), ("genuine", 
         ax.imshow(*picture(victims[0].data, x))
         ax.set(xticks=[], yticks=[])
     line[0].set_ylabel(text)
-lab.figure(fig, "Two rows of images: seven of the attacker's rows as they are, and below each the same row as it is prepared "
+lab.figure(fig, "Two rows of images: seven of the attacker's rows as they are, and below each the "
+                "same row as it is prepared "
                 "for the attack.")
 if genuine.dim() == 4:
-    change = 255 * (victims[0].data.pixels(crafted.pictures[0]) - victims[0].data.pixels(genuine)).abs()
-    lab.say(f"A pixel is changed by up to {change.max():.0f} of 255, by {change.mean():.0f} on average: "
+    change = 255 * (victims[0].data.pixels(crafted.pictures[0])
+                    - victims[0].data.pixels(genuine)).abs()
+    lab.say(f"A pixel is changed by up to {change.max():.0f} of 255, by {change.mean():.0f} on "
+            f"average: "
             "whether one would notice, the pictures show.")
 
 # %%
-crafted["fall"], crafted["genuine"] = crafted.before - crafted.after, crafted.genuine_before - crafted.genuine_after
+crafted["fall"], crafted["genuine"] = (crafted.before - crafted.after, crafted.genuine_before
+                                       - crafted.genuine_after)
 crafted["more"] = crafted.fall - crafted.genuine
-lab.table(pd.DataFrame([{"rows": t, "p(label) before": crafted[b].mean(), "after first-order unlearning": crafted[a].mean(),
+lab.table(pd.DataFrame([{"rows": t, "p(label) before": crafted[b].mean(),
+                         "after first-order unlearning": crafted[a].mean(),
                          "fall": told(crafted, fall, DIFFERENCE)}
-                        for t, b, a, fall in (("the same rows, genuine", "genuine_before", "genuine_after", "genuine"),
+                        for t, b, a, fall in (("the same rows, genuine", "genuine_before",
+                                               "genuine_after", "genuine"),
                                               ("prepared", "before", "after", "fall"))]),
-          f"{len(FEW)} targets, {BUDGET} random rows of the attacker, prepared with ε = {EPS} (normalised pixels); the fall "
+          f"{len(FEW)} targets, {BUDGET} random rows of the attacker, prepared with ε = {EPS} "
+          f"(normalised pixels); the fall "
           "with its 95 % interval over networks", 2)
-aimed_fall = of("first-order", "flip")[of("first-order", "flip").j < cfg.few].assign(fall=lambda f: -f.dp)
-lab.say(f"The withdrawal of prepared rows costs {told(crafted, 'more', DIFFERENCE)} more of the target's probability than "
+aimed_fall = of("first-order", "flip")[of("first-order", "flip").j
+                                       < cfg.few].assign(fall=lambda f: -f.dp)
+lab.say(f"The withdrawal of prepared rows costs {told(crafted, 'more', DIFFERENCE)} more of the "
+        f"target's probability than "
         "that of the same rows in their genuine form"
         + (". " if ends(crafted, "more", DIFFERENCE)[0] > 0 else ": not beyond doubt. ")
         + f"Before it, the test accuracy differs by {told(crafted, 'test', POINTS)} points.",
-        f"Choosing among genuine rows (section 4) costs {told(aimed_fall, 'fall', DIFFERENCE)} of it.",
-        f"Under exact retraining the preparation is void in {int(crafted.same.sum())} of {len(crafted)} cases, bit for bit: "
+        f"Choosing among genuine rows (section 4) costs {told(aimed_fall, 'fall', DIFFERENCE)} of "
+        f"it.",
+        f"Under exact retraining the preparation is void in {int(crafted.same.sum())} of "
+        f"{len(crafted)} cases, bit for bit: "
         "what is left is the training set without the rows. There only the choice of rows matters."
         if crafted.same.any() else "")
 
@@ -1179,11 +1412,14 @@ ROUNDS = 5
 
 
 def flip_objective(v, j):
-    """(model, holdings) -> objective: the label attack on target j through first-order effects at that model."""
+    """(model, holdings) -> objective: the label attack on target j through first-order effects at
+    that model.
+    """
     def objective(model, held):
         out = attack.logits_at(model, v.x[j])
-        effects = attack.first_order_effects(model, held, out, tau=tau)
-        return attack.through(effects, out(dict(model.named_parameters())).detach(), GOALS["flip"](v.label[j]))
+        effects = here.first_order_effects(model, held, out, tau=tau)
+        return attack.through(effects, out(dict(model.named_parameters())).detach(),
+                              GOALS["flip"](v.label[j]))
 
     return objective
 
@@ -1195,16 +1431,19 @@ def flipped_at_once(job):
     objectives = [flip_objective(v, j)(v.model, v.held) for j in targets]
     for b in CAMPAIGNS:
         asked = [attack.choose(objectives[j], v.held.with_budget(b), steps=8).rows for j in targets]
-        kept = [answer(v, j, unlearned(v, "first-order", r))["kept"] for j, r in zip(targets, asked)]
+        kept = [answer(v, j, unlearned(v, "first-order", r))["kept"] for j,
+                r in zip(targets, asked)]
         share.append(np.mean([k == 0 for k in kept]))
     return share
 
 
 CAMPAIGNS = [b for b in (5, 10, 20, 30, 40, 60) if b <= len(victims[0].held)]
 at_once = np.mean(lk.training.parallel(flipped_at_once, tuning), 0)
-campaign_budget = CAMPAIGNS[int(np.argmax(at_once >= 0.5))] if (at_once >= 0.5).any() else CAMPAIGNS[-1]
+campaign_budget = (CAMPAIGNS[int(np.argmax(at_once >= 0.5))] if (at_once >= 0.5).any()
+                   else CAMPAIGNS[-1])
 lab.say(f"The budget is {campaign_budget} rows"
-        + (", at the edge of the grid." if campaign_budget in (CAMPAIGNS[0], CAMPAIGNS[-1]) else "."))
+        + (", at the edge of the grid." if campaign_budget in (CAMPAIGNS[0], CAMPAIGNS[-1])
+           else "."))
 
 # %%
 def over_time(job):
@@ -1213,55 +1452,69 @@ def over_time(job):
     held, objective = v.held.with_budget(campaign_budget), flip_objective(v, j)
     others = defend.benign("one-user", v.data, BUDGET // 2, ROUNDS, 7 * j + 1)
     once = attack.choose(objective(v.model, held), held, steps=8).rows
-    plans = {"at once": attack.at_once(once), "spread": attack.spread(once), "greedy": attack.replan(objective, "greedy"),
-             "receding horizon": attack.replan(objective, "receding"),
-             "random, spread": attack.spread(attack.baseline("random", held, 10 * j + 3))}
+    plans = {"at once": here.at_once(once), "spread": here.spread(once),
+             "greedy": here.replan(objective, "greedy"),
+             "receding horizon": here.replan(objective, "receding"),
+             "random, spread": here.spread(attack.baseline("random", held, 10 * j + 3))}
     for name, plan in plans.items():
         row = dict(i=i, j=j, plan=name, asked=(), margin=np.nan, test=np.nan, kept=np.nan)
         rows.append(row)
         try:
-            model, asked = attack.campaign(v.model, held, plan,
-                                           lambda m, r: lk.unlearn.first_order(m, v.data, r, tau=tau), others)
+            model, asked = here.campaign(v.model, held, plan,
+                                           lambda m, r: lk.unlearn.first_order(m, v.data, r,
+                                                                               tau=tau), others)
             z, measured = (lk.training.predict(model, x) for x in (v.x[[j]], v.measure[0]))
         except lk.Diverged:
             continue  # a lost run
-        row |= answer(v, j, model) | dict(asked=tuple(sorted(asked.tolist())), margin=attack.margin(z[0], v.label[j]).item(),
+        row |= answer(v, j, model) | dict(asked=tuple(sorted(asked.tolist())),
+                                          margin=attack.margin(z[0], v.label[j]).item(),
                                           test=lk.measure.accuracy(measured, v.measure[1]))
     return rows
 
-
+# %%
 seqs = pd.DataFrame(sum(lk.training.parallel(over_time, ALL), []))
 
 # %%
-lab.table(pd.DataFrame([{"plan": k, "rows asked for": g.asked.map(len).mean(), "labels flipped": percent(1 - g.kept),
-                         "margin, logits": told(g, "margin", unit=""), "test accuracy, %": told(g, "test", PERCENT)}
+lab.table(pd.DataFrame([{"plan": k, "rows asked for": g.asked.map(len).mean(),
+                         "labels flipped": percent(1 - g.kept),
+                         "margin, logits": told(g, "margin", unit=""),
+                         "test accuracy, %": told(g, "test", PERCENT)}
                         for k, g in seqs.groupby("plan", sort=False)]),
-          f"{campaign_budget} rows in {ROUNDS} rounds, benign requests between them, {len(ALL)} targets; mean and 95 % "
+          f"{campaign_budget} rows in {ROUNDS} rounds, benign requests between them, {len(ALL)} "
+          f"targets; mean and 95 % "
           "interval over networks")
 lost = int(seqs.margin.isna().sum())
 if lost:
-    lab.say(f"{lost} of {len(seqs)} campaigns are lost because the network diverged; they count as no flip.")
+    lab.say(f"{lost} of {len(seqs)} campaigns are lost because the network diverged; they count as "
+            f"no flip.")
 by_plan = {k: g.sort_values(["i", "j"]).reset_index() for k, g in seqs.groupby("plan")}
 flipped = {k: (g.kept == 0).astype(float).to_numpy() for k, g in by_plan.items()}
 margin = {k: g.margin for k, g in by_plan.items()}
-gained = by_plan["at once"].assign(waiting=margin["at once"] - margin["spread"], adapting=margin["spread"] - margin["greedy"],
+gained = by_plan["at once"].assign(waiting=margin["at once"] - margin["spread"],
+                                   adapting=margin["spread"] - margin["greedy"],
                                    ahead=margin["greedy"] - margin["receding horizon"])
 same_rows = (by_plan["greedy"].asked == by_plan["receding horizon"].asked).sum()
 
 # %%
-lab.say(f"Spreading the same rows out lowers the margin by {told(gained, 'waiting', unit=' logits')} against sending them at "
-        f"once; planning again before each round by another {told(gained, 'adapting', unit=' logits')}, and looking ahead "
-        f"by {told(gained, 'ahead', unit=' logits')} more: the two plans that look ask for the same rows at {same_rows} of "
+lab.say(f"Spreading the same rows out lowers the margin by "
+        f"{told(gained, 'waiting', unit=' logits')} against sending them at "
+        f"once; planning again before each round by another "
+        f"{told(gained, 'adapting', unit=' logits')}, and looking ahead "
+        f"by {told(gained, 'ahead', unit=' logits')} more: the two plans that look ask for the "
+        f"same rows at {same_rows} of "
         f"{len(ALL)} targets.",
         "On margins, adapting helps beyond waiting." if ends(gained, "adapting")[0] > 0 else
         "That adapting helps beyond waiting is not shown.",
         "In flipped labels, spreading out adds "
-        f"{show(100 * (flipped['spread'] - flipped['at once']), clusters=networks, limits=POINTS)} points to sending at once, "
+        f"{show(100 * (flipped['spread'] - flipped['at once']), clusters=networks, limits=POINTS)} "
+        f"points to sending at once, "
         "and adapting to spreading out "
         f"{show(100 * (flipped['receding horizon'] - flipped['spread']), clusters=networks, limits=POINTS)} points.",
-        f"A campaign shows: the test accuracy is {told(by_plan['receding horizon'], 'test', PERCENT)} % then, after random rows "
+        f"A campaign shows: the test accuracy is "
+        f"{told(by_plan['receding horizon'], 'test', PERCENT)} % then, after random rows "
         f"{told(by_plan['random, spread'], 'test', PERCENT)} %."
-        if ends(by_plan["random, spread"], "test", PERCENT)[0] > ends(by_plan["receding horizon"], "test", PERCENT)[1] else "")
+        if ends(by_plan["random, spread"], "test", PERCENT)[0] > ends(by_plan["receding horizon"],
+                                                                      "test", PERCENT)[1] else "")
 
 # %% [markdown]
 # ## 9 · The defences people already have
@@ -1280,32 +1533,43 @@ GATES = ("validation loss", "labels changed", "isolated gradients", "gradient le
 
 
 def desk(i):
-    """What the provider has ready before requests come in: validation logits, isolated rows, residuals, losses."""
+    """What the provider has ready before requests come in: validation logits, isolated rows,
+    residuals, losses.
+    """
     v = victims[i]
     z = lk.training.predict(v.model, v.data.x)
-    return (lk.training.predict(v.model, v.validation[0]), defend.isolated(v.model, v.data.x, v.data.y),
-            defend.residuals(v.model, v.data.x, v.data.y), F.cross_entropy(z, v.data.y, reduction="none").cpu().numpy())
+    return (lk.training.predict(v.model, v.validation[0]), defend.isolated(v.model, v.data.x,
+                                                                           v.data.y),
+            defend.residuals(v.model, v.data.x, v.data.y), F.cross_entropy(z, v.data.y,
+                                                                           reduction="none").cpu().numpy())
 
-
+# %%
 def scores(v, ready, request):
-    """The four suspicion scores of one request; the first two on a trial copy, by first-order unlearning."""
+    """The four suspicion scores of one request; the first two on a trial copy, by first-order
+    unlearning.
+    """
     before, alone, proxy, _ = ready
     trial = unlearned(v, "first-order", request)
     after = before if trial is None else lk.training.predict(trial, v.validation[0])
-    on_trial = defend.loss_gate(before, after, v.validation[1]), defend.label_gate(before, after)
+    on_trial = here.loss_gate(before, after, v.validation[1]), here.label_gate(before, after)
     if trial is None:
         on_trial = 1e9, 1.0  # a copy that breaks is as suspicious as can be
-    return dict(zip(GATES, (*on_trial, defend.isolation_gate(alone, request), defend.gradient_gate(proxy, request))))
+    return dict(zip(GATES, (*on_trial, here.isolation_gate(alone, request),
+                            here.gradient_gate(proxy, request))))
 
 # %%
 def gated(job):
-    """Scores of one stream of benign requests to one victim, or (stream 'attack') of the chosen ones."""
+    """Scores of one stream of benign requests to one victim, or (stream 'attack') of the chosen
+    ones.
+    """
     (i, stream), v = job, victims[job[0]]
     if stream == "attack":
         return [dict(i=i, j=j, stream=stream, aim=aim, goal=goal) | scores(v, desks[i], r)
-                for j in range(cfg.targets) for (aim, goal), r in requests[i, j].items() if aim != "none"]
+                for j in range(cfg.targets) for (aim, goal), r in requests[i, j].items() if aim
+                != "none"]
     asked = defend.benign(stream, v.data, BUDGET, cfg.benign, v.seed % 10**6, desks[i][-1])
-    checks = cfg.benign // 5 if stream in defend.REALISTIC else 0  # fresh ones, which check the threshold
+    # fresh ones, which check the threshold
+    checks = cfg.benign // 5 if stream in defend.REALISTIC else 0
     fresh = defend.benign(stream, v.data, BUDGET, checks, v.seed % 10**6 + 1, desks[i][-1])
     return [dict(i=i, stream=stream + tag) | scores(v, desks[i], r)
             for tag, part in (("", asked), (", held out", fresh)) for r in part]
@@ -1317,12 +1581,13 @@ gate = pd.DataFrame(sum(lk.training.parallel(gated, jobs), []))
 
 # %%
 def caught(streams):
-    """Which malicious requests each gate refuses, its threshold at 1 % of the benign requests of these streams,
-    victim by victim."""
+    """Which malicious requests each gate refuses, its threshold at 1 % of the benign requests of
+    these streams, victim by victim."""
     attacks = (gate.stream == "attack") & gate.goal.isin(["over", "under", "flip"])
     out = gate[attacks][["i", "j", "aim", "goal", *GATES]].copy()
     for name in GATES:
-        limits = {i: defend.threshold(gate[(gate.i == i) & gate.stream.isin(streams)][name]) for i in range(len(victims))}
+        limits = {i: defend.threshold(gate[(gate.i == i) & gate.stream.isin(streams)][name])
+                  for i in range(len(victims))}
         out[name] = (out[name] > out.i.map(limits)).astype(float)
     return out
 
@@ -1338,33 +1603,42 @@ for ax, aim in zip(axes, ("first-order", "retraining")):
         part = frame[(frame.aim == aim) & frame.goal.isin(["over", "under"])]
         for k, name in enumerate(GATES):
             mean, low, high = np.clip(interval(100 * part[name], part.i, PERCENT), *PERCENT)
-            ax.bar(k + shift, mean, 0.38, color=figures.COLOURS[role], label=text if k == 0 else None,
+            ax.bar(k + shift, mean, 0.38, color=figures.COLOURS[role], label=text if k == 0
+                   else None,
                    hatch="//" if role == "defence" else None, edgecolor="white")
-            ax.errorbar(k + shift, mean, [[mean - low], [high - mean]], color="black", capsize=3, linewidth=1.2)
+            ax.errorbar(k + shift, mean, [[mean - low], [high - mean]], color="black", capsize=3,
+                        linewidth=1.2)
     ax.set(xticks=range(len(GATES)), xticklabels=[g.replace(" ", "\n") for g in GATES],
            title=f"Aimed at {aim}", ylim=(0, 103))
     ax.tick_params(axis="x", labelsize=11)
 axes[0].set_ylabel("malicious requests caught (%)")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-lab.figure(fig, "Share of malicious requests that each of four gates catches at 1 % benign requests refused, with "
-                "thresholds from random and from realistic benign requests, for requests aimed at first-order "
+lab.figure(fig, "Share of malicious requests that each of four gates catches at 1 % benign "
+                "requests refused, with "
+                "thresholds from random and from realistic benign requests, for requests aimed at "
+                "first-order "
                 "unlearning and at retraining.")
 
 # %%
 uncertain = easy[easy.goal.isin(["over", "under"])]
 best, best_easy = (frame[list(GATES)].mean().idxmax() for frame in (on_uncertainty, uncertain))
 limit = {i: defend.threshold(g[best_easy]) for i, g in gate[gate.stream == "random"].groupby("i")}
-refused = {s: (g[best_easy] > g.i.map(limit)).mean() for s, g in gate.groupby("stream") if s in defend.REALISTIC}
-PLAIN = {"one-user": "one person's requests", "one-class": "requests for one class", "hard-rows": "requests for hard rows",
+refused = {s: (g[best_easy] > g.i.map(limit)).mean() for s, g in gate.groupby("stream")
+           if s in defend.REALISTIC}
+PLAIN = {"one-user": "one person's requests", "one-class": "requests for one class",
+         "hard-rows": "requests for hard rows",
          "look-alikes": "requests for look-alikes"}
 lab.say(f"With a threshold from random requests, the best gate, “{best_easy}”, catches "
         f"{percent(uncertain[best_easy], uncertain.i)} of the attack. But it would also refuse "
         + ", ".join(f"{100 * r:.0f} % of {PLAIN[s]}" for s, r in refused.items()) + ".",
-        f"With a threshold that refuses 1 % of realistic requests, the best gate is “{best}”, and it catches "
+        f"With a threshold that refuses 1 % of realistic requests, the best gate is “{best}”, and "
+        f"it catches "
         f"{percent(on_uncertainty[best], on_uncertainty.i)}: "
-        + ", ".join(f"{percent(g[best], g.i)} of those for {'over' if goal == 'over' else 'under'}-confidence "
+        + ", ".join(f"{percent(g[best], g.i)} of those for "
+                    f"{'over' if goal == 'over' else 'under'}-confidence "
                     f"aimed at {aim}" for (aim, goal), g in on_uncertainty.groupby(["aim", "goal"]))
-        + ". Best is best on these very attacks: a provider, who does not know them, may pick a worse one.")
+        + ". Best is best on these very attacks: a provider, who does not know them, may pick a "
+          "worse one.")
 
 # %%
 pushed = gate[gate.stream == "attack"].groupby(["aim", "goal"])["labels changed"].mean()
@@ -1372,11 +1646,14 @@ people = gate[gate.stream.isin(defend.REALISTIC)]
 limits = {i: defend.threshold(g[best]) for i, g in people.groupby("i")}
 hardest = max(((g[best] > g.i.map(limits)).mean(), PLAIN[s]) for s, g in people.groupby("stream"))
 size = table[table.aim != "none"].rows.mean()
-lab.say(f"At that threshold “{best}” refuses up to {100 * hardest[0]:.1f} % of one kind ({hardest[1]}). Benign requests had "
+lab.say(f"At that threshold “{best}” refuses up to {100 * hardest[0]:.1f} % of one kind "
+        f"({hardest[1]}). Benign requests had "
         f"{BUDGET} rows, malicious ones {size:.0f} on average.",
         "On trial, requests for over-confidence aimed at first-order unlearning change "
-        f"{100 * pushed['first-order', 'over']:.1f} % of the validation labels, those aimed at retraining "
-        f"{100 * pushed['retraining', 'over']:.1f} %, realistic requests {100 * people['labels changed'].mean():.1f} %: "
+        f"{100 * pushed['first-order', 'over']:.1f} % of the validation labels, those aimed at "
+        f"retraining "
+        f"{100 * pushed['retraining', 'over']:.1f} %, realistic requests "
+        f"{100 * people['labels changed'].mean():.1f} %: "
         "what changes more than people's requests do is what a trial run sees.")
 
 # %% [markdown]
@@ -1385,10 +1662,12 @@ lab.say(f"At that threshold “{best}” refuses up to {100 * hardest[0]:.1f} % 
 # row can do to any output. This attack asks for many rows at once, and for many the bound is another one.
 
 # %%
-epsilon, delta = defend.private.group_epsilon(3.0, 1e-5, BUDGET)
-lab.say(f"A promise of ε = 3 and δ = 0.00001 for one row is one of ε = {epsilon:g} and δ = {delta:.2g} for the {BUDGET} rows "
+epsilon, delta = defend.group_epsilon(3.0, 1e-5, BUDGET)
+lab.say(f"A promise of ε = 3 and δ = 0.00001 for one row is one of ε = {epsilon:g} and δ = "
+        f"{delta:.2g} for the {BUDGET} rows "
         "of a request" + (": it rules nothing out." if delta >= 1 else ".")
-        + " Whether training with differential privacy helps all the same, and what it costs, is measured in notebook 10.")
+        + " Whether training with differential privacy helps all the same, and what it costs, is "
+          "measured in notebook 10.")
 
 # %% [markdown]
 # ### Explore: goal, budget, κ, unlearner
@@ -1402,10 +1681,13 @@ left_ax, right_ax = panel_figure.subplots(1, 2)
 panel_figure.subplots_adjust(left=0.07, right=0.98, bottom=0.14, top=0.9, wspace=0.2)
 sticks = left_ax.hlines(range(len(ALL)), 0, 0, color=figures.COLOURS["other"], alpha=0.5)
 grey = left_ax.plot([], [], "o", color=figures.COLOURS["other"], label="random requests")[0]
-kept_dots = left_ax.plot([], [], "^", color=figures.COLOURS["attack"], label="chosen, label kept")[0]
-lost_dots = left_ax.plot([], [], "x", color=figures.COLOURS["attack"], markersize=9, label="chosen, label lost")[0]
+kept_dots = left_ax.plot([], [], "^", color=figures.COLOURS["attack"],
+                         label="chosen, label kept")[0]
+lost_dots = left_ax.plot([], [], "x", color=figures.COLOURS["attack"], markersize=9,
+                         label="chosen, label lost")[0]
 left_ax.axvline(ACT, color="black", linestyle=":")
-left_ax.set(xlim=(0, 1.02), ylim=(-0.7, len(ALL) - 0.3), xlabel="probability of the label", ylabel="targets", yticks=[])
+left_ax.set(xlim=(0, 1.02), ylim=(-0.7, len(ALL) - 0.3), xlabel="probability of the label",
+            ylabel="targets", yticks=[])
 left_ax.legend(loc="upper left", fontsize=10)
 share_line = right_ax.plot([], [], "-o", color=figures.COLOURS["attack"])[0]
 chosen_star = right_ax.plot([], [], "*", color=figures.COLOURS["original"], markersize=17)[0]
@@ -1415,7 +1697,8 @@ _ = right_ax.set(xlim=(0, 1.05 * BUDGET), ylim=(-4, 104), xlabel="rows asked for
 # %%
 def redraw(goal, budget, kappa, how):
     kappa = kappa if goal == "under" and how != exact else KAPPA  # retraining was run with one κ
-    part = curve[(curve.how == how) & (curve.goal == goal) & (curve.kappa == kappa)].sort_values(["p_random", "i", "j"])
+    part = curve[(curve.how == how) & (curve.goal == goal)
+                 & (curve.kappa == kappa)].sort_values(["p_random", "i", "j"])
     now = part[part.budget == budget]
     y, kept = np.arange(len(now)), now.kept.to_numpy() == 1
     sticks.set_segments([[(a, k), (b, k)] for k, (a, b) in enumerate(zip(now.p_random, now.p))])
@@ -1425,9 +1708,12 @@ def redraw(goal, budget, kappa, how):
     share = (100 * succeeded(how, goal, kappa).mean(0)).tolist()
     share_line.set_data(BUDGETS, share)
     chosen_star.set_data([budget], [share[BUDGETS.index(budget)]])
-    left_ax.set_title(f"{how}, {budget} rows" + (f", κ = {kappa:g}" if goal == "under" else ""), fontsize=13)
-    return (f"{budget} rows chosen for “{goal}”, unlearned by {how}: the confidence goes from {now.p_random.mean():.2f} to "
-            f"{now.p.mean():.2f} on average, the label holds for {int(kept.sum())} of {len(now)} targets, and "
+    left_ax.set_title(f"{how}, {budget} rows" + (f", κ = {kappa:g}" if goal == "under" else ""),
+                      fontsize=13)
+    return (f"{budget} rows chosen for “{goal}”, unlearned by {how}: the confidence goes from "
+            f"{now.p_random.mean():.2f} to "
+            f"{now.p.mean():.2f} on average, the label holds for {int(kept.sum())} of {len(now)} "
+            f"targets, and "
             f"{share[BUDGETS.index(budget)]:.0f} % are moved beyond the spread of retraining.")
 
 # %%
@@ -1435,9 +1721,13 @@ GOAL_NAMES = [("surer", "over"), ("unsure", "under"), ("another label", "flip")]
 panel = widgets.explorer(panel_figure, redraw, goal=widgets.dropdown("goal", GOAL_NAMES, "under"),
                             budget=widgets.slider("rows", BUDGETS, BUDGETS[-1]),
                             kappa=widgets.slider("κ", list(KAPPAS), KAPPA),
-                            how=widgets.dropdown("unlearner", ["first-order", "ascent", exact], exact))
-lab.figure(panel_figure, "The explorer in its first state: for each target the probability of its label after random and "
-           "after chosen requests under exact retraining on the left, success against the number of rows asked for on the "
+                            how=widgets.dropdown("unlearner", ["first-order", "ascent", exact],
+                                                 exact))
+lab.figure(panel_figure,
+           "The explorer in its first state: for each target the probability of its label after "
+           "random and "
+           "after chosen requests under exact retraining on the left, success against the number "
+           "of rows asked for on the "
            "right.")
 panel
 
@@ -1451,26 +1741,32 @@ def no_hinge(job):
     """Label kept (1) or not (0) under first-order unlearning, with and without the hinge."""
     v, j = victims[job[0]], job[1]
     out, step = attack.logits_at(v.model, v.x[j]), attack.removal(v.model, v.held, tau=tau)
-    bare = attack.underconfidence(v.label[j], 0.0, weight=0.0)
+    bare = here.underconfidence(v.label[j], 0.0, weight=0.0)
     picked = attack.choose(lambda w: bare(out(step(w))), v.held, steps=15).rows
     return dict(i=job[0], j=j, **answer(v, j, unlearned(v, "first-order", picked)))
 
 
 bare = pd.DataFrame(lk.training.parallel(no_hinge, FEW)).set_index(["i", "j"], drop=False)
-hinged = of("first-order", "under")[of("first-order", "under").j < cfg.few].set_index(["i", "j"], drop=False)
+hinged = of("first-order", "under")[of("first-order", "under").j < cfg.few].set_index(["i", "j"],
+                                                                                      drop=False)
 bare["excess"] = (hinged.kept == 1).astype(float) - (bare.kept == 1)
-lab.say(f"Without the hinge the entropy is {told(bare, 'H')} after the request (with it: {told(hinged, 'H')}), and "
-        f"{int((bare.kept == 0).sum())} of {len(bare)} labels are lost (with it: {int((hinged.kept == 0).sum())}). "
+lab.say(f"Without the hinge the entropy is {told(bare, 'H')} after the request (with it: "
+        f"{told(hinged, 'H')}), and "
+        f"{int((bare.kept == 0).sum())} of {len(bare)} labels are lost (with it: "
+        f"{int((hinged.kept == 0).sum())}). "
         "A paper could show the first number and call it an attack on uncertainty."
-        + (" Part of it is the old attack on labels." if ends(bare, "excess", DIFFERENCE)[0] > 0 else ""))
+        + (" Part of it is the old attack on labels." if ends(bare, "excess", DIFFERENCE)[0] > 0
+           else ""))
 
 # %% [markdown]
 # **Targets picked after the attack.** Ours were drawn before it, by a rule. Here is what could have been shown instead.
 
 # %%
 moves = white[exact].groupby(["i", "j"]).move.mean()
-lab.say(f"All {len(moves)} targets, under exact retraining: moved by {moves.mean():.2f} nats on average. The best quarter "
-        f"of them, picked afterwards: {moves.nlargest(len(moves) // 4).mean():.2f}. The worst quarter: "
+lab.say(f"All {len(moves)} targets, under exact retraining: moved by {moves.mean():.2f} nats on "
+        f"average. The best quarter "
+        f"of them, picked afterwards: {moves.nlargest(len(moves) // 4).mean():.2f}. The worst "
+        f"quarter: "
         f"{moves.nsmallest(len(moves) // 4).mean():.2f}.")
 
 # %% [markdown]
@@ -1495,7 +1791,9 @@ lab.say("Chosen for first-order unlearning and judged on it, the label attack fl
 
 # %%
 def judged_on(name, parts, clusters=None):
-    """lab.claim without the targets that were lost to a network that diverged. parts: name -> one value a target."""
+    """lab.claim without the targets that were lost to a network that diverged. parts: name -> one
+    value a target.
+    """
     once, given, labels = [judged[i] for i, _ in ALL], {}, {}
     for part, values in parts.items():
         values, where = np.asarray(values), (clusters or {}).get(part, once)
@@ -1507,25 +1805,32 @@ def judged_on(name, parts, clusters=None):
 
 
 def by_direction(name, frame):
-    """The moves up and down as two parts of a claim, a value a target: each direction has to hold by itself."""
+    """The moves up and down as two parts of a claim, a value a target: each direction has to hold
+    by itself.
+    """
     return {f"{name}, {text}": frame[frame.goal == g].sort_values(["i", "j"]).move.tolist()
             for g, text in (("over", "surer"), ("under", "unsure"))}
 
 # %%
-flips = {how: 1 - of(how, "flip").kept.to_numpy() - (1 - share_at_random(how).to_numpy()) for how in ("first-order", exact)}
+flips = {how: 1 - of(how, "flip").kept.to_numpy() - (1 - share_at_random(how).to_numpy())
+         for how in ("first-order", exact)}
 kept = {goal: of("first-order", goal).kept.dropna().eq(1).tolist() for goal in ("over", "under")}
 judged_on("req-label", {"first-order": flips["first-order"], "exact": flips[exact]})
 judged_on("unc-over", {"confidence": of("first-order", "over").dp, "label-kept": kept["over"]})
 judged_on("unc-under", {"entropy": of("first-order", "under").dH, "label-kept": kept["under"]})
-judged_on("unc-beats-label", {"first-order": wins["first-order"]["under"] - wins["first-order"]["flip"], "exact": gain},
+judged_on("unc-beats-label", {"first-order": wins["first-order"]["under"]
+                              - wins["first-order"]["flip"], "exact": gain},
           {"exact": gain_networks})
 fresh = moved(pd.concat([of(RETRAINED[1], g) for g in ("over", "under")])[cols])
-_ = judged_on("unc-transfer", by_direction("same seed", white[exact]) | by_direction("fresh seed", fresh))
+_ = judged_on("unc-transfer", by_direction("same seed", white[exact]) | by_direction("fresh seed",
+                                                                                     fresh))
 
 # %%
 queries = most[most.goal == "over"].queries.astype(float).tolist()
-judged_on("unc-blackbox", by_direction("surrogate", transfer) | by_direction("zeroth order", most) | {"queries": queries})
-slack = 3 * np.sqrt(0.09 * (1 / len(victims[0].validation[1]) + 1 / len(victims[0].measure[1])))  # both halves are samples
+judged_on("unc-blackbox", by_direction("surrogate", transfer) | by_direction("zeroth order", most)
+          | {"queries": queries})
+# both halves are samples
+slack = 3 * np.sqrt(0.09 * (1 / len(victims[0].validation[1]) + 1 / len(victims[0].measure[1])))
 parts = by_direction("temperature", scaled)
 for name in ("dropout", "ensemble", "conformal"):
     parts |= by_direction(name, est[est.estimator == name])
@@ -1539,9 +1844,11 @@ for aim in ("first-order", "retraining"):
     caught_by[f"caught, aimed at {aim}"] = rows.groupby(["i", "j"])[gate_name].mean().tolist()
     for i in range(len(victims)):
         scored, unseen = (gate[(gate.i == i) & gate.stream.isin(streams)][gate_name]
-                          for streams in (defend.REALISTIC, [f"{s}, held out" for s in defend.REALISTIC]))
+                          for streams in (defend.REALISTIC,
+                                          [f"{s}, held out" for s in defend.REALISTIC]))
         allowed = 0.01 + 3 * np.sqrt(0.01 * 0.99 / len(unseen))
-        limits_kept.append(bool(len(scored) >= 1000 and (unseen > defend.threshold(scored)).mean() <= allowed))
+        limits_kept.append(bool(len(scored) >= 1000 and (unseen > defend.threshold(scored)).mean()
+                                <= allowed))
 easily = easy[easy.goal.isin(["over", "under"])].groupby(["i", "j"])[best_easy].mean().tolist()
 judged_on("unc-defences", caught_by | {"threshold": limits_kept, "easy-stream": easily,
                                        "recalibration": [scaled.move.mean() / plain]})
@@ -1549,7 +1856,8 @@ _ = judged_on("req-sequential", {"gain": flipped["receding horizon"] - flipped["
                                  "adapting": flipped["receding horizon"] - flipped["spread"]})
 
 # %%
-lab.record("outcomes", table.groupby(["how", "aim", "goal"])[["p", "H", "kept", "H_scaled", "size"]].mean()
+lab.record("outcomes", table.groupby(["how", "aim", "goal"])[["p", "H", "kept", "H_scaled",
+                                                              "size"]].mean()
            .round(4).dropna())
 lab.claims_table()
 

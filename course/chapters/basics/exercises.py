@@ -1,22 +1,22 @@
-"""Exercises of notebook 01, section 1; those of sections 2 and 3 are in nb01_attack.py and nb01_ascent.py.
+"""Exercises of notebook 01: batches, UA, the gap; AUC and threshold; gradient ascent.
 
-Each exercise is data: solution, inputs, and the mistakes that its check must tell from the solution, each with the
-message that fits it. Solutions use np, torch and F only, so that they can be copied out.
+Each exercise is data: solution, inputs, and the mistakes that its check must tell from the
+solution: edits of its source, or functions, each with the message that fits it.
+Solutions use np, torch, F and copy only, so that they can be copied out.
 """
+
+import copy
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from course.chapters.basics.exercises_ascent import ASCENT
-from course.chapters.basics.exercises_attack import AUC, THRESHOLD
 from course.exercises.engine import Exercise
 
+
 # ---------------- 1.1 batches_without
-
-
 def batches_without(n, forget, batch_size, seed):
-    """Batches of one epoch over n rows: the order is drawn for all rows, the forgotten ones are dropped."""
+    """Batches of one epoch over n rows, drawn for all rows; the forgotten ones are dropped."""
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     stays = torch.ones(n, dtype=torch.bool)
     stays[forget] = False
@@ -45,70 +45,47 @@ def _batch_cases():
     ]
 
 
-def _cut_first(n, forget, batch_size, seed):
-    """The forgotten rows are cut out before the order is drawn"""
-    keep = torch.tensor([i for i in range(n) if i not in forget.tolist()], dtype=torch.long)
-    return list(keep[_order(len(keep), seed)].split(batch_size))
-
-
-def _refilled(n, forget, batch_size, seed):
-    """The forgotten rows are dropped before the order is cut into batches"""
-    order = _order(n, seed)
-    return list(order[~torch.isin(order, forget)].split(batch_size))
-
-
-def _inverted(n, forget, batch_size, seed):
-    """The forgotten rows are kept and the others dropped"""
-    return [b[torch.isin(b, forget)] for b in _order(n, seed).split(batch_size)]
-
-
-def _no_empty(n, forget, batch_size, seed):
-    """Batches that lost all their rows are left out"""
-    return [b for b in batches_without(n, forget, batch_size, seed) if len(b)]
-
-
-def _no_last(n, forget, batch_size, seed):
-    """The last, smaller batch is left out"""
-    return batches_without(n, forget, batch_size, seed)[: n // batch_size]
-
-
-def _in_order(n, forget, batch_size, seed):
-    """The rows are not shuffled"""
-    return [b[~torch.isin(b, forget)] for b in torch.arange(n).split(batch_size)]
-
-
-def _as_lists(n, forget, batch_size, seed):
-    """Lists are returned instead of tensors"""
-    return [b.tolist() for b in batches_without(n, forget, batch_size, seed)]
-
-
 BATCHES = Exercise(
-    id="1.1", title="The same batches, less some rows", trains="same-seed retraining: change one thing only",
-    difficulty=3, minutes=12, points=2, solution=batches_without, cases=_batch_cases,
-    hints=("A row that stays must meet the same batch as in training on everything. So what is drawn, and what is "
-           "cut, may not depend on who leaves.",
-           "With the order π of all n rows and batch size b, batch t is π[tb], …, π[(t+1)b − 1] without the rows in "
-           "the forget set.",
-           "Draw the order of all n rows with the seeded generator. Make a mask with one True a row and set the "
-           "forgotten ones to False. Split the order, and index each batch with the mask of its own rows."),
+    id="1.1", title="The same batches, less some rows",
+    trains="same-seed retraining: change one thing only", difficulty=3, minutes=12, points=2,
+    solution=batches_without, cases=_batch_cases,
+    hints=("A row that stays must meet the same batch as in training on everything. So what is "
+           "drawn, and what is cut, may not depend on who leaves.",
+           "With the order π of all n rows and batch size b, batch t is π[tb], …, π[(t+1)b − 1] "
+           "without the rows in the forget set.",
+           "Draw the order of all n rows with the seeded generator. Make a mask with one True a "
+           "row and set the forgotten ones to False. Split the order, and index each batch with "
+           "the mask of its own rows."),
     mistakes=(
-        (_cut_first, "you drew an order of the remaining rows only. It has nothing to do with the original's order, "
-                     "so the two models would differ by chance as well. Draw it for all n rows."),
-        (_refilled, "you dropped the rows before cutting, so later rows move up into earlier batches. Cut first, then "
-                    "drop from each batch."),
-        (_inverted, "your mask is the wrong way round: these are the forgotten rows."),
-        (_no_empty, "you left out a batch that lost all its rows. Keep it, empty, so that batch number t is the same "
-                    "one for both models (the learning rate follows t)."),
-        (_no_last, "the last batch is missing: it may be smaller than the others."),
-        (_in_order, "your rows come in their original order: draw one with torch.randperm and the seeded generator."),
-        (_as_lists, "the batches should be tensors, so that they can index the data."),
+        (("randperm(n,", "[batch[stays[batch]] for batch in order.split(batch_size)]"),
+         ("randperm(n - len(forget),", "list(stays.nonzero()[:, 0][order].split(batch_size))"),
+         "The forgotten rows are cut out before the order is drawn",
+         "you drew an order of the remaining rows only. It has nothing to do with the original's "
+         "order, so the two models would differ by chance as well. Draw it for all n rows."),
+        ("[batch[stays[batch]] for batch in order.split(batch_size)]",
+         "list(order[stays[order]].split(batch_size))",
+         "The forgotten rows are dropped before the order is cut into batches",
+         "you dropped the rows before cutting, so later rows move up into earlier batches. Cut "
+         "first, then drop from each batch."),
+        ("stays[batch]", "~stays[batch]", "The forgotten rows are kept and the others dropped",
+         "your mask is the wrong way round: these are the forgotten rows."),
+        ("(batch_size)]", "(batch_size) if stays[batch].any()]",
+         "Batches that lost all their rows are left out",
+         "you left out a batch that lost all its rows. Keep it, empty, so that batch number t is "
+         "the same one for both models (the learning rate follows t)."),
+        ("(batch_size)]", "(batch_size)][: n // batch_size]", "The last, smaller batch is left out",
+         "the last batch is missing: it may be smaller than the others."),
+        ("order.split", "torch.arange(n).split", "The rows are not shuffled",
+         "your rows come in their original order: draw one with torch.randperm and the seeded "
+         "generator."),
+        ("stays[batch]]", "stays[batch]].tolist()", "Lists are returned instead of tensors",
+         "the batches should be tensors, so that they can index the data."),
     ),
     remark="labkit.training.fit does the same with `skip=`.",
 )
 
+
 # ---------------- 1.2 unlearning_accuracy
-
-
 def unlearning_accuracy(logits, labels):
     """Percent of rows that are misclassified. (n, k), (n,) -> float"""
     return 100 * (logits.argmax(1) != labels).double().mean().item()
@@ -116,9 +93,10 @@ def unlearning_accuracy(logits, labels):
 
 def _logit_cases():
     g, cases = torch.Generator().manual_seed(12), []
-    for what, n, k in (("more rows than classes", 40, 3), ("as many rows as classes", 7, 7), ("one row", 1, 4),
-                       ("two classes", 11, 2), ("many rows", 500, 10)):
-        cases.append((what, (torch.randn(n, k, generator=g), torch.randint(0, k, (n,), generator=g))))
+    for what, n, k in (("more rows than classes", 40, 3), ("as many rows as classes", 7, 7),
+                       ("one row", 1, 4), ("two classes", 11, 2), ("many rows", 500, 10)):
+        logits = torch.randn(n, k, generator=g)
+        cases.append((what, (logits, torch.randint(0, k, (n,), generator=g))))
     logits = torch.randn(9, 5, generator=g)
     cases.append(("every row right", (logits, logits.argmax(1))))
     cases.append(("every row wrong", (logits, (logits.argmax(1) + 1) % 5)))
@@ -129,65 +107,43 @@ def _logit_cases():
     return cases
 
 
-def _as_accuracy(logits, labels):
-    """The rows that are right are counted"""
-    return 100 * (logits.argmax(1) == labels).double().mean().item()
-
-
-def _as_share(logits, labels):
-    """A share from 0 to 1 instead of percent"""
-    return unlearning_accuracy(logits, labels) / 100
-
-
-def _as_count(logits, labels):
-    """The number of wrong rows instead of their percentage"""
-    return float((logits.argmax(1) != labels).sum().item())
-
-
-def _wrong_axis(logits, labels):
-    """The largest logit of each column instead of each row"""
-    return 100 * (logits.argmax(0) != labels).double().mean().item()
-
-
-def _as_tensor(logits, labels):
-    """A tensor instead of a number"""
-    return 100 * (logits.argmax(1) != labels).double().mean()
-
-
-def _mean_doubt(logits, labels):
-    """One minus the mean probability of the label, not the share of wrong rows"""
-    return 100 * (1 - logits.softmax(1).gather(1, labels[:, None])).double().mean().item()
-
-
 ACCURACY = Exercise(
-    id="1.2", title="Unlearning accuracy", trains="UA is an error rate; its target is retraining's value, not 100",
-    difficulty=2, minutes=8, points=1, solution=unlearning_accuracy, cases=_logit_cases,
-    hints=("The model's answer for a row is the class with the largest logit. Compare it with the label, row by row.",
+    id="1.2", title="Unlearning accuracy",
+    trains="UA is an error rate; its target is retraining's value, not 100", difficulty=2,
+    minutes=8, points=1, solution=unlearning_accuracy, cases=_logit_cases,
+    hints=("The model's answer for a row is the class with the largest logit. Compare it with the "
+           "label, row by row.",
            "UA = 100 · (1/n) Σ 1[argmaxₖ zᵢₖ ≠ yᵢ], with zᵢₖ the logit of row i for class k.",
-           "Take `argmax` along the axis of the classes, compare with `!=`, turn the booleans into numbers, take the "
-           "mean, times 100, and `.item()`."),
+           "Take `argmax` along the axis of the classes, compare with `!=`, turn the booleans into "
+           "numbers, take the mean, times 100, and `.item()`."),
     mistakes=(
-        (_as_accuracy, "you counted the rows that are right. Mind the name: UA is the share that is wrong."),
-        (_as_share, "your result is a share between 0 and 1, and UA is given in percent."),
-        (_as_count, "you counted rows: divide by their number, and give percent."),
-        (_wrong_axis, "argmax ran down the columns. Rows are dimension 0, classes are dimension 1."),
-        (_as_tensor, "your result is still a tensor: end with .item()."),
-        (_mean_doubt, "you averaged probabilities. A row counts as wrong or right, however sure the model is."),
+        ("!=", "==", "The rows that are right are counted",
+         "you counted the rows that are right. Mind the name: UA is the share that is wrong."),
+        ("100 * ", "", "A share from 0 to 1 instead of percent",
+         "your result is a share between 0 and 1, and UA is given in percent."),
+        (("100 * ", "mean"), ("", "sum"), "The number of wrong rows instead of their percentage",
+         "you counted rows: divide by their number, and give percent."),
+        ("argmax(1)", "argmax(0)", "The largest logit of each column instead of each row",
+         "argmax ran down the columns. Rows are dimension 0, classes are dimension 1."),
+        (".item()", "", "A tensor instead of a number",
+         "your result is still a tensor: end with .item()."),
+        ("logits.argmax(1) != labels", "1 - logits.softmax(1).gather(1, labels[:, None])",
+         "One minus the mean probability of the label, not the share of wrong rows",
+         "you averaged probabilities. A row counts as wrong or right, however sure the model is."),
     ),
 )
 
+
 # ---------------- 1.3 gap_to_retraining
-
-
 def gap_to_retraining(row, reference):
-    """Mean absolute difference of UA, RA and TA to the retrained model's, in points. dict, dict -> float"""
+    """Mean absolute difference of UA, RA, TA to the retrained model's, in points. -> float"""
     return float(np.mean([abs(row[name] - reference[name]) for name in ("UA", "RA", "TA")]))
 
 
 def _gap_cases():
-    rng, cases = np.random.default_rng(13), []
+    rng, names, cases = np.random.default_rng(13), ("UA", "RA", "TA"), []
     for i in range(4):
-        row, reference = ({n: float(rng.uniform(0, 100)) for n in ("UA", "RA", "TA")} for _ in range(2))
+        row, reference = ({n: float(rng.uniform(0, 100)) for n in names} for _ in range(2))
         cases.append((f"random measures {i + 1}", (row, reference)))
     same = {"UA": 14.0, "RA": 99.0, "TA": 86.0}
     return [
@@ -199,52 +155,244 @@ def _gap_cases():
     ]
 
 
-def _signed(row, reference):
-    """Signed differences, which cancel"""
-    return float(np.mean([row[n] - reference[n] for n in ("UA", "RA", "TA")]))
-
-
-def _late_abs(row, reference):
-    """The absolute value of the mean instead of the mean of absolute values"""
-    return abs(_signed(row, reference))
-
-
-def _summed(row, reference):
-    """The sum instead of the mean"""
-    return 3 * gap_to_retraining(row, reference)
-
-
-def _squared(row, reference):
-    """The root of the mean square instead of the mean absolute difference"""
-    return float(np.sqrt(np.mean([(row[n] - reference[n]) ** 2 for n in ("UA", "RA", "TA")])))
-
-
-def _all_columns(row, reference):
-    """Every measure of the row is averaged, also those that do not belong to the gap"""
-    return float(np.mean([abs(row[n] - reference[n]) for n in row if n in reference]))
-
-
-def _relative(row, reference):
-    """Relative differences instead of points"""
-    return float(np.mean([abs(row[n] - reference[n]) / reference[n] for n in ("UA", "RA", "TA")]) * 100)
-
-
 GAP = Exercise(
-    id="1.3", title="The gap to retraining", trains="a method is judged by its distance to the retrained model",
-    difficulty=1, minutes=5, points=1, solution=gap_to_retraining, cases=_gap_cases,
+    id="1.3", title="The gap to retraining",
+    trains="a method is judged by its distance to the retrained model", difficulty=1, minutes=5,
+    points=1, solution=gap_to_retraining, cases=_gap_cases,
     hints=("A UA that is 5 points too high is as far off as one that is 5 points too low.",
            "gap = ⅓ (|UA − UA*| + |RA − RA*| + |TA − TA*|), with the star for the retrained model.",
            "Go through the three names, take `abs` of each difference, and the mean of the three."),
     mistakes=(
-        (_signed, "your differences keep their signs, so too much and too little cancel. Take absolute values."),
-        (_late_abs, "you took the absolute value after averaging, when the differences had already cancelled. Take it "
-                    "of each difference first."),
-        (_summed, "you added the three differences up: take their mean."),
-        (_squared, "you squared the differences: take absolute values, so that the gap stays a mean of points."),
-        (_all_columns, "you averaged every measure in the row: the gap takes UA, RA and TA only."),
-        (_relative, "you divided by the reference: the gap is in points, not relative."),
+        ("[abs(", "[(", "Signed differences, which cancel",
+         "your differences keep their signs, so too much and too little cancel. Take absolute "
+         "values."),
+        ("float(np.mean([abs(", "abs(np.mean([(",
+         "The absolute value of the mean instead of the mean of absolute values",
+         "you took the absolute value after averaging, when the differences had already cancelled. "
+         "Take it of each difference first."),
+        ("np.mean", "sum", "The sum instead of the mean",
+         "you added the three differences up: take their mean."),
+        (("np.mean", "]))"), ("np.linalg.norm", "]) / 3**0.5)"),
+         "The root of the mean square instead of the mean absolute difference",
+         "you squared the differences: take absolute values, so that the gap stays a mean of "
+         "points."),
+        ('("UA", "RA", "TA")', "row if name in reference",
+         "Every measure of the row is averaged, also those that do not belong to the gap",
+         "you averaged every measure in the row: the gap takes UA, RA and TA only."),
+        ("- reference[name])", "- reference[name]) / reference[name] * 100",
+         "Relative differences instead of points",
+         "you divided by the reference: the gap is in points, not relative."),
     ),
-    remark="labkit.measure.gap takes the columns as an argument; with MIA among them it is Jia et al.'s disparity.",
+    remark="labkit.measure.gap takes the columns as an argument; with MIA among them it is Jia et "
+           "al.'s disparity.",
 )
+
+
+# ---------------- 1.4 auc_by_ranks
+def auc_by_ranks(members, strangers):
+    """Chance that a member scores above a stranger, ties count half; compares no pairs. -> float"""
+    below = np.searchsorted(np.sort(strangers), members, side="left")
+    up_to = np.searchsorted(np.sort(strangers), members, side="right")
+    return float((below + up_to).mean() / 2 / len(strangers))
+
+
+def _score_cases():
+    rng = np.random.default_rng(14)
+    return [
+        ("more members than strangers", (rng.normal(1, 1, 30), rng.normal(0, 1, 11))),
+        ("more strangers than members", (rng.normal(0, 1, 8), rng.normal(0, 2, 40))),
+        ("many ties", (rng.integers(0, 4, 25).astype(float), rng.integers(0, 4, 18).astype(float))),
+        ("a tie in one place", (np.array([-2.0, -1.0, 0.5]), np.array([-1.0, -3.0]))),
+        ("all scores equal", (np.full(6, -1.5), np.full(4, -1.5))),
+        ("every member above every stranger", (rng.uniform(2, 3, 9), rng.uniform(0, 1, 5))),
+        ("every member below every stranger", (rng.uniform(-9, -8, 5), rng.uniform(-2, -1, 9))),
+        ("one row on each side", (np.array([-0.3]), np.array([-0.7]))),
+        ("many rows", (rng.normal(0.3, 1, 3000).round(2), rng.normal(0, 1, 2000).round(2))),
+    ]
+
+
+AUC = Exercise(
+    id="1.4", title="AUC without comparing all pairs",
+    trains="the definition of AUC, ties, and counting by sorting", difficulty=4, minutes=20,
+    points=3, solution=auc_by_ranks, cases=_score_cases,
+    hints=("For one member, the strangers below it can be counted at once when the strangers are "
+           "sorted: its place among them is their number.",
+           "AUC = mean over members of (#{strangers < m} + #{strangers ≤ m}) / (2 · #strangers). A "
+           "tie is in the second count only, so it counts half.",
+           "Sort the strangers. `np.searchsorted` with `side='left'` counts those below each "
+           "member, with `side='right'` those below or equal. Add the two, take the mean, divide "
+           "by two and by the number."),
+    mistakes=(
+        ("right", "left", "Ties count nothing",
+         "a tie counts nothing in your version: it should count half."),
+        ("left", "right", "Ties count as won",
+         "a tie counts as a win in your version: it should count half."),
+        ("(members, strangers)", "(strangers, members)", "Members and strangers are swapped",
+         "you count the strangers above a member: it is the chance that the member scores higher."),
+        ("np.sort(strangers)", "np.sort(np.concatenate([members, strangers]))",
+         "The mean rank of the members among all rows, in which they also stand above each other",
+         "you ranked the members among all rows, so they count the members below them as well. "
+         "Rank them among the strangers, or subtract what they contribute."),
+        (" / len(strangers)", "", "The number of strangers below instead of their share",
+         "you have the mean number of strangers below a member: divide by the number of "
+         "strangers."),
+        ("len(strangers)", "len(members)", "Divided by the number of members twice",
+         "you divided by the number of members where the number of strangers belongs."),
+    ),
+    remark="The check looks at results only. If yours compares every member with every stranger, "
+           "try it with 100,000 scores on each side.",
+)
+
+
+# ---------------- 1.5 best_threshold
+def best_threshold(members, strangers):
+    """A threshold t with the largest TPR − FPR; a score above t is called a member's. -> float"""
+    scores = np.unique(np.concatenate([members, strangers]))
+    tries = np.concatenate([[scores[0] - 1], (scores[:-1] + scores[1:]) / 2])
+    tpr = (members[:, None] > tries).mean(0)
+    fpr = (strangers[:, None] > tries).mean(0)
+    return float(tries[np.argmax(tpr - fpr)])
+
+
+def _advantage(threshold, members, strangers):
+    return float((members > threshold).mean() - (strangers > threshold).mean())
+
+
+def _threshold_cases():
+    rng = np.random.default_rng(15)
+    far = rng.normal(0, 1, 30)
+    far[:3] = -60
+    return [
+        ("many more strangers than members", (rng.normal(1, 1, 12), rng.normal(0, 1, 150))),
+        ("many more members than strangers", (rng.normal(0.5, 1, 200), rng.normal(-0.5, 1, 15))),
+        ("members with a few very low scores", (far + 1, rng.normal(-1, 1, 40))),
+        ("ties", (rng.integers(1, 6, 30).astype(float), rng.integers(0, 5, 25).astype(float))),
+        ("no overlap", (rng.uniform(5, 6, 10), rng.uniform(0, 1, 10))),
+        ("one row on each side", (np.array([-0.2]), np.array([-0.9]))),
+        ("one row on each side, the wrong way round", (np.array([-0.9]), np.array([-0.2]))),
+        ("all members below all strangers",
+         (np.array([-20.0, -18.0, -16.5, -15.0]), np.linspace(0.0, 40.0, 9))),
+        ("all scores negative", (rng.normal(-20, 1, 25), rng.normal(-22, 2, 30))),
+        ("members that reach less far on both sides",
+         (rng.normal(0, 0.3, 60), rng.normal(0, 3, 60))),
+        ("two best thresholds with a worse one between",
+         (np.array([1.0, 3.0]), np.array([0.0, 2.0]))),
+    ]
+
+
+THRESHOLD = Exercise(
+    id="1.5", title="The attack's threshold",
+    trains="an attack is a score and a threshold; balance of both errors", difficulty=3, minutes=15,
+    points=2, solution=best_threshold, cases=_threshold_cases, measure=_advantage,
+    measured="TPR − FPR at your threshold", rtol=1e-9, atol=1e-9,
+    hints=("Between two neighbouring scores nothing changes, so one threshold for each gap between "
+           "the sorted scores is enough, and one below all of them.",
+           "Find t that makes TPR(t) − FPR(t) largest, with TPR(t) = #{members > t} / #members and "
+           "FPR(t) the same for strangers.",
+           "Put all scores together, sort them, take the middles between neighbours and one value "
+           "below the smallest. Compute TPR and FPR at each, and return the one with the largest "
+           "difference."),
+    mistakes=(
+        ("tpr - fpr", "tpr * len(members) + (1 - fpr) * len(strangers)",
+         "The threshold with the most rows right, so that the larger side decides",
+         "you counted rows that are right, so the larger side decides. Take shares: each side "
+         "counts the same."),
+        ("tpr - fpr", "tpr", "Only the members found count",
+         "you made TPR large alone: call everybody a member, and it is 1. The strangers have to "
+         "count."),
+        ("tries[np.argmax(tpr - fpr)]", "strangers.max()", "Only the strangers spared count",
+         "you spared every stranger and so miss members: both errors count."),
+        ("tpr - fpr", "fpr - tpr", "FPR − TPR is made large",
+         "you made FPR − TPR large: it is the other way round, TPR − FPR."),
+        ("tries[np.argmax(tpr - fpr)]", "(members.mean() + strangers.mean()) / 2",
+         "The middle between the two means",
+         "you took the middle of two means: one row far out moves it. Try every cut between the "
+         "scores."),
+        (("> tries", "float(tries"), (">= scores", "float(scores"),
+         "A score equal to the threshold is taken for a member",
+         "you counted a score equal to the threshold as above it. A row is called a member when "
+         "its score is strictly above t, so t has to lie below the member's own score."),
+        ("[np.argmax(tpr - fpr)]", "[np.isclose(tpr - fpr, (tpr - fpr).max())].mean()",
+         "The mean of all the best thresholds, which may lie between two groups of them",
+         "you took the mean of all the best thresholds: they need not be neighbours, and a worse "
+         "one may lie between them. Return one of them."),
+        ("tries[np.argmax(tpr - fpr)]", "(tpr - fpr).max()",
+         "The largest TPR − FPR is returned instead of the threshold",
+         "you returned the largest TPR − FPR itself: return the threshold where it is reached."),
+    ),
+    remark="Chosen on the rows it is judged on, a threshold looks better than it is: section 5 "
+           "uses held-out folds.",
+)
+
+
+# ---------------- 1.6 ascent_step
+def ascent_step(model, x, y, lr):
+    """One step of ascent on the mean cross-entropy of (x, y). A new model; `model` stays."""
+    student = copy.deepcopy(model)
+    loss = F.cross_entropy(student(x), y)
+    gradients = torch.autograd.grad(loss, list(student.parameters()))
+    with torch.no_grad():
+        for weight, gradient in zip(student.parameters(), gradients, strict=True):
+            weight += lr * gradient
+    return student
+
+
+def _step(student, model, x, y, lr):
+    """What the step added to each weight: list of tensors."""
+    return [(a - b).detach() for a, b in zip(student.parameters(), model.parameters(), strict=True)]
+
+
+def _model_cases():
+    cases = []
+    for i, (what, n, k, lr) in enumerate((("several rows", 12, 3, 0.1), ("one row", 1, 4, 0.5),
+                                          ("a large step", 9, 3, 2.0), ("a step of 0", 5, 2, 0.0))):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(160 + i)
+            layers = torch.nn.Linear(5, 6), torch.nn.ReLU(), torch.nn.Linear(6, k)
+            model = torch.nn.Sequential(*layers).eval()
+            cases.append((what, (model, torch.randn(n, 5), torch.randint(0, k, (n,)), lr)))
+    return cases
+
+
+ASCENT = Exercise(
+    id="1.6", title="One step uphill",
+    trains="gradient ascent by hand; a method never changes the model it is given", difficulty=3,
+    minutes=12, points=2, solution=ascent_step, cases=_model_cases, measure=_step,
+    measured="the step (new weights minus old ones)",
+    hints=("Training walks against the gradient of the loss. Unlearning by ascent walks along it, "
+           "on a copy.",
+           "θ' = θ + lr · ∇L(θ), with L the mean cross-entropy of the rows.",
+           "Copy the model with `copy.deepcopy`. Compute the loss of the copy's logits, get the "
+           "gradients with `torch.autograd.grad`, and under `torch.no_grad()` add lr times the "
+           "gradient to each weight in place."),
+    mistakes=(
+        ("+=", "-=", "Descent instead of ascent",
+         "you walked downhill: ascent adds the gradient (SGD subtracts it, so give SGD minus the "
+         "loss)."),
+        ("copy.deepcopy(model)", "model", "The given model is changed",
+         "the step is right, but it changed the model you were given: work on "
+         "copy.deepcopy(model)."),
+        (("student(x)", "torch.autograd.grad(loss, list(student.parameters()))"),
+         ("model(x)", "loss.backward() or [p.grad for p in model.parameters()]"),
+         "The gradient is taken by backward() on the loss of the given model, and stays there",
+         "the step is right, but backward() left a gradient in the weights of the model you were "
+         "given, and the next backward() would add to it: take the loss of the copy, or use "
+         "torch.autograd.grad."),
+        ("lr * ", "lr * len(x) * ", "The sum of the losses instead of their mean",
+         "you took the sum of the losses: with their mean the step does not grow with the number "
+         "of rows."),
+        ("student(x)", "student(x).softmax(1)",
+         "cross_entropy is given probabilities instead of logits",
+         "cross_entropy takes logits and applies the softmax itself: yours was applied twice."),
+        ("lr * ", "", "The learning rate is not used", "your step does not use lr."),
+        ("weight += lr * gradient", "pass", "A copy is returned that never took the step",
+         "you returned a copy that took no step: was the gradient taken for the copy's own "
+         "weights?"),
+        ("return student", "_ = student", "The new model is not returned",
+         "your function returns nothing: return the new model."),
+    ),
+    remark="labkit.unlearn.gradient_ascent repeats this over batches, with momentum.",
+)
+
 
 EXERCISES = (BATCHES, ACCURACY, GAP, AUC, THRESHOLD, ASCENT)

@@ -1,23 +1,18 @@
-"""Exercises of notebook 10: medoids. The others are in nb06_gate, nb06_release and nb06_stream.
+"""Exercises of notebook 10: medoids, a gate, a running sum, noise, and privacy for many deletions.
 
 Solutions use torch only, and what they import themselves, so that they can be copied out.
 """
 
-import math
 from itertools import combinations
 
 import torch
 
-from course.chapters.desk.exercises_gate import THRESHOLD
-from course.chapters.desk.exercises_release import DELETIONS, RELEASE
-from course.chapters.desk.exercises_stream import CUSUM
 from course.exercises.engine import Exercise
 
-# ---------------- 10.1 medoids
 
-
+# ---------------- 10.1
 def medoids(similarity, k):
-    """k different columns, each the one that raises the sum of best similarities most. (n, n), int -> list of int"""
+    """k different columns, each raising the sum of best similarities most. (n, n) -> list of int"""
     best, chosen = torch.zeros(len(similarity)), []
     for _ in range(k):
         gain = (similarity - best[:, None]).clamp(min=0).sum(0)
@@ -29,150 +24,404 @@ def medoids(similarity, k):
 
 def _similarity_cases():
     g, cases = torch.Generator().manual_seed(61), []
-    for what, n, k, scale in (("points in the plane", 8, 3, 1), ("one medoid", 6, 1, 1), ("every row", 5, 5, 1),
-                              ("many rows", 40, 2, 1), ("small similarities", 7, 4, 0.01),
+    for what, n, k, scale in (("points in the plane", 8, 3, 1), ("one medoid", 6, 1, 1),
+                              ("every row", 5, 5, 1), ("many rows", 40, 2, 1),
+                              ("small similarities", 7, 4, 0.01),
                               ("large similarities", 9, 3, 100)):
-        points, weight = torch.randn(n, 2, generator=g).double(), 0.5 + torch.rand(n, 1, generator=g).double()
-        distance = (points[:, None] - points).norm(dim=2)  # two near points tie, so rows count differently
+        points = torch.randn(n, 2, generator=g).double()
+        weight = 0.5 + torch.rand(n, 1, generator=g).double()
+        distance = (points[:, None] - points).norm(dim=2)  # two near points tie, hence the weights
         cases.append((what, (scale * weight * (distance.max() - distance), k)))
     line = torch.tensor([0., 1, 2, 10, 11, 12, 13])
     misses = torch.zeros(6, 6)
     for column, rows in enumerate(([1, 2, 3, 4], [0, 1, 2], [3, 4, 5])):
         misses[rows, column] = 1
     return cases + [
-        ("similarities that are not symmetric", (torch.rand(6, 6, generator=g, dtype=torch.float64), 3)),
+        ("similarities that are not symmetric",
+         (torch.rand(6, 6, generator=g, dtype=torch.float64), 3)),
         ("one row", (torch.tensor([[2.]]), 1)),
         ("two groups on a line", (13 - (line[:, None] - line).abs(), 2)),
         ("all columns alike good", (torch.eye(4), 3)),
         ("a row twice", (torch.tensor([[3., 3, 1], [3., 3, 1], [1., 1, 3]]), 3)),
-        ("nothing is left to gain", (torch.tensor([[0., 2, 0, 0], [0., 2, 1, 0], [0., 2, 0, 1], [0., 2, 1, 1]]), 3)),
+        ("nothing is left to gain",
+         (torch.tensor([[0., 2, 0, 0], [0., 2, 1, 0], [0., 2, 0, 1], [0., 2, 1, 1]]), 3)),
         ("the best pair leaves out the best column", (misses, 2)),
-        ("no row is like another", (torch.zeros(3, 3), 2)),
-    ]
-
-
-def _greedy(similarity, k, gains):
-    """k times the column of largest gains(best), a chosen one never again."""
-    best, chosen = torch.zeros(len(similarity)), []
-    for _ in range(k):
-        gain = gains(best)
-        gain[chosen] = -math.inf
-        chosen.append(int(gain.argmax()))
-        best = torch.maximum(best, similarity[:, chosen[-1]])
-    return chosen
-
-
-def _top_sums(similarity, k):
-    """The k columns of largest sum, whatever the others cover already"""
-    return similarity.sum(0).sort(descending=True, stable=True).indices[:k].tolist()
-
-
-def _rows(similarity, k):
-    """Rows and columns are swapped"""
-    return medoids(similarity.T, k)
-
-
-def _last_tie(similarity, k):
-    """Of tied columns the last"""
-    return [len(similarity) - 1 - j for j in medoids(similarity.flip(0, 1), k)]
-
-
-def _twice(similarity, k):
-    """A column may be chosen again when nothing is left to gain"""
-    best, chosen = torch.zeros(len(similarity)), []
-    for _ in range(k):
-        chosen.append(int((similarity - best[:, None]).clamp(min=0).sum(0).argmax()))
-        best = torch.maximum(best, similarity[:, chosen[-1]])
-    return chosen
-
-
-def _sorted(similarity, k):
-    """Sorted by index instead of in the order chosen"""
-    return sorted(medoids(similarity, k))
-
-
-def _last_only(similarity, k):
-    """The best similarity so far is overwritten by that to the last medoid"""
-    best, chosen = torch.zeros(len(similarity)), []
-    for _ in range(k):
-        gain = (similarity - best[:, None]).clamp(min=0).sum(0)
-        gain[chosen] = -1
-        chosen.append(int(gain.argmax()))
-        best = similarity[:, chosen[-1]]
-    return chosen
-
-
-def _first_given(similarity, k):
-    """Column 0 is always the first medoid"""
-    raised = similarity.clone()
-    raised[:, 0] += similarity.sum() + 1
-
-    def gains(best):
-        return ((similarity if best.any() else raised) - best[:, None]).clamp(min=0).sum(0)
-
-    return _greedy(similarity, k, gains)
-
-
-def _stops(similarity, k):
-    """Stops when nothing is left to gain, with fewer than k"""
-    chosen = medoids(similarity, k)
-    covered = [similarity[:, chosen[:m]].amax(1).sum() if m else 0 for m in range(k + 1)]
-    return [j for m, j in enumerate(chosen) if covered[m + 1] - covered[m] > 1e-9]
-
-
-def _farthest(similarity, k):
-    """After the first, always the row that is served worst"""
-    first = similarity.sum(0)
-    return _greedy(similarity, k, lambda best: first.clone() if not best.any() else -best)
-
-
-def _largest_entry(similarity, k):
-    """The largest gain of a single row instead of the sum over rows"""
-    return _greedy(similarity, k, lambda best: (similarity - best[:, None]).clamp(min=0).amax(0))
+        ("no row is like another", (torch.zeros(3, 3), 2))]
 
 
 def _best_set(similarity, k):
     """The best of all sets of k columns, in order of index"""
-    return list(max(combinations(range(len(similarity)), k), key=lambda s: similarity[:, list(s)].amax(1).sum()))
-
-
-def _tensors(similarity, k):
-    """The entries are tensors instead of ints"""
-    return list(torch.tensor(medoids(similarity, k)))
+    sets = combinations(range(len(similarity)), k)
+    return list(max(sets, key=lambda s: similarity[:, list(s)].amax(1).sum()))
 
 
 MEDOIDS = Exercise(
-    id="10.1", title="Rows that stand for the others",
-    trains="greedy facility location: a gain is what is new, so it depends on what is chosen already",
-    difficulty=3, minutes=15, points=2, solution=medoids, cases=_similarity_cases,
-    hints=("Each row is served by the chosen column that is most similar to it. A new column helps a row only where it "
-           "is better than the best so far. Choose the column that helps most in total, and start again.",
-           "j* = argmax_j Σ_i max(0, S[i, j] − b_i), with b_i = max_{j chosen} S[i, j], and b_i = 0 at first. A tie "
-           "goes to the smaller index, and no column is chosen twice.",
-           "Keep a vector of the best similarities, 0 at first. Subtract it from every column and cut at 0, then add "
-           "up over the rows. Give the columns already chosen a negative gain before you take the argmax. Then raise "
-           "the vector with `torch.maximum`."),
+    id="10.1", title="Rows that stand for the others", difficulty=3, minutes=15, points=2,
+    trains="greedy facility location: a gain is what is new, so it depends on what is chosen "
+           "already",
+    solution=medoids, cases=_similarity_cases,
+    hints=("Each row is served by the chosen column that is most similar to it. A new column helps "
+           "a row only where it is better than the best so far. Choose the column that helps most "
+           "in total, and start again.",
+           "j* = argmax_j Σ_i max(0, S[i, j] − b_i), with b_i = max_{j chosen} S[i, j], and b_i = "
+           "0 at first. A tie goes to the smaller index, and no column is chosen twice.",
+           "Keep a vector of the best similarities, 0 at first. Subtract it from every column and "
+           "cut at 0, then add up over the rows. Give the columns already chosen a negative gain "
+           "before you take the argmax. Then raise the vector with `torch.maximum`."),
     mistakes=(
-        (_top_sums, "you chose by the sums of whole columns, so two medoids may serve the same rows. Count only what "
-                    "a column adds to those chosen before."),
-        (_rows, "you chose rows of the matrix. S[i, j] says how well column j stands for row i: choose columns, and "
-                "add up over i."),
-        (_last_tie, "your ties go to the larger index. They should go to the smaller one, as `argmax` does it."),
-        (_twice, "you chose a column twice. When nothing is left to gain, take the first one not chosen yet."),
-        (_sorted, "you sorted the result. Keep the order in which the columns were chosen."),
-        (_last_only, "you kept the similarity to the last medoid only. A row stays with the better of old and new: "
-                     "take the maximum."),
-        (_first_given, "you started with column 0. The first medoid is the column of the largest sum."),
-        (_stops, "you stopped when nothing was left to gain. The exercise asks for k columns."),
-        (_farthest, "you went on with the row that is served worst. That is another method, farthest first. Choose "
-                    "the column with the largest total gain."),
-        (_largest_entry, "you looked at the one row that gains most. Add the gains of all rows up."),
-        (_best_set, "you searched for the best set of all. The greedy choice never takes a column back, and it can "
-                    "end with another set."),
-        (_tensors, "the entries are tensors. Make ints of them, with `int(…)` or `.tolist()`."),
+        ("similarity - best[:, None]", "similarity",
+         "The k columns of largest sum, whatever the others cover already",
+         "you chose by the sums of whole columns, so two medoids may serve the same rows. Count "
+         "only what a column adds to those chosen before."),
+        ("best, chosen =", "similarity = similarity.T\n    best, chosen =",
+         "Rows and columns are swapped", "you chose rows of the matrix. S[i, j] says how well "
+         "column j stands for row i: choose columns, and add up over i."),
+        ("gain.argmax()", "len(gain) - 1 - gain.flip(0).argmax()", "Of tied columns the last",
+         "your ties go to the larger index. They should go to the smaller one, as `argmax` does "
+         "it."),
+        ("gain[chosen] = -1", "", "A column may be chosen again when nothing is left to gain",
+         "you chose a column twice. When nothing is left to gain, take the first one not chosen "
+         "yet."),
+        ("return chosen", "return sorted(chosen)", "Sorted by index instead of in the order chosen",
+         "you sorted the result. Keep the order in which the columns were chosen."),
+        ("torch.maximum(best, similarity[:, chosen[-1]])", "similarity[:, chosen[-1]]",
+         "The best similarity so far is overwritten by that to the last medoid",
+         "you kept the similarity to the last medoid only. A row stays with the better of old and "
+         "new: take the maximum."),
+        ("gain.argmax()", "gain.argmax() if chosen else 0", "Column 0 is always the first medoid",
+         "you started with column 0. The first medoid is the column of the largest sum."),
+        ("gain[chosen] = -1", "if gain.max() < 1e-9: break",
+         "Stops when nothing is left to gain, with fewer than k",
+         "you stopped when nothing was left to gain. The exercise asks for k columns."),
+        (("(similarity - best[:, None]).clamp(min=0).sum(0)", "= -1"),
+         ("-best if best.any() else similarity.sum(0)", "= -float('inf')"),
+         "After the first, always the row that is served worst",
+         "you went on with the row that is served worst. That is another method, farthest first. "
+         "Choose the column with the largest total gain."),
+        (".sum(0)", ".amax(0)", "The largest gain of a single row instead of the sum over rows",
+         "you looked at the one row that gains most. Add the gains of all rows up."),
+        (_best_set, "you searched for the best set of all. The greedy choice never takes a column "
+         "back, and it can end with another set."),
+        ("return chosen", "return list(torch.tensor(chosen))",
+         "The entries are tensors instead of ints",
+         "the entries are tensors. Make ints of them, with `int(…)` or `.tolist()`."),
     ),
-    remark="`defend.isolated` picks its medoids this way in each class, but stops when nothing is left to gain. A row "
-           "that is alone with its medoid is isolated. Greedy reaches at least 1 − 1/e of the best sum, about 63 %.",
+    remark="`defend.isolated` picks its medoids this way in each class, but stops when nothing is "
+           "left to gain. A row that is alone with its medoid is isolated. Greedy reaches at least "
+           "1 − 1/e of the best sum, about 63 %.",
+)
+
+
+# ---------------- 10.2
+def threshold(scores, share):
+    """The smallest score with at most a share of all strictly above it. (n,), float -> float"""
+    fits = [t for t in scores.tolist() if (scores > t).sum().item() / len(scores) <= share]
+    return min(fits)
+
+
+def _score_cases():
+    # where count / n can equal the share, the share is exact in binary: no rounding decides a case
+    g, cases = torch.Generator().manual_seed(62), []
+    for what, n, share in (("a quarter of the scores", 20, 0.25),
+                           ("a share between two counts", 30, 0.05), ("many scores", 150, 0.01),
+                           ("exactly two scores", 16, 0.125),
+                           ("too few scores for the share", 5, 0.1), ("nearly one score", 9, 0.1),
+                           ("a large share", 11, 0.7), ("no score may lie above", 12, 0.0),
+                           ("all scores may lie above", 8, 1.0), ("one score", 1, 0.5)):
+        cases.append((what, (torch.randn(n, generator=g, dtype=torch.float64), share)))
+    return cases + [
+        ("skewed scores", (torch.rand(40, generator=g, dtype=torch.float64).log().neg(), 0.125)),
+        ("ties above the threshold", (torch.tensor([1., 2, 2, 2, 3, 4, 4, 0]), 0.25)),
+        ("ties at the threshold", (torch.tensor([3., 5, 3, 3, 1, 3, 6, 2]), 0.5)),
+        ("equal scores", (torch.full((6,), 0.5), 0.25)),
+        ("many equal scores below the threshold", (torch.tensor([1., 1, 2, 1, 1, 3, 1, 1]), 0.25)),
+        ("many equal scores above the threshold", (torch.tensor([5., 1, 5, 2, 5, 3, 5, 4]), 0.5)),
+        ("scores below 0", (torch.tensor([-1., -7, -3, -9]), 0.25))]
+
+
+def _from_top(scores, m):
+    return scores.sort(descending=True).values[min(m, len(scores) - 1)].item()
+
+
+THRESHOLD = Exercise(
+    id="10.2", title="Where a gate closes", difficulty=1, minutes=8, points=1,
+    trains="a threshold from benign scores: an upper tail, a strict inequality, and rounding to "
+           "the safe side",
+    solution=threshold, cases=_score_cases,
+    hints=("The gate refuses what scores above the threshold. Go as low as you can while no more "
+           "than the share of benign requests is refused. With few scores that may mean none.",
+           "t = min {s_j : #{i : s_i > s_j} / n ≤ share}.",
+           "For each score, count the scores strictly above it and divide by their number. Keep "
+           "those scores for which this is at most the share, and return the smallest."),
+    mistakes=(
+        ("scores > t", "scores >= t", "A score equal to the threshold counts as above it",
+         "you counted a score equal to the threshold as above it. The gate refuses only what is "
+         "strictly above."),
+        ("<= share", "< share", "Less than the share: exactly the share is refused",
+         "you ask for less than the share. Exactly the share is allowed."),
+        ("min(fits)", "torch.quantile(scores, 1 - share).item()",
+         "torch.quantile, which interpolates between two scores",
+         "your quantile lies between two scores. Return one of the scores itself."),
+        ("min(fits)", "torch.quantile(scores, share).item()",
+         "The quantile of the share instead of 1 less the share",
+         "this quantile has a share of the scores below it. The share belongs above it, and the "
+         "result should be one of the scores."),
+        ("min(fits)", "scores.sort().values[int(len(scores) * (1 - share))].item()",
+         "ordered[int(n * (1 - share))]: one score too high where n * share is whole",
+         "where n times the share is whole, your index is one too high: indices start at 0. It "
+         "runs out of range at a share of 0."),
+        ("min(fits)", "scores.sort().values[len(scores) - 1 - int(len(scores) * share)].item()",
+         "ordered[n - 1 - m] at a share of 1: the index -1 is the largest score",
+         "at a share of 1 your index is −1, which Python takes for the last score. The answer "
+         "there is the smallest."),
+        ("min(fits)", "_from_top(scores, round(len(scores) * share))",
+         "The allowed number is rounded to the nearest instead of down", "you rounded the number "
+         "of allowed scores to the nearest one. That may exceed the share: round down."),
+        ("return min(fits)",
+         "import math\n    return _from_top(scores, math.ceil(len(scores) * share))",
+         "The allowed number is rounded up", "you rounded the number of allowed scores up, so more "
+         "than the share lies above. Round down."),
+        ("min(fits)", "_from_top(scores, max(1, int(len(scores) * share)))",
+         "One score is always let above", "you always leave one score above. If the share is less "
+         "than one score, none may lie above."),
+        ("return min(fits)",
+         "from statistics import NormalDist\n"
+         "    z = NormalDist().inv_cdf(min(max(1 - share, 1e-6), 1 - 1e-6))\n"
+         "    return (scores.mean() + z * scores.std(correction=0)).item()",
+         "Mean and standard deviation, as if the scores were normal",
+         "you assumed a normal distribution. Scores are often skewed: count them instead."),
+        ("min(fits)", "scores.flip(0)[min(int(len(scores) * share), len(scores) - 1)].item()",
+         "The scores are not sorted", "you picked by position without sorting the scores first."),
+        ("fits =", "scores = scores.unique()\n    fits =", "Equal scores count once",
+         "you counted equal scores once. Each is a request of its own: take the share of all "
+         "scores."),
+        ("min(fits)", "max(0, len(scores) - 1 - int(len(scores) * share))",
+         "The position in the sorted scores instead of the score",
+         "this is a position among the sorted scores. Return the score that stands there."),
+    ),
+    remark="`defend.threshold` counts in the same way, and gives no answer from fewer than 1 / "
+           "share scores: so few cannot show so small a share.",
+)
+
+
+# ---------------- 10.3
+def cusum(scores, drift, limit):
+    """The first t, from 1, at which the running sum is above the limit, or None. (T,), … -> int"""
+    total = 0.0
+    for t, score in enumerate(scores.tolist(), start=1):
+        total = max(0.0, total + score - drift)
+        if total > limit:
+            return t
+    return None
+
+
+def _stream_cases():
+    g, cases = torch.Generator().manual_seed(65), []
+    for what, n, late, drift, limit in (("a rise after calm requests", 12, 2, 0.5, 2),
+                                        ("a long calm", 80, 1, 0.5, 4), ("no rise", 30, 0, 1, 5),
+                                        ("a slow rise", 60, 0.8, 0.5, 3)):
+        scores = torch.randn(n, generator=g, dtype=torch.float64)
+        scores[n // 2:] += late
+        cases.append((what, (scores, drift, limit)))
+    for what, scores, drift, limit in (
+            ("exactly the limit, then more", [1, 2, 1, 0.5, 3], 0.5, 2.5),
+            ("exactly the limit, no more", [2, 2, 0, 1, 0.5], 1, 2),
+            ("an alarm at the first request", [5, 0, 0], 1, 2),
+            ("an alarm at the last request", [1, 1, 1, 1], 0.5, 1.75),
+            ("low scores before high ones", [-4, -4, -4, 2, 2, 2], 0.5, 2),
+            ("many small excesses", [0.75] * 10, 0.5, 1.25),
+            ("one peak among low scores", [0, 0, 3, 0, 0, 0, 3, 0], 1, 2.5),
+            ("two peaks and a dip", [2, -3, 2, -1, 2, 2], 0.5, 2),
+            ("a limit of 0", [0.5, 0.25, 0.75, 0.5], 0.5, 0),
+            ("a drift of 0", [0.5, 0, 0.5, 0.5], 0, 1.25),
+            ("two alarms", [3, 3, -9, -9, 4, 4], 1, 3), ("one request", [1], 0.5, 1),
+            ("no requests", [], 0.5, 1)):
+        cases.append((what, (torch.tensor(scores, dtype=torch.float64), drift, limit)))
+    return cases
+
+
+CUSUM = Exercise(
+    id="10.3", title="When small excesses add up", difficulty=2, minutes=10, points=2,
+    trains="CUSUM: a sum that forgets calm times, and an alarm that waits for no single high score",
+    solution=cusum, cases=_stream_cases,
+    hints=("An attacker can split one suspicious request into many that stay below every "
+           "threshold. Add up by how much each one exceeds what is usual, and never let the sum "
+           "fall below 0.",
+           "S_0 = 0, S_t = max(0, S_{t−1} + x_t − d) with the drift d. The answer is the first t "
+           "with S_t > h, for the limit h.",
+           "Go through the scores with `enumerate`, which can start at 1. Change the sum first, "
+           "cut it at 0, then compare it. Return inside the loop, and None after it."),
+    mistakes=(
+        ("total > limit", "total >= limit", "An alarm at exactly the limit",
+         "you raise the alarm at exactly the limit. The sum has to be above it."),
+        ("max(0.0, total + score - drift)", "total + score - drift", "The sum may fall below 0",
+         "your sum falls below 0, so a calm time gives an attacker credit. Cut it at 0 after each "
+         "step."),
+        ("max(0.0, total + score - drift)", "total + max(0.0, score - drift)",
+         "Each term is cut at 0 instead of the sum", "you cut each term at 0, so your sum never "
+         "falls and every stream ends in an alarm. Cut the sum instead."),
+        (" - drift", "", "The drift is forgotten",
+         "the drift is missing. Subtract it from each score, or usual scores add up too."),
+        ("total + score", "score", "Each score alone, without a sum",
+         "you compared single scores with the limit. Add up what exceeds the drift."),
+        ("max(0.0, total + score - drift)", "abs(total + score - drift)",
+         "The absolute value instead of the positive part", "you took the absolute value, so low "
+         "scores raise the alarm as well. Take the larger of 0 and the sum."),
+        ((" - drift", "> limit"), ("", "> limit + drift"),
+         "The drift is subtracted once, from the limit's side, instead of at each step",
+         "you subtracted the drift once. It is subtracted at every step."),
+        ("start=1", "start=0", "Counted from 0",
+         "you counted from 0. The first request is number 1."),
+        ("tolist(), start=1", "tolist()[:-1], start=2", "Compared before the score is added",
+         "you compared before you added the score, so your alarm comes one request late."),
+        (("total = 0.0", "return t", "return None"),
+         ("total, found = 0.0, None", "found = t", "return found"),
+         "The last t above the limit instead of the first",
+         "you returned the last request above the limit. The alarm is the first."),
+        ("return None", "return len(scores)", "The number of scores where there is no alarm",
+         "you returned the number of requests where there was no alarm. Return None, or it looks "
+         "like an alarm at the last one."),
+        ("return None", "return -1", "-1 where there is no alarm",
+         "you returned −1 where there was no alarm. Return None."),
+    ),
+    remark="With a drift above the mean benign score, the sum keeps falling back to 0 while all is "
+           "calm. A higher limit gives fewer false alarms, and later true ones.",
+)
+
+
+# ---------------- 10.4
+def release(weights, update, times, noise):
+    """The weights plus noise of rms times * rms of the update. (d,), (d,), float, (d,) -> (d,)"""
+    wanted = times * update.square().mean().sqrt()
+    return weights + wanted * noise / noise.square().mean().sqrt()
+
+
+def _noise_cases():
+    g, cases = torch.Generator().manual_seed(63), []
+    for what, d, times, size, mean in (
+            ("noise as large as the update", 6, 1.0, 3, 0), ("twice the update", 8, 2.0, 0.5, 0),
+            ("a tenth of the update", 5, 0.1, 2, 0), ("no noise at all", 4, 0.0, 1.5, 0),
+            ("one weight", 1, 1.5, 4, 0), ("many weights", 400, 3.0, 1.7, 0),
+            ("large noise", 7, 1.0, 100, 0), ("small noise", 9, 1.0, 0.01, 0),
+            ("noise off centre", 6, 0.7, 1, 3)):
+        weights, update = torch.randn(2, d, generator=g)
+        noise = mean + size * torch.randn(d, generator=g)
+        cases.append((what, (weights, 0.5 * update, times, noise)))
+    w, u, z = torch.tensor([[1., -2, 0.5, 0], [0.5, 0.5, -0.5, 0.5], [6., 0, 0, 0]])
+    return cases + [
+        ("an update that is the same everywhere", (w, u.abs(), 2.0, z + 2)),
+        ("noise on one weight", (w, u, 1.0, z)), ("weights of 0", (0 * w, u, 0.5, z - 1)),
+        ("an update of 0", (w, 0 * u, 2.0, z + 1))]
+
+
+RELEASE = Exercise(
+    id="10.4", title="Noise as large as the update", difficulty=1, minutes=6, points=1,
+    trains="rms against norm; a scale that is measured on the noise drawn, not assumed",
+    solution=release, cases=_noise_cases, rtol=1e-5,
+    hints=("Whoever compares two releases sees the update. Hide it under noise whose size is known "
+           "exactly: measure the noise that was drawn, and stretch it.",
+           "w + c z, with c = times · rms(u) / rms(z) and rms(x) = √(Σ_i x_i² / d).",
+           "Square the update, take the mean and the root. Do the same with the noise. Their ratio "
+           "and the factor stretch the noise. Add that to the weights, in a new tensor."),
+    mistakes=(
+        (" / noise.square().mean().sqrt()", "", "The noise's own rms is taken for 1",
+         "you took the rms of the noise for 1. Measure it, and divide by it."),
+        ("update.square().mean().sqrt()", "update.norm()",
+         "The norm of the update with the rms of the noise", "you took the norm of the update and "
+         "the rms of the noise. The norm is √d times as large: take the rms of both."),
+        ("noise.square().mean().sqrt()", "noise.norm()",
+         "The rms of the update with the norm of the noise", "you took the norm of the noise and "
+         "the rms of the update. Your noise is √d times too small: take the rms of both."),
+        (".sqrt()", "", "The root is missing: mean squares",
+         "you compared mean squares. Take the root of each."),
+        ("square().mean().sqrt()", "abs().mean()", "The mean absolute value instead of the rms",
+         "you took mean absolute values. The rms squares first, then takes the root of the mean."),
+        ("square().mean().sqrt()", "std(correction=0)",
+         "The standard deviation, which leaves the mean out",
+         "you took standard deviations, which subtract the mean first. The rms does not."),
+        ("update.square()", "weights.square()",
+         "The rms of the weights instead of that of the update",
+         "you scaled the noise to the weights. It has to hide the update: take the update's rms."),
+        ("return weights", "return update + weights", "The update is added as well",
+         "you added the update as well. The weights given are the ones to be released."),
+        ("weights + ", "", "The noise alone, without the weights",
+         "you returned the noise. Add it to the weights."),
+        ("times * update", "update", "The factor is forgotten", "you did not use `times`."),
+        (("return weights + ", "noise.square().mean().sqrt()"),
+         ("return weights.add_(", "noise.square().mean().sqrt())"), "The given weights are changed",
+         "`+=` changes the tensor you were given. Make a new one."),
+    ),
+    remark="The rms of what is added is now exact for each release, not only on average. An "
+           "attacker who sees several releases of the same weights can average the noise away.",
+)
+
+
+# ---------------- 10.5
+def after_deletions(epsilon, delta, k):
+    """What (epsilon, delta)-DP for one row promises for k. float, float, int -> (float, float)"""
+    import math
+
+    total = delta * sum(math.exp(i * epsilon) for i in range(k))
+    return k * epsilon, min(1.0, total)
+
+
+def _privacy_cases():
+    return [
+        ("three rows", (0.5, 1e-6, 3)), ("two rows", (1.0, 1e-5, 2)), ("one row", (1.0, 1e-5, 1)),
+        ("many rows, a small ε", (0.01, 1e-7, 100)), ("ten rows", (0.1, 1e-3, 10)),
+        ("a large ε", (3.0, 1e-9, 6)), ("a δ that grows past 1", (2.0, 0.01, 4)),
+        ("an ε of 0", (0.0, 1e-5, 4)), ("an ε of 0 and a δ that grows past 1", (0.0, 0.4, 5)),
+        ("a δ of 0", (0.3, 0.0, 7)), ("both 0", (0.0, 0.0, 3)), ("a δ of 1", (1.5, 1.0, 2)),
+        ("no row", (0.7, 1e-4, 0))]
+
+
+DELETIONS = Exercise(
+    id="10.5", title="What privacy for one row promises for k", difficulty=2, minutes=10, points=2,
+    trains="group privacy: ε grows with the number of rows, δ much faster; an exact sum against "
+           "its bounds",
+    solution=after_deletions, cases=_privacy_cases, rtol=1e-6, atol=1e-15,
+    hints=("Go from one data set to the other a row at a time. Each row multiplies a probability "
+           "by e^ε at most and adds δ, and the δ of earlier rows is multiplied again.",
+           "(k ε, δ Σ_{i = 0..k−1} e^{iε}). The sum is (e^{kε} − 1) / (e^ε − 1), and k where ε = "
+           "0. A δ above 1 says no more than 1.",
+           "Add up `math.exp` of i times epsilon for i from 0 to k − 1, which needs no case for 0. "
+           "Multiply by delta, and take the smaller of that and 1. Return the pair with k times "
+           "epsilon first."),
+    mistakes=(
+        ("sum(math.exp(i * epsilon) for i in range(k))", "k * math.exp((k - 1) * epsilon)",
+         "k times the largest term, k e^((k - 1) epsilon) delta: an upper bound",
+         "k e^{(k−1)ε} δ is an upper bound of the sum: it takes each term for the largest. Give "
+         "the sum itself."),
+        ("sum(math.exp(i * epsilon) for i in range(k))", "k * math.exp(k * epsilon)",
+         "k e^(k epsilon) delta: a looser upper bound", "k e^{kε} δ is an upper bound, and a loose "
+         "one. Give the sum itself: its terms run from 1 to e^{(k−1)ε}."),
+        ("k * epsilon, min", "math.sqrt(k) * epsilon, min",
+         "sqrt(k) epsilon, as if k releases were composed", "the root of k belongs to advanced "
+         "composition, for k releases about the same row. For k rows ε grows by the factor k."),
+        ("sum(math.exp(i * epsilon) for i in range(k))", "k", "k delta, as for k releases",
+         "k δ is the rule for k releases about the same row. For k rows the earlier δ is "
+         "multiplied by e^ε at each further row."),
+        ("range(k)", "range(k + 1)", "The sum has one term too many",
+         "your sum has one term too many. It ends at i = k − 1."),
+        ("range(k)", "range(1, k + 1)", "The sum starts at i = 1",
+         "your sum starts at i = 1, so each term is e^ε times too large. The first term is 1."),
+        ("sum(math.exp(i * epsilon) for i in range(k))", "math.exp((k - 1) * epsilon)",
+         "The last term alone", "you took the last term only. Add all k terms up."),
+        ("min(1.0, total)", "total", "delta is not cut at 1",
+         "your δ exceeds 1. It bounds a probability: cut it at 1."),
+        ("sum(math.exp(i * epsilon) for i in range(k))",
+         "math.expm1(k * epsilon) / math.expm1(epsilon)",
+         "The closed form, which divides by 0 at epsilon = 0",
+         "the closed form divides by 0 where ε is 0. The sum is k there."),
+        ("min(1.0, total)", "delta", "delta stays as it is",
+         "your δ does not grow. Every further row adds to it."),
+        ("return k * epsilon", "return epsilon", "epsilon stays as it is",
+         "your ε does not grow. It is k times as large for k rows."),
+        ("k * epsilon, min(1.0, total)", "min(1.0, total), k * epsilon",
+         "The two values are swapped", "both values are right, in the wrong order. ε comes first."),
+    ),
+    remark="This holds for every mechanism, and a particular one may promise more. With ε = 1 for "
+           "one row, ten rows are left with ε = 10, which is next to nothing.",
 )
 
 EXERCISES = (MEDOIDS, THRESHOLD, CUSUM, RELEASE, DELETIONS)

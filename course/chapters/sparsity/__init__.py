@@ -1,0 +1,25 @@
+"""What only the chapter on sparsity uses."""
+
+from labkit.unlearn.masks import apply_mask
+
+from .code import (
+    ascent_bound,
+    attach_mask,
+    check_mask,
+    detach_mask,
+    disparity,
+    fit_masked,
+    imp,
+    magnitude_mask,
+    omp,
+    prune_then,
+    synflow_mask,
+    synflow_scores,
+    weight_distance,
+)
+
+__all__ = [
+    "apply_mask", "ascent_bound", "attach_mask", "check_mask", "detach_mask", "disparity",
+    "fit_masked", "imp", "magnitude_mask", "omp", "prune_then", "synflow_mask", "synflow_scores",
+    "weight_distance",
+]

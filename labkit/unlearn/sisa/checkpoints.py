@@ -1,15 +1,12 @@
-"""Checkpoints of a shard: safetensors for the numbers, JSON for the rest, checked before they are trusted."""
+"""Checkpoints of a shard: safetensors and JSON, checked before they are trusted."""
 
-import hashlib
-import json
 import os
 from pathlib import Path
 
 import torch
-from safetensors.torch import load as tensors_of
-from safetensors.torch import save as bytes_of
 
-from ...base import LabError, write_bytes
+from ... import store
+from ...base import LabError, sha256
 
 FORMAT = 1
 
@@ -20,77 +17,77 @@ def path(folder, shard: int, done: int) -> Path:
 
 
 def save(folder, shard, done, model, optimizer, seen, recipe):
-    """Write the full state after `done` slices: weights and buffers, the optimiser's state, and counters.
+    """Write the full state after `done` slices: weights, buffers, the optimiser's state, counters.
 
-    seen: (m,) ids of the rows it was trained on; their hash is kept, so that a checkpoint that has seen a forgotten
-    row is never taken for a sound one. optimizer: None leaves its state out (the fault that notebook 02 shows).
-    The learning rate and the random numbers are functions of (seed, shard, slice), so counters are enough for them.
-    Written under another name and then renamed: an interrupted run leaves no half checkpoint.
+    seen: (m,) ids of the rows it was trained on; their hash is kept, so that a checkpoint that has
+    seen a forgotten row is never taken for a sound one. optimizer: None leaves its state out (the
+    fault that notebook 02 shows). The learning rate and the random numbers are functions of (seed,
+    shard, slice), so counters are enough for them.
     """
-    blob = bytes_of(state(model, optimizer))
-    about = {"format": FORMAT, "shard": shard, "slices done": done, "rows seen": fingerprint(seen),
-             "recipe": recipe, "sha256": hashlib.sha256(blob).hexdigest()}
     target = path(folder, shard, done)
-    write_bytes(target, blob)
-    write_bytes(target.with_suffix(".json"), json.dumps(about).encode())
+    about = {"format": FORMAT, "shard": shard, "slices done": done,
+             "rows seen": fingerprint(seen), "recipe": recipe}
+    store.save(target.with_suffix(".json"), about, state(model, optimizer), beside=target)
 
 
 def load(folder, shard, done, seen, recipe) -> dict | None:
-    """The tensors of a sound checkpoint, or a LookupError that says in a few words why there is none."""
-    target = path(folder, shard, done)
-    name = f"checkpoint of shard {shard} after slice {done}"
+    """The tensors of a sound checkpoint, or a LookupError that says in a few words why not."""
+    target, name = path(folder, shard, done), f"checkpoint of shard {shard} after slice {done}"
     try:
-        about, blob = json.loads(target.with_suffix(".json").read_bytes()), target.read_bytes()
-    except FileNotFoundError:
-        raise LookupError(f"the {name} is missing") from None
-    except (OSError, ValueError):
-        raise LookupError(f"the {name} cannot be read") from None
-    if not isinstance(about, dict) or about.get("sha256") != hashlib.sha256(blob).hexdigest():
-        raise LookupError(f"the {name} is damaged: its checksum does not fit")
-    if [about.get(key) for key in ("format", "recipe", "shard", "slices done")] != [FORMAT, recipe, shard, done]:
+        about, tensors = store.load(target.with_suffix(".json"), beside=target)
+    except LookupError as fault:
+        raise LookupError(f"the {name} {fault}") from None
+    kept = [about.get(key) for key in ("format", "recipe", "shard", "slices done")]
+    if kept != [FORMAT, recipe, shard, done]:
         raise LookupError(f"the {name} belongs to another run")
     if about.get("rows seen") != fingerprint(seen):
         raise LookupError(f"the {name} has seen other rows than the ones that are left")
-    return tensors_of(blob)
+    return tensors
 
 
 def state(model, optimizer=None) -> dict:
-    """All tensors of a model (weights and buffers) and of its optimiser, under one flat set of names."""
+    """All tensors of a model (weights and buffers) and of its optimiser, under flat names."""
     tensors = {f"model.{name}": t for name, t in model.state_dict().items()}
     if optimizer is not None:
-        tensors |= {f"optimizer.{i}.{key}": t for i, values in optimizer.state_dict()["state"].items()
+        tensors |= {f"optimizer.{i}.{key}": t
+                    for i, values in optimizer.state_dict()["state"].items()
                     for key, t in values.items() if isinstance(t, torch.Tensor)}
-    return {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    return store.plain(tensors)
 
 
 def restore(tensors, model, optimizer=None):
     """Put a checkpoint's tensors back into a model and, if given, its optimiser, in place."""
-    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    parts = {"model": {}, "optimizer": {}}
+    for name, t in tensors.items():
+        part, key = name.split(".", 1)
+        parts[part][key] = t
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(parts["model"])
     except RuntimeError:
-        raise LabError("The checkpoints hold another network than `build` makes: give the build that the ensemble was "
-                       "trained with.") from None
+        raise LabError("The checkpoints hold another network than `build` makes: give the build "
+                       "that the ensemble was trained with.") from None
     if optimizer is None:
         return
     kept = {}
-    for name, t in tensors.items():
-        if name.startswith("optimizer."):
-            _, i, key = name.split(".", 2)
-            kept.setdefault(int(i), {})[key] = t
-    optimizer.load_state_dict({"state": kept, "param_groups": optimizer.state_dict()["param_groups"]})
+    for name, t in parts["optimizer"].items():
+        i, key = name.split(".", 1)
+        kept.setdefault(int(i), {})[key] = t
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": kept, "param_groups": groups})
 
 
 def wipe(folder, shard: int, after: int) -> int:
-    """Destroy a shard's checkpoints after more than `after` slices; returns how many there were.
+    """Destroy a shard's checkpoints after more than `after` slices; -> how many there were.
 
-    Overwritten with zeros, flushed to the disk, then removed. What this cannot reach: backups, snapshots, and the
-    spare blocks of SSDs and copy-on-write file systems. There, keep the folder encrypted and destroy the key.
+    Overwritten with zeros, flushed to the disk, then removed. What this cannot reach: backups,
+    snapshots, and the spare blocks of SSDs and copy-on-write file systems. There, keep the folder
+    encrypted and destroy the key.
     """
     names = f"shard-{shard:03d}-after-"
-    stale = [p for p in Path(folder).glob(f"{names}*.safetensors") if int(p.stem.rsplit("-", 1)[1]) > after]
-    # .part: what a killed process was writing; of the others the JSON goes too
-    files = [*Path(folder).glob(f"{names}*.part"), *(f for p in stale for f in (p, p.with_suffix(".json")))]
+    stale = [p for p in Path(folder).glob(f"{names}*.safetensors")
+             if int(p.stem.rsplit("-", 1)[1]) > after]
+    files = [*Path(folder).glob(f"{names}*.part"),  # what a killed process was writing
+             *(file for p in stale for file in (p, p.with_suffix(".json")))]
     try:
         for file in filter(Path.exists, files):
             with open(file, "r+b") as f:
@@ -99,8 +96,9 @@ def wipe(folder, shard: int, after: int) -> int:
                 os.fsync(f.fileno())
             file.unlink()
     except OSError as problem:
-        raise LabError(f"{str(file)!r} holds what is to be forgotten and cannot be destroyed ({problem.strerror}): "
-                       "make its folder writable, then open the ensemble with sisa.load.") from None
+        raise LabError(f"{str(file)!r} holds what is to be forgotten and cannot be destroyed "
+                       f"({problem.strerror}): make its folder writable, then open the ensemble "
+                       "with sisa.load.") from None
     return len(stale)
 
 
@@ -111,4 +109,4 @@ def size(folder) -> int:
 
 def fingerprint(rows) -> str:
     """sha256 of row ids, 16 hex digits: which rows, not what is in them."""
-    return hashlib.sha256(rows.cpu().numpy().astype("<i8").tobytes()).hexdigest()[:16]
+    return sha256(rows.cpu().numpy().astype("<i8").tobytes(), digits=16)

@@ -1,6 +1,7 @@
-"""What SISA costs in theory: rows to visit again, and bytes to keep. Bourtoule et al. 2021, cost formulas.
+"""What SISA costs in theory: rows to visit again, bytes to keep. Bourtoule et al. 2021, formulas.
 
-n training rows, S shards, R slices, K requests drawn uniformly, e' epochs. A visit is one row in one training step.
+n training rows, S shards, R slices, K requests drawn uniformly, e' epochs. A visit is one row in
+one training step.
 """
 
 from math import comb
@@ -9,12 +10,12 @@ from ...base import LabError
 
 
 def epochs_per_slice(epochs: float, slices: int) -> float:
-    """e_i = 2 e' / (R + 1): with it the R growing slices take as many visits as e' epochs without slicing."""
+    """e_i = 2 e' / (R + 1): so the R growing slices take as many visits as e' epochs without."""
     return 2 * epochs / (slices + 1)
 
 
 def sharding_sequential(n: int, shards: int, requests: int) -> float:
-    """Expected rows to retrain for K requests one after the other, R = 1: (n/S + 1/(2S) − 1) K − K²/(2S)."""
+    """Expected rows to retrain for K requests in turn, R = 1: (n/S + 1/(2S) − 1) K − K²/(2S)."""
     return (n / shards + 1 / (2 * shards) - 1) * requests - requests**2 / (2 * shards)
 
 
@@ -27,8 +28,8 @@ def slicing(slices: int, requests: int = 1, keep: int = 1) -> float:
     """Expected share of a shard's training that K requests in that shard make necessary, 0 to 1.
 
     K = 1 and keep = 1: 2/3 + 1/(3R). Batch: 1 − E[r(r − 1)] / (R(R + 1)), r = the first slice hit,
-    P(r ≥ i) = ((R − i + 1)/R)^K. keep = k: only every k-th slice has a checkpoint, so training starts again after
-    slice k·⌊(r − 1)/k⌋ (ours).
+    P(r ≥ i) = ((R − i + 1)/R)^K. keep = k: only every k-th slice has a checkpoint, so training
+    starts again after slice k·⌊(r − 1)/k⌋ (ours).
     """
     if requests == 0:
         return 0.0
@@ -36,22 +37,27 @@ def slicing(slices: int, requests: int = 1, keep: int = 1) -> float:
     total = 0.0
     for r in range(1, slices + 1):
         start = keep * ((r - 1) // keep)
-        total += (at_least[r - 1] - at_least[r]) * (1 - start * (start + 1) / (slices * (slices + 1)))
+        share = 1 - start * (start + 1) / (slices * (slices + 1))
+        total += (at_least[r - 1] - at_least[r]) * share
     return total
 
 
-def visits(n: int, epochs: float, shards: int, slices: int = 1, requests: int = 1, *, batch=False, keep=1) -> float:
+def visits(n: int, epochs: float, shards: int, slices: int = 1, requests: int = 1, *,
+           batch=False, keep=1) -> float:
     """Expected visits to unlearn K requests, one after the other or as one batch.
 
-    In a batch the requests of one shard are binomial, and each shard starts again at its first slice hit.
+    In a batch the requests of one shard are binomial, and each shard starts again at its first
+    slice hit.
     """
     if not 0 < requests < n:
-        raise LabError(f"The cost of {requests} requests out of {n} rows was asked: give 1 to {n - 1}.")
+        raise LabError(f"The cost of {requests} requests out of {n} rows was asked: give 1 to "
+                       f"{n - 1}.")
     if not batch:
         return epochs * sharding_sequential(n, shards, requests) * slicing(slices, 1, keep)
     p = 1 / shards
-    hits = ((j, comb(requests, j) * p**j * (1 - p) ** (requests - j)) for j in range(requests + 1))
-    return epochs * (n - requests) * sum(chance * slicing(slices, j, keep) for j, chance in hits)
+    hits = (comb(requests, j) * p**j * (1 - p) ** (requests - j) for j in range(requests + 1))
+    share = sum(chance * slicing(slices, j, keep) for j, chance in enumerate(hits))
+    return epochs * (n - requests) * share
 
 
 def speedup(shards: int, slices: int = 1, keep: int = 1) -> float:
@@ -60,7 +66,7 @@ def speedup(shards: int, slices: int = 1, keep: int = 1) -> float:
 
 
 def storage(model, shards: int, slices: int, *, momentum: bool = True, keep: int = 1) -> int:
-    """Bytes of the tensors in all checkpoints: S × (kept slices) × (weights, buffers and momentum)."""
+    """Bytes of the tensors in all checkpoints: S × (kept slices) × (weights, buffers, momentum)."""
     kept = len(kept_slices(slices, keep))
     weights = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     everything = sum(t.numel() * t.element_size() for t in model.state_dict().values())
@@ -68,5 +74,5 @@ def storage(model, shards: int, slices: int, *, momentum: bool = True, keep: int
 
 
 def kept_slices(slices: int, keep: int) -> list[int]:
-    """After which slices a checkpoint is kept: every `keep`-th one, and the last, which is the model in use."""
+    """After which slices a checkpoint is kept: every `keep`-th, and the last, the model in use."""
     return [done for done in range(1, slices + 1) if done % keep == 0 or done == slices]

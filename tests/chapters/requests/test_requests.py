@@ -1,4 +1,4 @@
-"""Notebook 03: what its own functions do with a network that diverged. The functions are taken from its source."""
+"""The notebook on requests: what its own functions do with a network that diverged. The functions are taken from its source."""
 
 import ast
 from pathlib import Path
@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 import labkit as lk
+from course.chapters import requests
 
-SOURCE = Path(__file__).parents[1] / "notebooks" / "source" / "03_requests.py"
+SOURCE = Path(__file__).parents[3] / "notebooks" / "source" / "03_requests.py"
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def notebook():
     """The notebook's functions over three victims of two targets each, without anything trained."""
     tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef) and not node.decorator_list]
-    names = {"lk": lk, "np": np, "pd": pd, "torch": torch, "PERCENT": (0, 100), "KAPPA": 0.5,
+    names = {"lk": lk, "here": requests, "np": np, "pd": pd, "torch": torch, "PERCENT": (0, 100), "KAPPA": 0.5,
              "interval": lk.measure.interval, "show": lk.measure.show_interval,
              "networks": [0, 0, 1, 1, 2, 2], "judged": [10, 11, 12],
              "ALL": [(i, j) for i in range(3) for j in range(2)]}

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..attack.differences import difference, flat, unflat
-from ..attack.holdings import BlackBox
-from ..base import LabError
-from ..rows import is_number, is_whole
-from ..training import fit
+from labkit.attack.differences import difference, flat, unflat
+from labkit.attack.holdings import BlackBox
+from labkit.base import LabError
+from labkit.rows import is_number, is_whole
+from labkit.training import fit
 
 
 def update_rms(before, after) -> float:

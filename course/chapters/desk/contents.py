@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ..base import LabError
-from ..measure.uncertainty import entropy
-from ..rows import check_forget
-from ..training import predict
-from .gates import isolated, residuals
-from .requests import trial_scores, trial_start
+from course.chapters.desk.quarantine import trial_scores, trial_start
+from labkit.base import LabError
+from labkit.defend.gates import isolated, residuals
+from labkit.measure.uncertainty import entropy
+from labkit.rows import check_forget
+from labkit.training import predict
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call, grad, jvp
 
-from ..base import LabError
-from ..measure.uncertainty import ece
-from ..rows import check_forget, is_whole
-from .gates import conformal_limit
+from labkit.base import LabError
+from labkit.defend.gates import conformal_limit
+from labkit.measure.uncertainty import ece
+from labkit.rows import check_forget, is_whole
 
 
 def split_request(alone, request):

@@ -13,9 +13,10 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from ..base import Diverged, LabError, spawn_seeds
-from ..rows import is_number, is_whole
-from ..training import dropout_masks
+from labkit.base import Diverged, LabError, spawn_seeds
+from labkit.defend.privacy import check_delta, check_promise
+from labkit.rows import is_number
+from labkit.training import dropout_masks
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def composed(releases, delta) -> float:
     The accountant adds their Rényi divergences, which is tighter than adding their ε. Models from before and after a
     deletion are two releases about all other rows.
     """
-    _check_delta(delta)
+    check_delta(delta)
     history = [(s.noise_multiplier, s.sample_rate, s.steps) for s in releases]
     if not history or not all(sigma >= 0 and 0 < rate <= 1 and steps >= 1 for sigma, rate, steps in history):
         raise LabError("The accountant needs at least one release, each with a noise multiplier of 0 or more, a sample "
@@ -134,47 +135,14 @@ def _accounted(history, delta):
         return float(accountant.get_epsilon(delta))
 
 
-def group_epsilon(epsilon, delta, k) -> tuple[float, float]:
-    """(k ε, min(1, k e^((k − 1) ε) δ)): the promise for k rows at once, from that for one. k ≥ 1 rows.
-
-    Exchanging a row is k = 2: one out, one in. Source: Dwork and Roth 2014, Theorem 2.2 and after it.
-    """
-    _check_promise(epsilon, delta)
-    if not is_whole(k) or k < 1:
-        raise LabError(f"The group has {k!r} rows: give a whole number, 1 or more.")
-    log = math.log(k) + (k - 1) * epsilon + math.log(delta)
-    return k * epsilon, min(1.0, math.exp(min(log, 0.0)))
-
-
-def membership_bound(epsilon, delta) -> float:
-    """Largest advantage (TPR − FPR) of any membership attack: (e^ε − 1 + 2δ) / (e^ε + 1), 0 to 1.
-
-    For inversion it bounds telling which of two data sets was used, not PSNR. Source: Kairouz et al. 2015; Humphries et
-    al. 2023.
-    """
-    _check_promise(epsilon, delta)
-    return math.tanh(epsilon / 2) + 2 * delta * (0.0 if epsilon > 700 else 1 / (math.exp(epsilon) + 1))
-
-
-def _check_delta(delta):
-    if not is_number(delta) or not 0 < delta < 1:
-        raise LabError(f"delta is {delta!r}: give a number between 0 and 1, below one over the number of rows.")
-
-
-def _check_promise(epsilon, delta):
-    _check_delta(delta)
-    if not is_number(epsilon) or not epsilon > 0:
-        raise LabError(f"epsilon is {epsilon!r}: give a positive number, or math.inf for no promise.")
-
-
 def _check_settings(model, n, epsilon, noise_multiplier, delta, clip, batch_size, epochs):
     if (epsilon is None) == (noise_multiplier is None):
         raise LabError("DP-SGD needs epsilon or noise_multiplier, one of the two: give epsilon=3.0, for example.")
     if epsilon is not None:
-        _check_promise(epsilon, delta)
+        check_promise(epsilon, delta)
     elif not 0 <= noise_multiplier < math.inf:
         raise LabError(f"noise_multiplier is {noise_multiplier}: give a finite number, 0 or more.")
-    _check_delta(delta)
+    check_delta(delta)
     if not 0 < clip < math.inf:
         raise LabError(f"clip is {clip}: give a positive gradient norm, for example 1.0.")
     if not 0 < batch_size <= n or not epochs > 0:

@@ -1,4 +1,4 @@
-"""A long run that is cut off goes on: nothing is computed twice, damaged files count for nothing."""
+"""labkit.store: what is saved is loaded; a long run that is cut off goes on, damaged files count for nothing."""
 
 import pytest
 import torch
@@ -81,3 +81,26 @@ def test_the_folder_changes_with_what_the_results_depend_on(tmp_path, monkeypatc
     folders = [place(), place(seed=1), place(profile="paper"), place(n=4), place(rows=201)]
     assert len(set(folders)) == 5 and place() == folders[0] and folders[0].is_relative_to(tmp_path)
     assert not list(tmp_path.iterdir()), "asking for the folder makes none"
+
+
+def test_what_is_saved_is_loaded_and_anything_else_is_said(tmp_path):
+    tensors = {"a": torch.arange(6).view(2, 3).T, "b": torch.tensor([True]), "c": torch.ones(2, dtype=torch.bfloat16)}
+    about = {"a, \"sha256\": \"": [0.1, float("inf"), None, "ß\n"], "n": {"1": 2}}
+    for beside in (None, tmp_path / "x.safetensors"):
+        lk.store.save(tmp_path / "new" / "x.json", about, tensors, beside)
+        said, found = lk.store.load(tmp_path / "new" / "x.json", beside)
+        assert said == about and found.keys() == tensors.keys()
+        assert all(torch.equal(found[k], t) and found[k].dtype == t.dtype for k, t in tensors.items())
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["x.json"], "nothing half written is left"
+    lk.store.save(tmp_path / "y.json", about)
+    assert lk.store.load(tmp_path / "y.json") == (about, {})
+    (tmp_path / "z.json").write_bytes((tmp_path / "y.json").read_bytes().replace(b"0.1", b"0.2"))
+    (tmp_path / "text").write_text("{}")
+    for name, words in (("none", "is missing"), ("new", "cannot be read"), ("text", "cannot be read"),
+                        ("z.json", "is damaged: its checksum does not fit")):
+        with pytest.raises(LookupError, match=f"^{words}$"):
+            lk.store.load(tmp_path / name)
+    with pytest.raises(LookupError, match="is missing"):
+        lk.store.load(tmp_path / "y.json", tmp_path / "none")
+    with pytest.raises(LabError, match="cannot be written"):
+        lk.store.save(tmp_path / "text" / "x.json", about)

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..base import LabError
-from .gates import conformal_limit
+from labkit.base import LabError
+from labkit.defend.gates import conformal_limit
 
 
 @dataclass(frozen=True, eq=False)
