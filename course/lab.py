@@ -20,17 +20,9 @@ from course import claims as judging
 from course.chapters import number
 from course.claimfile import PROFILES, load_claims
 from course.claims import COLOURS, in_words, judge, parts_in_words, plain
+from labkit import base
 from labkit import data as data_module
-from labkit.base import (
-    LabError,
-    NotForThisData,
-    cache_path,
-    data_path,
-    device,
-    jobs,
-    sha256,
-    spawn_seeds,
-)
+from labkit.base import LabError, NotForThisData, data_path
 from labkit.rows import checked_seed, is_whole
 
 MIME = "application/vnd.labkit+json"
@@ -58,13 +50,13 @@ class Lab:
         self._catalogue = load_claims()
         torch.set_num_threads(1)  # two a process were measured 10 to 35 times slower on busy cores
         torch.manual_seed(seed)
-        self.device = device()
+        self.device = base.device()
         self.versions = {"python": platform.python_version(), "torch": torch.__version__,
                          "numpy": np.__version__}
         versions = " · ".join(f"{k} {v}" for k, v in self.versions.items())
         _show({"kind": "setup", "versions": self.versions, "device": str(self.device)},
               f"Notebook {self.notebook} · profile {profile} · seed {seed} · {versions} · "
-              f"{self.device}, {jobs()} workers")
+              f"{self.device}, {base.jobs()} workers")
 
     def settings(self, *, quick, full=None, paper=None) -> SimpleNamespace:
         """The profile's settings; `full` starts from quick's, `paper` from full's."""
@@ -114,13 +106,13 @@ class Lab:
         cells = getattr(get_ipython(), "user_ns", {}).get("In", [])
         what = json.dumps([labkit_hash(f"00_{self.chapter}"), self._rows, self._settings, cells],
                           default=str, sort_keys=True)
-        code = sha256(what.encode(), digits=12)
+        code = base.sha256(what.encode(), digits=12)
         name = f"{self.notebook}-{self.profile}-s{self.seed}-{code}"
-        return cache_path() / "unfinished" / name / part
+        return base.cache_path() / "unfinished" / name / part
 
     def seeds(self, n: int, purpose: str = "judge") -> list[int]:
         """n inner seeds; no two purposes and no two outer seeds share one: tune ≠ judge."""
-        return spawn_seeds(self.seed, n, purpose)
+        return base.spawn_seeds(self.seed, n, purpose)
 
     def require(self, condition, why: str):
         """End the notebook as 'skipped', with one sentence, when it cannot use this data set."""
