@@ -17,6 +17,7 @@ import time
 
 import torch
 
+from course.chapters import sisa as sisa_chapter
 import labkit as lk
 from labkit.unlearn import sisa
 
@@ -56,7 +57,7 @@ def main(rounds=5):
     share, gain = statistics.median(shares), statistics.median(gains)
     print(f"strided_cnn, {len(data.y)} rows, S = 5, R = 4, {rounds} rounds: one request takes {share:.2f} of the "
           f"seconds of training with two workers (rounds: {min(shares):.2f} to {max(shares):.2f}), "
-          f"{statistics.median(alone_shares):.2f} with one (formula {1 / sisa.cost.speedup(5, 4):.2f})")
+          f"{statistics.median(alone_shares):.2f} with one (formula {1 / sisa_chapter.speedup(5, 4):.2f})")
     print(f"S = 10, two workers: {gain:.2f} times one (rounds: {min(gains):.2f} to {max(gains):.2f})")
     good = share <= SHARE and (gain >= GAIN or (os.cpu_count() or 1) < 2)
     print(f"{'within' if good else 'NOT within'}: at most {SHARE} and at least {GAIN}")

@@ -396,12 +396,12 @@ def test_false_positives_on_unseen_requests_of_every_stream(desk, method):
 def test_one_percent_of_new_requests_lies_above_a_conformal_limit():
     rng = np.random.default_rng(0)
     for n, share in ((100, 0.01), (250, 0.01), (60, 0.05)):
-        above = sum(int((rng.normal(size=50) > defend.conformal_limit(rng.normal(size=n), share)).sum())
+        above = sum(int((rng.normal(size=50) > desk_chapter.conformal_limit(rng.normal(size=n), share)).sum())
                     for _ in range(2000))
         exact = 1 - math.ceil((n + 1) * (1 - share) - 1e-9) / (n + 1)
         assert above / 1e5 == pytest.approx(exact, rel=0.12) and exact <= share
     scores = rng.normal(size=100)
-    assert defend.conformal_limit(scores) == scores.max() > defend.threshold(scores)
+    assert desk_chapter.conformal_limit(scores) == scores.max() > defend.threshold(scores)
 
 
 def test_the_monitors_score_by_hand():

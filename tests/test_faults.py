@@ -29,6 +29,7 @@ from test_runner import SHOW, write_notebook
 from test_sweep import begin, kernels, place, wait_for  # noqa: F401  (place is a fixture)
 
 from course import cli
+from course.chapters import sisa as sisa_chapter
 from course.chapters import verification as verification_chapter
 from course.claimfile import load_claims
 from course.claims import judge
@@ -313,7 +314,7 @@ def test_an_ensemble_whose_writer_was_killed_forgets_what_was_half_written(tmp_p
     row = int(ensemble.partition.rows(0, 1)[0])
     sisa.unlearn(ensemble, DATA, [row], workers=1)
     assert not half.exists()
-    assert sisa.verify_exact(sisa.load(tmp_path / "e", DATA, build, workers=1), DATA, workers=1).equal
+    assert sisa_chapter.verify_exact(sisa.load(tmp_path / "e", DATA, build, workers=1), DATA, workers=1).equal
 
 
 def test_a_log_whose_writer_was_killed_leaves_the_old_one(tmp_path):
@@ -474,7 +475,7 @@ def test_an_ensemble_goes_on_where_the_disk_was_full(disk):
     with pytest.warns(UserWarning, match="shard 0 .* missing"):
         again = sisa.load(disk / "e", DATA, wide, workers=1)
     assert again.removed == (row,) and again.ledger[-1]["asked"] == [row]
-    assert sisa.verify_exact(again, DATA, workers=1).equal
+    assert sisa_chapter.verify_exact(again, DATA, workers=1).equal
 
 
 @pytest.mark.parametrize("fault", ["full at the start", "full at the end", "read-only"])

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import labkit as lk
+from course.chapters import sisa as sisa_chapter
 from labkit.base import LabError
 from labkit.measure import evaluate
 from labkit.training import predict
@@ -52,7 +53,7 @@ def rows_at(e, shard, slice_):
 
 
 def is_exact(e, data=DATA):
-    result = sisa.verify_exact(e, data, workers=1)
+    result = sisa_chapter.verify_exact(e, data, workers=1)
     assert result.compared > 0 and result.equal == (not result.differing)
     return result.equal
 
@@ -139,8 +140,8 @@ def test_the_known_numbers_of_the_sheet():
     assert 10**6 / cost.visits(10**6, 1, 20, 50, 8, batch=True) == pytest.approx(4.23, abs=0.005)
     for slices in (1, 2, 20):
         assert cost.slicing(slices) == pytest.approx(2 / 3 + 1 / (3 * slices))
-        assert cost.speedup(20, slices) == pytest.approx(20 / (2 / 3 + 1 / (3 * slices)))
-        assert cost.speedup(20, slices, keep=slices) == pytest.approx(20)
+        assert sisa_chapter.speedup(20, slices) == pytest.approx(20 / (2 / 3 + 1 / (3 * slices)))
+        assert sisa_chapter.speedup(20, slices, keep=slices) == pytest.approx(20)
     assert cost.kept_slices(7, 3) == [3, 6, 7] and cost.kept_slices(6, 1) == [1, 2, 3, 4, 5, 6]
     assert cost.kept_slices(3, 9) == [3]
     for wrong in (0, 100, 101):
@@ -159,7 +160,7 @@ def test_storage_is_what_lies_on_the_disk(tmp_path, changes):
     e = train(tmp_path, epochs=1, **changes)
     files = list(tmp_path.glob("*.safetensors"))
     momentum = changes.get("save_optimizer", True) and changes.get("momentum", 0.9) > 0
-    told = cost.storage(e.members[0], 4, 3, momentum=momentum, keep=changes.get("keep", 1))
+    told = sisa_chapter.storage(e.members[0], 4, 3, momentum=momentum, keep=changes.get("keep", 1))
     assert len(files) == 4 * len(cost.kept_slices(3, changes.get("keep", 1)))
     measured = sisa.size(tmp_path)
     assert measured == e.ledger[0]["bytes"] == sum(p.stat().st_size for p in tmp_path.glob("shard-*"))
@@ -203,7 +204,7 @@ def spread(kind, n=1000):
 @pytest.mark.parametrize("shards", [1, 2, 7])
 def test_sharding_by_risk(kind, shards):
     risk = spread(kind)
-    p, least = (sisa.by_risk(risk, shards, 3, rule=rule) for rule in ("equal-requests", "least-work"))
+    p, least = (sisa_chapter.by_risk(risk, shards, 3, rule=rule) for rule in ("equal-requests", "least-work"))
     for q in (p, least):
         assert q.shard.unique().tolist() == list(range(shards)), "a shard without a row"
         order = np.argsort(risk, kind="stable")
@@ -224,15 +225,15 @@ def test_least_work_is_the_best_of_all_cuts(shards):
         ordered = np.sort(risk) / risk.sum()
         best = min(sum(ordered[a:b].sum() * (b - a) for a, b in zip((0, *cuts), (*cuts, 12), strict=True))
                    for cuts in combinations(range(1, 12), shards - 1))
-        assert work(risk, sisa.by_risk(risk, shards, 2, rule="least-work")) == pytest.approx(best)
+        assert work(risk, sisa_chapter.by_risk(risk, shards, 2, rule="least-work")) == pytest.approx(best)
 
 
 @pytest.mark.parametrize("wrong", [
     lambda: sisa.by_hash(10, 11, 1), lambda: sisa.by_hash(10, 0, 1), lambda: sisa.by_hash(10, 1.5, 1),
     lambda: sisa.by_hash(10, 2, 0), lambda: sisa.by_hash(10, 2, 1.5), lambda: sisa.by_hash(10, True, 2),
-    lambda: sisa.by_risk([1.0, 2.0], 3, 1), lambda: sisa.by_risk([1.0, np.nan], 1, 1),
-    lambda: sisa.by_risk([1.0, -1.0], 1, 1), lambda: sisa.by_risk([0.0, 0.0], 1, 1), lambda: sisa.by_risk([], 1, 1),
-    lambda: sisa.by_risk([1.0, np.inf], 1, 1), lambda: sisa.by_risk([1.0, 2.0], 1, 1, rule="best")])
+    lambda: sisa_chapter.by_risk([1.0, 2.0], 3, 1), lambda: sisa_chapter.by_risk([1.0, np.nan], 1, 1),
+    lambda: sisa_chapter.by_risk([1.0, -1.0], 1, 1), lambda: sisa_chapter.by_risk([0.0, 0.0], 1, 1), lambda: sisa_chapter.by_risk([], 1, 1),
+    lambda: sisa_chapter.by_risk([1.0, np.inf], 1, 1), lambda: sisa_chapter.by_risk([1.0, 2.0], 1, 1, rule="best")])
 def test_a_partition_that_cannot_be_is_refused(wrong):
     with pytest.raises(LabError):
         wrong()
@@ -296,7 +297,7 @@ def test_without_the_optimizer_state_a_restart_is_not_exact(tmp_path):
     e = unlearn(e, [rows_at(e, 0, 0)[0]])
     assert is_exact(e), "from the start there is no state to lose"
     e = unlearn(e, [rows_at(e, 0, 2)[0]])
-    result = sisa.verify_exact(e, DATA, workers=1)
+    result = sisa_chapter.verify_exact(e, DATA, workers=1)
     assert not result.equal and all(d.startswith("shard 0 ") for d in result.differing)
 
 
@@ -312,7 +313,7 @@ def test_workers_do_not_matter(tmp_path):
     ask = [rows_at(a, 0, 1)[0], rows_at(a, 3, 2)[0]]
     torch.manual_seed(9)  # and the caller's random numbers neither
     a2, b2 = (sisa.unlearn(e, DATA, ask, workers=w) for e, w in ((a, 1), (b, 2)))
-    assert same(a, b) and same(a2, b2) and sisa.verify_exact(b2, DATA, workers=2).equal
+    assert same(a, b) and same(a2, b2) and sisa_chapter.verify_exact(b2, DATA, workers=2).equal
     left = contents(tmp_path / "1"), contents(tmp_path / "2")
     assert {k: v for k, v in left[0].items() if k != "ledger.json"} == {
         k: v for k, v in left[1].items() if k != "ledger.json"}
@@ -378,9 +379,9 @@ def test_verify_sees_a_run_that_reads_forgotten_rows(tmp_path, monkeypatch):
         m.setattr(Partition, "rows", lambda self, shard, slices, removed=(): rows(self, shard, slices))
         cheat = unlearn(b, [5])
         with pytest.raises((LabError, IndexError)):  # the from-scratch run meets NaN or the label −1
-            sisa.verify_exact(honest, DATA, workers=1)
+            sisa_chapter.verify_exact(honest, DATA, workers=1)
     assert is_exact(honest)
-    result = sisa.verify_exact(cheat, DATA, workers=1)
+    result = sisa_chapter.verify_exact(cheat, DATA, workers=1)
     s, k = (t[5].item() for t in (cheat.partition.shard, cheat.partition.slice))
     assert not result.equal
     assert f"shard {s} in use: model.1.weight" in result.differing
@@ -606,7 +607,7 @@ def test_requests_that_cannot_be_are_refused_and_change_nothing(tmp_path):
         with pytest.raises(LabError):
             unlearn(e, wrong)
     for data in (first_lines(299), SimpleNamespace(x=torch.cat([DATA.x] * 2), y=torch.cat([DATA.y] * 2))):
-        for act in (lambda d: unlearn(e, [1], d), lambda d: sisa.verify_exact(e, d),
+        for act in (lambda d: unlearn(e, [1], d), lambda d: sisa_chapter.verify_exact(e, d),
                     lambda d: sisa.load(tmp_path, d, build)):
             with pytest.raises(LabError):
                 act(data)

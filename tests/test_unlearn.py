@@ -18,7 +18,7 @@ from labkit.data import Data
 from labkit.measure import evaluate
 from labkit.training import fit, predict
 from labkit.unlearn import METHODS, second_order
-from labkit.unlearn.second_order import conjugate_gradient, curvature_product, fisher_diagonal
+from labkit.unlearn.second_order import conjugate_gradients, curvature_product, fisher_diagonal
 
 World = namedtuple("World", "data build recipe seed original forget retrained")
 NAMES = [*METHODS]
@@ -523,23 +523,28 @@ def test_conjugate_gradients_solve_the_system():
     a = root @ root.T + 0.5 * torch.eye(12).double()
 
     def product(v):
-        left, right = (a @ torch.cat([v["w"].flatten(), v["b"]])).split([8, 4])
-        return {"w": left.view(2, 4), "b": right}
+        left, right = (torch.cat([v["w"].flatten(1), v["b"]], 1) @ a).split([8, 4], 1)
+        return {"w": left.view(-1, 2, 4), "b": right}
 
-    right_side = {"w": b[:8].view(2, 4), "b": b[8:]}
-    x = conjugate_gradient(product, right_side, 30, tolerance=1e-12)
+    right_side = {"w": b[:8].view(1, 2, 4), "b": b[None, 8:]}
+    x = conjugate_gradients(product, right_side, 30, tolerance=1e-12)
     exact = torch.linalg.solve(a, b)
-    torch.testing.assert_close(torch.cat([x["w"].flatten(), x["b"]]), exact)
+    torch.testing.assert_close(torch.cat([x["w"].flatten(), x["b"][0]]), exact)
     errors = []
     for steps in (0, 1, 3, 6, 12):
-        x = conjugate_gradient(product, right_side, steps)
-        e = torch.cat([x["w"].flatten(), x["b"]]) - exact
+        x = conjugate_gradients(product, right_side, steps)
+        e = torch.cat([x["w"].flatten(), x["b"][0]]) - exact
         errors.append((e @ a @ e).item())  # the norm that the method lowers at every step
     assert errors == sorted(errors, reverse=True) and errors[-1] < 1e-9 * errors[0]
     zero = {k: torch.zeros_like(t) for k, t in right_side.items()}
-    assert all((t == 0).all() for t in conjugate_gradient(product, zero, 5).values())
-    downhill = conjugate_gradient(lambda v: {k: -t for k, t in v.items()}, right_side, 5)
+    assert all((t == 0).all() for t in conjugate_gradients(product, zero, 5).values())
+    downhill = conjugate_gradients(lambda v: {k: -t for k, t in v.items()}, right_side, 5)
     assert all((t == 0).all() for t in downhill.values()), "negative curvature: stop, do not walk"
+    both = {k: torch.cat([t, -t]) for k, t in right_side.items()}
+    turned = conjugate_gradients(lambda v: {k: t * torch.tensor([1.0, -1]).view(-1, *[1] * (t.dim() - 1))
+                                            for k, t in product(v).items()}, both, 12)
+    torch.testing.assert_close(turned["b"][0], exact[8:]), "one side stops, the other goes on"
+    assert all((t[1] == 0).all() for t in turned.values())
 
 
 @pytest.mark.parametrize("curvature", ["gauss-newton", "hessian"])

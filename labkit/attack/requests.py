@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch.func import functional_call, jacrev, jvp
+from torch.func import functional_call, jacrev, jvp, vmap
 
 from ..base import LabError
 from ..rows import is_whole
-from ..unlearn.second_order import conjugate_gradients, gauss_newton
+from ..unlearn.second_order import conjugate_gradients, curvature_product
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,7 @@ def influence_effects(model, holdings, out, *, damping=0.01, cg_steps=10, rows=2
     training is the fitting value). shrink: factor on the result, for attackers who have measured how much influence
     overstates. Source: Koh and Liang 2017, eq. 2.
     """
-    params = _params(model)
-    product = gauss_newton(model, params, holdings.x[:rows], damping)
+    product = curvature(model, holdings, rows, damping)
     solved = conjugate_gradients(product, _jacobian(model, out), cg_steps)
     return shrink / holdings.n * _row_products(model, holdings, solved)
 
@@ -147,6 +146,12 @@ def baseline(kind, holdings, seed, x=None, label=None) -> torch.Tensor:
 
 def _params(model):
     return {k: p.detach() for k, p in model.named_parameters()}
+
+
+def curvature(model, holdings, rows, damping):
+    """v -> (H + damping · I) v for many v at once, dict name -> (r, …): on the first owned rows."""
+    params, x, y = _params(model), holdings.x[:rows], holdings.y[:rows]
+    return vmap(lambda v: curvature_product(model, params, x, y, v, damping=damping))
 
 
 def _jacobian(model, out):

@@ -71,16 +71,6 @@ def threshold(scores, false_positives: float = 0.01) -> float:
     return float(scores[len(scores) - 1 - int(np.floor(len(scores) * false_positives))])
 
 
-def conformal_limit(scores, false_positives: float = 0.01) -> float:
-    """The score above which a **new** benign request lies with probability at most `false_positives`.
-
-    The ⌈(n + 1)(1 − fpr)⌉-th smallest of n scores, as in split conformal prediction. `threshold` counts on the very
-    scores it was set on: set on 100, it stops two of the next 100 on average, where one was promised.
-    """
-    scores = _sorted(scores, false_positives)
-    return float(scores[math.ceil((len(scores) + 1) * (1 - false_positives) - 1e-9) - 1])
-
-
 def _sorted(scores, false_positives):
     scores = np.sort(np.asarray(scores, dtype=float))
     if not 0 < false_positives < 1:

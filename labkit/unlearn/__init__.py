@@ -3,7 +3,7 @@
 from . import sisa
 from .exact import retrain
 from .first_order import finetune, first_order, gradient_ascent, neggrad_plus, random_labels, scrub
-from .masks import apply_mask, prunable, sparsity
+from .masks import prunable, sparsity
 from .second_order import fisher_forgetting, influence, ssd
 from .sparse import l1_finetune, l1_norm, l1_strength, saliency_mask, salun
 
@@ -23,6 +23,6 @@ METHODS = {
 }
 
 __all__ = [
-    *METHODS, "METHODS", "apply_mask", "l1_norm", "l1_strength", "prunable", "saliency_mask",
+    *METHODS, "METHODS", "l1_norm", "l1_strength", "prunable", "saliency_mask",
     "sisa", "sparsity",
 ]

@@ -28,16 +28,17 @@ def influence(model, data, forget, *, damping=0.01, scale=1.0, cg_steps=20, rows
                           for i in (forget, retain))
     n, n_f, n_r = len(data.y), len(forget), len(retain)
     v = {k: g_forget[k] / n - g_retain[k] * n_f / (n * n_r) for k in params}
-    pick = torch.randperm(n_r, generator=torch.Generator().manual_seed(seed))[:rows].to(retain.device)
-    x, y = data.x[retain[pick]], data.y[retain[pick]]
+    pick = torch.randperm(n_r, generator=torch.Generator().manual_seed(seed))[:rows]
+    pick = retain[pick.to(retain.device)]
+    x, y = data.x[pick], data.y[pick]
 
     def product(u):
         return curvature_product(student, params, x, y, u, curvature, damping, loss)
 
-    step = conjugate_gradient(product, v, cg_steps)
+    step = conjugate_gradients(vmap(product), {k: t[None] for k, t in v.items()}, cg_steps)
     with torch.no_grad():
         for k, p in student.named_parameters():
-            p += scale * step[k]
+            p += scale * step[k][0]
     return finite(student, "influence", scale)
 
 
@@ -51,76 +52,44 @@ def curvature_product(model, params, x, y, v, curvature="gauss-newton", damping=
 
     if curvature == "hessian":
         _, product = jvp(grad(lambda p: loss(logits(p), y)), (params,), (v,))
-    else:  # Jᵀ H_out J v: the Hessian of the loss in the logits, carried through the linearised network
+    else:  # Jᵀ H_out J v: the loss's Hessian in the logits, through the linearised network
         out, jv = jvp(logits, (params,), (v,))
         _, h_jv = jvp(grad(lambda o: loss(o, y)), (out,), (jv,))
         (product,) = vjp(logits, params)[1](h_jv)
     return {k: product[k] + damping * v[k] for k in v}
 
 
-def conjugate_gradient(product, b, steps, tolerance=1e-6):
-    """Solve A x = b for a positive definite A given as `product`: dict -> dict. Stops early at a relative residual
-    of `tolerance`, or where the curvature along the search direction is not positive."""
-    x = {k: torch.zeros_like(t) for k, t in b.items()}
-    r, d = dict(b), dict(b)
-    rr = start = _dot(r, r)
-    for _ in range(steps):
-        a_d = product(d)
-        curve = _dot(d, a_d)
-        if curve <= 0 or rr <= tolerance**2 * start:
-            break
-        alpha = rr / curve
-        x = {k: x[k] + alpha * d[k] for k in x}
-        r = {k: r[k] - alpha * a_d[k] for k in r}
-        rr, old = _dot(r, r), rr
-        d = {k: r[k] + rr / old * d[k] for k in d}
-    return x
+def conjugate_gradients(product, b, steps, tolerance=1e-6):
+    """Solve A x = b for r right-hand sides at once: dict name -> (r, …) both ways.
 
-
-@checked
-def gauss_newton(model, params, x, damping):
-    """v -> (JᵀQJ / n + damping · I) v for many directions at once: dict name -> (r, …), each mapped on its own.
-
-    Q: Hessian of cross-entropy in the logits, diag(p) − ppᵀ; it does not depend on labels. The same matrix as
-    curvature_product's 'gauss-newton'.
+    product: v -> A v for each of the r alone, as vmap of curvature_product gives it. A side stops
+    at a relative residual of `tolerance`, or where the curvature along its direction is not above
+    0. Source: Hestenes and Stiefel 1952.
     """
-
-    def logits(p):
-        return functional_call(model, p, (x,))
-
-    out, pull = vjp(logits, params)
-    p = out.softmax(1)
-
-    def product(v):
-        jv = jvp(logits, (params,), (v,))[1]
-        (back,) = pull(p * (jv - (p * jv).sum(1, keepdim=True)) / len(x))
-        return {k: back[k] + damping * v[k] for k in v}
-
-    return vmap(product)
-
-
-def conjugate_gradients(product, b, steps):
-    """Solve A x = b for r right-hand sides at once: dict name -> (r, …) both ways; A as gauss_newton gives it."""
     def dots(a, c):
         return sum((a[k] * c[k]).flatten(1).sum(1) for k in a)
 
-    def scaled(s, t):
-        return {k: s.view(-1, *[1] * (v.dim() - 1)) * v for k, v in t.items()}
+    def plus(a, s, c):
+        return {k: a[k] + s.view(-1, *[1] * (c[k].dim() - 1)) * c[k] for k in a}
 
-    x = {k: torch.zeros_like(t) for k, t in b.items()}
-    r, d, rr = b, b, dots(b, b)
+    x, r, d = {k: torch.zeros_like(t) for k, t in b.items()}, b, b
+    rr = start = dots(b, b)
+    live = start > 0
     for _ in range(steps):
         a_d = product(d)
-        alpha = rr / dots(d, a_d).clamp(min=1e-30)
-        x = {k: x[k] + v for k, v in scaled(alpha, d).items()}
-        r = {k: r[k] - v for k, v in scaled(alpha, a_d).items()}
+        curve = dots(d, a_d)
+        live = live & (curve > 0) & (rr > tolerance**2 * start)
+        if not live.any():
+            break
+        alpha = torch.where(live, rr / curve, 0)
+        x, r = plus(x, alpha, d), plus(r, -alpha, a_d)
         rr, old = dots(r, r), rr
-        d = {k: r[k] + v for k, v in scaled(rr / old.clamp(min=1e-30), d).items()}
+        d = plus(r, rr / old.clamp(min=1e-30), d)
     return x
 
 
 def fisher_diagonal(model, x, y, chunk=32):
-    """Mean over rows of the squared gradient of each row's own loss: dict name -> tensor like the weight.
+    """Mean over rows of the squared gradient of each row's own loss: dict name -> tensor.
 
     Per-row gradients by vmap(grad): the result does not depend on batches or their order (squared
     *batch* gradients, as in published code, do). y: labels; for the true Fisher information give
@@ -203,7 +172,3 @@ def _summed_gradient(model, params, x, y, loss):
         g = grad(part)(params)
         total = {k: total[k] + g[k] for k in total}
     return total
-
-
-def _dot(a, b):
-    return float(sum((a[k] * b[k]).sum() for k in a))

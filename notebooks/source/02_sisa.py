@@ -44,6 +44,7 @@ from matplotlib.figure import Figure
 
 import labkit as lk
 from course import Lab, exercise, figures, widgets
+from course.chapters import sisa as here
 from labkit.unlearn import sisa
 
 lab = Lab("sisa", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
@@ -248,7 +249,7 @@ lk.show(sisa.aggregate)
 # ## 2 · Exact, bit for bit
 #
 # "Exact" can be checked. Train a second ensemble from scratch that never had the forgotten rows, and compare every
-# tensor: the weights in use, and all checkpoints with the optimiser's state. `sisa.verify_exact` does that. In its
+# tensor: the weights in use, and all checkpoints with the optimiser's state. `here.verify_exact` does that. In its
 # from-scratch run the forgotten rows hold NaN, so that a run that reads one of them ends in NaN.
 #
 # What makes equality possible: the order of the rows, the initial weights and dropout are functions of
@@ -290,7 +291,7 @@ def exactness(save_optimizer):
         for request in twenty_requests(e.partition, judged[0])[: 20 if save_optimizer else 10]:
             new = sisa.unlearn(e, d, request, workers=1)
             from_checkpoint = any(new.ledger[-1]["restarted after slice"].values())
-            found.append((request, from_checkpoint, sisa.verify_exact(new, d, workers=1)))
+            found.append((request, from_checkpoint, here.verify_exact(new, d, workers=1)))
             if save_optimizer:
                 e = new
             # ten are enough here; each meets a fresh ensemble, so that one difference is not
@@ -609,7 +610,7 @@ lab.say(f"At S = {SHARDS} the accuracy is " + ", ".join(f"{percent(v)} with {R}"
 # ones takes time too.
 
 # %%
-formula = sisa.cost.speedup(SHARDS, SLICES)
+formula = here.speedup(SHARDS, SLICES)
 faster = lab.claim("sisa-speedup", {"visits": of(SHARDS, "visits") / formula - 1,
                                     "seconds": of(SHARDS, "cpu_seconds") / formula}, units=judged)
 lab.say(f"At S = {SHARDS}, R = {SLICES} the formula promises {formula:.2f} times less work. "
@@ -645,7 +646,7 @@ def keeping(job):
 
 kept = pd.DataFrame(lk.training.parallel(keeping, [(s, k) for s in trained for k in KEEP]))
 rows = [{"keep every k-th slice": k, "checkpoints, kB": kept[kept.keep == k].stored.mean() / 1e3,
-         "speed-up, formula": sisa.cost.speedup(5, 8, k),
+         "speed-up, formula": here.speedup(5, 8, k),
          "speed-up, counted": show(kept[kept.keep == k].gain)} for k in KEEP]
 lab.table(pd.DataFrame(rows),
           "S = 5, R = 8, small network: storage against speed-up for one request", 2)
@@ -710,7 +711,7 @@ def risky(job):
     seed, rule = job
     d, rng = some_rows(data, n // 2, seed), np.random.default_rng(seed)
     risk = np.where(rng.random(len(d.y)) < 0.1, 10.0, 1.0) * rng.uniform(0.9, 1.1, len(d.y))
-    partition = sisa.by_hash(len(d.y), 5, 1, seed) if rule == "uniform" else sisa.by_risk(risk, 5,
+    partition = sisa.by_hash(len(d.y), 5, 1, seed) if rule == "uniform" else here.by_risk(risk, 5,
                                                                                           1, seed, rule)
     with tempfile.TemporaryDirectory() as folder:
         e = sisa.train(d, folder, build=build, shards=5, slices=1, seed=seed, partition=partition,
@@ -793,7 +794,7 @@ def redraw(S, R, K):
     counted_dots.set_data(part.index, part.whole / part.visits)
     left_ax.set_title(f"S = {S}, R = {R}: {speed(K):.1f} times at K = {K}")
     chosen.set_data([S], [of(S, "mean").mean()])
-    megabytes = sisa.cost.storage(after.members[0], S, R) / 1e6
+    megabytes = here.storage(after.members[0], S, R) / 1e6
     return (f"{S} shards of {R} slices: a batch of {K} costs {100 / speed(K):.0f} % of retraining, "
             f"test accuracy "
             f"{of(S, 'mean').mean():.1f} % (measured at R = {SLICES}), {megabytes:.1f} MB of "
@@ -835,7 +836,7 @@ attacked = sisa.unlearn(after, data, request)
 left = len(attacked.partition.rows(target_shard, SLICES, attacked.removed))
 remaining = n - len(attacked.removed)
 fresh = np.random.default_rng(judged[0]).binomial(remaining, 1 / SHARDS, 1000)
-bitwise = sisa.verify_exact(attacked, data)
+bitwise = here.verify_exact(attacked, data)
 
 # %%
 fig, ax = plt.subplots(figsize=(7.5, 4.4))

@@ -660,7 +660,7 @@ def forging(job):
             swapped = [a["rows"] != b["rows"] for a, b in zip(lines, here.load_log(folder).lines)]
             out.append(dict(kind=kind, lr=lr, share=part, seed=s, errors=errors.tolist(),
                             floor=noise, swapped=swapped,
-                            spent=cost.rows / (n - len(forget))))
+                            spent=cost.visits / (n - len(forget))))
     return out
 
 

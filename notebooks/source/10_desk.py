@@ -1118,7 +1118,7 @@ print("labkit's threshold is the same:", float(threshold(ordered, 0.1))
 
 # %% [markdown]
 # Mind that a threshold set on 100 requests stops more than one in a hundred *new* ones: the monitor uses the slightly higher
-# limit of conformal prediction (`defend.conformal_limit`), and takes the highest of the four streams. So the
+# limit of conformal prediction (`here.conformal_limit`), and takes the highest of the four streams. So the
 # promise is made to the people who look strangest, too.
 
 # %%

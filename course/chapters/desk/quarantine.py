@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call, grad, jvp
 
+from course.chapters.desk.monitor import conformal_limit
 from labkit.base import LabError
-from labkit.defend.gates import conformal_limit
 from labkit.measure.uncertainty import ece
 from labkit.rows import check_forget, is_whole
 

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call, grad
 
-from labkit.attack.requests import _jacobian, _params, _row_products, choose, row_losses
+from labkit.attack.requests import _jacobian, _params, _row_products, choose, curvature, row_losses
 from labkit.base import LabError
-from labkit.unlearn.second_order import conjugate_gradients, gauss_newton
+from labkit.unlearn.second_order import conjugate_gradients
 
 
 def craft(model, x, y, target, adversarial, *, eps, steps=60, lr=0.1, low=None, high=None, seed=0):
@@ -75,7 +75,7 @@ def newton(model, holdings, *, damping=0.01, cg_steps=10, rows=250):
     The gradient is implicit: backward through H⁻¹ is H⁻¹ again, one more solve. H does not move with ω.
     """
     params = _params(model)
-    product = gauss_newton(model, params, holdings.x[:rows], damping)
+    product = curvature(model, holdings, rows, damping)
     sizes = [p.numel() for p in params.values()]
 
     class Solve(torch.autograd.Function):

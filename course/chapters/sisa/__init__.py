@@ -1,0 +1,5 @@
+"""What only the chapter on SISA uses."""
+
+from .code import Exactness, by_risk, speedup, storage, verify_exact
+
+__all__ = ["Exactness", "by_risk", "speedup", "storage", "verify_exact"]

@@ -341,7 +341,7 @@ BATCH = Exercise(
          "this is the chance that one request hits the shard: with more of them it grows."),
     ),
     remark="`sisa.cost.visits(n, 1, shards, 1, requests, batch=True)` gives the same. "
-           "`sisa.cost.sharding_batch` is the paper's, for shards of equal size: it is lower by K "
+           "The paper's formula is for shards of equal size: it is lower by K "
            "(1 − 1/S)^K rows, less than one row a request.",
 )
 

@@ -1,8 +1,8 @@
 """What only the chapter on sparsity uses."""
 
-from labkit.unlearn.masks import apply_mask
 
 from .code import (
+    apply_mask,
     ascent_bound,
     attach_mask,
     check_mask,

@@ -2,8 +2,8 @@
 
 from . import cost
 from .checkpoints import size
-from .ensemble import Exactness, Sisa, aggregate, load, train, unlearn, verify_exact
-from .partition import Partition, by_hash, by_risk, place
+from .ensemble import Sisa, aggregate, load, train, unlearn
+from .partition import Partition, by_hash, place
 
-__all__ = ["Exactness", "Partition", "Sisa", "aggregate", "by_hash", "by_risk", "cost", "load", "place",
-           "size", "train", "unlearn", "verify_exact"]
+__all__ = ["Partition", "Sisa", "aggregate", "by_hash", "cost", "load",
+           "place", "size", "train", "unlearn"]

@@ -19,11 +19,6 @@ def sharding_sequential(n: int, shards: int, requests: int) -> float:
     return (n / shards + 1 / (2 * shards) - 1) * requests - requests**2 / (2 * shards)
 
 
-def sharding_batch(n: int, shards: int, requests: int) -> float:
-    """Expected rows to retrain for K requests at once, R = 1: n (1 − (1 − 1/S)^K) − K."""
-    return n * (1 - (1 - 1 / shards) ** requests) - requests
-
-
 def slicing(slices: int, requests: int = 1, keep: int = 1) -> float:
     """Expected share of a shard's training that K requests in that shard make necessary, 0 to 1.
 
@@ -58,19 +53,6 @@ def visits(n: int, epochs: float, shards: int, slices: int = 1, requests: int = 
     hits = (comb(requests, j) * p**j * (1 - p) ** (requests - j) for j in range(requests + 1))
     share = sum(chance * slicing(slices, j, keep) for j, chance in enumerate(hits))
     return epochs * (n - requests) * share
-
-
-def speedup(shards: int, slices: int = 1, keep: int = 1) -> float:
-    """Retraining's visits over those of one request: S / (2/3 + 1/(3R))."""
-    return shards / slicing(slices, 1, keep)
-
-
-def storage(model, shards: int, slices: int, *, momentum: bool = True, keep: int = 1) -> int:
-    """Bytes of the tensors in all checkpoints: S × (kept slices) × (weights, buffers, momentum)."""
-    kept = len(kept_slices(slices, keep))
-    weights = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    everything = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-    return shards * kept * (everything + weights * momentum)
 
 
 def kept_slices(slices: int, keep: int) -> list[int]:

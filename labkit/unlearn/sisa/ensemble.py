@@ -6,13 +6,10 @@ checkpoint ends bit for bit where training without the forgotten rows would have
 `verify_exact` trains that from scratch and compares.
 """
 
-import tempfile
 import time
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -33,9 +30,8 @@ from .shard import seed_of, train_shard
 class Sisa(nn.Module):
     """A SISA ensemble, called like any network: the logarithm of the members' mean softmax.
 
-    members: one network a shard. partition: who is where. removed: ids forgotten so far. ledger:
-    one dict a request, the first for training: what was asked, what was retrained, what it cost.
-    folder: where its checkpoints lie.
+    members: one network a shard. partition: who is where. removed: ids forgotten so far. folder: of
+    its checkpoints. ledger: a dict for training and for each request: asked, retrained, its cost.
     """
 
     def __init__(self, members, partition, *, removed, recipe, build, folder, ledger):
@@ -63,13 +59,11 @@ def aggregate(logits, how: str = "mean", weights=None):
     """Combine members' logits (S, n, k) into log-scores (n, k).
 
     how: 'mean' of the softmax vectors, or 'vote': each member votes for its largest logit, and the
-    mean softmax decides between equal votes. weights: (S,), for example rows a shard; default: all
-    members count the same. Averaging the members' *weights* instead would not be SISA: networks
-    trained apart do not share coordinates.
+    mean softmax decides between equal votes. weights: (S,), such as rows a shard; default: equal.
+    Averaging the members' *weights* would not be SISA: networks trained apart share no coordinates.
     """
-    w = torch.ones(len(logits)) if weights is None else torch.as_tensor(weights).float()
-    w = w.to(logits.device)
-    w = (w / w.sum())[:, None, None]
+    w = torch.as_tensor([1.0] * len(logits) if weights is None else weights).float()
+    w = (w / w.sum())[:, None, None].to(logits.device)
     mean = (w * logits.softmax(2)).sum(0)
     if how == "mean":
         return mean.clamp(min=1e-30).log()
@@ -90,8 +84,8 @@ def train(data, folder, *, build, shards: int, slices: int, epochs: float, lr: f
     """Train S shards, each in R growing slices, shards side by side in worker processes.
 
     data: x (n, …), y (n,). folder: for the checkpoints, new or empty. build: seed -> fresh network.
-    epochs: e', the passes that training without slices would take; each slice step takes 2e'/(R +
-    1) passes over the slices so far. lr: peak of a one-cycle schedule over a shard's whole
+    epochs: e', the passes that training without slices would take; each slice step takes
+    2e'/(R + 1) passes over the slices so far. lr: peak of a one-cycle schedule over a shard's whole
     training. keep: keep every k-th slice's checkpoint only. partition: default by_hash. without:
     ids to leave out from the start. The result does not depend on `workers`. Exactness needs the
     rows' preprocessing to be free of them too: load data with moments="test". On a GPU, call
@@ -109,8 +103,8 @@ def train(data, folder, *, build, shards: int, slices: int, epochs: float, lr: f
     recipe = dict(seed=seed, slices=slices, epochs=epochs, lr=lr, batch_size=batch_size,
                   momentum=momentum, weight_decay=weight_decay, keep=keep,
                   save_optimizer=save_optimizer)
-    recipe = {k: v.item() if isinstance(v, np.generic) else v  # JSON knows no numpy
-              for k, v in recipe.items()}
+    # JSON knows no numpy
+    recipe = {k: v.item() if isinstance(v, np.generic) else v for k, v in recipe.items()}
     without = sorted(check_forget(list(without), n, allow_empty=True).tolist())
     fresh = [build(seed_of(seed, s, 0)) for s in range(shards)]
     ensemble = Sisa(fresh, p, removed=without, recipe=recipe, build=build, folder=folder, ledger=[])
@@ -127,8 +121,7 @@ def unlearn(ensemble: Sisa, data, forget, workers: int | None = None) -> Sisa:
     checkpoint that is missing or damaged is not trusted: training goes back to the last sound one,
     with a warning and a note in the ledger. data: as in training; the forgotten rows' contents are
     not read any more. The given object keeps its weights in memory (drop it), but cannot unlearn
-    any more: its checkpoints are gone. Raises LabError on unknown ids and on ids that were
-    forgotten before.
+    any more: its checkpoints are gone. LabError on ids that are unknown or forgotten already.
     """
     p, n = ensemble.partition, len(ensemble.partition.shard)
     if len(data.y) != n:
@@ -146,8 +139,7 @@ def unlearn(ensemble: Sisa, data, forget, workers: int | None = None) -> Sisa:
     if len(removed) == n:
         raise LabError("Nothing would be left to learn from: keep at least one row.")
     shard, slice_ = p.shard[forget], p.slice[forget]
-    # the slices before the first that holds one have not seen the rows
-    first = {int(s): int(slice_[shard == s].min()) for s in shard.unique()}
+    first = {int(s): int(slice_[shard == s].min()) for s in shard.unique()}  # slices before them
     new = Sisa(ensemble.members, p, removed=removed, recipe=ensemble.recipe, build=ensemble.build,
                folder=ensemble.folder, ledger=list(ensemble.ledger))
     return _run(new, data, first, forget.tolist(), workers)
@@ -161,8 +153,7 @@ def load(folder, data, build, workers: int | None = None) -> Sisa:
     """
     about, log = _read(folder, "ensemble"), _read(folder, "ledger")
     recipe, shards = about["recipe"], about["shards"]
-    places = (torch.tensor(about[name]) for name in ("shard", "slice"))
-    p = Partition(*places, shards, recipe["slices"])
+    p = Partition(*(torch.tensor(about[k]) for k in ("shard", "slice")), shards, recipe["slices"])
     if len(data.y) != len(p.shard):
         raise LabError(f"The ensemble was trained on {len(p.shard)} rows and got data of "
                        f"{len(data.y)}: give the data of its training, forgotten rows in their "
@@ -177,60 +168,28 @@ def load(folder, data, build, workers: int | None = None) -> Sisa:
     return _run(ensemble, data, first, log.get("pending", []), workers)
 
 
-@dataclass
-class Exactness:
-    """equal: bitwise. compared: tensors. differing: where, as 'shard 2 after slice 4: name'."""
-
-    equal: bool
-    compared: int
-    differing: list[str]
-
-
-def verify_exact(ensemble: Sisa, data, workers: int | None = None) -> Exactness:
-    """Train the same SISA from scratch without the forgotten rows and compare by torch.equal.
-
-    Compared are the members and everything in the checkpoints, optimiser state included. In the
-    from-scratch run the forgotten rows hold NaN and the label −1, so that a run that reads one of
-    them cannot end well. The partition is the same, by design: it says where the rows that are left
-    lie.
-    """
-    x, y = data.x.clone(), data.y.clone()
-    x[list(ensemble.removed)], y[list(ensemble.removed)] = float("nan"), -1
-    p, compared, differing = ensemble.partition, 0, []
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = train(SimpleNamespace(x=x, y=y), folder, build=ensemble.build, shards=p.shards,
-                        partition=p, without=ensemble.removed, workers=workers, **ensemble.recipe)
-        for s in range(p.shards):
-            a, b = _tensors(ensemble, s), _tensors(scratch, s)
-            compared += len(a.keys() | b.keys())
-            differing += a.keys() ^ b.keys()
-            differing += [name for name in a.keys() & b.keys() if not torch.equal(a[name], b[name])]
-    return Exactness(not differing, compared, sorted(differing))
-
-
 def _tensors(ensemble, s):
     """Every tensor of one shard, in use and in its sound checkpoints, by its place."""
     p, parts = ensemble.partition, {"in use": checkpoints.state(ensemble.members[s])}
     for done in kept_slices(p.slices, ensemble.recipe["keep"]):
         with suppress(LookupError):
             rows = p.rows(s, done, ensemble.removed)
-            parts[f"after slice {done}"] = checkpoints.load(ensemble.folder, s, done, rows,
-                                                            ensemble.recipe)
+            found = checkpoints.load(ensemble.folder, s, done, rows, ensemble.recipe)
+            parts[f"after slice {done}"] = found
     return {f"shard {s} {when}: {name}": t
             for when, tensors in parts.items() for name, t in tensors.items()}
 
 
 def _run(ensemble, data, first, asked, workers):
     """Train each shard of `first` on from the slice given there; add its line to the ledger."""
-    # SGD's first use in a process takes seconds: not counted
-    torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)
+    torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)  # its first use takes seconds: not counted
     wall, cpu = time.perf_counter(), time.process_time()
     ledger = {"removed": ensemble.removed, "ledger": ensemble.ledger}  # also with the line below
     store.save(ensemble.folder / "ledger.json", ledger | {"pending": asked})
     wiped = sum(checkpoints.wipe(ensemble.folder, s, after) for s, after in first.items())
     cpu = time.process_time() - cpu
-    work = parallel(lambda s: train_shard(ensemble, data, s, first[s]), first, workers)
-    work = dict(zip(first, work, strict=True))
+    done = parallel(lambda s: train_shard(ensemble, data, s, first[s]), first, workers)
+    work = dict(zip(first, done, strict=True))
     for s, done in work.items():
         ensemble.members[s] = ensemble.build(seed_of(ensemble.recipe["seed"], s, 0))
         checkpoints.restore(done["tensors"], ensemble.members[s].eval())
@@ -249,9 +208,9 @@ def _run(ensemble, data, first, asked, workers):
 
 
 def _read(folder, name):
+    folder = Path(folder)
     try:
-        return store.load(Path(folder) / f"{name}.json")[0]
+        return store.load(folder / f"{name}.json")[0]
     except LookupError:
-        raise LabError(f"There is no SISA ensemble in the folder {Path(folder).name!r} "
-                       f"({name}.json is missing or damaged): give the folder that sisa.train wrote "
-                       "to.") from None
+        raise LabError(f"There is no SISA ensemble in the folder {folder.name!r} ({name}.json is "
+                       "missing or damaged): give the folder that sisa.train wrote to.") from None
