@@ -323,10 +323,11 @@ def test_bibtex_entries_have_no_empty_field_and_balanced_braces():
         assert key.rstrip("abcdefgh").endswith(fields["year"])
         assert ("title" in fields) != fields.get("note", "").startswith("Known for: "), key
         text = " ".join(v for k, v in fields.items() if k not in ("url", "doi", "eprint"))
-        assert not re.search(r"(?<!\\)[&%$#_]", text), f"{key}: a character that means something to LaTeX"
+        assert not re.search(r"(?<!\\)[&%$#_]", text), f"{key}: a character of LaTeX"
     jia = BIB[BIB.index("{jia2023"):].split("\n}")[0]
     for line in ("author = {Jia and Liu and Ram and",
-                 "title = {{Model Sparsity Can Simplify Machine Unlearning}}", "booktitle = {NeurIPS}", "eprint = {2304.04934}", "archiveprefix = {arXiv}"):
+                 "title = {{Model Sparsity Can Simplify Machine Unlearning}}",
+                 "booktitle = {NeurIPS}", "eprint = {2304.04934}", "archiveprefix = {arXiv}"):
         assert line in jia
 
 
