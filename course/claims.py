@@ -68,7 +68,8 @@ def judge(claim: Claim, values, *, profile, units=None, clusters=None) -> dict:
     first = claim.parts[0].name
     by_part = values if isinstance(values, dict) else {first: values}
     units, clusters = plain(units), plain(clusters)
-    _check(claim, by_part, profile, units, clusters)
+    for problem in _problems(claim, by_part, profile, units, clusters):
+        raise LabError(f"Claim {claim.id!r}{problem}.")
     power = PROFILES.index(profile) >= PROFILES.index(claim.profile)
     parts = []
     for part in claim.parts:
@@ -87,29 +88,24 @@ def judge(claim: Claim, values, *, profile, units=None, clusters=None) -> dict:
             "decided_by": worst["name"], "parts": parts}
 
 
-def _check(claim, by_part, profile, units, clusters):
-    """LabError where the values, units or clusters are not those of this claim."""
-    names, problem = [p.name for p in claim.parts], None
-    missing = [n for n in names if n not in by_part]
-    unknown = [n for n in by_part if n not in names]
-    wrong = [(n, v) for n, v in (("units", units), ("clusters", clusters))
-             if not isinstance(v, (list, dict, type(None)))]
+def _problems(claim, by_part, profile, units, clusters):
+    """In words, where the values, units or clusters are not those of this claim."""
+    names = [p.name for p in claim.parts]
     if profile not in PROFILES:
-        problem = f": the profile {profile!r} is unknown; use one of {PROFILES}"
-    elif missing:
-        problem = f": values for the part {missing[0]!r} are missing; its parts are {names}"
-    elif unknown:
-        problem = f" has no part {unknown[0]!r}; its parts are {names}"
-    elif wrong:
-        problem = ": {} is {!r}; give a list of labels".format(*wrong[0])
-    elif twice := [u for u in units or () if list(units).count(u) > 1]:
-        problem = f": the unit {twice[0]!r} is there twice; every {claim.unit} counts once"
-    elif units is not None and claim.unit == "seed":
-        for name in (p.name for p in claim.parts if p.kind in ("effect", "equivalence")):
-            if (n := np.size(by_part[name])) != len(units):
-                problem = f", part {name!r}: {n} values over {len(units)} seeds"
-    if problem:
-        raise LabError(f"Claim {claim.id!r}{problem}.")
+        yield f": the profile {profile!r} is unknown; use one of {PROFILES}"
+    for name in (n for n in names if n not in by_part):
+        yield f": values for the part {name!r} are missing; its parts are {names}"
+    for name in (n for n in by_part if n not in names):
+        yield f" has no part {name!r}; its parts are {names}"
+    for name, labels in (("units", units), ("clusters", clusters)):
+        if not isinstance(labels, (list, dict, type(None))):
+            yield f": {name} is {labels!r}; give a list of labels"
+    for unit in (u for u in units or () if list(units).count(u) > 1):
+        yield f": the unit {unit!r} is there twice; every {claim.unit} counts once"
+    for part in claim.parts if units is not None and claim.unit == "seed" else ():
+        n = np.size(by_part[part.name])
+        if part.kind in ("effect", "equivalence") and n != len(units):
+            yield f", part {part.name!r}: {n} values over {len(units)} seeds"
 
 
 def in_words(result: dict, part: Part) -> str:
@@ -218,7 +214,11 @@ def _merged(claim, group):
 
 def _clusters(claim, group):
     """Part -> labels of the pooled values: the run of each, or within few runs its own label."""
-    own = [{p["name"]: _labels(r, p["name"]) for p in r["parts"]} for r in group]
+    own = []
+    for record in group:
+        given = record.get("clusters")
+        own.append({name: (given.get(name) if isinstance(given, dict) else given) or []
+                    for name in (p["name"] for p in record["parts"])})
     seen, shared, clusters = set(), set(), {}
     for labels in (set().union(*parts.values()) for parts in own):
         shared |= labels & seen
@@ -235,11 +235,6 @@ def _clusters(claim, group):
                 labels = [f"run {i}: {label}" for label in labels]
             clusters.setdefault(part["name"], []).extend(labels)
     return clusters
-
-
-def _labels(record, name):
-    given = record.get("clusters") or []
-    return given.get(name) or [] if isinstance(given, dict) else given
 
 
 def _interval(part, values, clusters):
@@ -259,12 +254,14 @@ def _verdict(part, result):
     low, high = result["low"], result["high"]
     if low is None and part.by_construction:  # no spread: the code gives the same each time
         low = high = result["mean"]
-    least, most = {"equivalence": (-(part.margin or 0), part.margin)}.get(
-        part.kind, (part.bound, math.inf) if part.side == "above" else (-math.inf, part.bound))
-    if low is None or not (least < low and high < most or high < least or low > most):
+    if low is None:
         return "undecided"
-    words = ("failed", "passed") if part.by_construction else ("not reproduced", "reproduced")
-    return words[least < low and high < most]
+    least, most = (part.bound, math.inf) if part.side == "above" else (-math.inf, part.bound)
+    if part.kind == "equivalence":
+        least, most = -part.margin, part.margin
+    yes, no = ("passed", "failed") if part.by_construction else ("reproduced", "not reproduced")
+    inside, outside = least < low and high < most, high < least or low > most
+    return yes if inside else no if outside else "undecided"
 
 
 def _detectable(part, result, units):
