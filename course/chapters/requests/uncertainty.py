@@ -61,7 +61,7 @@ def soft_threshold(probabilities, labels, alpha, width=0.05):
 def ensemble_outputs(members, i, x):
     """params of member i -> log of the ensemble's mean probability at x (k,).
 
-    The other members stay as they are. Effects add up over members: the same request reaches all of them.
+    The others stay as they are. Effects add up over members: one request reaches all of them.
     """
     with torch.no_grad():
         others = sum(m(x[None])[0].softmax(-1) for j, m in enumerate(members) if j != i)
