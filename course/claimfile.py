@@ -81,7 +81,8 @@ def load_claims(path=None) -> dict[str, Claim]:
             raise LabError(f"{file.name} must be a list of claims: begin each with '- id:'.")
         for claim in (_claim(entry, file.parent.name) for entry in entries):
             if claim.id in claims:
-                raise LabError(f"Claim {claim.id!r}: the field 'id' is there twice; ids must differ.")
+                raise LabError(f"Claim {claim.id!r}: the field 'id' is there twice; ids must "
+                               "differ.")
             claims[claim.id] = claim
     return claims
 
@@ -97,20 +98,17 @@ def _finite(value):
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def _is_limits(v):
-    return isinstance(v, list) and len(v) == 2 and all(map(_finite, v)) and v[0] < v[1]
-
-
 # What a field may hold, and in which words it is refused: by its type, or by its own rule.
 TYPES = {str: (lambda v: isinstance(v, str), "text"), float: (_finite, "a number"),
-         bool: (lambda v: isinstance(v, bool), "true or false"),
-         str | None: (lambda v: v is None or isinstance(v, str), "text")}
+         bool: (lambda v: isinstance(v, bool), "true or false")}
 RULES = {
     Part: {"kind": (lambda v: v in KINDS, f"one of {KINDS}"),
            "side": (lambda v: v in ("above", "below"), "above or below"),
            "margin": (lambda v: v is None or _finite(v) and v > 0, "a number above 0"),
            "min_units": (lambda v: v is None or type(v) is int and v > 0, "whole, above 0"),
-           "limits": (lambda v: v is None or _is_limits(v), "two numbers, the lower one first")},
+           "limits": (lambda v: v is None or isinstance(v, list) and len(v) == 2
+                      and all(map(_finite, v)) and v[0] < v[1], "two numbers, the lower one first"),
+           "by_construction": (lambda v: v is None or isinstance(v, str), "text")},
     Change: {"date": (lambda v: len(str(v)) == 10, "a day")},
     Claim: {"paper": (lambda v: v in ["new here", *cited()], "cited in data/references.bib"),
             "profile": (lambda v: v in PROFILES, f"one of {PROFILES}"),

@@ -1,13 +1,11 @@
 """Judges claims: do our numbers bear out what a paper says? Records of several runs are pooled."""
 
-import json
 import math
-from itertools import zip_longest
 
 import numpy as np
 
 from course.chapters import number
-from course.claimfile import PROFILES, Change, Claim, Part, load_claims
+from course.claimfile import PROFILES, Change, Claim, Part
 from labkit.base import LabError
 from labkit.measure.intervals import decimals, interval
 
@@ -17,12 +15,6 @@ HOLDS = ("reproduced", "passed")
 # Okabe-Ito: told apart by colour-blind readers; the word is always there too.
 COLOURS = {"reproduced": "#0072B2", "passed": "#0072B2", "undecided": "#F0E442",
            "not reproduced": "#D55E00", "failed": "#D55E00"}
-RUN = ("parameters", "labkit", "notebook_hash", "data")  # what a claim takes from its run's record
-CONFIGURATION = ("id", "notebook", "profile", "dataset", *RUN)
-
-# From so many runs on a run is the unit, for its seeds share the settings that it chose. With
-# fewer, t would know too little of their spread: seeds count, and are clusters of rows or targets.
-RUNS = 5
 
 
 def judge_part(part: Part, values, *, min_units=3, clusters=None, enough_power=True) -> dict:
@@ -68,7 +60,8 @@ def judge(claim: Claim, values, *, profile, units=None, clusters=None) -> dict:
     first = claim.parts[0].name
     by_part = values if isinstance(values, dict) else {first: values}
     units, clusters = plain(units), plain(clusters)
-    _check(claim, by_part, profile, units, clusters)
+    for problem in _problems(claim, by_part, profile, units, clusters):
+        raise LabError(f"Claim {claim.id!r}{problem}.")
     power = PROFILES.index(profile) >= PROFILES.index(claim.profile)
     parts = []
     for part in claim.parts:
@@ -87,29 +80,24 @@ def judge(claim: Claim, values, *, profile, units=None, clusters=None) -> dict:
             "decided_by": worst["name"], "parts": parts}
 
 
-def _check(claim, by_part, profile, units, clusters):
-    """LabError where the values, units or clusters are not those of this claim."""
-    names, problem = [p.name for p in claim.parts], None
-    missing = [n for n in names if n not in by_part]
-    unknown = [n for n in by_part if n not in names]
-    wrong = [(n, v) for n, v in (("units", units), ("clusters", clusters))
-             if not isinstance(v, (list, dict, type(None)))]
+def _problems(claim, by_part, profile, units, clusters):
+    """In words, where the values, units or clusters are not those of this claim."""
+    names = [p.name for p in claim.parts]
     if profile not in PROFILES:
-        problem = f": the profile {profile!r} is unknown; use one of {PROFILES}"
-    elif missing:
-        problem = f": values for the part {missing[0]!r} are missing; its parts are {names}"
-    elif unknown:
-        problem = f" has no part {unknown[0]!r}; its parts are {names}"
-    elif wrong:
-        problem = ": {} is {!r}; give a list of labels".format(*wrong[0])
-    elif twice := [u for u in units or () if list(units).count(u) > 1]:
-        problem = f": the unit {twice[0]!r} is there twice; every {claim.unit} counts once"
-    elif units is not None and claim.unit == "seed":
-        for name in (p.name for p in claim.parts if p.kind in ("effect", "equivalence")):
-            if (n := np.size(by_part[name])) != len(units):
-                problem = f", part {name!r}: {n} values over {len(units)} seeds"
-    if problem:
-        raise LabError(f"Claim {claim.id!r}{problem}.")
+        yield f": the profile {profile!r} is unknown; use one of {PROFILES}"
+    for name in (n for n in names if n not in by_part):
+        yield f": values for the part {name!r} are missing; its parts are {names}"
+    for name in (n for n in by_part if n not in names):
+        yield f" has no part {name!r}; its parts are {names}"
+    for name, labels in (("units", units), ("clusters", clusters)):
+        if not isinstance(labels, (list, dict, type(None))):
+            yield f": {name} is {labels!r}; give a list of labels"
+    for unit in (u for u in units or () if list(units).count(u) > 1):
+        yield f": the unit {unit!r} is there twice; every {claim.unit} counts once"
+    for part in claim.parts if units is not None and claim.unit == "seed" else ():
+        n = np.size(by_part[part.name])
+        if part.kind in ("effect", "equivalence") and n != len(units):
+            yield f", part {part.name!r}: {n} values over {len(units)} seeds"
 
 
 def in_words(result: dict, part: Part) -> str:
@@ -163,85 +151,6 @@ def change_in_words(change: Change) -> str:
             f"Why: {change.why}")
 
 
-def pooled(runs: list[dict], claims: dict[str, Claim], notes: list[str]) -> list[dict]:
-    """The claims in the records of runs, merged. notes gets what was left out and why."""
-    found = [c | {k: r.get(k) for k in ("notebook", "executed", *RUN)}
-             | {"dataset": r["parameters"].get("dataset", "")} for r in runs for c in r["claims"]]
-    for name in sorted({c["id"] for c in found} - set(claims)):
-        notes.append(f"The claim {name} is not in claims.yaml and was left out.")
-    known = [c for c in found if c["id"] in claims]
-    for name in sorted({c["id"] for c in known if not _fits(c, claims[c["id"]])}):
-        notes.append(f"The claim {name} had other parts when some of its records were made; they "
-                     "were left out.")
-    return merge([c for c in known if _fits(c, claims[c["id"]])], claims)
-
-
-def _fits(record, claim):
-    """Whether a record has the parts of the claim today; one that is now a report takes any."""
-    pairs = zip_longest(record["parts"], claim.parts)
-    return all(p and now and p["name"] == now.name and now.kind in (p["kind"], "report")
-               for p, now in pairs)
-
-
-def merge(records, claims=None) -> list[dict]:
-    """Pool claim records over outer seeds and judge them again -> one a CONFIGURATION.
-
-    A unit, or an outer seed, that is there twice raises LabError: it would count as new evidence.
-    """
-    claims, groups = load_claims() if claims is None else claims, {}
-    for record in records:
-        if (name := record["id"]) not in claims:
-            raise LabError(f"A record is about a claim {name!r}, which claims.yaml does not list.")
-        key = {k: record.get(k) for k in CONFIGURATION}
-        key["parameters"] = {k: v for k, v in (key["parameters"] or {}).items() if k != "seed"}
-        groups.setdefault(json.dumps(key, sort_keys=True, default=str), []).append(record)
-    return [_merged(claims[group[0]["id"]], group) for group in groups.values()]
-
-
-def _merged(claim, group):
-    seeds = [s for r in group if (s := (r.get("parameters") or {}).get("seed")) is not None]
-    if twice := [s for s in seeds if seeds.count(s) > 1]:
-        raise LabError(f"Claim {claim.id!r}: two records of the seed {twice[0]} would be pooled; "
-                       "leave one of them out.")
-    values, clusters = {p.name: [] for p in claim.parts}, _clusters(claim, group)
-    for part in (p for record in group for p in record["parts"]):
-        values.setdefault(part["name"], []).extend(part["values"])
-    clustered = len(group) >= RUNS or claim.unit in ("row", "target") and (
-        len(group) > 1 or group[0].get("clusters") is not None)
-    units = [u for r in group for u in r["units"]] if all(r.get("units") for r in group) else None
-    judged = judge(claim, values, profile=group[0]["profile"], units=units,
-                   clusters=clusters if clustered else None)
-    kept = {k: group[0][k] for k in CONFIGURATION if k in group[0]}
-    return kept | judged | {"seeds": seeds, "runs": len(group),
-                            "executed": [r["executed"] for r in group if r.get("executed")]}
-
-
-def _clusters(claim, group):
-    """Part -> labels of the pooled values: the run of each, or within few runs its own label."""
-    own = [{p["name"]: _labels(r, p["name"]) for p in r["parts"]} for r in group]
-    seen, shared, clusters = set(), set(), {}
-    for labels in (set().union(*parts.values()) for parts in own):
-        shared |= labels & seen
-        seen |= labels
-    if seeds := [s for s in shared if isinstance(s, int) and s > 10**6]:  # no index: spawned
-        raise LabError(f"Claim {claim.id!r}: the inner seed {seeds[0]} is in two records; every "
-                       "one counts once.")
-    for i, record in enumerate(group):
-        for part in record["parts"]:
-            labels = own[i][part["name"]]
-            if len(group) >= RUNS or len(labels) != part["n"]:
-                labels = [f"run {i}"] * part["n"]
-            elif shared:  # they number the seeds within a run
-                labels = [f"run {i}: {label}" for label in labels]
-            clusters.setdefault(part["name"], []).extend(labels)
-    return clusters
-
-
-def _labels(record, name):
-    given = record.get("clusters") or []
-    return given.get(name) or [] if isinstance(given, dict) else given
-
-
 def _interval(part, values, clusters):
     least, most = part.limits or (-math.inf, math.inf)
     if out := [f"{v:g}" for v in values if v < least - 1e-6 or v > most + 1e-6]:
@@ -259,12 +168,14 @@ def _verdict(part, result):
     low, high = result["low"], result["high"]
     if low is None and part.by_construction:  # no spread: the code gives the same each time
         low = high = result["mean"]
-    least, most = {"equivalence": (-(part.margin or 0), part.margin)}.get(
-        part.kind, (part.bound, math.inf) if part.side == "above" else (-math.inf, part.bound))
-    if low is None or not (least < low and high < most or high < least or low > most):
+    if low is None:
         return "undecided"
-    words = ("failed", "passed") if part.by_construction else ("not reproduced", "reproduced")
-    return words[least < low and high < most]
+    least, most = (part.bound, math.inf) if part.side == "above" else (-math.inf, part.bound)
+    if part.kind == "equivalence":
+        least, most = -part.margin, part.margin
+    yes, no = ("passed", "failed") if part.by_construction else ("reproduced", "not reproduced")
+    inside, outside = least < low and high < most, high < least or low > most
+    return yes if inside else no if outside else "undecided"
 
 
 def _detectable(part, result, units):

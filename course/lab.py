@@ -17,20 +17,13 @@ from IPython import get_ipython
 from IPython.display import HTML, Image, Markdown, display
 
 from course import claims as judging
+from course import pooling
 from course.chapters import number
 from course.claimfile import PROFILES, load_claims
 from course.claims import COLOURS, in_words, judge, parts_in_words, plain
+from labkit import base
 from labkit import data as data_module
-from labkit.base import (
-    LabError,
-    NotForThisData,
-    cache_path,
-    data_path,
-    device,
-    jobs,
-    sha256,
-    spawn_seeds,
-)
+from labkit.base import LabError, NotForThisData, data_path
 from labkit.rows import checked_seed, is_whole
 
 MIME = "application/vnd.labkit+json"
@@ -40,8 +33,8 @@ CAPS = {"quick": (6000, 2000), "full": None, "paper": None}  # rows: quick stays
 class Lab:
     """lab = Lab("basics", profile=profile, dataset=dataset, seed=seed): prints versions and device.
 
-    profile: quick | full | paper; dataset: a name or folder:PATH; seed: all that is random is spawned
-    from it; seeds: how many seeds are judged, None for the profile's own number.
+    profile: quick | full | paper; dataset: a name or folder:PATH; seed: all that is random is
+    spawned from it; seeds: how many seeds are judged, None for the profile's own number.
     """
 
     def __init__(self, chapter, *, profile="quick", dataset="fashion", seed=0, seeds=None):
@@ -58,13 +51,13 @@ class Lab:
         self._catalogue = load_claims()
         torch.set_num_threads(1)  # two a process were measured 10 to 35 times slower on busy cores
         torch.manual_seed(seed)
-        self.device = device()
+        self.device = base.device()
         self.versions = {"python": platform.python_version(), "torch": torch.__version__,
                          "numpy": np.__version__}
         versions = " · ".join(f"{k} {v}" for k, v in self.versions.items())
         _show({"kind": "setup", "versions": self.versions, "device": str(self.device)},
               f"Notebook {self.notebook} · profile {profile} · seed {seed} · {versions} · "
-              f"{self.device}, {jobs()} workers")
+              f"{self.device}, {base.jobs()} workers")
 
     def settings(self, *, quick, full=None, paper=None) -> SimpleNamespace:
         """The profile's settings; `full` starts from quick's, `paper` from full's."""
@@ -95,8 +88,8 @@ class Lab:
             name, n, n_test = rare[0]
             more = f" (and {len(rare) - 1} more have too few)" if len(rare) > 1 else ""
             self.require(False, f"Notebook {self.notebook} needs at least {min_rows[0]} training "
-                         f"and {min_rows[1]} test rows of each class, also when it draws them anew, "
-                         f"and class {name!r} has {n} and {n_test}{more}: add rows, or leave such "
+                         f"and {min_rows[1]} test rows of each class, also when it draws them anew,"
+                         f" and class {name!r} has {n} and {n_test}{more}: add rows, or leave such "
                          "classes out.")
         self._dollars = [name for name in data.classes if "$" in name]
         return data
@@ -114,13 +107,13 @@ class Lab:
         cells = getattr(get_ipython(), "user_ns", {}).get("In", [])
         what = json.dumps([labkit_hash(f"00_{self.chapter}"), self._rows, self._settings, cells],
                           default=str, sort_keys=True)
-        code = sha256(what.encode(), digits=12)
+        code = base.sha256(what.encode(), digits=12)
         name = f"{self.notebook}-{self.profile}-s{self.seed}-{code}"
-        return cache_path() / "unfinished" / name / part
+        return base.cache_path() / "unfinished" / name / part
 
     def seeds(self, n: int, purpose: str = "judge") -> list[int]:
         """n inner seeds; no two purposes and no two outer seeds share one: tune ≠ judge."""
-        return spawn_seeds(self.seed, n, purpose)
+        return base.spawn_seeds(self.seed, n, purpose)
 
     def require(self, condition, why: str):
         """End the notebook as 'skipped', with one sentence, when it cannot use this data set."""
@@ -202,7 +195,7 @@ def pooled_claims(chapter: str, profile: str, dataset: str) -> dict:
     wanted = {"profile": profile, "dataset": dataset}
     runs = [r for r in collect(files)
             if r["status"] == "ok" and wanted.items() <= r["parameters"].items()]
-    return {merged["id"]: merged for merged in judging.pooled(runs, load_claims(), [])}
+    return {merged["id"]: merged for merged in pooling.pooled(runs, load_claims(), [])}
 
 
 def claim_output(claim, result, committed) -> dict:

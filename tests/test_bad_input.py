@@ -482,7 +482,7 @@ ATTACKS = table(
     ("baseline shape", lambda: attack.baseline("nearest", HELD, 0, x=DATA.x[0, :3]), "(4,)"),
     ("choose NaN", lambda: attack.choose(lambda w: (w * NAN).sum(), HELD), "NaN or infinite"),
     ("choose steps", lambda: attack.choose(torch.sum, HELD, steps=-1), "steps is -1"),
-    ("choose step", lambda: attack.choose(torch.sum, HELD, step=NAN), "step nan"),
+    ("choose step", lambda: attack.choose(torch.sum, HELD, step=NAN), "step is nan"),
     ("influence damping", lambda: attack.influence_effects(MODEL, HELD, attack.logits_at(MODEL, DATA.x[0]), damping=-1),
      "damping is -1"),
     ("table", invert(shape=(4,)), "rebuild_row"),

@@ -69,7 +69,8 @@ def test_settings_inherit_from_quick_to_full_to_paper():
                 "paper": dict(rows=100, epochs=60, seeds=5)}
     for profile, settings in expected.items():
         with capture_output():
-            plain, overruled = Lab("basics", profile=profile), Lab("basics", profile=profile, seeds=7)
+            plain = Lab("basics", profile=profile)
+            overruled = Lab("basics", profile=profile, seeds=7)
         assert vars(plain.settings(**layers)) == settings
         assert vars(overruled.settings(**layers)) == settings | {"seeds": 7}
         assert vars(plain.settings(quick=dict(a=1))) == {"a": 1}

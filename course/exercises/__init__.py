@@ -8,18 +8,18 @@ from course.exercises import card
 from course.exercises.engine import LIMIT, Exercise, Result, attempted, check
 from labkit.base import LabError
 
-__all__ = ["EXERCISES", "Exercise", "Result", "check", "exercise", "find", "hint", "judge", "solution",
-           "teaching_table"]
+__all__ = ["EXERCISES", "Exercise", "Result", "check", "exercise", "find", "hint", "judge",
+           "solution", "teaching_table"]
 EXERCISES = chapters.exercises()
 
 
 def exercise(id: str = None):
-    """Decorator: check the function below it, show a card, and return it when it is right, else the solution."""
+    """Decorator: check the function below, show a card, return it if right, else the solution."""
     if id is None or callable(id):
         name = getattr(id, "__name__", "the function")
         near = next((e.id for e in EXERCISES.values() if e.solution.__name__ == name), "1.2")
-        raise LabError(f'@exercise above {name} has no id: write @exercise("{near}"), with the number in the '
-                       "exercise's title.")
+        raise LabError(f'@exercise above {name} has no id: write @exercise("{near}"), with the '
+                       "number in the exercise's title.")
     found = find(id)
 
     def decorate(function):
@@ -31,21 +31,25 @@ def exercise(id: str = None):
 
 
 def judge(found: Exercise, function, seconds: float = LIMIT) -> Result:
-    """`check`, unless the body is still `...`: then nothing runs, and the state is 'not attempted'."""
+    """`check`, but 'not attempted', and nothing runs, while the body is still `...`."""
     if inspect.isclass(function):
-        return Result(found, "wrong", "below it stands a class, and the exercise asks for a function.",
-                      f"write {found.solution.__name__}{inspect.signature(found.solution)} with def")
+        text = "below it stands a class, and the exercise asks for a function."
+        head = f"{found.solution.__name__}{inspect.signature(found.solution)}"
+        return Result(found, "wrong", text, f"write {head} with def")
     if not callable(function):
-        raise LabError(f'@exercise("{found.id}") stands directly above a def; it got {type(function).__name__}.')
-    return check(found, function, seconds) if attempted(function) else Result(found, "not attempted")
+        raise LabError(f'@exercise("{found.id}") stands directly above a def; '
+                       f"it got {type(function).__name__}.")
+    ready = attempted(function)
+    return check(found, function, seconds) if ready else Result(found, "not attempted")
 
 
 def find(id: str) -> Exercise:
     """The exercise of this id; LabError naming the nearest one."""
     if str(id) in EXERCISES:
         return EXERCISES[str(id)]
-    near = difflib.get_close_matches(str(id), EXERCISES, 1, 0)
-    raise LabError(f"There is no exercise {str(id)!r}: did you mean {near[0]!r}? It stands in the exercise's title.")
+    near = difflib.get_close_matches(str(id), EXERCISES, 1, 0)[0]
+    raise LabError(f"There is no exercise {str(id)!r}: did you mean {near!r}? "
+                   "It stands in the exercise's title.")
 
 
 def hint(id: str, n: int = 1):
@@ -61,10 +65,11 @@ def solution(id: str):
 
 
 def teaching_table(prefix: str = "") -> str:
-    """Markdown for the teacher's page: what each exercise trains, and common wrong answers. prefix: "1." for 01."""
-    lines = ["| exercise | trains | difficulty | minutes | points | common wrong answers, and what the card says |",
-             "|---|---|---|---|---|---|"]
+    """Markdown for the teacher's page: what each exercise trains, and common wrong answers."""
+    lines = ["| exercise | trains | difficulty | minutes | points | "
+             "common wrong answers, and what the card says |", "|---|---|---|---|---|---|"]
     for e in (e for e in EXERCISES.values() if e.id.startswith(prefix)):
         wrong = "<br>".join(f"{f.__doc__.rstrip('.')}: *{message}*" for f, message in e.mistakes)
-        lines.append(f"| **{e.id}** {e.title} | {e.trains} | {e.difficulty} | {e.minutes} | {e.points} | {wrong} |")
+        lines.append(f"| **{e.id}** {e.title} | {e.trains} | {e.difficulty} | {e.minutes} "
+                     f"| {e.points} | {wrong} |")
     return "\n".join(lines)

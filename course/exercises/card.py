@@ -1,4 +1,4 @@
-"""The card below an exercise: HTML with folds and no script, a text twin for terminals, and the state for machines."""
+"""The card below an exercise: HTML with folds and no script, text for terminals, and its state."""
 
 import html
 import inspect
@@ -11,17 +11,19 @@ LOOKS = {  # state -> (sign, words, colour of the edge: Okabe and Ito's palette)
     "timeout": ("⧗", "stopped: it took too long", "#E69F00"),
     "not attempted": ("○", "not attempted, the worked solution stands in", "#0072B2"),
 }
-STANDS_IN = "The worked solution stands in, so that the notebook goes on. Change your cell and run it again."
+STANDS_IN = ("The worked solution stands in, so that the notebook goes on. "
+             "Change your cell and run it again.")
 HINTS = ("the idea", "the formula", "almost the code")
 
 
 def show(result):
-    """Display the card of a check: HTML, text and state in one output; the text alone outside IPython."""
+    """Display the card: HTML, text and state in one output; the text alone outside IPython."""
     from IPython.core.interactiveshell import InteractiveShell
     from IPython.display import display
 
     if InteractiveShell.initialized():
-        display({MIME: state(result), "text/html": to_html(result), "text/plain": to_text(result)}, raw=True)
+        display({MIME: state(result), "text/html": to_html(result), "text/plain": to_text(result)},
+                raw=True)
     else:
         print(to_text(result))
 
@@ -29,51 +31,49 @@ def show(result):
 def state(result) -> dict:
     """For machines: kind, id, state, points, and of: the points one can have."""
     exercise = result.exercise
-    return {"kind": "exercise", "id": exercise.id, "state": result.state, "points": result.points,
-            "of": exercise.points}
+    return {"kind": "exercise", "id": exercise.id, "state": result.state,
+            "points": result.points, "of": exercise.points}
 
 
 def to_text(result) -> str:
     """The card for a terminal. Hints and solution are a call away, as a terminal cannot fold."""
-    sign, words, _ = LOOKS[result.state]
-    exercise = result.exercise
-    lines = [f"{sign} {_title(exercise)}: {words}", f"  {_facts(exercise)}"]
-    lines += [f"  {name}: {text}" for name, text in _says(result)]
-    lines += [f"  {STANDS_IN}"] if result.state not in ("right", "not attempted") else []
-    place = "course.exercises"
-    lines += [f'  Hints: {place}.hint("{exercise.id}", 1), then 2, 3. Solution: {place}.solution("{exercise.id}")']
-    return "\n".join(lines)
+    title, facts, says = _parts(result)
+    place, id_ = "course.exercises", result.exercise.id
+    return "\n  ".join([title, facts, *(": ".join(pair).removeprefix(": ") for pair in says),
+                        f'Hints: {place}.hint("{id_}", 1), then 2, 3. '
+                        f'Solution: {place}.solution("{id_}")'])
 
 
 def to_html(result) -> str:
-    """The card for a notebook. Colours of text and ground are the page's own, so it reads in dark and light."""
-    sign, words, colour = LOOKS[result.state]
-    exercise = result.exercise
-    plain = result.state != "right"  # what a learner's code says is shown as it is
-    body = [f"<p><b>{name}</b>: {html.escape(text) if plain else _code(text)}</p>" for name, text in _says(result)]
-    body += [f"<p>{STANDS_IN}</p>"] if result.state not in ("right", "not attempted") else []
+    """The card for a notebook. Text and ground have the page's own colours, dark or light."""
+    title, facts, says = _parts(result)
+    colour, exercise = LOOKS[result.state][2], result.exercise
+    shown = _code if result.state == "right" else html.escape  # a learner's code shows as it is
+    body = [f"<p><b>{name}</b>: {shown(text)}</p>" if name else f"<p>{text}</p>"
+            for name, text in says]
     body += [_fold(f"Hint {i}: {name}", f"<p>{_code(text)}</p>")
              for i, (name, text) in enumerate(zip(HINTS, exercise.hints, strict=True), 1)]
     source = html.escape(inspect.getsource(exercise.solution))
-    body += [_fold("Worked solution", f"<pre style='overflow-x:auto'><code>{source}</code></pre>")]
-    return (f'<div style="border:1px solid {colour};border-left-width:8px;border-radius:4px;padding:0.4em 1em;'
-            f'margin:0.4em 0;max-width:60em"><p><b>{sign} {html.escape(_title(exercise))}: {words}</b><br>'
-            f"<small>{_facts(exercise)}</small></p>{''.join(body)}</div>")
+    body += [_fold("Worked solution",
+                   f"<pre style='overflow-x:auto'><code>{source}</code></pre>")]
+    return (f'<div style="border:1px solid {colour};border-left-width:8px;border-radius:4px;'
+            'padding:0.4em 1em;margin:0.4em 0;max-width:60em">'
+            f"<p><b>{html.escape(title)}</b><br><small>{facts}</small></p>{''.join(body)}</div>")
 
 
-def _says(result):
+def _parts(result):
+    """Title, facts, and what the card says: (name, text), the name empty where there is none."""
+    exercise, n, (sign, words, _) = result.exercise, result.exercise.points, LOOKS[result.state]
+    names = ("What differs", "Likely cause")
+    texts = (result.what, result.cause)
     if result.state == "right":
-        return [(name, text) for name, text in (("Remark", result.exercise.remark), ("Mind", result.what)) if text]
-    return [(name, text) for name, text in (("What differs", result.what), ("Likely cause", result.cause)) if text]
-
-
-def _title(exercise):
-    return f"Exercise {exercise.id} · {exercise.title}"
-
-
-def _facts(exercise):
-    n = exercise.points
-    return f"difficulty {exercise.difficulty} of 5 · {exercise.minutes} minutes · {n} point{'s' * (n != 1)}"
+        names, texts = ("Remark", "Mind"), (exercise.remark, result.what)
+    says = [(name, text) for name, text in zip(names, texts, strict=True) if text]
+    if result.state not in ("right", "not attempted"):
+        says.append(("", STANDS_IN))
+    return (f"{sign} Exercise {exercise.id} · {exercise.title}: {words}",
+            f"difficulty {exercise.difficulty} of 5 · {exercise.minutes} minutes · "
+            f"{n} point{'s' * (n != 1)}", says)
 
 
 def _fold(summary, content):
@@ -83,4 +83,5 @@ def _fold(summary, content):
 def _code(text):
     """Escaped, with `...` as code and line breaks kept."""
     parts = html.escape(text).split("`")
-    return "".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(parts)).replace("\n", "<br>")
+    parts[1::2] = [f"<code>{p}</code>" for p in parts[1::2]]
+    return "".join(parts).replace("\n", "<br>")

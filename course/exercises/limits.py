@@ -1,4 +1,4 @@
-"""What keeps a learner's function from stopping or changing the notebook: time, printing, global state."""
+"""Keeps a learner's function from stopping or changing the notebook: time, prints, state."""
 
 import contextlib
 import ctypes
@@ -10,7 +10,7 @@ import time
 import numpy as np
 import torch
 
-IMPORTS = 60  # seconds for which an import is not counted: torch's compiler alone takes ten on a busy machine
+IMPORTS = 60  # seconds for which imports are not counted: torch's compiler alone may take ten
 GLOBAL = {  # what a function may change for the whole notebook: how to read it, how to put it back
     "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
     "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
@@ -21,16 +21,15 @@ GLOBAL = {  # what a function may change for the whole notebook: how to read it,
 
 
 class TimeUp(BaseException):
-    """Raised inside a learner's function when its time is up; `except Exception` does not catch it."""
+    """Raised inside a learner's function when its time is up; `except Exception` misses it."""
 
 
 def limited(work, seconds) -> str:
-    """Run work() in a thread of its own for so many seconds, less its imports. -> "done" | "stopped" | "left behind"
+    """Run work() in a thread for so many seconds, less its imports. -> done | stopped | left behind
 
-    Works on every platform, and where the notebook's own thread may not set signals. When the time is up, TimeUp is
-    raised in the thread, again and again for a second. That ends loops of Python code. It cannot end a single call
-    into C that does not return (a long sleep, a huge matrix product), nor a loop that catches everything: such a
-    thread is left behind, and ends with the kernel.
+    A thread works on every platform, and where the notebook's own may not set signals. TimeUp is
+    raised in it for a second. That ends loops of Python code, but no single call into C (a long
+    sleep, a huge product), nor a loop that catches everything: those end with the kernel.
     """
     thread = threading.Thread(target=_quietly, args=(work,), daemon=True)
     thread.start()
@@ -42,12 +41,25 @@ def limited(work, seconds) -> str:
             end += (time.monotonic() - now) * _imports(thread)
     finally:  # the reader's own interrupt comes here too
         late = thread.is_alive()
-        for _ in range(20 if late else 0):
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(TimeUp))
-            thread.join(0.05)
-            if not thread.is_alive():
-                break
+        for _ in range(20 * late):
+            if thread.is_alive():
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident),
+                                                           ctypes.py_object(TimeUp))
+                thread.join(0.05)
     return "done" if not late else "left behind" if thread.is_alive() else "stopped"
+
+
+def _quietly(work):
+    with contextlib.suppress(TimeUp):
+        work()
+
+
+def _imports(thread):
+    """Whether the thread is inside an import."""
+    frame = sys._current_frames().get(thread.ident)
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def global_state() -> dict:
@@ -63,9 +75,15 @@ def put_back(state) -> list[str]:
     return changed
 
 
+def _equal(a, b):
+    if isinstance(a, tuple) and len(a) < 9:  # Python's own holds a tuple of 625 numbers
+        return len(a) == len(b) and all(map(_equal, a, b))
+    return bool((a == b).all()) if isinstance(a, torch.Tensor | np.ndarray) else a == b
+
+
 @contextlib.contextmanager
 def state_kept():
-    """The rest of the notebook must not notice the check, nor the check a default dtype that the notebook has set."""
+    """Puts global state back; inside, a default dtype that the notebook has set does not count."""
     state = global_state()
     torch.set_default_dtype(torch.float32)
     try:
@@ -85,28 +103,10 @@ class _Capped:
 
     def write(self, text):
         if self.left > 0:
-            self.stream.write(text[: self.left] + ("\n[more was printed]\n" if len(text) > self.left else ""))
+            more = "\n[more was printed]\n" if len(text) > self.left else ""
+            self.stream.write(text[: self.left] + more)
         self.left -= len(text)
         return len(text)
 
     def __getattr__(self, name):  # flush, isatty, encoding
         return getattr(self.stream, name)
-
-
-def _imports(thread):
-    """Whether the thread is inside an import."""
-    frame = sys._current_frames().get(thread.ident)
-    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
-        frame = frame.f_back
-    return frame is not None
-
-
-def _equal(a, b):
-    if isinstance(a, tuple) and len(a) < 9:  # Python's own holds a tuple of 625 numbers
-        return len(a) == len(b) and all(map(_equal, a, b))
-    return bool((a == b).all()) if isinstance(a, torch.Tensor | np.ndarray) else a == b
-
-
-def _quietly(work):
-    with contextlib.suppress(TimeUp):
-        work()

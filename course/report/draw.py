@@ -14,11 +14,11 @@ BACKS = COLOURS | {"too few": "#BBBBBB", "not run": "#DDDDDD"}
 
 
 def to_markdown(table, folder=".") -> str:
-    """The table as GitHub Markdown, its notes below it. folder: where it will lie, for the links."""
+    """The table as GitHub Markdown, its notes below. folder: where it will lie, for the links."""
     def cell(value):
         return str(value).replace("|", "\\|").replace("\n", " ")
 
-    rows = [list(table.columns), ["---"] * len(table.columns)]
+    rows = [[*map(cell, table.columns)], ["---"] * len(table.columns)]
     for row, link in zip(table.itertuples(index=False), _links(table, folder), strict=True):
         first, *others = map(cell, row)
         rows.append([f"[{first}]({link})" if link else first, *others])
@@ -30,14 +30,13 @@ def to_markdown(table, folder=".") -> str:
 def to_html(table, folder=".") -> str:
     """The table as one self-contained page; the verdict is a word on a colour."""
     def cell(column, value, link):
-        text = html.escape(str(value))
+        text, style, back = html.escape(str(value)), "", BACKS.get(value, "#FFFFFF")
         if column == "notebook" and link:
-            return f'<td><a href="{html.escape(link)}">{text}</a></td>'
-        if column != "verdict":
-            return f"<td>{text}</td>"
-        back = BACKS.get(value, "#FFFFFF")
-        ink = "#FFFFFF" if back in ("#0072B2", "#D55E00") else "#000000"
-        return f'<td style="background:{back};color:{ink}">{text}</td>'
+            text = f'<a href="{html.escape(link)}">{text}</a>'
+        if column == "verdict":
+            ink = "#FFFFFF" if back in ("#0072B2", "#D55E00") else "#000000"
+            style = f' style="background:{back};color:{ink}"'
+        return f"<td{style}>{text}</td>"
 
     head = "".join(f"<th>{html.escape(c)}</th>" for c in table.columns)
     rows = zip(table.itertuples(index=False), _links(table, folder), strict=True)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from course.chapters import number
 from course.claimfile import load_claims
-from course.claims import change_in_words, parts_held, parts_in_words, pooled, would_have_shown
+from course.claims import change_in_words, parts_held, parts_in_words, would_have_shown
+from course.pooling import pooled
 from course.report.draw import to_html, to_markdown, update_readme, write, write_table
 from course.runs.notebook import find_notebook, labkit_hash, notebook_hash, read
 from course.runs.records import collect
@@ -83,27 +84,24 @@ def parts_table(records):
     """
     import pandas as pd
 
-    rows = []
+    rows, named = [], ("profile", "dataset", "seed")
     for claim, record in _pooled(records)[1]:
-        run, where = record or {}, {"seeds": "", "parameters": ""}
-        given = dict(run.get("parameters", {}))
-        of = {k: given.pop(k, None) for k in ("profile", "dataset")}
-        if record:
-            given.pop("seed", None)
-            where = {"seeds": " ".join(map(str, run["seeds"])),
-                     "parameters": json.dumps(given, sort_keys=True, default=str)}
-        measured = {p["name"]: p for p in run.get("parts", ())}
+        run = record or {"parameters": {}, "parts": [], "seeds": [], "verdict": "not run"}
+        measured, given = {p["name"]: p for p in run["parts"]}, run["parameters"]
+        others = json.dumps({k: v for k, v in given.items() if k not in named}, sort_keys=True,
+                            default=str)
         for rule in claim.parts:
             part = measured.get(rule.name, {"n": 0, "verdict": "not run"})
-            rows.append(
-                {"notebook": number(claim.chapter), "claim": claim.id, "part": rule.name,
-                 "kind": rule.kind, "quantity": rule.quantity, "needs": _needs(rule),
-                 "by_construction": bool(rule.by_construction), "changed": len(claim.changed)}
-                | {k: part.get(k) for k in ("mean", "low", "high", "detectable", "n")}
-                | {"unit": claim.unit, "verdict": part["verdict"],
-                   "claim_verdict": run.get("verdict", "not run")} | of | where
-                | {"paper": claim.paper, "paper_figure": claim.figure}
-                | {k: run.get(k) for k in ("labkit", "notebook_hash", "data")})
+            rows.append({
+                "notebook": number(claim.chapter), "claim": claim.id, "part": rule.name,
+                "kind": rule.kind, "quantity": rule.quantity, "needs": _needs(rule),
+                "by_construction": bool(rule.by_construction), "changed": len(claim.changed),
+                **{k: part.get(k) for k in ("mean", "low", "high", "detectable", "n")},
+                "unit": claim.unit, "verdict": part["verdict"], "claim_verdict": run["verdict"],
+                "profile": given.get("profile"), "dataset": given.get("dataset"),
+                "seeds": " ".join(map(str, run["seeds"])), "parameters": others if record else "",
+                "paper": claim.paper, "paper_figure": claim.figure,
+                **{k: run.get(k) for k in ("labkit", "notebook_hash", "data")}})
     return pd.DataFrame(rows).astype(dict.fromkeys(("mean", "low", "high", "detectable"), float))
 
 

@@ -1,12 +1,22 @@
-"""Attacks: requests that do harm, and readers of what a deletion gives away. Each function takes only what its threat
-model grants."""
+"""Attacks: requests that do harm, and readers of what a deletion gives away.
 
-from .adaptive import kept
-from .differences import difference, flat, unflat
+Each function takes only what its threat model grants.
+"""
+
+from .differences import difference, flat, kept, unflat
 from .holdings import BlackBox, Holdings, UnlearningOracle, check_request, hold
 from .inversion import Inversion, invert, leak, similarity, total_variation
 from .labels import Probes, probes_by_gradient
-from .requests import Choice, baseline, choose, influence_effects, logits_at, project, removal, through
+from .requests import (
+    Choice,
+    baseline,
+    choose,
+    influence_effects,
+    logits_at,
+    project,
+    removal,
+    through,
+)
 from .uncertainty import label_flip, margin, pick_targets, set_size
 
 __all__ = [

@@ -1,6 +1,7 @@
-"""Which genuine rows to ask to forget: effects of rows on a target, relaxed weights, projection, rounding.
+"""Which genuine rows to ask to forget: effects on a target, relaxed weights, projection, rounding.
 
-No formula of Qian et al. 2023 or 2025 could be read; what is here is reconstructed from what they say they do.
+No formula of Qian et al. 2023 or 2025 could be read; what is here is reconstructed from what they
+say they do.
 """
 
 import math
@@ -11,14 +12,16 @@ import torch.nn.functional as F
 from torch.func import functional_call, jacrev, jvp, vmap
 
 from ..base import LabError
-from ..rows import is_whole
+from ..rules import checked
 from ..unlearn.second_order import conjugate_gradients, curvature_product
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A chosen request. rows: ids to ask for; weights (m,): the relaxed solution; relaxed, rounded: the objective
-    there and at the request; gap = rounded − relaxed: what rounding cost."""
+    """A chosen request. rows: ids to ask for; weights (m,): the relaxed solution.
+
+    relaxed, rounded: the objective there and at the request; gap: what rounding cost.
+    """
 
     rows: torch.Tensor
     weights: torch.Tensor
@@ -33,7 +36,8 @@ class Choice:
 def project(weights, budget) -> torch.Tensor:
     """The nearest point with 0 ≤ ω ≤ 1 and Σ ω ≤ budget. (m,) -> (m,).
 
-    Clip if that is enough; else clip(ω − μ) with the shift μ > 0 at which the sum is the budget, found by bisection.
+    Clip if that is enough; else clip(ω − μ) with the shift μ > 0 at which the sum is the budget,
+    found by bisection.
     """
     clipped = weights.clamp(0, 1)
     if clipped.sum() <= budget:
@@ -48,40 +52,52 @@ def project(weights, budget) -> torch.Tensor:
     return (weights - high).clamp(0, 1)
 
 
+@checked(step="above 0")
 def choose(objective, holdings, *, steps=20, step=0.5, seed=0) -> Choice:
-    """Minimise `objective(ω)` over 0 ≤ ω ≤ 1, Σ ω ≤ budget by projected gradient descent, then round.
+    """Minimise `objective(ω)` over 0 ≤ ω ≤ 1, Σ ω ≤ budget by projected descent, then round.
 
-    objective: (m,) weights of the owned rows -> scalar, differentiable: through `effects`, or through a
-    differentiable unlearner (`removal`, `newton`, `ascent`). step: largest change of a weight in the first step,
-    falling with the square root of the steps. The rounded request is the best of two dozen: the largest weights, in
-    a dozen numbers from 1 to the budget, and a dozen random draws in which row i is asked for with probability ω_i
-    (`seed`). Source: reconstruction from Qian et al. 2023 and 2025 (bi-level problem, ω relaxed to [0, 1]).
+    objective: (m,) weights of the owned rows -> scalar, differentiable: through effects (see
+    `through`), or through a differentiable unlearner (`removal`, `newton`, `ascent`). step: largest
+    change of a weight in the first step, falling with the square root of the steps. seed: of the
+    rounding. Source: reconstruction from Qian et al. 2023 and 2025 (bi-level problem, ω relaxed to
+    [0, 1]).
     """
-    if not is_whole(steps) or steps < 0 or not 0 < step < math.inf:
-        raise LabError(f"steps is {steps!r} and step {step!r}: give 0 or more whole steps, and a size above 0.")
     weights = holdings.x.new_full((len(holdings),), holdings.budget / len(holdings))
-    best = (float("inf"), weights)
+    relaxed, best = float("inf"), weights
     for i in range(steps + 1):
         weights.requires_grad_()
         value = objective(weights)
         if not torch.isfinite(value):
-            raise LabError("The objective is NaN or infinite: look for the model or the effects that diverged.")
-        if value.item() < best[0]:
-            best = (value.item(), weights.detach())
+            raise LabError("The objective is NaN or infinite: look for the model or the effects "
+                           "that diverged.")
+        if value.item() < relaxed:
+            relaxed, best = value.item(), weights.detach()
         (gradient,) = torch.autograd.grad(value, weights)
         size = gradient.abs().max().clamp(min=1e-12) * (i + 1) ** 0.5
         weights = project(weights.detach() - step / size * gradient, holdings.budget)
-    order = best[1].argsort(descending=True)
-    counts = torch.logspace(0, math.log10(holdings.budget), 12).round().long().unique().tolist()
+    picked, rounded = _rounded(objective, best, holdings.budget, seed)
+    return Choice(holdings.rows[picked], best, relaxed, rounded)
+
+
+def _rounded(objective, weights, budget, seed):
+    """The best of two dozen requests. -> (indices of owned rows, objective there).
+
+    The largest weights, in a dozen numbers from 1 to the budget, and a dozen random draws in which
+    row i is asked for with probability ω_i.
+    """
+    order = weights.argsort(descending=True)
+    counts = torch.logspace(0, math.log10(budget), 12).round().long().unique().tolist()
     draw = torch.Generator().manual_seed(seed)
     tried = [order[:k] for k in counts]
     for _ in range(12):
-        hit = (torch.rand(len(order), generator=draw).to(order.device) < best[1]).nonzero().squeeze(1)
-        tried.append(hit[best[1][hit].argsort(descending=True)][: holdings.budget])
+        hit = torch.rand(len(order), generator=draw).to(order.device) < weights
+        hit = hit.nonzero().squeeze(1)
+        tried.append(hit[weights[hit].argsort(descending=True)][:budget])
+    zero = torch.zeros_like(weights)
     with torch.no_grad():
-        rounded = [objective(torch.zeros_like(weights).index_fill(0, rows, 1.0)).item() for rows in tried]
-    chosen = min((value, i) for i, value in enumerate(rounded) if len(tried[i]))
-    return Choice(holdings.rows[tried[chosen[1]]], best[1], best[0], chosen[0])
+        values = [objective(zero.index_fill(0, rows, 1.0)).item() for rows in tried]
+    value, i = min((value, i) for i, value in enumerate(values) if len(tried[i]))
+    return tried[i], value
 
 
 def row_losses(model, params, x, y) -> torch.Tensor:
@@ -94,12 +110,15 @@ def logits_at(model, x):
     return lambda params: functional_call(model, params, (x[None],))[0]
 
 
-def influence_effects(model, holdings, out, *, damping=0.01, cg_steps=10, rows=250, shrink=1.0) -> torch.Tensor:
-    """How deleting each owned row moves out(θ) under retraining, by influence: ⟨H⁻¹ ∇ out_c, ∇ℓ_i⟩ / n. -> (m, r).
+@checked
+def influence_effects(model, holdings, out, *, damping=0.01, cg_steps=10, rows=250,
+                      shrink=1.0) -> torch.Tensor:
+    """How deleting each owned row moves out(θ) under retraining, by influence. -> (m, r).
 
-    H: Gauss-Newton matrix on the first `rows` owned rows plus `damping` · I (the weight decay of the victim's
-    training is the fitting value). shrink: factor on the result, for attackers who have measured how much influence
-    overstates. Source: Koh and Liang 2017, eq. 2.
+    ⟨H⁻¹ ∇ out_c, ∇ℓ_i⟩ / n. H: Gauss-Newton matrix on the first `rows` owned rows plus `damping` ·
+    I (the weight decay of the victim's training is the fitting value). shrink: factor on the
+    result, for attackers who have measured how much influence overstates. Source: Koh and Liang
+    2017, eq. 2.
     """
     product = curvature(model, holdings, rows, damping)
     solved = conjugate_gradients(product, _jacobian(model, out), cg_steps)
@@ -107,17 +126,23 @@ def influence_effects(model, holdings, out, *, damping=0.01, cg_steps=10, rows=2
 
 
 def through(effects, start, goal):
-    """The objective ω -> goal(start + ωᵀ effects): outputs moved linearly. effects (m, r), start (r,)."""
+    """The objective ω -> goal(start + ωᵀ effects): outputs moved linearly.
+
+    effects (m, r), start (r,).
+    """
     return lambda weights: goal(start + weights @ effects)
 
 
 def removal(model, holdings, *, tau):
-    """First-order unlearning as a function of weights: ω -> params θ + τ Σ ω_i ∇ℓ_i, differentiable in ω."""
+    """First-order unlearning as a function of weights: ω -> params θ + τ Σ ω_i ∇ℓ_i.
+
+    Differentiable in ω.
+    """
     params = _params(model)
 
     def unlearned(weights):
         x, y = holdings.x, holdings.y
-        if not torch.is_grad_enabled():  # only rows with a weight count, and a rounded request has few of them
+        if not torch.is_grad_enabled():  # a rounded request has few rows with a weight
             rows = weights.nonzero().squeeze(1)
             weights, x, y = weights[rows], x[rows], y[rows]
         g = torch.func.grad(lambda p: (weights * row_losses(model, p, x, y)).sum())(params)
@@ -127,20 +152,26 @@ def removal(model, holdings, *, tau):
 
 
 def baseline(kind, holdings, seed, x=None, label=None) -> torch.Tensor:
-    """A request without optimisation, of as many rows as the budget: 'random', 'same-class' (of `label`) or 'nearest'
-    (to the input x, by pixels). -> row ids. A class with fewer owned rows than the budget is asked for whole."""
-    order = torch.randperm(len(holdings), generator=torch.Generator().manual_seed(seed)).to(holdings.rows.device)
+    """A request without optimisation, of as many rows as the budget. -> row ids
+
+    kind: 'random', 'same-class' (of `label`; with fewer owned rows than the budget it is asked for
+    whole) or 'nearest' (to the input x, by pixels).
+    """
+    draw = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(holdings), generator=draw).to(holdings.rows.device)
     if kind == "same-class":
         order = order[holdings.y[order] == label]
         if not len(order):
-            raise LabError(f"No owned row has the label {label!r}: give one of {holdings.y.unique().tolist()}.")
+            raise LabError(f"No owned row has the label {label!r}: give one of "
+                           f"{holdings.y.unique().tolist()}.")
     elif kind == "nearest":
         if x is None or x.shape[-holdings.x[0].dim():] != holdings.x.shape[1:]:
-            raise LabError("The nearest rows need the input to be near to: give x, of the shape of an owned row, "
-                           f"{tuple(holdings.x.shape[1:])}.")
+            raise LabError("The nearest rows need the input to be near to: give x, of the shape of "
+                           f"an owned row, {tuple(holdings.x.shape[1:])}.")
         order = (holdings.x - x).flatten(1).norm(dim=1).argsort()
     elif kind != "random":
-        raise LabError(f"There is no baseline {kind!r}: choose 'random', 'same-class' or 'nearest'.")
+        raise LabError(f"There is no baseline {kind!r}: choose 'random', 'same-class' or "
+                       "'nearest'.")
     return holdings.rows[order[: holdings.budget]]
 
 
@@ -160,12 +191,13 @@ def _jacobian(model, out):
 
 
 def _row_products(model, holdings, directions):
-    """⟨v_c, ∇ℓ_i⟩ for each row i and direction v_c: one forward-mode pass a direction. -> (m, r)."""
+    """⟨v_c, ∇ℓ_i⟩ for each row i and direction v_c, one forward pass a direction. -> (m, r)."""
     params = _params(model)
 
     def losses(p):
         return row_losses(model, p, holdings.x, holdings.y)
 
-    count = len(next(iter(directions.values())))
-    return torch.stack([jvp(losses, (params,), ({k: v[c] for k, v in directions.items()},))[1]
-                        for c in range(count)], 1)
+    def along(c):
+        return jvp(losses, (params,), ({k: v[c] for k, v in directions.items()},))[1]
+
+    return torch.stack([along(c) for c in range(len(next(iter(directions.values()))))], 1)

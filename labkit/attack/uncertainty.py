@@ -1,29 +1,37 @@
-"""Attacks on how sure a model is: targets, goals, and the estimators they can be aimed at.
+"""Attacks on how sure a model is: targets, and goals to aim at.
 
-A goal maps outputs of a target to a loss that the attacker minimises. The objectives of Qian et al. 2025 could not be
-read; these are reconstructed from its abstract (direction chosen, label kept).
+A goal maps outputs of a target to a loss that the attacker minimises. The objectives of Qian et al.
+2025 could not be read; these are reconstructed from its abstract (direction chosen, label kept).
 """
 
 import torch
 
 from ..base import LabError
+from ..rules import checked
 
 
+@checked
 def pick_targets(probabilities, labels, count, seed, low=0.6, high=0.97) -> torch.Tensor:
-    """Targets by a rule fixed beforehand: classified right, confidence between low and high, drawn at random.
+    """Targets by a rule fixed beforehand: classified right, confidence between low and high.
 
-    (n, k), (n,) -> indices into the rows given, (count,). The rule looks at the model before any attack.
+    Drawn at random. (n, k), (n,) -> indices into the rows given, (count,). The rule looks at the
+    model before any attack.
     """
     confidence, called = probabilities.max(1)
-    fit = ((called == labels) & (confidence >= low) & (confidence <= high)).nonzero().squeeze(1).cpu()
+    fit = (called == labels) & (confidence >= low) & (confidence <= high)
+    fit = fit.nonzero().squeeze(1).cpu()
     if len(fit) < count:
-        raise LabError(f"{count} targets were asked for and {len(fit)} rows are classified right with a confidence "
-                       f"from {low} to {high}: ask for fewer, or widen the range.")
+        raise LabError(f"{count} targets were asked for and {len(fit)} rows are classified right "
+                       f"with a confidence from {low} to {high}: ask for fewer, or widen the "
+                       "range.")
     return fit[torch.randperm(len(fit), generator=torch.Generator().manual_seed(seed))[:count]]
 
 
 def margin(outputs, label):
-    """Logit of the label minus the largest other one; positive while the label holds. (…, k) -> (…)."""
+    """Logit of the label minus the largest other one; positive while the label holds.
+
+    (…, k) -> (…).
+    """
     others = outputs.clone()
     others[..., label] = -torch.inf
     return outputs[..., label] - others.amax(-1)
@@ -37,12 +45,11 @@ def label_flip(label):
 def set_size(scale, temperature=0.05):
     """The size of a conformal set, softened: Σ_c sigmoid((q − (1 − p_c)) / temperature).
 
-    Takes outputs (k + 1,): logits and the threshold q, which moves with the model. scale: −1 to enlarge, 1 to shrink.
+    Takes outputs (k + 1,): logits and the threshold q, which moves with the model. scale: −1 to
+    enlarge, 1 to shrink.
     """
     def goal(outputs):
         p = outputs[:-1].softmax(-1)
         return scale * ((outputs[-1] - 1 + p) / temperature).sigmoid().sum()
 
     return goal
-
-

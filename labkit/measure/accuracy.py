@@ -5,6 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch._C import _functorch as functorch
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 
 from ..base import LabError
 from ..training import predict
@@ -16,12 +21,15 @@ def accuracy(logits, labels) -> float:
 
 
 def unlearning_accuracy(logits, labels) -> float:
-    """UA: percent of the forget set that is **misclassified**, 100 − accuracy (Jia et al. 2023). Mind the name."""
+    """UA: percent of the forget set that is **misclassified** (Jia et al. 2023). Mind the name."""
     return 100 - accuracy(logits, labels)
 
 
 def evaluate(model, data, forget) -> dict:
-    """UA, RA and TA of a model in percent. TA leaves out classes that were forgotten whole (Jia et al. 2023)."""
+    """UA, RA and TA of a model in percent.
+
+    TA leaves out classes that were forgotten whole (Jia et al. 2023).
+    """
     split = data.split(forget)
     train, test = predict(model, data.x), predict(model, data.x_test)
     return {
@@ -32,15 +40,19 @@ def evaluate(model, data, forget) -> dict:
 
 
 def gap(row, reference, columns=("UA", "RA", "TA")) -> float:
-    """Average gap to retraining: mean of |method − retrained| over `columns`, in points. 0 is best."""
+    """Average gap to retraining: mean of |method − retrained| over `columns`, in points."""
     if missing := [c for c in columns if c not in row or c not in reference]:
-        raise LabError(f"gap needs the columns {', '.join(missing)} in both rows: measure them first.")
+        raise LabError(f"gap needs the columns {', '.join(missing)} in both rows: measure them "
+                       "first.")
     return float(np.mean([abs(row[c] - reference[c]) for c in columns]))
 
 
 @dataclass
 class Cost:
-    """seconds (wall), cpu_seconds (this process), visits (rows that passed forward while gradients were recorded)."""
+    """seconds (wall), cpu_seconds (this process), visits.
+
+    visits: rows that passed forward while gradients were recorded.
+    """
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -48,32 +60,36 @@ class Cost:
 
 
 def timed(function, *args, **settings):
-    """Run function(*args, **settings) and return (its result, Cost). The seconds are RTE, run-time efficiency.
+    """Run function(*args, **settings) and return (its result, Cost).
 
-    What worker processes do is not counted; fit_packed, which calls no module, has no visits.
+    The seconds are RTE, run-time efficiency. What worker processes do is not counted; fit_packed,
+    which calls no module, has no visits.
     """
-    cost, depth = Cost(), [0]
+    cost, depth = Cost(), 0
 
     def enter(module, inputs):
-        if depth[0] == 0 and torch.is_grad_enabled():
+        nonlocal depth
+        if depth == 0 and torch.is_grad_enabled():
             x = inputs[0]
-            while torch._C._functorch.is_functorch_wrapped_tensor(x):  # inside vmap a row looks like a batch of one
-                x = torch._C._functorch.get_unwrapped(x)
+            while functorch.is_functorch_wrapped_tensor(x):  # in vmap a row looks like a batch of 1
+                x = functorch.get_unwrapped(x)
             cost.visits += len(x)
-        depth[0] += 1
+        depth += 1
 
     def leave(module, inputs, output):
-        depth[0] -= 1
+        nonlocal depth
+        depth -= 1
 
-    hooks = [torch.nn.modules.module.register_module_forward_pre_hook(enter),
-             torch.nn.modules.module.register_module_forward_hook(leave, always_call=True)]
+    hooks = [register_module_forward_pre_hook(enter),
+             register_module_forward_hook(leave, always_call=True)]
     wall, cpu = time.perf_counter(), time.process_time()
     try:
         result = function(*args, **settings)
         if torch.cuda.is_available():
             torch.cuda.synchronize()
     finally:
-        cost.seconds, cost.cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
+        cost.seconds = time.perf_counter() - wall
+        cost.cpu_seconds = time.process_time() - cpu
         for hook in hooks:
             hook.remove()
     return result, cost

@@ -9,10 +9,11 @@ def entropy(probabilities) -> torch.Tensor:
 
 
 def ece(probabilities, labels, bins: int = 10) -> float:
-    """Expected calibration error of the top label: mean |confidence − accuracy| over equal-width bins; 0 to 1.
+    """Expected calibration error of the top label, 0 to 1.
 
-    A bin holds its lower edge, the last one also 1: torchmetrics gives confidences of exactly 1, which overfitted
-    networks have, a bin of their own.
+    Mean |confidence − accuracy| over equal-width bins. A bin holds its lower edge, the last one
+    also 1: torchmetrics gives confidences of exactly 1, which overfitted networks have, a bin of
+    their own.
     """
     confidence, called = probabilities.max(1)
     off = confidence - (called == labels).to(confidence.dtype)

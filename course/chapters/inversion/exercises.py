@@ -319,7 +319,7 @@ DELETED = Exercise(
         ("int(torch.stack(means).argmin())", "torch.stack(means).argmin()",
          "A tensor instead of an int", "your result is a tensor: end with .item() or int(…)."),
     ),
-    remark="`attack.confidence_change` and `attack.deleted_classes` do this with a black box. "
+    remark="`confidence_change` of the chapter on defences does this with a black box. "
            "Answers rounded to a few digits hide changes this small.",
 )
 
@@ -406,7 +406,7 @@ REBUILD = Exercise(
          "The difference of the weights alone, divided by its last entry", "you left the matrix "
          "out: the weights move by its inverse times the row. Multiply it back."),
     ),
-    remark="`attack.rebuild_row` does this for several outputs. With the rows left as public rows "
+    remark="`here.rebuild_row` does this for several outputs. With the rows left as public rows "
            "it is exact.",
 )
 

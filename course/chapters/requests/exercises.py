@@ -406,7 +406,7 @@ CONFORMAL = Exercise(
         (".sort().values", "", "The scores are not sorted",
          "your scores are not sorted: the rank is a place in ascending order."),
     ),
-    remark="`measure.conformal_threshold` takes probabilities and labels, and makes the scores 1 − "
+    remark="`here.conformal_threshold` takes probabilities and labels, and makes the scores 1 − "
            "p itself.",
 )
 

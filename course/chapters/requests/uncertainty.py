@@ -8,34 +8,36 @@ from torch.func import functional_call
 
 from labkit.attack.uncertainty import margin
 from labkit.base import LabError
+from labkit.rules import checked
 
 
 def check_target(x, probabilities, label, holdings):
-    """Refuse a target that the attacker itself put into the training set, or one whose label is not the model's.
+    """Refuse a target that the attacker put into the training set, or a label not the model's.
 
     x (…), probabilities (k,) of it before the attack, label: the label to keep.
     """
     if (holdings.x == x).flatten(1).all(1).any():
-        raise LabError("The target is one of the requested training rows: deleting it would be the attack. Take an "
-                       "input that was not trained on.")
-    if int(probabilities.argmax()) != int(label):
-        raise LabError(f"The model calls the target {int(probabilities.argmax())}, not {int(label)}: keep the label "
+        raise LabError("The target is one of the requested training rows: deleting it would be the "
+                       "attack. Take an input that was not trained on.")
+    if (called := int(probabilities.argmax())) != int(label):
+        raise LabError(f"The model calls the target {called}, not {int(label)}: keep the label "
                        "that the model gives, or aim with over- and underconfidence.")
 
 
 def overconfidence(label):
-    """Make the model surer: minimise −log p(label). The label is kept by the goal itself. -> goal (k,) -> scalar."""
+    """Make the model surer: minimise −log p(label). -> goal (k,) -> scalar.
+
+    The label is kept by the goal itself.
+    """
     return lambda z: -z.log_softmax(-1)[label]
 
 
+@checked
 def underconfidence(label, kappa, weight=5.0):
     """Make the model unsure and keep the label: minimise −H(p) + weight · max(0, κ − margin).
 
     kappa: the margin to keep, in logits (log-odds against the runner-up), 0 or more.
     """
-    if not kappa >= 0:
-        raise LabError(f"kappa is {kappa!r}: the margin that keeps the label must be 0 or more.")
-
     def goal(z):
         log_p = z.log_softmax(-1)
         return (log_p.exp() * log_p).sum() + weight * (kappa - margin(z, label)).clamp(min=0)
@@ -44,10 +46,10 @@ def underconfidence(label, kappa, weight=5.0):
 
 
 def soft_threshold(probabilities, labels, alpha, width=0.05):
-    """The conformal threshold as a smooth function: scores 1 − p(label), averaged around the quantile's rank.
+    """The conformal threshold, smooth: scores 1 − p(label) averaged around the quantile's rank.
 
-    (n, k), (n,) -> scalar. width: spread of the weights in ranks, as a share of n. The attack differentiates this;
-    the judge uses measure.conformal_threshold.
+    (n, k), (n,) -> scalar. width: spread of the weights in ranks, as a share of n. The attack
+    differentiates this; the judge uses conformal_threshold.
     """
     scores = (1 - probabilities.gather(1, labels[:, None]).squeeze(1)).sort().values
     n = len(scores)
@@ -57,16 +59,18 @@ def soft_threshold(probabilities, labels, alpha, width=0.05):
 
 
 def ensemble_outputs(members, i, x):
-    """params of member i -> log of the ensemble's mean probability at x (k,), the other members as they are.
+    """params of member i -> log of the ensemble's mean probability at x (k,).
 
-    Effects add up over members: the same request reaches all of them.
+    The others stay as they are. Effects add up over members: one request reaches all of them.
     """
-    from torch.func import functional_call
-
     with torch.no_grad():
         others = sum(m(x[None])[0].softmax(-1) for j, m in enumerate(members) if j != i)
-    return lambda params: ((functional_call(members[i], params, (x[None],))[0].softmax(-1) + others)
-                           / len(members)).log()
+
+    def out(params):
+        own = functional_call(members[i], params, (x[None],))[0].softmax(-1)
+        return ((own + others) / len(members)).log()
+
+    return out
 
 
 def nll(logits, labels) -> float:
@@ -75,32 +79,35 @@ def nll(logits, labels) -> float:
 
 
 def fit_temperature(logits, labels) -> float:
-    """The T > 0 that minimises the likelihood loss of softmax(logits / T) on calibration rows. (n, k), (n,) -> float.
+    """The T > 0 that minimises the loss of softmax(logits / T) on calibration rows.
 
-    Source: Guo et al. 2017. Between 0.05 and 20, by bounded scalar search over log T.
+    (n, k), (n,) -> float between 0.05 and 20, by bounded scalar search over log T. Source: Guo et
+    al. 2017.
     """
     from scipy.optimize import minimize_scalar
 
-    found = minimize_scalar(lambda log_t: nll(logits / math.exp(log_t), labels), bounds=(-3.0, 3.0), method="bounded",
-                            options={"xatol": 1e-3})
+    found = minimize_scalar(lambda log_t: nll(logits / math.exp(log_t), labels),
+                            bounds=(-3.0, 3.0), method="bounded", options={"xatol": 1e-3})
     return math.exp(found.x)
 
 
 def mc_dropout(model, x, passes: int = 20, seed: int = 0, params=None) -> torch.Tensor:
-    """Mean probabilities over passes with dropout left on, and the masks fixed by the seed. (n, …) -> (n, k).
+    """Mean probabilities over passes with dropout left on. (n, …) -> (n, k).
 
-    params: weights by name to use instead of the model's own; differentiable in them, so that an attack can aim at
-    it. Source: Gal and Ghahramani 2016.
+    The seed fixes the masks. params: weights by name to use instead of the model's own;
+    differentiable in them, so that an attack can aim at it. Source: Gal and Ghahramani 2016.
     """
     layers = [m for m in model.modules() if isinstance(m, torch.nn.Dropout)]
     if not layers:
-        raise LabError("MC dropout needs a network with dropout: build one, e.g. models.build('mlp', …, dropout=0.2).")
+        raise LabError("MC dropout needs a network with dropout: build one, e.g. "
+                       "models.build('mlp', …, dropout=0.2).")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for layer in layers:
             layer.train()
         try:
-            logits = functional_call(model, params or {}, (x.repeat(passes, *[1] * (x.dim() - 1)),))
+            repeated = x.repeat(passes, *[1] * (x.dim() - 1))
+            logits = functional_call(model, params or {}, (repeated,))
         finally:
             for layer in layers:
                 layer.eval()
@@ -108,10 +115,11 @@ def mc_dropout(model, x, passes: int = 20, seed: int = 0, params=None) -> torch.
 
 
 def conformal_threshold(probabilities, labels, alpha: float = 0.1) -> float:
-    """Split conformal threshold q: the ⌈(n + 1)(1 − α)⌉-th smallest score 1 − p(label) of n calibration rows.
+    """Split conformal threshold q: the ⌈(n + 1)(1 − α)⌉-th smallest score 1 − p(label) of n rows.
 
-    Sets {c: 1 − p_c ≤ q} then hold the true label with probability at least 1 − α on rows drawn like the calibration
-    rows; 1 when n is too small for that. Source: Sadinle et al. 2019 (least ambiguous sets).
+    Sets {c: 1 − p_c ≤ q} then hold the true label with probability at least 1 − α on rows drawn
+    like these calibration rows; 1 when n is too small for that. Source: Sadinle et al. 2019 (least
+    ambiguous sets).
     """
     scores = (1 - probabilities.gather(1, labels[:, None]).squeeze(1)).sort().values
     rank = math.ceil((len(scores) + 1) * (1 - alpha) - 1e-9)  # 10 · (1 − 0.7) is a hair above 3

@@ -113,7 +113,7 @@ MASK = Exercise(
         ("m.view(w.shape)", "w * m.view(w.shape)", "The pruned weights instead of the mask",
          "these are the pruned weights. Return the mask: True where a weight stays."),
     ),
-    remark="`unlearn.magnitude_mask` does this to a model. Biases and normalisation are left alone "
+    remark="`here.magnitude_mask` does this to a model. Biases and normalisation are left alone "
            "there, and an earlier mask can be given, which the new one must lie inside.",
 )
 
@@ -294,7 +294,7 @@ STEP = Exercise(
          "new_velocity, keep * (weight - lr * new_velocity)", "Velocity first, then weight",
          "you returned the velocity first. The weight comes first."),
     ),
-    remark="`unlearn.fit_masked` gets the same by computing with weight · mask, so that no "
+    remark="`here.fit_masked` gets the same by computing with weight · mask, so that no "
            "optimizer can revive a pruned weight, and checks it at the end. On the weights that "
            "stay, this step is `torch.optim.SGD`'s.",
 )
@@ -339,7 +339,7 @@ def _confidence_cases():
 
 
 def _clear(retain, test, forget):
-    """Rows off the boundary: near it the training rows' order decides: the solver stops early."""
+    """Rows off the boundary; near it the training rows' order decides as the solver stops early."""
     from sklearn.svm import SVC
 
     n = min(len(retain), len(test))
@@ -490,7 +490,7 @@ DISPARITY = Exercise(
         ("len(columns)", "len(columns) / 100", "A share instead of points",
          "you divided by 100. Disparity is in points, as its columns are."),
     ),
-    remark="`measure.disparity` does the same. For a pruned network the retrained model has the "
+    remark="`here.disparity` does the same. For a pruned network the retrained model has the "
            "same sparsity. That one is weaker than the dense one, so a smaller disparity is not "
            "yet a better model.",
 )

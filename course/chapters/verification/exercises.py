@@ -71,7 +71,7 @@ CRITICAL = Exercise(
         ("return k", "return k / n", "The share of hits k / n instead of k",
          "this is a share of the queries. Return the count k."),
     ),
-    remark="`verify.critical_value` does the same for any n. A count above k accuses an honest "
+    remark="`here.critical_value` does the same for any n. A count above k accuses an honest "
            "provider with a chance of alpha at most.",
 )
 
@@ -141,7 +141,7 @@ REPLAY = Exercise(
          "Divided by the norm of the logged weights",
          "you divided by the norm of the weights. The exercise asks for the distance itself."),
     ),
-    remark="`verify.replay_errors` does this for every step of a log. It replays in the model's "
+    remark="`here.replay_errors` does this for every step of a log. It replays in the model's "
            'own precision, and in float64 with `change="float64"`. A tolerance has to lie above '
            "what an honest log leaves.",
 )

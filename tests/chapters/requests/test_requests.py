@@ -1,4 +1,7 @@
-"""The notebook on requests: what its own functions do with a network that diverged. The functions are taken from its source."""
+"""The notebook on requests: what its own functions do with a network that diverged.
+
+The functions are taken from its source.
+"""
 
 import ast
 from pathlib import Path
