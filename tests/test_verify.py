@@ -1,4 +1,4 @@
-"""labkit.verify.backdoor against exact fractions, the constants of the paper's code, and models trained with and
+"""labkit.verify.backdoor and its owners: exact fractions, the constants of the paper's code, and models trained with and
 without planted rows."""
 
 import copy

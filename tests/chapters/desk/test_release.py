@@ -1,4 +1,4 @@
-"""labkit.desk_chapter.release and .private, attack.adaptive: against numpy, closed forms, and gradients taken row by row."""
+"""The chapter on defences at the desk and in the release: numpy, closed forms, gradients row by row."""
 
 import copy
 import math
