@@ -108,23 +108,22 @@ def epsilon_of(noise_multiplier, sample_rate, steps, delta) -> float:
 
 @checked
 def noise_for(epsilon, delta, sample_rate, steps) -> float:
-    """The least σ (within 1e-3) whose ε is at most `epsilon`; 0 for math.inf. By halving."""
+    """Opacus' σ, whose ε is at most `epsilon` and at least epsilon − 0.01; 0 for math.inf."""
     return 0.0 if epsilon == math.inf else _noise_for(epsilon, delta, sample_rate, steps)
 
 
 @lru_cache
 def _noise_for(epsilon, delta, sample_rate, steps):
-    low, high = 0.0, 1.0
-    while epsilon_of(high, sample_rate, steps, delta) > epsilon:
-        low, high = high, 2 * high
-        if high > 1e6:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in _accounted
+        from opacus.accountants.utils import get_noise_multiplier
+
+        try:
+            return get_noise_multiplier(target_epsilon=epsilon, target_delta=delta, steps=steps,
+                                        sample_rate=sample_rate, accountant="rdp")
+        except ValueError:
             raise LabError(f"No noise reaches epsilon {epsilon} at delta {delta}: give a larger "
-                           "one, or fewer steps.")
-    while high - low > 1e-3:
-        middle = (low + high) / 2
-        too_little = epsilon_of(middle, sample_rate, steps, delta) > epsilon
-        low, high = (middle, high) if too_little else (low, middle)
-    return high
+                           "one, or fewer steps.") from None
 
 
 @checked
