@@ -1,6 +1,5 @@
 """What only the chapter on sparsity uses."""
 
-
 from .code import (
     apply_mask,
     ascent_bound,
