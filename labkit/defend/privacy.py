@@ -3,7 +3,7 @@
 import math
 
 from ..base import LabError
-from ..rows import is_number, is_whole
+from ..rules import is_number, is_whole
 
 
 def group_epsilon(epsilon, delta, k) -> tuple[float, float]:

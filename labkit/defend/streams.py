@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from ..base import LabError
-from ..rows import checked_seed, is_whole
+from ..rules import checked_seed, is_whole
 
 # The first is the easy one that papers use; a fair threshold comes from the other four.
 STREAMS = ("random", "one-user", "one-class", "hard-rows", "look-alikes")

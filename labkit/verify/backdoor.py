@@ -7,7 +7,7 @@ from torch import nn
 
 from ..base import LabError
 from ..data import check_forget
-from ..rows import checked_seed, is_number, is_whole
+from ..rules import checked_seed, is_number, is_whole
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import nn
 
 from labkit.base import Diverged, LabError, spawn_seeds
 from labkit.defend.privacy import check_delta, check_promise
-from labkit.rows import is_number
+from labkit.rules import is_number
 from labkit.training import dropout_masks
 
 

@@ -12,7 +12,8 @@ from torch.func import functional_call, grad, jvp
 from course.chapters.desk.monitor import conformal_limit
 from labkit.base import LabError
 from labkit.measure.uncertainty import ece
-from labkit.rows import check_forget, is_whole
+from labkit.rows import check_forget
+from labkit.rules import is_whole
 
 
 def split_request(alone, request):

@@ -9,7 +9,7 @@ from torch import nn
 from labkit.attack.differences import difference, flat, unflat
 from labkit.attack.holdings import BlackBox
 from labkit.base import LabError
-from labkit.rows import is_number, is_whole
+from labkit.rules import is_number, is_whole
 from labkit.training import fit
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from labkit.base import LabError
-from labkit.rows import checked_seed, is_number, is_whole
+from labkit.rules import checked_seed, is_number, is_whole
 from labkit.verify.backdoor import Trigger, _checked, hits
 
 
