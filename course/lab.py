@@ -24,7 +24,7 @@ from course.claims import COLOURS, in_words, judge, parts_in_words, plain
 from labkit import base
 from labkit import data as data_module
 from labkit.base import LabError, NotForThisData, data_path
-from labkit.rows import checked_seed, is_whole
+from labkit.rules import checked_seed, is_whole
 
 MIME = "application/vnd.labkit+json"
 CAPS = {"quick": (6000, 2000), "full": None, "paper": None}  # rows: quick stays quick on any data

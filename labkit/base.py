@@ -35,8 +35,7 @@ UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES
 def device(name=None):
     """The torch.device to work on: cuda, else cpu; LABKIT_DEVICE overrules, `name` overrules that.
 
-    mps is never taken unasked: Apple's GPUs have no double precision, which inversion, curvature
-    and privacy need.
+    mps is never taken unasked: Apple's GPUs lack the double precision that inversion needs.
     """
     import torch  # here, so that `labkit --help` need not wait for it
 
@@ -54,13 +53,9 @@ def jobs() -> int:
     """Worker processes to use: LABKIT_JOBS, else the cores this process may use."""
     text = os.environ.get("LABKIT_JOBS", "")
     if text and not (text.isdigit() and int(text) > 0):
-        raise LabError(f"LABKIT_JOBS is {text!r}: give a whole number of worker processes, 1 or "
-                       "more.")
-    if text:
-        return int(text)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        raise LabError(f"LABKIT_JOBS is {text!r}: give a whole number of processes, 1 or more.")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return int(text or cores or 1)
 
 
 def spawn_seeds(seed: int, n: int, purpose: str = "") -> list[int]:
@@ -113,17 +108,11 @@ def make_folder(path) -> Path:
 
 def sha256(*blobs: bytes, digits=64) -> str:
     """Hex digits of the SHA-256 over blobs, one after the other."""
-    digest = hashlib.sha256()
-    for blob in blobs:
-        digest.update(blob)
-    return digest.hexdigest()[:digits]
+    return hashlib.sha256(b"".join(blobs)).hexdigest()[:digits]
 
 
 def write_bytes(path, content: bytes, advice="make room there, or give another folder"):
-    """Write a file in one step: who reads sees the old one or the new one.
-
-    LabError, with advice, when it cannot be.
-    """
+    """Write a file in one step: who reads sees the old one or the new one. LabError with advice."""
     fresh = Path(f"{path}.{os.getpid()}.part")  # two processes may write the same file
     try:
         fresh.write_bytes(content)

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from . import base, sources
 from .base import LabError, NotForThisData
-from .rows import Split, check_forget, some, stratified
-from .rules import checked, is_whole
+from .rows import Split, check_forget, stratified
+from .rules import checked, is_whole, some
 from .sources import names  # noqa: F401  (labkit.data.names)
 
 

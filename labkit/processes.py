@@ -21,13 +21,11 @@ from .store import result
 def parallel(function, items, workers=None, keep=None) -> list:
     """[function(item) for item in items], spread over worker processes of one thread each.
 
-    On Linux workers are forked, so `function` may be defined in a notebook and use everything
-    defined there; what it changes stays in the worker. Elsewhere joblib's loky sends function and
-    items over. On a GPU: a plain loop. Give each item its own seed: then results do not depend on
-    the number of workers. LabError when one is killed. keep: a folder (Lab.unfinished) where each
-    result, a JSON value, stays: a run that was cut off goes on from there.
+    `function` may use all that a notebook defines; what it changes stays in the worker. On a GPU: a
+    plain loop. With a seed an item, results do not depend on the number of workers. keep: a folder
+    for the results, JSON values, from which a run that was cut off goes on. LabError when a worker
+    is killed.
     """
-    global _FORKED
     items = list(items)
     if keep is not None:
         return parallel(lambda i: result(keep, f"{i:04}", function, items[i]), range(len(items)),
@@ -41,9 +39,19 @@ def parallel(function, items, workers=None, keep=None) -> list:
     if sys.platform != "linux":
         from joblib import Parallel, delayed
 
-        blobs = Parallel(n_jobs=workers, backend="loky")(
-            delayed(_packed_call)(function, item) for item in items)
-        return [pickle.loads(blob) for blob in blobs]
+        run, call = Parallel(n_jobs=workers, backend="loky"), delayed(_packed_call)
+        blobs = run(call(function, item) for item in items)
+    else:
+        blobs = _forked(function, items, workers)
+    return [pickle.loads(blob) for blob in blobs]
+
+
+_FORKED = None  # what the forked workers read; set only while they are started
+
+
+def _forked(function, items, workers):
+    """The packed results of workers forked from this process, which need nothing sent to them."""
+    global _FORKED
     # its first use imports 4 s of torch: here, not in each worker
     torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
     _FORKED = (function, items)
@@ -51,11 +59,10 @@ def parallel(function, items, workers=None, keep=None) -> list:
     gc.freeze()
     try:
         with warnings.catch_warnings():
-            # Python 3.12 warns of every fork beside threads
-            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)  # of every fork beside threads
             with ProcessPoolExecutor(workers, get_context("fork"), _end_with_parent,
                                      (os.getpid(),)) as pool:
-                return [pickle.loads(blob) for blob in pool.map(_forked_call, range(len(items)))]
+                return list(pool.map(_forked_call, range(len(items))))
     except BrokenProcessPool:
         raise LabError("A worker process was killed from outside, as the system does when memory "
                        "runs short: run this again, with LABKIT_JOBS=1 in the environment if it "
@@ -63,9 +70,6 @@ def parallel(function, items, workers=None, keep=None) -> list:
     finally:
         gc.unfreeze()
         _FORKED = None
-
-
-_FORKED = None  # what the forked workers read; set only while they are started
 
 
 def _end_with_parent(parent):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .base import LabError
-from .rules import check_settings, checked_seed, is_number, is_whole  # noqa: F401  (asked for here)
+from .rules import is_whole, some
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +32,10 @@ class Split:
 def check_forget(forget, n: int, allow_empty: bool = False) -> torch.Tensor:
     """A forget set as a LongTensor, order kept. forget: training indices, of the n there are.
 
-    LabError when it is not a flat list of whole numbers, is empty, has duplicates, is out of range
-    or is everything.
+    LabError when it is no flat list of whole numbers, empty, out of range, not unique or all rows.
     """
+    rows = forget
     try:
-        rows = forget
         if not isinstance(forget, torch.Tensor):
             rows = torch.from_numpy(np.array(forget, order="C"))
     except (TypeError, ValueError):
@@ -49,8 +48,7 @@ def check_forget(forget, n: int, allow_empty: bool = False) -> torch.Tensor:
         raise LabError(f"The forget set holds {rows.dtype} values: give training indices as whole "
                        "numbers (of a mask: mask.nonzero().flatten()).")
     rows = rows.long()
-    outside = rows[(rows < 0) | (rows >= n)]
-    if len(outside):
+    if len(outside := rows[(rows < 0) | (rows >= n)]):
         raise LabError(f"The forget set holds the index {int(outside[0])}: training indices run "
                        f"from 0 to {n - 1}.")
     values, counts = rows.unique(return_counts=True)
@@ -84,8 +82,3 @@ def stratified(y, n, cap, rng, what) -> np.ndarray:
         take[np.argmax(np.where(take > 1, take - share, -1))] -= 1
     return np.sort(np.concatenate([rng.choice(np.flatnonzero(y == c), t, replace=False)
                                    for c, t in enumerate(take)]))
-
-
-def some(items) -> str:
-    text = ", ".join(map(str, items)).replace("\n", " ")
-    return text if len(text) <= 120 else text[:120] + " …"

@@ -24,6 +24,12 @@ def is_number(value) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
+def some(items) -> str:
+    """The items on one line, of 120 characters at most."""
+    text = ", ".join(map(str, items)).replace("\n", " ")
+    return text if len(text) <= 120 else text[:120] + " …"
+
+
 def _whole(least):
     return lambda v: is_whole(v) and v >= least, f"a whole number, {least} or more"
 
@@ -59,8 +65,7 @@ RULES = {name: rule for names, rule in {
     "near sample_rate share": _number(lambda v: 0 < v <= 1, "a share above 0 and up to 1"),
     "label_noise p q": _number(lambda v: 0 <= v <= 1, "a share between 0 and 1"),
     "false_positives floor level": _number(lambda v: 0 < v < 1, "a share above 0 and below 1"),
-    "sparsity": _number(lambda v: 0 <= v < 1,
-                        "a share of the weights from 0 to below 1, for example 0.95"),
+    "sparsity": _number(lambda v: 0 <= v < 1, "a share of the weights from 0 to below 1, as 0.95"),
     "delta": _number(lambda v: 0 < v < 1,
                      "a number between 0 and 1, below one over the number of rows"),
     # words
@@ -88,18 +93,11 @@ def check(name, value, rule=None):
     fits, words = rule or RULES[name]
     if fits(value):
         return
-    said = repr(value).replace("\n", " ")
-    said = said if len(said) <= 120 else said[:120] + " …"
+    said = some([repr(value)])
     if isinstance(words, str):
         raise LabError(f"{name} is {said}: give {words}.")
     choices = ", ".join(map(repr, words[:-1])) + f" or {words[-1]!r}"
     raise LabError(f"There is no {name} {said}: choose {choices}.")
-
-
-def check_settings(**given):
-    """LabError at the first of the given settings that breaks its rule."""
-    for name, value in given.items():
-        check(name, value)
 
 
 def checked(function=None, /, **rules):

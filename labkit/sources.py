@@ -13,7 +13,7 @@ import yaml
 from . import base, pictures
 from .base import LabError, sha256
 from .idx import read_idx, whole_downloads, whole_idx
-from .rows import some
+from .rules import some
 
 # where the Debian package dataset-fashion-mnist puts its files
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")

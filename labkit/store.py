@@ -27,9 +27,8 @@ def plain(tensors) -> dict:
 def save(path, about: dict, tensors=None, beside=None):
     """Write a line of JSON with the sha256 of all, and behind it the tensors as safetensors.
 
-    about: what JSON knows, not empty. tensors: name -> tensor. beside: another path for the
-    tensors. A file is there in one step, so a run that is killed leaves no half of one. LabError
-    when the disk refuses.
+    about: what JSON knows, not empty. tensors: name -> tensor. beside: another path for them.
+    LabError when the disk refuses.
     """
     text = json.dumps(about).encode()
     blob = bytes_of(plain(tensors)) if tensors else b""
@@ -60,8 +59,7 @@ def load(path, beside=None):
 def result(folder, name: str, function, item):
     """function(item), a JSON value; or what a run that was cut off left of it in `folder`.
 
-    The folder is Lab.unfinished's: another one for other code, data or settings. Tuples come back
-    as lists.
+    Other code, data or settings need another folder. Tuples come back as lists.
     """
     path = _path(folder, f"{function.__name__} {name}", "json")
     with suppress(LookupError):
@@ -74,8 +72,7 @@ def result(folder, name: str, function, item):
 def network(folder, name: str, fresh, train):
     """train() -> network, and its CPU seconds; or the network that a run left, and its seconds.
 
-    fresh: an untrained network of the same kind, which takes the kept weights. folder: None keeps
-    nothing.
+    fresh: an untrained network of that kind, for the kept weights. folder: None keeps nothing.
     """
     if folder is not None:
         path = _path(folder, f"network {name}", "kept")

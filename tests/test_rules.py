@@ -70,7 +70,7 @@ def test_a_checked_function_is_still_itself():
     assert inspect.getsource(example).startswith("@checked(")
     assert "return x, lr" in inspect.getsource(example)
     assert pickle.loads(pickle.dumps(example)) is example and copy.deepcopy(example) is example
-    assert "for step in" in inspect.getsource(training.fit)
+    assert "optimizer = " in inspect.getsource(training.fit)
 
 
 def test_a_worker_refuses_in_the_same_words():
@@ -84,8 +84,6 @@ def test_looking_costs_microseconds():
     for _ in range(2000):
         example(1, 0.5, share=0.2, steps=3)
     assert (time.process_time() - start) / 2000 < 1e-4
-
-
 
 
 def test_a_rule_that_is_not_there_is_told_where_the_function_is_written():

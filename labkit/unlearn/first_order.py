@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from ..base import LabError
-from ..rows import some
-from ..rules import checked
+from ..rules import checked, some
 from ..training import fit
 from .request import batches, begin, finite
 
