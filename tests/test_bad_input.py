@@ -927,8 +927,9 @@ def test_nothing_in_the_package_unpickles_a_file():
              for package in ("labkit", "course") for p in (ROOT / package).rglob("*.py")
              for line in p.read_text(encoding="utf-8").splitlines() if risky.search(line)}
     allowed = [("labkit/sources.py", "np.load(path, allow_pickle=False)"),
-               ("labkit/pictures.py", "np.load(io.BytesIO(content), allow_pickle=False)"),
-               ("labkit/processes.py", "pickle.loads(blob)")]
+               ("labkit/processes.py", "pickle.loads(blob)"),
+               # a planted mistake: an edit of the solution's text, both written in the package
+               ("course/exercises/data.py", "exec(compile(source, f\"<{what}>\"")]
     assert [f for f in found if not any(f[0] == name and text in f[1] for name, text in allowed)] == []
     assert len(found) == 4
 
