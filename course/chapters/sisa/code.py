@@ -1,4 +1,4 @@
-"""What only the chapter on SISA uses: speed and storage, shards by risk, and the proof that deletion is exact."""
+"""What only the chapter on SISA uses: speed, storage, shards by risk, and a proof of exactness."""
 
 import tempfile
 from dataclasses import dataclass
