@@ -59,10 +59,7 @@ def jobs() -> int:
 
 
 def spawn_seeds(seed: int, n: int, purpose: str = "") -> list[int]:
-    """n 32-bit seeds drawn from `seed` for one purpose; other seeds or purposes give other ones.
-
-    With seed + 1 for the next one, neighbouring runs would share models.
-    """
+    """n 32-bit seeds drawn from `seed` for one purpose: seed + 1 would be the next run's own."""
     drawn = np.random.SeedSequence([seed, zlib.crc32(purpose.encode())]).generate_state(n)
     return [int(s) for s in drawn]
 
@@ -92,8 +89,7 @@ def home(path) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise LabError(f"Nobody knows the home folder in {str(path)!r}: write the whole path."
-                       ) from None
+        raise LabError(f"The home folder in {str(path)!r} is unknown: write it out.") from None
 
 
 def make_folder(path) -> Path:

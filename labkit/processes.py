@@ -55,14 +55,12 @@ def _forked(function, items, workers):
     # its first use imports 4 s of torch: here, not in each worker
     torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
     _FORKED = (function, items)
-    # or the collector writes to every object in every worker, and each gets a copy of the memory
-    gc.freeze()
+    gc.freeze()  # or the collector writes to every object, and each worker copies all memory
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of every fork beside threads
-            with ProcessPoolExecutor(workers, get_context("fork"), _end_with_parent,
-                                     (os.getpid(),)) as pool:
-                return list(pool.map(_forked_call, range(len(items))))
+        with (warnings.catch_warnings(action="ignore", category=DeprecationWarning),
+              ProcessPoolExecutor(workers, get_context("fork"), _end_with_parent,
+                                  (os.getpid(),)) as pool):
+            return list(pool.map(_forked_call, range(len(items))))
     except BrokenProcessPool:
         raise LabError("A worker process was killed from outside, as the system does when memory "
                        "runs short: run this again, with LABKIT_JOBS=1 in the environment if it "

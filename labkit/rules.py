@@ -48,8 +48,7 @@ RULES = {name: rule for names, rule in {
     "period restarts rounds rows shards slices triggers": _whole(1),
     "decimals epochs max_epochs steps": _whole(0),
     "n_classes": _whole(2),
-    "size": (lambda v: is_whole(v) and v >= 4,
-             "the side of the images in pixels, a whole number from 4"),
+    "size": (lambda v: is_whole(v) and v >= 4, "the images' side in pixels, a whole number from 4"),
     "seed init_seed": (lambda v: is_whole(v) and 0 <= v <= LARGEST_SEED,
                        "a whole number, 0 or more, of 64 bits at most"),
     # strengths
@@ -101,10 +100,7 @@ def check(name, value, rule=None):
 
 
 def checked(function=None, /, **rules):
-    """Decorator: refuse each given argument, also in **settings, that breaks the rule of its name.
-
-    rules: parameter name -> another name in RULES, or None to leave it to the function.
-    """
+    """Decorator: refuse each given argument, also in **settings, that breaks the rule of its name."""
     if function is None:
         return lambda f: checked(f, **rules)
     parameters = signature(function).parameters

@@ -1,7 +1,4 @@
-"""One store for what stays on disk: JSON and tensors, whole and checksummed, without pickle.
-
-A long run that is cut off goes on from what it kept here: `result` and `network`.
-"""
+"""One store for what stays on disk: JSON and tensors, whole and checksummed, without pickle."""
 
 import json
 import re

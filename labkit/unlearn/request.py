@@ -6,6 +6,7 @@ import torch
 
 from ..base import Diverged
 from ..rows import check_forget
+from ..training import kept
 
 
 def begin(model, data, forget):
@@ -15,8 +16,7 @@ def begin(model, data, forget):
     The copy is in evaluation mode: no method moves running statistics by looking at data.
     """
     forget = check_forget(forget, len(data.y), allow_empty=True).to(data.x.device)
-    keep = torch.ones(len(data.y), dtype=torch.bool, device=data.x.device)
-    keep[forget] = False
+    keep = kept(len(data.y), forget, data.x.device)
     return copy.deepcopy(model).eval(), forget, keep.nonzero().squeeze(1)
 
 
@@ -29,6 +29,5 @@ def batches(rows, batch_size, generator):
 def finite(model, name, lr):
     """The model; Diverged when a step has blown its weights up."""
     if not all(torch.isfinite(p).all() for p in model.parameters()):
-        raise Diverged(f"{name} diverged at strength {lr}: its weights are no longer finite; take "
-                       "a smaller one, or look for NaN in the rows.")
+        raise Diverged(f"{name} diverged at strength {lr}: lower it, or look for NaN in the rows.")
     return model

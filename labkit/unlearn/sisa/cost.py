@@ -23,8 +23,7 @@ def slicing(slices: int, requests: int = 1, keep: int = 1) -> float:
     """Expected share of a shard's training that K requests in that shard make necessary, 0 to 1.
 
     K = 1 and keep = 1: 2/3 + 1/(3R). Batch: 1 − E[r(r − 1)] / (R(R + 1)), r = the first slice hit,
-    P(r ≥ i) = ((R − i + 1)/R)^K. keep = k: only every k-th slice has a checkpoint, so training
-    starts again after slice k·⌊(r − 1)/k⌋ (ours).
+    P(r ≥ i) = ((R − i + 1)/R)^K. keep = k: training starts again after slice k·⌊(r − 1)/k⌋ (ours).
     """
     if requests == 0:
         return 0.0
@@ -39,14 +38,9 @@ def slicing(slices: int, requests: int = 1, keep: int = 1) -> float:
 
 def visits(n: int, epochs: float, shards: int, slices: int = 1, requests: int = 1, *,
            batch=False, keep=1) -> float:
-    """Expected visits to unlearn K requests, one after the other or as one batch.
-
-    In a batch the requests of one shard are binomial, and each shard starts again at its first
-    slice hit.
-    """
+    """Expected visits to unlearn K requests, in turn or as one batch (binomial in each shard)."""
     if not 0 < requests < n:
-        raise LabError(f"The cost of {requests} requests out of {n} rows was asked: give 1 to "
-                       f"{n - 1}.")
+        raise LabError(f"The cost of {requests} requests of {n} rows was asked: give 1 to {n - 1}.")
     if not batch:
         return epochs * sharding_sequential(n, shards, requests) * slicing(slices, 1, keep)
     p = 1 / shards
