@@ -175,20 +175,16 @@ def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, lab
     mean, std = _moments(x_test if moments == "test" else x)
     for part in (x, x_test):
         part.sub_(mean).div_(std)
-    y, noisy = _redrawn(raw.y[rows], len(raw.classes), label_noise, noise_rng)
-    tensors = [t.to(where) for t in (x, y, x_test, torch.from_numpy(raw.y_test[rows_test]))]
+    y, k = raw.y[rows], len(raw.classes)
+    noisy = np.sort(noise_rng.choice(len(y), round(label_noise * len(y)), replace=False))
+    y[noisy] = (y[noisy] + noise_rng.integers(1, k, len(noisy))) % k
+    y, y_test, noisy = map(torch.from_numpy, (y, raw.y_test[rows_test], noisy))
+    tensors = [t.to(where) for t in (x, y, x_test, y_test)]
     groups = [None if g is None else torch.from_numpy(g[r]).to(where)
               for g, r in ((raw.groups, rows), (raw.groups_test, rows_test))]
     card = sources.card(name) | ({"found": list(raw.found)} if raw.found else {})
     return Data(name, *tensors, raw.classes, mean.to(where), std.to(where), card, *groups,
                 noisy.to(where))
-
-
-def _redrawn(y, k, share, rng):
-    """A share of the labels changed to other classes. -> labels, the rows where, sorted."""
-    noisy = np.sort(rng.choice(len(y), round(share * len(y)), replace=False))
-    y[noisy] = (y[noisy] + rng.integers(1, k, len(noisy))) % k
-    return torch.from_numpy(y), torch.from_numpy(noisy)
 
 
 def _floats(x, size) -> torch.Tensor:

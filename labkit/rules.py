@@ -100,7 +100,7 @@ def check(name, value, rule=None):
 
 
 def checked(function=None, /, **rules):
-    """Decorator: refuse each given argument, also in **settings, that breaks the rule of its name."""
+    """Decorator: refuses each given argument, also of **settings, that breaks its name's rule."""
     if function is None:
         return lambda f: checked(f, **rules)
     parameters = signature(function).parameters

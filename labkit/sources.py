@@ -53,12 +53,10 @@ def names() -> list[str]:
 def open_source(name: str, size: int | None, root=None) -> Raw:
     """The reader of `name`. size: pixels, where images are decoded one by one (folder)."""
     readers = {"fashion": fashion, "digits": digits, "breast-cancer": breast_cancer, "loans": loans}
-    if isinstance(name, str) and name.startswith("folder:"):
-        return folder(name.removeprefix("folder:"), size)
-    if str(name) in readers:
-        return readers[name]()
-    if str(name) in TORCHVISION:
-        return from_torchvision(name, root)
+    if str(name).startswith("folder:"):
+        return folder(str(name).removeprefix("folder:"), size)
+    if str(name) in names():
+        return readers[name]() if name in readers else from_torchvision(name, root)
     nearest = difflib.get_close_matches(str(name).lower(), names(), 1, cutoff=0)[0]
     raise LabError(f"No data set is called {str(name)!r} (nearest: {nearest!r}): choose one of "
                    f"{', '.join(names())} or folder:PATH.")
@@ -190,7 +188,8 @@ def digits() -> Raw:
     from sklearn.datasets import load_digits
 
     d = load_digits()
-    return _quarter((d.images[:, None] / 16).astype(np.float32), d.target.astype(np.int64), map(str, range(10)))
+    x = (d.images[:, None] / 16).astype(np.float32)
+    return _quarter(x, d.target.astype(np.int64), map(str, range(10)))
 
 
 def breast_cancer() -> Raw:

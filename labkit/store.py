@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -64,25 +63,6 @@ def result(folder, name: str, function, item):
     kept = json.dumps({"value": function(item)}, default=lambda value: value.tolist())
     save(path, kept := json.loads(kept))
     return kept["value"]
-
-
-def network(folder, name: str, fresh, train):
-    """train() -> network, and its CPU seconds; or the network that a run left, and its seconds.
-
-    fresh: an untrained network of that kind, for the kept weights. folder: None keeps nothing.
-    """
-    if folder is not None:
-        path = _path(folder, f"network {name}", "kept")
-        with suppress(LookupError):
-            about, tensors = load(path)
-            fresh.load_state_dict(tensors)
-            return fresh.eval(), about["cpu seconds"]
-    start = time.process_time()
-    model = train()
-    seconds = time.process_time() - start
-    if folder is not None:
-        save(path, {"cpu seconds": seconds}, model.state_dict())
-    return model, seconds
 
 
 def _path(folder, name, ending):

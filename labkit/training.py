@@ -25,7 +25,7 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
     their batch: the others meet the same batches as in training on everything with this seed.
     penalty: (model, epoch from 0) -> scalar, added to each batch's loss. span: (first, last)
     epochs, to run that part of the schedule alone, with momentum from 0. augment: (rows,
-    generator) -> rows, as flip_and_crop. Raises Diverged on a NaN or infinite loss or weight.
+    generator) -> rows. Raises Diverged on a NaN or infinite loss or weight.
     """
     per_epoch = -(-len(x) // batch_size)
     steps = round(epochs * per_epoch)
@@ -48,22 +48,6 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
     model.eval()
     _check_finite(loss, model.parameters(), lr)
     return model
-
-
-def flip_and_crop(x, draw, pad=4):
-    """Each image mirrored at odds of 1 to 1, then shifted by up to `pad` pixels, zeros coming in.
-
-    x (n, c, h, w), normalised, so that a zero is the mean; draw: the generator. As He et al. 2016
-    on CIFAR, with 4 pixels. torchvision's transforms would move all images of a batch alike.
-    """
-    n, c, h, w = x.shape
-    flips = (torch.rand(n, generator=draw) < 0.5).to(x.device)
-    shifts = torch.randint(0, 2 * pad + 1, (2, n, 1), generator=draw).to(x.device)
-    x = F.pad(torch.where(flips[:, None, None, None], x.flip(3), x), (pad,) * 4)
-    image, channel, row, column = (torch.arange(k, device=x.device) for k in (n, c, h, w))
-    row, column = row + shifts[0], column + shifts[1]  # (n, h), (n, w)
-    return x[image[:, None, None, None], channel[:, None, None], row[:, None, :, None],
-             column[:, None, None, :]]
 
 
 @checked
@@ -201,7 +185,8 @@ def _schedule(name, lr, steps):
 
 def _check_finite(loss, weights, lr):
     if not torch.isfinite(loss) or not all(torch.isfinite(w).all() for w in weights):
-        raise Diverged(f"Training diverged (loss {loss.item()}) at learning rate {lr}: lower it.")
+        raise Diverged(f"Training diverged (loss {loss.item()}) at learning rate {lr}: try a "
+                       "smaller one.")
 
 
 def _is_mlp(model):

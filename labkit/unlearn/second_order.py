@@ -6,6 +6,7 @@ from torch.func import functional_call, grad, jvp, vjp, vmap
 
 from ..base import LabError
 from ..rules import checked
+from ..training import predict
 from .request import begin, finite
 
 
@@ -142,10 +143,7 @@ def fisher_forgetting(model, data, forget, *, alpha=1e-6, cap=1e3, chunk=32, row
         return student
     draw = torch.Generator().manual_seed(seed)
     x = data.x[retain[torch.randperm(len(retain), generator=draw)[:rows].to(retain.device)]]
-    with torch.no_grad():
-        probabilities = torch.cat([student(part) for part in x.split(512)]).softmax(1).cpu()
-    if not torch.isfinite(probabilities).all():
-        raise LabError("A probability is NaN: look for NaN in the rows, or a model that diverged.")
+    probabilities = predict(student, x).softmax(1).cpu()
     labels = torch.multinomial(probabilities, 1, generator=draw).squeeze(1).to(x.device)
     information = fisher_diagonal(student, x, labels, chunk)
     with torch.no_grad():

@@ -7,7 +7,6 @@ checkpoint ends bit for bit where training without the forgotten rows would have
 
 import time
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from ...processes import parallel
 from ...rows import check_forget
 from ...rules import checked
 from . import checkpoints
-from .cost import kept_slices
 from .partition import Partition, by_hash
 from .shard import seed_of, train_shard
 
@@ -84,10 +82,9 @@ def train(data, folder, *, build, shards: int, slices: int, epochs: float, lr: f
     """Train S shards, each in R growing slices, shards side by side in worker processes.
 
     data: x (n, …), y (n,). folder: for the checkpoints, new or empty. build: seed -> fresh network.
-    epochs: e', the passes that training without slices would take; each slice step takes
-    2e'/(R + 1) passes over the slices so far. lr: peak of a one-cycle schedule. keep: keep every
-    k-th slice's checkpoint only. partition: default by_hash. without: ids to leave out from the
-    start. Exactness needs data loaded with moments="test", and on a GPU
+    epochs: passes that training without slices would take; lr: peak of a one-cycle schedule. keep:
+    keep every k-th slice's checkpoint only. partition: default by_hash. without: ids to leave out
+    from the start. Exactness needs data loaded with moments="test", and on a GPU
     torch.use_deterministic_algorithms(True).
     """
     n, seed = len(data.y), int(seed)
@@ -155,20 +152,8 @@ def load(folder, data, build, workers: int | None = None) -> Sisa:
     fresh = [build(seed_of(recipe["seed"], s, 0)) for s in range(shards)]
     ensemble = Sisa(fresh, p, removed=log["removed"], recipe=recipe, build=build, folder=folder,
                     ledger=log["ledger"])
-    first = {s: p.slices for s in range(shards)}
+    first = dict.fromkeys(range(shards), p.slices)
     return _run(ensemble, data, first, log.get("pending", []), workers)
-
-
-def _tensors(ensemble, s):
-    """Every tensor of one shard, in use and in its sound checkpoints, by its place."""
-    p, parts = ensemble.partition, {"in use": checkpoints.state(ensemble.members[s])}
-    for done in kept_slices(p.slices, ensemble.recipe["keep"]):
-        with suppress(LookupError):
-            rows = p.rows(s, done, ensemble.removed)
-            parts[f"after slice {done}"] = checkpoints.load(ensemble.folder, s, done, rows,
-                                                            ensemble.recipe)
-    return {f"shard {s} {when}: {name}": t
-            for when, tensors in parts.items() for name, t in tensors.items()}
 
 
 def _run(ensemble, data, first, asked, workers):

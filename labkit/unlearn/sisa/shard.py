@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from ...base import Diverged
 from ...training import sgd, step
 from . import checkpoints
-from .cost import epochs_per_slice, kept_slices
 
 
 def train_shard(ensemble, data, shard, first):
@@ -69,6 +68,16 @@ def train_slice(model, optimizer, data, rows, shard, i, recipe):
     if not all(torch.isfinite(t).all() for t in model.state_dict().values()):
         raise Diverged(f"SISA diverged in shard {shard} at learning rate {recipe['lr']}: lower it.")
     return visits
+
+
+def epochs_per_slice(epochs: float, slices: int) -> float:
+    """e_i = 2 e' / (R + 1): so the R growing slices take as many visits as e' epochs without."""
+    return 2 * epochs / (slices + 1)
+
+
+def kept_slices(slices: int, keep: int) -> list[int]:
+    """After which slices a checkpoint is kept: every `keep`-th, and the last, the model in use."""
+    return [done for done in range(1, slices + 1) if done % keep == 0 or done == slices]
 
 
 def seed_of(seed: int, shard: int, step: int) -> int:

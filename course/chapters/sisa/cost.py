@@ -1,4 +1,4 @@
-"""What SISA costs in theory: rows to visit again, bytes to keep. Bourtoule et al. 2021, formulas.
+"""What SISA costs in theory: rows to visit again. Bourtoule et al. 2021, formulas.
 
 n training rows, S shards, R slices, K requests drawn uniformly, e' epochs. A visit is one row in
 one training step.
@@ -6,12 +6,7 @@ one training step.
 
 from math import comb
 
-from ...base import LabError
-
-
-def epochs_per_slice(epochs: float, slices: int) -> float:
-    """e_i = 2 e' / (R + 1): so the R growing slices take as many visits as e' epochs without."""
-    return 2 * epochs / (slices + 1)
+from labkit.base import LabError
 
 
 def sharding_sequential(n: int, shards: int, requests: int) -> float:
@@ -47,8 +42,3 @@ def visits(n: int, epochs: float, shards: int, slices: int = 1, requests: int = 
     hits = (comb(requests, j) * p**j * (1 - p) ** (requests - j) for j in range(requests + 1))
     share = sum(chance * slicing(slices, j, keep) for j, chance in enumerate(hits))
     return epochs * (n - requests) * share
-
-
-def kept_slices(slices: int, keep: int) -> list[int]:
-    """After which slices a checkpoint is kept: every `keep`-th, and the last, the model in use."""
-    return [done for done in range(1, slices + 1) if done % keep == 0 or done == slices]
