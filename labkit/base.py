@@ -38,7 +38,6 @@ def device(name=None):
     mps is never taken unasked: Apple's GPUs lack the double precision that inversion needs.
     """
     import torch  # here, so that `labkit --help` need not wait for it
-
     if chosen := name or os.environ.get("LABKIT_DEVICE"):
         try:
             return torch.device(chosen)

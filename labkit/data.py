@@ -48,7 +48,8 @@ class Data:
                 raise LabError(f"{self.name} holds NaN or infinite values (first in {part} row "
                                f"{int(bad[0])}): clean the data before loading it.")
             if y.dtype != torch.long:
-                raise LabError(f"{self.name} has {part} labels of type {y.dtype}: give int64.")
+                raise LabError(f"{self.name} has {part} labels of type {y.dtype}: give whole "
+                               "numbers (int64).")
             bad = ((y < 0) | (y >= self.n_classes)).nonzero()
             if len(bad):
                 raise LabError(f"{self.name} has the label {int(y[bad[0]])} in {part} row "

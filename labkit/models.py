@@ -39,7 +39,6 @@ def small_cnn(shape, n_classes: int, width: int = 16) -> nn.Module:
 def resnet18(shape, n_classes: int) -> nn.Module:
     """torchvision's ResNet-18 with a 3×3 stem and no first pooling, as the papers use on CIFAR."""
     from torchvision.models import resnet18 as tv_resnet18
-
     c, _, _ = _image_shape(shape, "resnet18")
     net = tv_resnet18(weights=None, num_classes=n_classes)
     net.conv1 = nn.Conv2d(c, 64, 3, 1, 1, bias=False)

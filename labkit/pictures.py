@@ -95,7 +95,6 @@ def read(where, files, labels, size):
     channel if all of them are grey. LabError names the pictures that cannot be read.
     """
     from tqdm import tqdm
-
     pixels, marks, broken = [], Counter(), []
     with warnings.catch_warnings(action="ignore"):  # Pillow's are for programmers
         for path in tqdm(files[0] + files[1], "reading pictures", unit="", delay=5, leave=False):

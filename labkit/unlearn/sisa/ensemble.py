@@ -75,11 +75,9 @@ def aggregate(logits, how: str = "mean", weights=None):
 
 
 @checked(keep="from 1", epochs="above 0")
-def train(data, folder, *, build, shards: int, slices: int, epochs: float, lr: float, seed: int,
-          batch_size: int = 32, momentum: float = 0.9, weight_decay: float = 5e-4, keep: int = 1,
-          partition: Partition | None = None, without=(), save_optimizer: bool = True,
-          workers: int | None = None) -> Sisa:
-    """Train S shards, each in R growing slices, shards side by side in worker processes.
+def train(data, folder, *, build, shards, slices, epochs, lr, seed, batch_size=32, momentum=0.9,
+          weight_decay=5e-4, keep=1, partition=None, without=(), save_optimizer=True, workers=None):
+    """Train S shards, each in R growing slices, side by side in worker processes. -> Sisa
 
     data: x (n, …), y (n,). folder: for the checkpoints, new or empty. build: seed -> fresh network.
     epochs: passes that training without slices would take; lr: peak of a one-cycle schedule. keep:
