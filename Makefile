@@ -1,4 +1,4 @@
-# The course's commands. `make` alone lists them; each one sets up .venv first when it is missing or out of date.
+# The course's commands. `make` alone lists them; each sets up .venv first where it is out of date.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup course lab test same versions notebooks records site bench lint hooks lock clean
@@ -8,10 +8,11 @@ VENV := $(CURDIR)/.venv
 READY := .venv/.ready
 BIN := $(VENV)/bin
 
-# One thread a process: small networks run 10 to 35 times slower when two processes fight for the cores.
+# One thread a process: small networks run 10 to 35 times slower when two fight for the cores.
 export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
-SCOREBOARD = mkdir -p runs/committed && $(BIN)/labkit report data/records/*.json --out runs/committed --readme README.md
+SCOREBOARD = mkdir -p runs/committed && \
+  $(BIN)/labkit report data/records/*.json --out runs/committed --readme README.md
 # Whatever environment is active in this shell, the commands work in .venv.
 export VIRTUAL_ENV := $(VENV)
 unexport PYTHONPATH PYTHONHOME
@@ -24,23 +25,29 @@ help:
 	@echo 'make lab         JupyterLab at the first notebook'
 	@echo 'make setup       only the environment, in .venv'
 	@echo 'make notebooks   rebuild what changed in notebooks/, and the scoreboard in README.md'
-	@echo 'make records     every notebook on five seeds: data/records/, and the scoreboard in README.md'
+	@echo 'make records     every notebook on five seeds: data/records/, and the scoreboard'
 	@echo 'make site        the course as web pages, in build/site/'
-	@echo 'make hooks       lint, notebooks and file sizes are looked at before each commit (pre-commit)'
-	@echo 'make lint        ruff;  make bench: benchmarks;  make lock: renew requirements.lock;  make clean: remove .venv'
+	@echo 'make hooks       lint, notebooks and file sizes are looked at before each commit'
+	@echo 'make lint        ruff;  make bench: benchmarks;  make lock: renew requirements.lock'
+	@echo 'make clean       remove .venv'
 
 setup: $(READY)
 	@echo 'setup: .venv is ready'
 
-# uv, and not pip: it takes the locked versions, so that torch and torchvision are always of one build.
+# uv, and not pip: it takes the locked versions, so torch and torchvision are always of one build.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo 'setup: Python 3.11 or newer is needed; "$(PYTHON)" is older or missing. Try: make $(MAKECMDGOALS) PYTHON=python3.12'; exit 1; }
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo 'setup 1/4: .venv'; $(PYTHON) -m venv --clear .venv; } || { \
-	  echo 'setup: "$(PYTHON) -m venv" failed. On Debian and Ubuntu: apt-get install python3-venv'; exit 1; }
-	@test -x $(BIN)/uv || { echo 'setup 2/4: uv'; $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; }
+	  echo 'setup: Python 3.11 or newer is needed; "$(PYTHON)" is older or missing.' \
+	       'Try: make $(MAKECMDGOALS) PYTHON=python3.12'; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+	  echo 'setup 1/4: .venv'; $(PYTHON) -m venv --clear .venv; } || { \
+	  echo 'setup: "$(PYTHON) -m venv" failed. On Debian and Ubuntu: apt-get install python3-venv'; \
+	  exit 1; }
+	@test -x $(BIN)/uv || { echo 'setup 2/4: uv'; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; }
 	@echo 'setup 3/4: the locked packages (some minutes the first time)'
-	@$(BIN)/uv pip install $$(test -t 2 || echo --quiet) --python $(BIN)/python --requirement requirements.lock
+	@$(BIN)/uv pip install $$(test -t 2 || echo --quiet) --python $(BIN)/python \
+	  --requirement requirements.lock
 	@echo 'setup 4/4: labkit'
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
@@ -51,14 +58,18 @@ course: $(READY)
 lab: $(READY)
 	@first=$$(ls notebooks/[0-9][0-9]_*.ipynb | head -n 1); \
 	$(BIN)/jupyter lab --ip=127.0.0.1 --ServerApp.root_dir=notebooks \
-	  --LabApp.default_url="/lab/tree/$${first#notebooks/}" $$(test "$$(id -u)" != 0 || echo --allow-root)
+	  --LabApp.default_url="/lab/tree/$${first#notebooks/}" \
+	  $$(test "$$(id -u)" != 0 || echo --allow-root)
 
-# The quick tests on every core, then the slow ones, file by file; then the notebooks one by one: they are timed.
+# The quick tests on every core, the slow ones file by file, then the notebooks alone: they are timed.
 # Status 5 of pytest, no test: right only where PYTEST="-k word" asked for none of these.
 test: $(READY)
-	@failed=0; pytest() { $(BIN)/python -m pytest "$$@" $(PYTEST) || $(if $(PYTEST),test $$? = 5,false) || failed=1; }; \
+	@failed=0; pytest() { \
+	  $(BIN)/python -m pytest "$$@" $(PYTEST) || $(if $(PYTEST),test $$? = 5,false) || failed=1; }; \
 	pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist worksteal; \
-	$(if $(filter-out 0,$(FAST)),,pytest -m "slow and not timed" --numprocesses auto --maxprocesses 4 --dist loadfile; pytest -m timed;) \
+	$(if $(filter-out 0,$(FAST)),, \
+	  pytest -m "slow and not timed" --numprocesses auto --maxprocesses 4 --dist loadfile; \
+	  pytest -m timed;) \
 	exit $$failed
 
 same: $(READY)
@@ -71,8 +82,8 @@ notebooks: $(READY)
 	@$(BIN)/python notebooks/build.py $(ARGS)
 	@$(SCOREBOARD)
 
-# Five outer seeds of the quick course, some forty minutes; what is done is not done again. Their records are committed, and
-# the notebooks with the outputs of seed 0.
+# Five outer seeds of the quick course, some forty minutes; what is done is not done again. Their
+# records are committed, and the notebooks with the outputs of seed 0.
 records: $(READY)
 	@$(BIN)/labkit sweep $(or $(ARGS),all) --seeds 0-4 --dataset fashion --jobs 2 --out runs/course
 	@$(BIN)/python notebooks/records.py runs/course
@@ -94,8 +105,8 @@ hooks: $(READY)
 
 # Exact versions for Linux, macOS and Windows, Python 3.11 or newer; no index addresses in the file.
 lock: $(READY)
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-	  --all-extras pyproject.toml --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	  --no-emit-index-url --all-extras pyproject.toml --output-file requirements.lock
 
 clean:
 	@rm -rf .venv

@@ -13,8 +13,8 @@ import time
 
 import torch
 
-from course.chapters import desk as desk_chapter
 import labkit as lk
+from course.chapters import desk as desk_chapter
 from labkit import defend
 
 ROWS, PANEL, SIZE, COUNT = 6000, 500, 180, 200
@@ -34,7 +34,7 @@ def main(rounds=7):
     known = {s: [desk_chapter.features(desk, r) for r in rows] for s, rows in asked.items()}  # warm-up as well
     requests = [r for rows in asked.values() for r in rows]
     for method in ("nearest", "robust", "forest"):
-        monitor, times = desk_chapter.fit(known, known, method=method), []
+        monitor, times = desk_chapter.fit_monitor(known, known, method=method), []
         some = requests[:: 30 if method == "forest" else 6]
         for _ in range(rounds):
             start = time.process_time()

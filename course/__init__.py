@@ -1,4 +1,4 @@
-"""course: what makes the notebooks teach, run and report. `from course import Lab, exercise, figures, widgets`."""
+"""What makes the notebooks teach, run and report: from course import Lab, exercise, figures."""
 
 import importlib
 

@@ -1,4 +1,6 @@
-"""The labkit command: run, sweep, report, grade, doctor. What is heavy is imported where it is used."""
+"""The labkit command: run, sweep, report, grade, doctor. What is heavy is imported where it is
+used.
+"""
 
 import sys
 from pathlib import Path
@@ -17,10 +19,15 @@ def _home(text):
 
 
 PLACE = {"parser": _home, "metavar": "PATH"}
+Profile = Annotated[str, typer.Option(help="quick, full or paper.")]
+Parameters = Annotated[list[str] | None, typer.Option(
+    "-p", "--parameter", metavar="NAME VALUE", help="Another parameter of the notebook.")]
+Out = Annotated[Path, typer.Option(**PLACE, help="The folder that gets one folder a run.")]
+MB = Annotated[float | None, typer.Option(help="MB that a run's processes may take together.")]
 
 
 def main(argv=None):
-    """The entry point. Exit codes: 0 all is well, 1 something failed, 2 bad usage or input, 130 a sweep was stopped."""
+    """The entry point. Exit codes: 0 well, 1 something failed, 2 bad input, 130 stopped."""
     try:
         app(_pairs(sys.argv[1:] if argv is None else list(argv)), prog_name="labkit")
     except Exception as problem:
@@ -59,73 +66,71 @@ def _top(version: Annotated[bool, typer.Option("--version", callback=_version, i
 
 @app.command()
 def run(
-    names: Annotated[list[str], typer.Argument(metavar="NOTEBOOK...", help="01, 01_basics, a path, or all.")],
-    profile: Annotated[str, typer.Option(help="quick, full or paper.")] = "quick",
+    names: Annotated[list[str], typer.Argument(metavar="NOTEBOOK...",
+                                               help="01, 01-07, 01_basics, a path, or all.")],
+    profile: Profile = "quick",
     dataset: Annotated[str | None, typer.Option(help="The notebook's own when left out.")] = None,
-    seed: Annotated[int, typer.Option(help="The outer seed; each seed is one independent run.")] = 0,
-    parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", metavar="NAME VALUE",
-                                                        help="Another parameter of the notebook.")] = None,
-    out: Annotated[Path, typer.Option(**PLACE, help="The folder that gets one folder a run.")] = Path("runs"),
-    timeout: Annotated[float | None, typer.Option(min=1, help="Seconds a notebook may take.")] = None,
-    memory: Annotated[float | None, typer.Option(help="MB that a notebook's processes may take together.")] = None,
+    seed: Annotated[int, typer.Option(help="The outer seed; each is one independent run.")] = 0,
+    parameter: Parameters = None,
+    out: Out = Path("runs"),
+    timeout: Annotated[float | None, typer.Option(min=1, help="Seconds a run may take.")] = None,
+    memory: MB = None,
 ):
     """Run notebooks with papermill; one that fails does not stop the others."""
-    from course.runs.notebook import find_notebook, notebooks
+    from course.runs.choices import parse_notebooks
     from course.runs.runner import check_parameters
     from course.runs.runner import run as run_one
-    from labkit.base import LabError
 
-    paths = []
-    for name in names:
-        found = notebooks() if name == "all" else [find_notebook(name)]
-        if not found:
-            raise LabError("There are no notebooks here: call labkit where the folder notebooks/ is.")
-        paths += [p for p in found if p not in paths]
+    paths = parse_notebooks(names, repeats=True)
     settings = dict(profile=profile, dataset=dataset, seed=seed, parameters=_parameters(parameter))
     for path in paths:  # all of them before the first one runs
         check_parameters(path, **settings)
     failed = 0
     for path in paths:
         record = run_one(path, **settings, out=out, timeout=timeout, memory=memory)
-        failed += record["status"] == "failed"
-        print(f"{record['notebook']}: {record['status']}, {record['seconds']:.0f} s, {record['peak_mb']:.0f} MB, "
+        name, status = record["notebook"], record["status"]
+        failed += status == "failed"
+        print(f"{name}: {status}, {record['seconds']:.0f} s, {record['peak_mb']:.0f} MB, "
               f"{record['source']}")
         if record["error"]:
-            print(f"labkit: {record['notebook']}: {record['error']}", file=sys.stderr)
+            print(f"labkit: {name}: {record['error']}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
 
 
 @app.command()
 def sweep(
-    names: Annotated[list[str], typer.Argument(metavar="NOTEBOOK...", help="01, 01-07, 01_basics, a path, or all.")],
+    names: Annotated[list[str], typer.Argument(metavar="NOTEBOOK...",
+                                               help="01, 01-07, 01_basics, a path, or all.")],
     seeds: Annotated[str, typer.Option(help="Outer seeds, as in 0-4 or 0,3,7.")] = "0",
-    dataset: Annotated[str | None, typer.Option(help="One or more, as in fashion,folder:PATH.")] = None,
-    profile: Annotated[str, typer.Option(help="quick, full or paper.")] = "quick",
-    parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", metavar="NAME VALUE",
-                                                        help="Another parameter of the notebooks.")] = None,
-    out: Annotated[Path, typer.Option(**PLACE, help="The folder that gets one folder a run.")] = Path("runs"),
+    dataset: Annotated[str | None, typer.Option(help="One or more: fashion,folder:PATH.")] = None,
+    profile: Profile = "quick",
+    parameter: Parameters = None,
+    out: Out = Path("runs"),
     jobs: Annotated[int, typer.Option(help="Runs at a time, on this machine.")] = 1,
-    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler, as in tcp://10.0.0.1:8786;"
-                                                  " its workers take the runs.")] = None,
+    scheduler: Annotated[str | None, typer.Option(
+        metavar="ADDRESS",
+        help="A Dask scheduler, as in tcp://10.0.0.1:8786; its workers take the runs.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds a run may take.")] = None,
-    memory: Annotated[float | None, typer.Option(help="MB that a run's processes may take together.")] = None,
+    memory: MB = None,
 ):
-    """Run notebooks over seeds and data sets; finished runs are kept, so the same command goes on after a stop."""
+    """Run notebooks over seeds and data sets; what is finished is kept when it is called again."""
     from collections import Counter
 
     from course.runs.choices import parse_datasets, parse_notebooks, parse_seeds
     from course.runs.sweep import sweep as run_all
 
-    found = run_all(parse_notebooks(names), seeds=parse_seeds(seeds), datasets=parse_datasets(dataset), profile=profile,
-                    parameters=_parameters(parameter), out=out, jobs=jobs, scheduler=scheduler, timeout=timeout,
-                    memory=memory)
+    found = run_all(
+        parse_notebooks(names), seeds=parse_seeds(seeds), datasets=parse_datasets(dataset),
+        profile=profile, parameters=_parameters(parameter), out=out, jobs=jobs,
+        scheduler=scheduler, timeout=timeout, memory=memory)
     bad = [r for r in found if r["status"] in ("failed", "lost")]
     for r in bad:
         print(f"labkit: {r['name']}: {r['error']}", file=sys.stderr)
-    counts = ", ".join(f"{n} {status}" for status, n in Counter(r["status"] for r in found).items())
-    print(f"{len(found)} runs: {counts}; {sum(r['known'] for r in found)} of them were there before.")
-    if any(r["status"] == "stopped" for r in found):
+    counts = Counter(r["status"] for r in found)
+    print(f"{len(found)} runs: {', '.join(f'{n} {status}' for status, n in counts.items())}; "
+          f"{sum(r['known'] for r in found)} of them were there before.")
+    if counts["stopped"]:
         print("Stopped. Nothing is lost: the same command goes on with the rest.")
         raise typer.Exit(130)
     print(f"Next: labkit report {out}")
@@ -135,13 +140,15 @@ def sweep(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path] | None, typer.Argument(parser=_home, metavar="RUNS", help="Folders of runs, or"
-                                                      " executed notebooks.")] = None,
-    out: Annotated[Path | None, typer.Option(**PLACE, help="Where scoreboard.md, .html, .csv and references.bib go;"
-                                                           " the first of RUNS, or runs/.")] = None,
-    readme: Annotated[Path | None, typer.Option(**PLACE, help="Update the scoreboard in this file.")] = None,
+    runs: Annotated[list[Path] | None, typer.Argument(
+        parser=_home, metavar="RUNS", help="Folders of runs, or executed notebooks.")] = None,
+    out: Annotated[Path | None, typer.Option(
+        **PLACE, help="Where scoreboard.md, .html, .csv and references.bib go; the first of RUNS,"
+                      " or runs/.")] = None,
+    readme: Annotated[Path | None, typer.Option(
+        **PLACE, help="Update the scoreboard in this file.")] = None,
 ):
-    """Draw the scoreboard of all claims, and a table of what the runs cost; write it for readers and for programs."""
+    """Draw the scoreboard of all claims and what the runs cost; write it in several formats."""
     from course.report.draw import to_html, to_markdown, update_readme, write, write_table
     from course.report.report import collect, parts_table, runs_table, scoreboard
     from labkit.base import data_path
@@ -149,15 +156,19 @@ def report(
     places = runs or [Path("runs")]
     records = collect(places)
     table = scoreboard(records)
-    out = out or (places[0] if places[0].is_dir() and not any(places[0].glob("*.ipynb")) else Path("runs"))
+    if not out:
+        of_runs = places[0].is_dir() and not any(places[0].glob("*.ipynb"))
+        out = places[0] if of_runs else Path("runs")
     if readme:  # first: what is wrong with it is told before anything is written
         update_readme(readme, to_markdown(table, readme.parent))
     written = [out / "scoreboard.md", out / "scoreboard.html", out / "references.bib"]
     cited = data_path("references.bib").read_bytes()
-    for path, text in zip(written, (to_markdown(table, out), to_html(table, out), cited), strict=True):
+    texts = to_markdown(table, out), to_html(table, out), cited
+    for path, text in zip(written, texts, strict=True):
         write(path, text)
     written += write_table(out, "scoreboard", parts_table(records)) + ([readme] if readme else [])
-    _show(table[["claim", "paper's figure", "ours", "n", "verdict", "profile", "dataset"]], "Scoreboard")
+    columns = ["claim", "paper's figure", "ours", "n", "verdict", "profile", "dataset"]
+    _show(table[columns], "Scoreboard")
     _show(runs_table(records).fillna("").astype(str), "Runs")
     for note in table.attrs["notes"]:
         print(f"- {note}")
@@ -166,10 +177,14 @@ def report(
 
 @app.command()
 def grade(
-    notebooks: Annotated[list[Path], typer.Argument(parser=_home, metavar="NOTEBOOK...", help="Learners' copies.")],
-    csv: Annotated[Path | None, typer.Option(**PLACE, help="Write file, exercise, state and points here.")] = None,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds an exercise may take, its check included.")] = 30,
-    memory: Annotated[float, typer.Option(min=500, help="MB that a copy's processes may take.")] = 2000,
+    notebooks: Annotated[list[Path], typer.Argument(
+        parser=_home, metavar="NOTEBOOK...", help="Learners' copies.")],
+    csv: Annotated[Path | None, typer.Option(
+        **PLACE, help="Write file, exercise, state and points here.")] = None,
+    timeout: Annotated[float, typer.Option(
+        min=1, help="Seconds an exercise may take, its check included.")] = 30,
+    memory: Annotated[float, typer.Option(
+        min=500, help="MB that a copy's processes may take.")] = 2000,
 ):
     """Check the exercises of learners' copies anew; exit 1 when a copy could not be graded."""
     import pandas as pd
@@ -228,5 +243,6 @@ def _show(table, title):
     for name in table.columns:
         drawn.add_column(name, no_wrap=name in ("claim", "verdict", "status"))
     for row in table.itertuples(index=False):
-        drawn.add_row(*(escape("".join(c if c.isprintable() else "?" for c in str(value))) for value in row))
+        clean = ("".join(c if c.isprintable() else "?" for c in str(value)) for value in row)
+        drawn.add_row(*map(escape, clean))
     Console(width=None if sys.stdout.isatty() else 160).print(drawn)

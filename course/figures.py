@@ -1,13 +1,15 @@
-"""One look for every notebook: colours that mean the same everywhere, large type, intervals that are drawn."""
+"""One look for every notebook: colours that mean the same everywhere, large type, intervals that
+are drawn.
+"""
 
 import numpy as np
 
 from labkit.measure import intervals
 
 # Okabe and Ito's palette: told apart with any colour vision; markers repeat what colours say.
-COLOURS = {"original": "#0072B2", "unlearned": "#E69F00", "retrained": "#009E73", "attack": "#D55E00",
-           "defence": "#CC79A7", "other": "#666666"}
-MARKERS = {"original": "o", "unlearned": "s", "retrained": "D", "attack": "^", "defence": "P", "other": "x"}
+COLOURS = {"original": "#0072B2", "unlearned": "#E69F00", "retrained": "#009E73",
+           "attack": "#D55E00", "defence": "#CC79A7", "other": "#666666"}
+MARKERS = dict(zip(COLOURS, "osD^Px", strict=True))
 # Several unlearned models in one figure: shades of one hue, and a marker each.
 SHADES = (("#E69F00", "s"), ("#8A5A00", "v"), ("#F2C879", "o"))
 
@@ -17,9 +19,10 @@ def style():
     import matplotlib.pyplot as plt
 
     plt.rcParams.update({
-        "figure.figsize": (8, 4.5), "figure.constrained_layout.use": True, "savefig.facecolor": "white",
-        "font.size": 13, "axes.titlesize": 14, "axes.labelsize": 13, "legend.fontsize": 12, "xtick.labelsize": 12,
-        "ytick.labelsize": 12, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+        "figure.figsize": (8, 4.5), "figure.constrained_layout.use": True,
+        "savefig.facecolor": "white", "font.size": 13, "axes.titlesize": 14, "axes.labelsize": 13,
+        "legend.fontsize": 12, "xtick.labelsize": 12, "ytick.labelsize": 12,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
         "grid.alpha": 0.25, "lines.linewidth": 2.2, "lines.markersize": 7, "legend.frameon": False,
     })
 
@@ -27,20 +30,23 @@ def style():
 def band(ax, x, runs, role, label=None, clusters=None, limits=None, **line):
     """Mean with its 95 % band. x: (p,), runs: (seeds, p) -> the line.
 
-    clusters: the seed of each row, where rows are targets; limits: (0, 100) for shares in percent. As in
-    measure.interval. Where one unit alone was measured there is no band.
+    clusters: the seed of each row, where rows are targets; limits: (0, 100) for shares in percent.
+    As in measure.interval. Where one unit alone was measured there is no band.
     """
     runs = np.asarray(runs, float)
     mean, low, high = np.array([intervals.interval(v, clusters, limits) for v in runs.T]).T
-    known = np.isfinite(low)
-    ax.fill_between(np.asarray(x, float)[known], low[known], high[known], color=COLOURS[role], alpha=0.2, linewidth=0)
-    return ax.plot(x, mean, color=COLOURS[role], marker=MARKERS[role], label=label or role, **line)[0]
+    known, colour = np.isfinite(low), COLOURS[role]
+    ax.fill_between(np.asarray(x, float)[known], low[known], high[known], color=colour, alpha=0.2,
+                    linewidth=0)
+    return ax.plot(x, mean, color=colour, marker=MARKERS[role], label=label or role, **line)[0]
 
 
 def interval(ax, x, y, role, label=None, shade=None, limits=None, clusters=None, **style):
-    """A point with its 95 % interval. x, y: a number, or a list with one value a seed (or a target, with clusters).
+    """A point with its 95 % interval. x, y: a number, or a list with one value a seed (or a target,
+    with clusters).
 
-    shade: number of the shade among SHADES, where several unlearned models share a figure. limits: those of x and y.
+    shade: number of the shade among SHADES, where several unlearned models share a figure. limits:
+    those of x and y.
     """
     def middle(v):
         if np.size(v) < 2:
@@ -51,8 +57,8 @@ def interval(ax, x, y, role, label=None, shade=None, limits=None, clusters=None,
     x_mean, x_err = middle(x)
     y_mean, y_err = middle(y)
     colour, marker = (COLOURS[role], MARKERS[role]) if shade is None else SHADES[shade]
-    return ax.errorbar(x_mean, y_mean, xerr=x_err, yerr=y_err, fmt=marker, color=colour, label=label, capsize=3,
-                       **style)
+    return ax.errorbar(x_mean, y_mean, xerr=x_err, yerr=y_err, fmt=marker, color=colour,
+                       label=label, capsize=3, **style)
 
 
 def log_axis(ax, values, label):
@@ -69,6 +75,7 @@ def log_axis(ax, values, label):
 def reference(ax, runs, role, label, horizontal=True, limits=None):
     """A line with a 95 % band across the axes, for retraining and the original. runs: (seeds,)."""
     mean, low, high = intervals.interval(runs, limits=limits)
+    span, line = (ax.axhspan, ax.axhline) if horizontal else (ax.axvspan, ax.axvline)
     if np.isfinite(low):
-        (ax.axhspan if horizontal else ax.axvspan)(low, high, color=COLOURS[role], alpha=0.15, linewidth=0)
-    return (ax.axhline if horizontal else ax.axvline)(mean, color=COLOURS[role], linestyle="--", label=label)
+        span(low, high, color=COLOURS[role], alpha=0.15, linewidth=0)
+    return line(mean, color=COLOURS[role], linestyle="--", label=label)

@@ -17,6 +17,7 @@ from IPython import get_ipython
 from IPython.display import HTML, Image, Markdown, display
 
 from course import claims as judging
+from course import pooling
 from course.chapters import number
 from course.claimfile import PROFILES, load_claims
 from course.claims import COLOURS, in_words, judge, parts_in_words, plain
@@ -194,7 +195,7 @@ def pooled_claims(chapter: str, profile: str, dataset: str) -> dict:
     wanted = {"profile": profile, "dataset": dataset}
     runs = [r for r in collect(files)
             if r["status"] == "ok" and wanted.items() <= r["parameters"].items()]
-    return {merged["id"]: merged for merged in judging.pooled(runs, load_claims(), [])}
+    return {merged["id"]: merged for merged in pooling.pooled(runs, load_claims(), [])}
 
 
 def claim_output(claim, result, committed) -> dict:

@@ -1,4 +1,6 @@
-"""Explorers: a panel of controls over results that are already computed. Dragging redraws, it never retrains."""
+"""Explorers: a panel of controls over results that are already computed. Dragging redraws, it never
+retrains.
+"""
 
 import io
 import time
@@ -7,24 +9,27 @@ from labkit.base import LabError
 
 
 def explorer(figure, update, **controls):
-    """A panel: `controls` above `figure`, and a sentence below it. Returns an ipywidgets box; display it.
+    """A panel: `controls` above `figure`, and a sentence below it. Returns an ipywidgets box;
+    display it.
 
-    figure: a matplotlib Figure whose artists exist already. update(**values) changes those artists and returns one
-    sentence that says what is seen. It is called with the controls' values at every change; the figure is then drawn
-    once more into the same picture (no new axes, no layout: a redraw stays under 200 ms). The box has the last redraw
-    time in `box.redraw_ms`. Every control can be reached with Tab and moved with the arrow keys.
+    figure: a matplotlib Figure whose artists exist already. update(**values) changes those artists
+    and returns one sentence that says what is seen. It is called with the controls' values at every
+    change; the figure is then drawn once more into the same picture (no new axes, no layout: a
+    redraw stays under 200 ms). The box has the last redraw time in `box.redraw_ms`. Every control
+    can be reached with Tab and moved with the arrow keys.
     """
     import ipywidgets as widgets
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     if not controls:
-        raise LabError("An explorer needs at least one control: give it as a keyword, e.g. strength=widget.")
+        raise LabError("An explorer needs at least one control: give it as a keyword, e.g. "
+                       "strength=widget.")
     figure.set_layout_engine("none")
     canvas = FigureCanvasAgg(figure)
     picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
     sentence = widgets.HTML()
-    box = widgets.VBox([widgets.HBox(list(controls.values()), layout=widgets.Layout(flex_flow="row wrap")), picture,
-                        sentence])
+    row = widgets.HBox(list(controls.values()), layout=widgets.Layout(flex_flow="row wrap"))
+    box = widgets.VBox([row, picture, sentence])
 
     def redraw(change=None):
         start = time.perf_counter()
@@ -46,13 +51,17 @@ def dropdown(label, options, value=None):
     """A drop-down list. options: list of values, or (text, value) pairs."""
     import ipywidgets as widgets
 
-    return widgets.Dropdown(options=options, description=label, style={"description_width": "initial"},
-                            **({} if value is None else {"value": value}))
+    return widgets.Dropdown(**_given(label, options, value))
 
 
 def slider(label, options, value=None):
     """A slider over a list of values, or of (text, value) pairs; arrow keys move it one step."""
     import ipywidgets as widgets
 
-    return widgets.SelectionSlider(options=options, description=label, style={"description_width": "initial"},
-                                   layout=widgets.Layout(width="26em"), **({} if value is None else {"value": value}))
+    layout = widgets.Layout(width="26em")
+    return widgets.SelectionSlider(**_given(label, options, value), layout=layout)
+
+
+def _given(label, options, value):
+    given = {"options": options, "description": label, "style": {"description_width": "initial"}}
+    return given if value is None else given | {"value": value}

@@ -1,9 +1,10 @@
-"""Keeps what a sweep found in data/records/, one small file a run: the scoreboard's data, without executed notebooks.
+"""Keeps what a sweep found in data/records/, one small file a run: the scoreboard's data, without
+executed notebooks.
 
 python notebooks/records.py runs/course     (make records ARGS="05 06" sweeps and then does this)
 
-Only runs of the notebooks as they lie here are taken. A file is named after notebook, profile, data set and outer
-seed; an older one of that name is replaced.
+Only runs of the notebooks as they lie here are taken. A file is named after notebook, profile, data
+set and outer seed; an older one of that name is replaced.
 """
 
 import json
@@ -29,7 +30,8 @@ def main(runs):
             newest[name] = max(record, newest.get(name, record), key=lambda r: r["started"])
         else:
             why = record["error"] or "of another version of the notebook"
-            print(f"records: left out {record['source']} ({record['status']}): {why}", file=sys.stderr)
+            print(f"records: left out {record['source']} ({record['status']}): {why}",
+                  file=sys.stderr)
     for name, record in newest.items():
         if record["parameters"]["profile"] == "quick":  # what the committed notebooks show
             record |= {"executed": f"notebooks/{record['notebook']}.ipynb"}

@@ -1,7 +1,8 @@
-"""Builds the course's web site from the executed notebooks, the README and docs/: python site/build.py [build/site]
+"""Builds the course's web site from the executed notebooks, the README and docs/: python
+site/build.py [build/site]
 
-The pages are gathered in a temporary folder (the notebooks as they are; scoreboard and status are written here), then
-Sphinx makes HTML of them. A warning is an error. Nothing is downloaded.
+The pages are gathered in a temporary folder (the notebooks as they are; scoreboard and status are
+written here), then Sphinx makes HTML of them. A warning is an error. Nothing is downloaded.
 """
 
 import json
@@ -35,8 +36,9 @@ def main(out):
         gather(source, records)
         os.environ["SITE_STATUS"] = json.dumps({r["notebook"]: status_line(r) for r in records})
         shutil.rmtree(out, ignore_errors=True)
-        options = "-W --keep-going -q -b html".split() + ["-c", HERE, "-d", Path(folder) / "doctrees"]
-        failed = subprocess.run(list(map(str, [sys.executable, "-m", "sphinx", *options, source, out]))).returncode
+        command = [sys.executable, *"-m sphinx -W --keep-going -q -b html".split(), "-c", HERE,
+                   "-d", Path(folder) / "doctrees", source, out]
+        failed = subprocess.run(list(map(str, command))).returncode
     if not failed:
         pages = sum("_static" not in p.parts for p in out.rglob("*.html"))
         print(f"site: {pages} pages; open {os.path.relpath(out / 'index.html')}")
@@ -52,8 +54,10 @@ def gather(source, records):
     for record in records:
         shutil.copy(record["source"], source / "notebooks")
         entries.append(f"{title(record['source'])} <notebooks/{record['notebook']}>")
-    index = (HERE / "index.md").read_text(encoding="utf-8").replace("@notebooks@", "\n".join(entries))
-    for name, text in (("index", index), ("scoreboard", scoreboard(records)), ("status", status(records))):
+    index = (HERE / "index.md").read_text(encoding="utf-8")
+    pages = {"index": index.replace("@notebooks@", "\n".join(entries)),
+             "scoreboard": scoreboard(records), "status": status(records)}
+    for name, text in pages.items():
         (source / f"{name}.md").write_text(text, encoding="utf-8")
 
 
@@ -70,38 +74,45 @@ def scoreboard(records):
 
     table = draw(collect(sorted((ROOT / "data" / "records").glob("*.json"))))
     pages = {r["notebook"][:2]: r["notebook"] for r in records}
-    table.attrs["links"] = [f"notebooks/{pages[n]}.ipynb" if n in pages else None for n in table["notebook"]]
+    table.attrs["links"] = [f"notebooks/{pages[n]}.ipynb" if n in pages else None
+                            for n in table["notebook"]]
     table["verdict"] = [f"[{v}]{{.verdict .{v.replace(' ', '-')}}}" for v in table["verdict"]]
-    intro = re.search(r"## Scoreboard\n\n(.*?)\n\n<!--", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)[1]
-    for into, more in (("paper", "paper's figure"), ("profile", "dataset")):  # a page is not as wide as a file
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    intro = re.search(r"## Scoreboard\n\n(.*?)\n\n<!--", readme, re.S)[1]
+    # a page is not as wide as a file
+    for into, more in (("paper", "paper's figure"), ("profile", "dataset")):
         pairs = zip(table[into], table.pop(more), strict=True)
         table[into] = [" · ".join(dict.fromkeys(filter(None, pair))) for pair in pairs]
     table = table.rename(columns={"paper": "paper · its figure", "profile": "profile · data"})
-    first = ["notebook", "claim", "says", "verdict", "ours"]  # what is seen on a narrow screen before it is scrolled
+    first = ["notebook", "claim", "says", "verdict", "ours"]  # seen on a narrow screen at once
     notes, table = table.attrs, table[first + [c for c in table.columns if c not in first]]
     table.attrs.update(notes)
     changed = "\n".join(f"- {' '.join(line.split())}" for line in notes.get("changed", []))
-    return f"# Scoreboard\n\n{intro}\n\n{to_markdown(table)}\n## Predicates that were changed\n\n{changed}\n"
+    return (f"# Scoreboard\n\n{intro}\n\n{to_markdown(table)}\n"
+            f"## Predicates that were changed\n\n{changed}\n")
 
 
 def status(records):
-    """One row a notebook: how the outputs on its page came about, from what it carries itself, and from git."""
-    now = runpy.run_path(str(ROOT / "notebooks" / "build.py"))["fingerprint"](Path(__file__))["code"]
-    columns = ("notebook", "status", "claims judged", "profile, data set", "seeds", "versions", "hardware", "runs in",
-               "labkit", "commit")
+    """One row a notebook: how its outputs came about, from what it carries, and from git."""
+    fingerprint = runpy.run_path(str(ROOT / "notebooks" / "build.py"))["fingerprint"]
+    columns = ("notebook", "status", "claims judged", "profile, data set", "seeds", "versions",
+               "hardware", "runs in", "labkit", "commit")
     lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
     for record in records:
-        f = facts(record)
-        cells = (f"[{title(record['source'])}](notebooks/{record['notebook']}.ipynb)", record["status"],
-                 str(len(record["claims"])), f["what"], f["seeds"], f["versions"], f["hardware"], f["time"],
-                 f["code"] + ("" if f["code"] == now else " (older)"), f["commit"])
+        f, name = facts(record), record["notebook"]
+        now = fingerprint(ROOT / "notebooks" / "source" / f"{name}.py")["code"]
+        cells = (f"[{title(record['source'])}](notebooks/{name}.ipynb)", record["status"],
+                 str(len(record["claims"])), f["what"], f["seeds"], f["versions"], f["hardware"],
+                 f["time"], f["code"] + ("" if f["code"] == now else " (older)"), f["commit"])
         lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
-    version = re.search(r'(?m)^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))[1]
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    version = re.search(r'(?m)^version = "(.+)"', project)[1]
     return f"""# Status
 
-How the outputs on these pages came about. Each notebook carries its own record; *runs in* is what its text says.
-*labkit* is a hash over the package's code and data; the one this site was built with is {now}. Marked *(older)*: the
-package has changed since the notebook was run. *commit* is the last one that touched the notebook.
+How the outputs on these pages came about. Each notebook carries its own record; *runs in* is what
+its text says. *labkit* is a hash over the code and data that the notebook's numbers depend on.
+Marked *(older)*: they have changed since the notebook was run. *commit* is the last one that
+touched the notebook.
 
 {chr(10).join(lines)}
 
@@ -114,14 +125,16 @@ def status_line(record):
     f = facts(record)
     parts = (f["what"], f["seeds"], f["versions"], f["hardware"], f["time"], f"labkit {f['code']}",
              f"commit {f['commit']}")
-    return f"**Status** {record['status']} · {' · '.join(p for p in parts if p)} · [all notebooks](../status.md)"
+    said = " · ".join(part for part in parts if part)
+    return f"**Status** {record['status']} · {said} · [all notebooks](../status.md)"
 
 
 def facts(record):
     """What the executed notebook says about its run, in words."""
     node = json.loads(Path(record["source"]).read_text(encoding="utf-8"))
     outputs = [o.get("data", {}) for c in node["cells"] for o in c.get("outputs", [])]
-    setup = "".join(next((o["text/plain"] for o in outputs if "Notebook" in "".join(o.get("text/plain", ""))), ""))
+    texts = ("".join(o.get("text/plain", "")) for o in outputs)
+    setup = next((text for text in texts if "Notebook" in text), "")
     time = re.search(r"\*Time\*: (?:about )?(.+?) to run", "".join(node["cells"][0]["source"]))
     seeds = {u for c in record["claims"] if c.get("unit") == "seed" for u in c.get("units") or []}
     given = record["parameters"]

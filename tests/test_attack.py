@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from torch import nn
 
 import labkit as lk
-from course.chapters import desk, requests
+from course.chapters import requests
 from labkit import attack
 from labkit.base import LabError
 from labkit.training import fit, predict
@@ -168,7 +168,6 @@ def test_conjugate_gradients_solve_every_right_hand_side():
 # ---- effects and hypergradients
 
 UNROLLED = {"removal": lambda t: attack.removal(t.model, t.held, tau=0.3),
-            "ascent": lambda t: desk.ascent(t.model, t.held, steps=3, lr=0.4),
             "newton": lambda t: requests.newton(t.model, t.held, damping=0.1, cg_steps=50)}
 
 
@@ -223,20 +222,6 @@ def test_removal_of_whole_rows_is_first_order_unlearning(fashion):
     for name, p in wanted.named_parameters():
         assert torch.allclose(got[name], p, atol=1e-6)
     assert not torch.allclose(flat(got), flat(params_of(fashion.model)), atol=1e-4)
-
-
-def test_ascent_is_a_plain_loop(tiny):
-    weights = torch.tensor([1.0, 0, 0, 1, 1, 0, 0, 0, 1], dtype=torch.float64)
-    got = desk.ascent(tiny.model, tiny.held, steps=3, lr=0.4)(weights)
-    student = copy.deepcopy(tiny.model)
-    chosen = weights > 0
-    for _ in range(3):
-        loss = F.cross_entropy(student(tiny.held.x[chosen]), tiny.held.y[chosen])
-        grads = torch.autograd.grad(loss, list(student.parameters()))
-        with torch.no_grad():
-            for p, g in zip(student.parameters(), grads, strict=True):
-                p += 0.4 * g
-    assert torch.allclose(flat(got), flat(params_of(student)), atol=1e-10)
 
 
 def test_through_moves_the_outputs_linearly():
@@ -517,7 +502,6 @@ def test_white_box_attacks_fail_on_a_black_box(boxed):
         for act in (lambda b: requests.first_order_effects(b, boxed.held, out, tau=1.0),
                     lambda b: attack.influence_effects(b, boxed.held, out),
                     lambda b: attack.removal(b, boxed.held, tau=1.0)(weights),
-                    lambda b: desk.ascent(b, boxed.held, steps=1, lr=1.0)(weights),
                     lambda b: requests.newton(b, boxed.held)(weights),
                     lambda b: requests.craft(b, boxed.data.x[:2], boxed.data.y[:2], boxed.data.x[0], 1, eps=0.1)):
             with pytest.raises((AttributeError, TypeError)):

@@ -66,8 +66,7 @@ HELD = attack.hold(DATA, range(10), 4)
 MASK = sparsity_chapter.magnitude_mask(MODEL, 0.5)
 TARGET = attack.difference(MODEL, NEXT)[None]
 BENIGN = [{"u": float(i), "v": float(i % 7)} for i in range(120)]
-MONITOR = desk_chapter.fit({"a": BENIGN}, {"a": BENIGN})
-REGISTRY = desk_chapter.register(DATA, {"ann": [1]})
+MONITOR = desk_chapter.fit_monitor({"a": BENIGN}, {"a": BENIGN})
 
 
 def sentence(call, *words):
@@ -505,7 +504,7 @@ ATTACKS = table(
     ("leak of nothing", lambda: attack.leak(torch.nn.Flatten(), TARGET[0]), "no linear layer"),
     ("average", lambda: desk_chapter.average([MODEL, WIDE]), "one network"),
     ("average none", lambda: desk_chapter.average([]), "one model"),
-    ("temperature", lambda: desk_chapter.rescale(torch.ones(2, 3) / 3, 0), "positive temperature"),
+    ("temperature", lambda: desk_chapter.rescale(torch.ones(2, 3) / 3, 0), "temperature is 0"),
     ("penalty", lambda: inversion_chapter.fit_linear(DATA.x, DATA.y, loss="softmax", penalty=0), "above 0"),
     ("linear NaN", lambda: inversion_chapter.fit_linear(BROKEN.x, DATA.y, loss="softmax", penalty=1), "NaN or infinite"),
     ("loss", lambda: inversion_chapter.fit_linear(DATA.x, DATA.y, loss="hinge", penalty=1), "no loss 'hinge'"),
@@ -615,34 +614,30 @@ DEFENCES = table(
     ("clip", private(epsilon=1, clip=0), "clip is 0"), ("batch", private(epsilon=1, batch_size=41), "1 to 40 rows"),
     ("noise", private(noise_multiplier=-1), "noise_multiplier is -1"),
     ("NaN rows", private(DATA.x * NAN, epsilon=8), "NaN or inf"),
-    ("group", lambda: defend.group_epsilon(1, 1e-5, 0), "0 rows"),
+    ("group", lambda: defend.group_epsilon(1, 1e-5, 0), "k is 0"),
     ("no releases", lambda: desk_chapter.composed([], 1e-5), "at least one release"),
-    ("no streams", lambda: desk_chapter.fit({}, {}), "empty stream"),
-    ("empty stream", lambda: desk_chapter.fit({"a": []}, {"a": []}), "empty"),
-    ("nothing held back", lambda: desk_chapter.fit({"a": BENIGN}, {"a": []}), "held back"),
+    ("no streams", lambda: desk_chapter.fit_monitor({}, {}), "empty stream"),
+    ("empty stream", lambda: desk_chapter.fit_monitor({"a": []}, {"a": []}), "empty"),
+    ("nothing held back", lambda: desk_chapter.fit_monitor({"a": BENIGN}, {"a": []}), "held back"),
     ("unseen feature", lambda: desk_chapter.score(MONITOR, [{"u": 1.0, "w": 2.0}]), "differ", "v, w"),
     ("no request", lambda: desk_chapter.score(MONITOR, []), "stream is empty"),
     ("NaN feature", lambda: desk_chapter.score(MONITOR, [{"u": NAN, "v": 1.0}]), "'u' is NaN"),
-    ("method", lambda: desk_chapter.fit({"a": BENIGN}, {"a": BENIGN}, method="deep"), "'nearest', 'robust' or 'forest'"),
-    ("false alarms", lambda: desk_chapter.fit({"a": BENIGN}, {"a": BENIGN}, false_positives=0), "false_positives is 0"),
-    ("few", lambda: desk_chapter.fit({"a": BENIGN}, {"a": BENIGN[:9]}), "at least 100"),
+    ("method", lambda: desk_chapter.fit_monitor({"a": BENIGN}, {"a": BENIGN}, method="deep"), "'nearest', 'robust' or 'forest'"),
+    ("false alarms", lambda: desk_chapter.fit_monitor({"a": BENIGN}, {"a": BENIGN}, false_positives=0), "false_positives is 0"),
+    ("few", lambda: desk_chapter.fit_monitor({"a": BENIGN}, {"a": BENIGN[:9]}), "at least 100"),
     ("medoids of NaN", lambda: defend.medoids(torch.full((2, 3), NAN)), "finite gradients"),
     ("medoids of none", lambda: defend.medoids(torch.zeros(0, 3)), "at least one row"),
     ("diverged", lambda: desk_chapter.prepare(DIVERGED, DATA), "answers NaN or infinity", "diverged"),
     ("isolated", lambda: defend.isolated(DIVERGED, DATA.x, DATA.y), "answers NaN", "diverged"),
     ("features", lambda: desk_chapter.features(desk_chapter.prepare(MODEL, DATA), [99]), "0 to 39"),
-    ("trial shapes", lambda: desk_chapter.canary(LOGITS, LOGITS[:1], LABELS), "(2, 3)", "(1, 3)"),
-    ("trial NaN", lambda: desk_chapter.canary(LOGITS, LOGITS * NAN, LABELS), "hold NaN"),
+    ("trial NaN", lambda: desk_chapter.trial_start(LOGITS * NAN, LABELS), "hold NaN"),
     ("cusum", lambda: desk_chapter.cusum([], 1, 1), "at least one"),
     ("cusum NaN", lambda: desk_chapter.cusum([1, NAN], 1, 1), "finite"),
     ("drift", lambda: desk_chapter.cusum([1], NAN, 1), "drift is nan"),
     ("alarms", lambda: desk_chapter.fit_cusum({}), "no benign sequences"),
     ("detection", lambda: desk_chapter.detection([]), "no sequences"),
-    ("limits", lambda: desk_chapter.calibrate({}), "empty stream"),
-    ("decide", lambda: desk_chapter.decide({"a": 1}, {"b": 1}), "same scores"),
     ("period", lambda: desk_chapter.quarantine([([1], [1])], 0), "is 0"),
     ("quarantine", lambda: desk_chapter.quarantine([], 3), "stream is empty"),
-    ("outliers", lambda: desk_chapter.outliers(torch.ones(0)), "no scores"),
     ("stream", lambda: defend.benign("odd", DATA, 2, 2, 0), "choose one of random"),
     *((f"stream of {v}", lambda v=v: defend.benign("random", DATA, v, 2, 0), f"{v!r} rows", "1 to 39")
       for v in (0, 2.5, 40, "x")),
@@ -650,16 +645,11 @@ DEFENCES = table(
     ("losses", lambda: defend.benign("hard-rows", DATA, 2, 2, 0), "losses=(n,)"),
     ("losses short", lambda: defend.benign("hard-rows", DATA, 2, 2, 0, losses=[1.0]), "each of the 40"),
     ("losses NaN", lambda: defend.benign("hard-rows", DATA, 2, 2, 0, losses=[NAN] * 40), "NaN"),
-    ("two owners", lambda: desk_chapter.register(DATA, {"ann": [1], "ben": [1]}), "one owner"),
-    ("not the owner", lambda: desk_chapter.check_contents(REGISTRY, "ben", [1], DATA.x[[1]], DATA.y[[1]]), "belong to 'ben'"),
-    ("other contents", lambda: desk_chapter.check_contents(REGISTRY, "ann", [1], DATA.x[[2]], DATA.y[[1]]), "unchanged"),
-    ("half a row", lambda: desk_chapter.check_contents(REGISTRY, "ann", [1.7], DATA.x[[1]], DATA.y[[1]]), "row 1.7"),
-    ("row of text", lambda: desk_chapter.check_contents(REGISTRY, "ann", ["x"], DATA.x[[1]], DATA.y[[1]]), "row 'x'"),
-    ("noise text", lambda: desk_chapter.add_noise(MODEL, "x", 0), "rms of 'x'"),
+    ("noise text", lambda: desk_chapter.add_noise(MODEL, "x", 0), "rms is 'x'"),
     ("noise NaN", lambda: desk_chapter.add_noise(MODEL, NAN, 0), "nan"),
-    ("prune", lambda: desk_chapter.prune(MODEL, 2), "from 0 to 1"),
+    ("prune", lambda: desk_chapter.prune(MODEL, 2), "between 0 and 1"),
     ("prune text", lambda: desk_chapter.prune(MODEL, "x"), "is 'x'"),
-    ("tune", lambda: desk_chapter.finetune_release(MODEL, DATA.x, DATA.y, steps=1.5, lr=0.1, seed=0), "whole steps"),
+    ("tune", lambda: desk_chapter.finetune_release(MODEL, DATA.x, DATA.y, steps=1.5, lr=0.1, seed=0), "steps is 1.5"),
 )
 
 
@@ -937,8 +927,9 @@ def test_nothing_in_the_package_unpickles_a_file():
              for package in ("labkit", "course") for p in (ROOT / package).rglob("*.py")
              for line in p.read_text(encoding="utf-8").splitlines() if risky.search(line)}
     allowed = [("labkit/sources.py", "np.load(path, allow_pickle=False)"),
-               ("labkit/pictures.py", "np.load(io.BytesIO(content), allow_pickle=False)"),
-               ("labkit/processes.py", "pickle.loads(blob)")]
+               ("labkit/processes.py", "pickle.loads(blob)"),
+               # a planted mistake: an edit of the solution's text, both written in the package
+               ("course/exercises/data.py", "exec(compile(source, f\"<{what}>\"")]
     assert [f for f in found if not any(f[0] == name and text in f[1] for name, text in allowed)] == []
     assert len(found) == 3
 

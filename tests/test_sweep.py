@@ -147,7 +147,7 @@ def test_datasets(tmp_path):
 def test_bad_input_is_told_before_anything_runs(place, settings, said, monkeypatch):
     if "scheduler" in settings:
         pytest.importorskip("distributed")
-        monkeypatch.setattr("course.runs.sweep.ANSWER", 1)
+        monkeypatch.setattr("course.runs.cluster.ANSWER", 1)
     with pytest.raises(LabError, match=said):
         sweep(parse_notebooks(["01"]), **{"seeds": [0, 1]} | settings)
     assert not notes(place, "begin")

@@ -1,4 +1,4 @@
-"""labkit.verify.backdoor against exact fractions, the constants of the paper's code, and models trained with and
+"""labkit.verify.backdoor and its owners: exact fractions, the constants of the paper's code, and models trained with and
 without planted rows."""
 
 import copy
@@ -94,10 +94,10 @@ def test_more_queries_and_more_owners_make_the_test_stronger():
     (lambda: verification_chapter.miss_rate(30, 0.8, 31), "k is 31"),
     (lambda: verification_chapter.pool([1, 2], 30, [0.8], [0.1, 0.1]), "one of each"),
     (lambda: verification_chapter.pool([], 30, [], []), "one of each"),
-    (lambda: verification_chapter.pool([1, 2], 30, [0.8, 2.0], [0.1, 0.1]), "rate is 2.0"),
+    (lambda: verification_chapter.pool([1, 2], 30, [0.8, 2.0], [0.1, 0.1]), "p is 2.0"),
     (lambda: verification_chapter.make_trigger((1, 8, 8), 10, 0, pixels=65), "1 to 64"),
     (lambda: verification_chapter.make_trigger((1, 8, 8), 10, 0, pixels=0), "1 to 64"),
-    (lambda: verification_chapter.make_trigger((1, 8, 8), 1, 0), "2 classes"),
+    (lambda: verification_chapter.make_trigger((1, 8, 8), 1, 0), "n_classes is 1"),
     (lambda: verification_chapter.make_trigger((1, 8, 8), 10, 0, value=float("inf")), "finite"),
     (lambda: verification_chapter.make_trigger((1, 8, 8), 10, -1), "seed is -1"),
     (lambda: verify.stamp(DATA.x, Trigger((99,), 2.0, 3)), "place 99"),

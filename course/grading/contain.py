@@ -1,7 +1,9 @@
-"""Runs learners' code in a process that is limited, watched and ended with all it has started; in bubblewrap if it can.
+"""Runs learners' code in a process that is limited, watched and ended with all it has started; in
+bubblewrap if it can.
 
-Limits: seconds, memory of all processes together, their number, the size of a file. What the code prints is not read;
-events come over a pipe, each behind a secret. course.grading.grading is the other end.
+Limits: seconds, memory of all processes together, their number, the size of a file. What the code
+prints is not read; events come over a pipe, each behind a secret. course.grading.grading is the
+other end.
 """
 
 import ctypes
@@ -23,67 +25,89 @@ from pathlib import Path
 
 import psutil
 
+from course.grading.grading import one_line
+from course.runs.watch import memory_of
+
 START = 120  # seconds a process may take to import torch
 PROCESSES = 32  # that a copy may have at once
 DISK = 100  # MB that it may write in bubblewrap
 EVENTS = 1000  # that are read of one process; the honest ones are a few for each exercise
-STATES = ("right", "tampered", "wrong", "error", "timeout", "out of memory", "crashed", "not attempted", "missing")
-KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "PATHEXT", "COMSPEC")  # no secrets go along
+STATES = ("right", "tampered", "wrong", "error", "timeout", "out of memory", "crashed",
+          "not attempted", "missing")  # the better first
+# Of the environment; no secrets go along.
+KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "PATHEXT", "COMSPEC")
+PLACES = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "IPYTHONDIR", "MPLCONFIGDIR")
 PACKAGE = Path(__file__).resolve().parents[2]
 
 
 def bubblewrap() -> tuple[list[str], str]:
-    """(the words that wrap a command, a sentence for the teacher). FOLDER stands for the writable folder."""
+    """(the words that wrap a command with FOLDER for the writable one, a sentence to tell)."""
     words, why = _words(), "is not installed"
     if shutil.which("bwrap"):
         with tempfile.TemporaryDirectory() as folder, suppress(OSError, subprocess.TimeoutExpired):
-            probe = [folder if w == "FOLDER" else w for w in words] + [sys.executable, "-c", "import numpy"]
+            probe = [*_filled(words, folder), sys.executable, "-c", "import numpy"]
             if subprocess.run(probe, capture_output=True, timeout=30).returncode == 0:
-                return words, "In bubblewrap: learners' code may write one temporary folder and has no network."
+                return words, ("In bubblewrap: learners' code may write one temporary folder and "
+                               "has no network.")
         why = "does not work here (it has to be 0.8 or newer, and allowed to make namespaces)"
-    return [], (f"bubblewrap {why}: learners' code runs with your rights. It could write your files and use the "
-                "network. Grade only code you would run, or install bubblewrap (Linux).")
+    return [], (f"bubblewrap {why}: learners' code runs with your rights. It could write your "
+                "files and use the network. Grade only code you would run, or install bubblewrap "
+                "(Linux).")
+
+
+def _filled(words, folder):
+    return [folder if w == "FOLDER" else w for w in words]
 
 
 def _words():
-    """The system read-only; homes and sockets (an agent's, Docker's) out of sight; no network, no capabilities."""
-    hidden = [p for p in (Path("/tmp"), Path("/run"), Path.home().resolve()) if p.is_dir() and p != Path("/")]
-    needed = {Path(p).resolve() for p in (PACKAGE, sys.prefix, sys.base_prefix, *site.getsitepackages(),
-                                          site.getusersitepackages())}
+    """The system read-only; homes and sockets (Docker's) unseen; no network, no capabilities."""
+    tops = (Path("/tmp"), Path("/run"), Path.home().resolve())
+    hidden = [p for p in tops if p.is_dir() and p != Path("/")]
+    needed = {Path(p).resolve() for p in (
+        PACKAGE, sys.prefix, sys.base_prefix, *site.getsitepackages(), site.getusersitepackages())}
     needed = [p for p in sorted(needed) if p.is_dir() and any(p.is_relative_to(h) for h in hidden)]
     words = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
     words += [w for p in hidden for w in ("--tmpfs", str(p))]
     words += [w for p in needed for w in ("--ro-bind", str(p), str(p))]
     words += ["--size", str(DISK * 2**20), "--tmpfs", "FOLDER"]
-    words += [w for p in ("/dev", *hidden) for w in ("--remount-ro", str(p))]  # they would take any amount of memory
-    return [*words, "--chdir", "FOLDER", "--unshare-all", "--cap-drop", "ALL", "--die-with-parent", "--new-session"]
+    # read-only: these would take any amount of memory
+    words += [w for p in ("/dev", *hidden) for w in ("--remount-ro", str(p))]
+    return [*words, *("--chdir FOLDER --unshare-all --cap-drop ALL --die-with-parent "
+                      "--new-session").split()]
 
 
 def run(program, found, timeout, memory, sandbox) -> tuple[list[str], str, str]:
-    """Run a program in a new process; put its states in `found`. -> (exercises under way, how it ended, note)"""
-    with tempfile.TemporaryDirectory(prefix="labkit-grade-", ignore_cleanup_errors=True) as folder, _adopting() as mine:
-        keep = {k: os.environ[k] for k in KEPT if k in os.environ}
-        keep |= dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "IPYTHONDIR", "MPLCONFIGDIR"), folder)
-        keep |= {"PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg",
-                 "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": "", "LABKIT_DEVICE": "cpu",
-                 "PYTHONIOENCODING": "utf-8"}
+    """Run a program, put its states in `found`. -> (exercises under way, how it ended, note)"""
+    place = tempfile.TemporaryDirectory(prefix="labkit-grade-", ignore_cleanup_errors=True)
+    with place as folder, _adopting() as mine:
         # a shell in between, so that code that kills its parent does not kill the grader
-        outer = sandbox or (["sh", "-c", '"$@"; exit $?', "sh"] if os.name == "posix" else [])
-        command = [folder if w == "FOLDER" else w for w in outer] + [sys.executable, "-m", "course.grading.grading"]
+        shell = ["sh", "-c", '"$@"; exit $?', "sh"] if os.name == "posix" else []
+        command = _filled(sandbox or shell, folder)
+        command += [sys.executable, "-m", "course.grading.grading"]
         nonce, lines = secrets.token_hex(16), queue.Queue()
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                   cwd=folder, env=keep, start_new_session=os.name == "posix")
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            cwd=folder, env=_environment(folder), start_new_session=os.name == "posix")
         try:
-            threading.Thread(target=_pump, args=(process.stdout, nonce, lines), daemon=True).start()
+            pump = (process.stdout, nonce, lines)
+            threading.Thread(target=_pump, args=pump, daemon=True).start()
             ids = [i for item in program for i in item["ids"]]
-            job = {"nonce": nonce, "program": program, "done": list(found), "seconds": min(10.0, timeout / 2),
-                   "memory": memory, "disk": DISK, "cpu": START + 2 * timeout * (len(ids) + 1)}
+            job = {"nonce": nonce, "program": program, "done": list(found), "memory": memory,
+                   "disk": DISK, "seconds": min(10.0, timeout / 2),
+                   "cpu": START + 2 * timeout * (len(ids) + 1)}
             with suppress(OSError):
                 process.stdin.write(json.dumps(job).encode())
                 process.stdin.close()
             return _follow(process, lines, ids, found, timeout, memory, mine)
         finally:
             _kill(process, mine)
+
+
+def _environment(folder):
+    return {k: os.environ[k] for k in KEPT if k in os.environ} | dict.fromkeys(PLACES, folder) | {
+        "PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg",
+        "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": "", "LABKIT_DEVICE": "cpu",
+        "PYTHONIOENCODING": "utf-8"}
 
 
 def _follow(process, lines, ids, found, timeout, memory, mine):
@@ -101,27 +125,28 @@ def _follow(process, lines, ids, found, timeout, memory, mine):
             if event.get("end"):
                 return [], "done", ""
             if event.get("id") in ids and event.get("state") in STATES:
-                better(found, event["id"], event["state"], _clean(event.get("note")))
+                better(found, event["id"], event["state"], one_line(event.get("note")))
             if isinstance(event.get("begin"), list):
-                began, limit, since = [i for i in ids if i in event["begin"]], timeout, time.monotonic()
-            doing = _clean(event.get("doing", doing))
+                began = [i for i in ids if i in event["begin"]]
+                limit, since = timeout, time.monotonic()
+            doing = one_line(event.get("doing", doing))
         if time.monotonic() > min(since + limit, latest):
             return began, "timeout", f"{doing}, for longer than {limit:g} s"
         family = _family(mine)
         if len(family) > PROCESSES:
             return began, "crashed", f"{doing}, and started more than {PROCESSES} processes"
-        if max(_memory(family), _files_in_memory(family, *before)) > memory:
+        if max(memory_of(family) / 2**20, _files_in_memory(family, *before)) > memory:
             return began, "out of memory", f"{doing}, and took more than {memory:g} MB"
 
 
 def better(found, id, state, note):
-    """Keep the better of two results for one exercise, in the order of STATES; of two alike the later."""
+    """Keep the better of two results for one exercise, by STATES; of two alike the later."""
     if id not in found or STATES.index(state) <= STATES.index(found[id][0]):
         found[id] = (state, note)
 
 
 def _waiting(lines):
-    """The events that have come, all of them: what is seen now must not be taken for an earlier cell's."""
+    """The events that have come, all: what is seen now must not be an earlier cell's."""
     with suppress(queue.Empty):
         yield lines.get(timeout=0.1)
         while True:
@@ -129,10 +154,10 @@ def _waiting(lines):
 
 
 def _pump(stream, nonce, lines):
-    """The events among the lines of a stream, then None. What does not begin with the secret, others have written."""
+    """The events among a stream's lines, then None. Without the secret others wrote them."""
     with suppress(ValueError, OSError):
-        ours = (line for line in iter(lambda: stream.readline(100_000), b"") if line.startswith(nonce.encode()))
-        for line in islice(ours, EVENTS):
+        said = iter(lambda: stream.readline(100_000), b"")
+        for line in islice((line for line in said if line.startswith(nonce.encode())), EVENTS):
             with suppress(ValueError, RecursionError):
                 event = json.loads(line[len(nonce):])
                 if isinstance(event, dict):
@@ -140,13 +165,9 @@ def _pump(stream, nonce, lines):
     lines.put(None)
 
 
-def _clean(text):
-    return "".join(c for c in str(text) if c.isprintable())[:300]
-
-
 @contextmanager
 def _adopting():
-    """Yields the children that are here before. On Linux, what leaves its parent becomes a child of this process."""
+    """Yields the children that were here. On Linux, what leaves its parent becomes one."""
     before = set(psutil.Process().children(recursive=True))
     _subreaper(1)
     try:
@@ -165,23 +186,12 @@ def _family(mine):
     return [p for p in psutil.Process().children(recursive=True) if p not in mine]
 
 
-def _memory(family):
-    """MB of these processes: PSS on Linux, else RSS."""
-    total = 0
-    for process in family:
-        with suppress(psutil.Error):
-            used = process.memory_info().rss
-            with suppress(psutil.AccessDenied):
-                used = getattr(process.memory_full_info(), "pss", used)
-            total += used
-    return total / 2**20
-
-
 def _files_in_memory(family, shared, since):
-    """MB of files in memory that these processes hold open, and of this user's in /dev/shm that are newer than `since`.
+    """MB of files in memory that these processes hold open, and of this user's in /dev/shm that are
+    newer than `since`.
 
-    Not simply what the machine has more of than the `shared` MB before: a browser takes as much. That is the measure
-    only where a process hides its files (prctl with PR_SET_DUMPABLE).
+    Not simply what the machine has more of than the `shared` MB before: a browser takes as much.
+    That is the measure only where a process hides its files (prctl with PR_SET_DUMPABLE).
     """
     sizes, held = {}, ("/memfd:", "/dev/shm/")
     for process in family:
@@ -205,12 +215,12 @@ def _files_in_memory(family, shared, since):
 
 
 def _shared():
-    """MB of files in memory (/dev/shm, memfd_create), of the whole machine; 0 where it is not told."""
+    """MB of files in memory (/dev/shm, memfd_create) of the whole machine; 0 if not told."""
     return getattr(psutil.virtual_memory(), "shared", 0) / 2**20
 
 
 def _kill(process, mine):
-    """End a process and whatever came from it, also what left its session; what is being ended may start others."""
+    """End a process and all that came from it; what is being ended may start others."""
     process.kill()
     if os.name == "posix":
         with suppress(OSError):

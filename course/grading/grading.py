@@ -1,7 +1,9 @@
-"""The process in which one learner's exercise cells run: `python -m course.grading.grading`, started by grade.py.
+"""The process in which one learner's exercise cells run: `python -m course.grading.grading`,
+started by grade.py.
 
-Reads a job from standard input, runs its items in an IPython shell, and writes one line an event to what was
-standard output, each behind a secret that came with the job. What the learner's code prints goes nowhere.
+Reads a job from standard input, runs its items in an IPython shell, and writes one line an event to
+what was standard output, each behind a secret that came with the job. What the learner's code
+prints goes nowhere.
 """
 
 import ast
@@ -13,14 +15,14 @@ import re
 import sys
 from contextlib import suppress
 
-TIMED = re.compile(r"\A(\s*)%%.*")  # %%time and the like above a cell: what is below is run without it
+TIMED = re.compile(r"\A(\s*)%%.*")  # %%time and the like above a cell, which is run without it
 
 
 def main():
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     job = json.loads(sys.stdin.read())
     nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):  # input() gets an end of file, and prints cannot be taken for results
+    for descriptor in (0, 1, 2):  # input() gets an end of file, and no print is taken for a result
         os.dup2(nothing, descriptor)
     sys.stdout = sys.stderr = Nowhere()
     nonce = job.pop("nonce")
@@ -38,62 +40,80 @@ def main():
 
 def run(job, tell):
     """Run helpers and exercise cells in order; tell the state of each exercise."""
+    import IPython.core.interactiveshell  # noqa: F401  imports come before the limit
     import torch
-    from IPython.core.interactiveshell import InteractiveShell
-    from traitlets.config import Config
 
-    import course
-    from course import exercises
+    import course.exercises  # noqa: F401
 
     torch.set_num_threads(1)
     _warm(torch)
-    _limit(DATA=int(_data() + job["memory"] * 2**20))  # a leap over the memory limit fails before it is sampled
-    judge, find = exercises.judge, exercises.find  # kept: a learner's code may replace the module's
-    shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
-    failed = []
-    shell.ast_transformers.append(lenient := Lenient())
-    shell.note_failed = lambda text: failed.append(_failure(text, sys.exc_info()[1]))
-    solutions = [find(exercise_of(key)).solution for key in job["done"]]
-    shell.user_ns |= {solution.__name__: solution for solution in solutions}
+    # a leap over the memory limit fails before it is sampled
+    _limit(DATA=int(_data() + job["memory"] * 2**20))
+    shell, lenient, failed = _shell()
     told, helpers, under_way = set(job["done"]), [], []
+    _judging(torch, shell, job, tell, told, under_way, failed)
+    tell(begin=[], doing="the cells before the exercises were running")
+    for item in job["program"]:
+        source, under_way[:], failed[:] = item["source"], item["ids"], []
+        lenient.on = bool(item["ids"])
+        if not item["ids"]:
+            if problem := _problem(shell, source):
+                helpers.append(f"a helper of it failed: {problem}")
+            continue
+        tell(begin=item["ids"], doing="the cell was running")
+        problem = _problem(shell, TIMED.sub(r"\1", source))
+        words = [problem or "its cell ran, and no check was asked for", *failed, *helpers]
+        for id in item["ids"]:
+            if id not in told:
+                state = _state("crashed", problem) if problem else "missing"
+                tell(id=id, state=state, note=one_line("; ".join(words)))
+        tell(begin=[], doing="between the cells")
+
+
+def _shell():
+    """An IPython shell, what changes exercises' cells, a list of imports that failed there."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    settings = Config({"HistoryManager": {"enabled": False}})
+    shell, lenient, failed = InteractiveShell.instance(config=settings), Lenient(), []
+    shell.ast_transformers.append(lenient)
+    shell.note_failed = lambda text: failed.append(_failure(text, sys.exc_info()[1]))
+    return shell, lenient, failed
+
+
+def _judging(torch, shell, job, tell, told, under_way, failed):
+    """Make the course's `exercise` tell its results; give the shell what was found before."""
+    import course
+    from course import exercises
+
+    # kept: a learner's code may replace the module's
+    judge, known = exercises.judge, dict(exercises.EXERCISES)
+    solutions = [known[exercise_of(key)].solution for key in job["done"]]
+    shell.user_ns |= {solution.__name__: solution for solution in solutions}
 
     def exercise(id):
         def decorate(function):
             result = judge(known[id], function, job["seconds"])
-            state, note = _state(result.state, result.what), _line(f"{result.what} {result.cause}")
+            state, note = _state(result.state, result.what), f"{result.what} {result.cause}".strip()
             if replaced := _put_back(modules):
-                state, note = "tampered", f"the copy replaced {replaced}, which the check uses: look at its code"
+                state = "tampered"
+                note = f"the copy replaced {replaced}, which the check uses: look at its code"
             key = next((k for k in under_way if exercise_of(k) == id), id)
             told.add(key)
-            tell(id=key, state=state, note=_line("; ".join(filter(None, [*failed, note.strip()]))))
+            tell(id=key, state=state, note=one_line("; ".join(filter(None, [*failed, note]))))
             return function if result.state == "right" else known[id].solution
 
         return decorate
 
-    known = dict(exercises.EXERCISES)
     course.exercise = exercises.exercise = exercise
     modules = _contents(torch)
-    tell(begin=[], doing="the cells before the exercises were running")
-    for item in job["program"]:
-        under_way[:], failed[:] = item["ids"], []
-        if item["ids"]:
-            tell(begin=item["ids"], doing="the cell was running")
-        lenient.on = bool(item["ids"])
-        problem = _problem(shell, TIMED.sub(r"\1", item["source"]) if lenient.on else item["source"])
-        if problem and not item["ids"]:
-            helpers.append(f"a helper of it failed: {problem}")
-        for id in item["ids"]:
-            if id not in told:
-                tell(id=id, state=_state("crashed", problem) if problem else "missing",
-                     note=_line("; ".join([problem or "its cell ran, and no check was asked for", *failed, *helpers])))
-        if item["ids"]:
-            tell(begin=[], doing="between the cells")
 
 
 class Lenient:
-    """Changes an exercise's cell: lines for IPython at its top level are left out, imports there may fail, with a note.
+    """Leaves lines for IPython out of an exercise's cell, and lets imports there fail with a note.
 
-    A plot's window, a package that is not here or its installation must not take the exercise with them.
+    A plot's window or a package that is not here must not take the exercise with them.
     """
 
     on = False
@@ -108,13 +128,15 @@ class Lenient:
 def _magic(line):
     call = getattr(line, "value", None)
     place = getattr(getattr(call, "func", None), "value", None)
-    return isinstance(line, ast.Expr) and getattr(getattr(place, "func", None), "id", "") == "get_ipython"
+    name = getattr(getattr(place, "func", None), "id", "")
+    return isinstance(line, ast.Expr) and name == "get_ipython"
 
 
 def _tried(line):
     if isinstance(line, ast.ImportFrom) and line.module == "__future__":
         return line
-    tree = ast.parse(f"try: pass\nexcept Exception: get_ipython().note_failed({ast.unparse(line)!r})").body[0]
+    noted = f"get_ipython().note_failed({ast.unparse(line)!r})"
+    tree = ast.parse(f"try: pass\nexcept Exception: {noted}").body[0]
     for node in ast.walk(tree):
         ast.copy_location(node, line)
     tree.body = [line]
@@ -122,7 +144,8 @@ def _tried(line):
 
 
 def _failure(text, error):
-    return _line(f"`{text}` failed: {type(error).__name__}: {error}")[:120]  # the check's own words follow
+    # cut, as the check's own words follow
+    return one_line(f"`{text}` failed: {type(error).__name__}: {error}")[:120]
 
 
 def exercise_of(key):
@@ -131,7 +154,7 @@ def exercise_of(key):
 
 
 def _warm(torch):
-    """Let torch import what it needs later (seconds), and replace in itself what it then replaces, before all else."""
+    """Let torch import and replace in itself, before all else, what it needs later (seconds)."""
     torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
     torch.func.grad(torch.sum)(torch.ones(1))
 
@@ -141,13 +164,13 @@ def _problem(shell, source):
     try:
         result = shell.run_cell(source, store_history=False, silent=True)
     except BaseException as error:  # SystemExit from IPython's own hooks
-        return _line(f"{type(error).__name__}: {error}")
+        return one_line(f"{type(error).__name__}: {error}")
     error = result.error_before_exec or result.error_in_exec
-    return _line(f"{type(error).__name__}: {error}") if error is not None else None
+    return one_line(f"{type(error).__name__}: {error}") if error is not None else None
 
 
 class Nowhere(io.TextIOBase):
-    """Takes any amount of text. IPython would put a `write` into it that keeps all of it in memory."""
+    """Takes any amount of text. IPython's `write` for it would keep all of it in memory."""
 
     def write(self, text):
         return len(text)
@@ -158,20 +181,23 @@ class Nowhere(io.TextIOBase):
 
 def _state(state, text):
     """The state, or "out of memory" where an allocation failed at the process's own limit."""
-    return "out of memory" if any(w in str(text) for w in ("MemoryError", "can't allocate memory")) else state
+    failed = any(words in str(text) for words in ("MemoryError", "can't allocate memory"))
+    return "out of memory" if failed else state
 
 
 def _contents(torch):
-    """(name, module or class, its callables now) of what a check calls; IPython puts words of its own into builtins."""
-    places = {"builtins": builtins, "numpy": sys.modules["numpy"], "torch": torch, "torch.Tensor": torch.Tensor}
+    """(name, module or class, its callables now) of what a check calls."""
+    places = {"builtins": builtins, "numpy": sys.modules["numpy"], "torch": torch,
+              "torch.Tensor": torch.Tensor}
     places |= {name: m for name, m in sys.modules.items() if name.startswith("course.exercises")}
-    shell = ("exit", "quit", "display", "get_ipython", "Storage")  # the last is torch's, changed by its default dtype
+    # IPython's, and torch's that is changed by its default dtype
+    shell = ("exit", "quit", "display", "get_ipython", "Storage")
     return [(name, place, {k: v for k, v in vars(place).items() if callable(v) and k not in shell})
             for name, place in places.items()]
 
 
 def _put_back(modules):
-    """Undo what the copy replaced, so that its other exercises are judged as they are. -> the first name, or None"""
+    """Undo what the copy replaced, for its other exercises. -> the first name, or None"""
     first = None
     for name, place, then in modules:
         for key, value in then.items():
@@ -182,7 +208,7 @@ def _put_back(modules):
 
 
 def _limit(**limits):
-    """Limits of this process and of each of its children, by resource's names; only where the system has them."""
+    """Limits of this process and of each of its children, where the system has them."""
     with suppress(ImportError):
         import resource
 
@@ -192,13 +218,13 @@ def _limit(**limits):
 
 
 def _data():
-    """Bytes of this process that RLIMIT_DATA counts; without Linux's file an amount that limits nothing."""
+    """Bytes of this process that RLIMIT_DATA counts; more than any limit outside Linux."""
     with suppress(OSError), open("/proc/self/status", encoding="ascii") as status:
         return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmData"))
     return 2**50
 
 
-def _line(text):
+def one_line(text):
     return "".join(c for c in " ".join(str(text).split()) if c.isprintable())[:300]
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from course.chapters import number
 from course.claimfile import load_claims
-from course.claims import change_in_words, parts_held, parts_in_words, pooled, would_have_shown
+from course.claims import change_in_words, parts_held, parts_in_words, would_have_shown
+from course.pooling import pooled
 from course.report.draw import to_html, to_markdown, update_readme, write, write_table
 from course.runs.notebook import find_notebook, labkit_hash, notebook_hash, read
 from course.runs.records import collect

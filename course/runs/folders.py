@@ -1,4 +1,4 @@
-"""A run's folder: hidden and locked while its run lives, renamed when it is complete; and what killed runs leave."""
+"""A run's folder: hidden and locked while it lives, then renamed; and what killed runs leave."""
 
 import errno
 import json
@@ -13,12 +13,14 @@ from course.runs.notebook import notebook_parameters
 from labkit.base import LabError, make_folder, sha256
 
 ORDER = ("skipped", "ok")  # how a finished run ended: the later stays
+# Locks are flock's, by hand: filelock locks no folders, hands its lock to no child, and where a
+# drive knows no flock it leaves a file that outlives a killed process.
 STALE = 24 * 3600  # seconds after which the leftovers of a killed run are swept away
 
 
 @contextmanager
 def under_way(final):
-    """-> .tmp-<run>-…, the folder of a run under way. This process holds its lock; it is gone when the block ends.
+    """-> .tmp-<run>-…, a folder whose lock this process holds; it is gone when the block ends.
 
     LabError when the disk is full or the folder cannot be written.
     """
@@ -27,11 +29,12 @@ def under_way(final):
     fresh = make_folder(final.parent / f".new-{token}")
     lock = _lock(fresh)
     try:
-        fresh.rename(temporary)  # nobody sees it without its lock: it would be taken for that of a killed run
+        fresh.rename(temporary)  # nobody sees it without its lock, as that of a killed run
         yield temporary
     except OSError as problem:
-        raise LabError(f"The run {final.name} could not be kept in {str(final.parent)!r} ({problem.strerror}): make "
-                       "room there or give another folder, and run it again.") from None
+        raise LabError(f"The run {final.name} could not be kept in {str(final.parent)!r} "
+                       f"({problem.strerror}): make room there or give another folder, and run it "
+                       "again.") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if lock is not None:
@@ -39,17 +42,20 @@ def under_way(final):
 
 
 def put(temporary, final) -> Path:
-    """Give a complete run its place; -> the place. A run that ended worse than the one there goes beside it.
+    """Give a complete run its place; -> the place.
 
-    So what is finished stays: a failure goes to <run>-failed, and a run that skipped to <run>-skipped where one was ok.
+    What is finished stays: a failure goes beside it, to <run>-failed, and a run that skipped to
+    <run>-skipped where one was ok.
     """
     guard = _lock(final.parent)  # of two that end at once the second sees the first
     try:
-        new = _rank(temporary)
-        place = final.with_name(f"{final.name}-{('failed', *ORDER)[new]}") if new < _rank(final) else final
+        new, failure = _rank(temporary), final.with_name(f"{final.name}-failed")
+        beside = final.with_name(f"{final.name}-{ORDER[new - 1]}") if new else failure
+        place = beside if new < _rank(final) else final
         _put(temporary, place)
-        for left in [final.with_name(f"{final.name}-failed")] * (new > 0) + [
-                left for left in final.parent.glob(".tmp-*") if run_of(left) == final.name and held(left) is False]:
+        killed = [left for left in final.parent.glob(".tmp-*")
+                  if run_of(left) == final.name and held(left) is False]
+        for left in [failure] * (new > 0) + killed:
             shutil.rmtree(left, ignore_errors=True)
         return place
     finally:
@@ -71,12 +77,12 @@ def _put(temporary, final):
                 with suppress(OSError):
                     aside.rename(final)
                 raise
-            shutil.rmtree(aside, ignore_errors=True)  # another process put the same run there meanwhile: it goes too
+            shutil.rmtree(aside, ignore_errors=True)  # another process was quicker: that goes
     shutil.rmtree(aside, ignore_errors=True)
 
 
 def tidy(runs):
-    """Put runs in place that were killed when they were complete; remove what other killed runs left a day ago."""
+    """Put in place what was complete when killed; remove what other killed runs left a day ago."""
     for left in sorted(runs.glob(".tmp-*")):
         if alive := held(left):
             continue
@@ -88,14 +94,15 @@ def tidy(runs):
 
 
 def unfinished(runs) -> list[dict]:
-    """A record each for the runs that were begun in a folder and left none: "lost" (killed) or "under way"."""
+    """A record for each run that was begun and left none: "lost" (killed) or "under way"."""
     begun = {}
     for left in sorted([*runs.glob(".lock-*"), *runs.glob(".tmp-*")]):
         if not (runs / run_of(left) / "record.json").exists():
             begun.setdefault(run_of(left), []).append(left)
     found = []
     for name, traces in begun.items():
-        record = {"notebook": name, "status": "lost", "parameters": {}, "claims": [], "source": str(traces[-1])}
+        record = {"notebook": name, "status": "lost", "parameters": {}, "claims": [],
+                  "source": str(traces[-1])}
         for notebook in (file for trace in traces for file in trace.glob("*.ipynb")):
             with suppress(LabError):
                 record |= {"notebook": notebook.stem, "parameters": notebook_parameters(notebook)}
@@ -110,7 +117,7 @@ def unfinished(runs) -> list[dict]:
 
 
 def held(path):
-    """Whether a living process holds the lock of a file or folder; None where nobody can tell, as on Windows."""
+    """Whether a living process holds a lock; None where nobody can tell, as on Windows."""
     lock = _lock(path, wait=False)
     if lock is not None and lock is not True:
         os.close(lock)
@@ -127,9 +134,11 @@ def run_of(trace) -> str:
 
 @contextmanager
 def locked(path, wait, stopped):
-    """-> (whether the job is ours, the descriptors that hold it). The run inherits the lock: it ends with the process.
+    """-> (whether the job is ours, the descriptors that hold it). The run inherits the lock: it
+    ends with the process.
 
-    So a run whose sweep was killed with -9 still has it, and nothing needs to be cleaned up. Not on Windows.
+    So a run whose sweep was killed with -9 still has it, and nothing needs to be cleaned up. Not on
+    Windows.
     """
     try:
         import fcntl
@@ -167,7 +176,7 @@ def digest(record) -> str:
 
 
 def _lock(path, wait=True):
-    """A descriptor that holds the lock of a file or folder; True when another process does, None without locks."""
+    """A descriptor that holds the lock; True when another process does, None without locks."""
     try:
         import fcntl
 

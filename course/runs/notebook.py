@@ -1,25 +1,27 @@
-"""Reads notebooks: finds them, their parameters, and the records that the lab left in their outputs."""
+"""Reads notebooks: finds them, their parameters, and the records that the lab left in their
+outputs.
+"""
 
 import ast
-import hashlib
 import json
 from pathlib import Path
 
 from course.chapters import chapters, code
-from labkit.base import LabError, home
+from labkit.base import LabError, home, sha256
 
 MIME = "application/vnd.labkit+json"
 ROOT = Path(__file__).resolve().parents[2]
-JUDGES = ("claimfile", "claims", "lab")  # what of course/ decides about a record's numbers and verdicts
+JUDGES = ("claimfile", "claims", "lab")  # what of course/ decides about numbers and verdicts
 INJECTED = ("injected-parameters", "papermill-error-cell-tag")  # cells that papermill adds
 
 
 def find_notebook(name, folder=None) -> Path:
-    """The notebook meant by "01", "01_basics" or a path; looks in folder, ./notebooks, the repository's notebooks/."""
+    """The notebook "01", "01_basics" or a path; in folder, ./notebooks, the repository's."""
     if Path(name).suffix == ".ipynb" and (path := home(name)).is_file():
         return path
-    there = notebooks(folder)
-    stem = Path(name).stem if str(name).endswith(".ipynb") and len(Path(name).parts) == 1 else str(name)
+    there, stem = notebooks(folder), str(name)
+    if stem.endswith(".ipynb") and len(Path(name).parts) == 1:
+        stem = Path(name).stem
     for path in there:
         if stem in (path.stem, path.stem.split("_")[0]):
             return path
@@ -28,7 +30,7 @@ def find_notebook(name, folder=None) -> Path:
 
 
 def notebooks(folder=None) -> list[Path]:
-    """All numbered notebooks, NN_name.ipynb, of the first folder that has some (folder alone where it is given)."""
+    """All notebooks NN_name.ipynb of the first folder that has some (or of folder alone)."""
     own = ROOT / "notebooks"
     for place in [Path(folder)] if folder else [Path("notebooks"), own]:
         if found := sorted(p for p in place.glob("*.ipynb") if p.name[:2].isdigit()):
@@ -37,8 +39,22 @@ def notebooks(folder=None) -> list[Path]:
 
 
 def notebook_parameters(path) -> dict:
-    """Name -> value of the literals in the cells tagged `parameters` (and injected-parameters, when executed)."""
-    return _parameters(read(path), Path(path).name)
+    """Name -> value of the literals in cells tagged `parameters` or injected-parameters."""
+    found = {}
+    for cell in read(path).cells:
+        tags = set(cell.metadata.get("tags", []))
+        if cell.cell_type != "code" or not {"parameters", "injected-parameters"} & tags:
+            continue
+        try:
+            for line in ast.parse(cell.source).body:
+                one = [getattr(line, "target", None)]
+                targets = line.targets if isinstance(line, ast.Assign) else one
+                names = [t.id for t in targets if isinstance(t, ast.Name)]
+                found |= {name: ast.literal_eval(line.value) for name in names}
+        except (ValueError, SyntaxError, AttributeError):
+            raise LabError(f"{Path(path).name}: its 'parameters' cell may hold only literals, as "
+                           "in seed = 0.") from None
+    return found
 
 
 def read(path):
@@ -48,14 +64,17 @@ def read(path):
     try:
         return nbformat.read(str(path), as_version=4)
     except Exception as problem:
-        raise LabError(f"{Path(path).name} is no notebook that can be read ({type(problem).__name__}): give an "
-                       ".ipynb file that Jupyter opens.") from None
+        raise LabError(f"{Path(path).name} is no notebook that can be read "
+                       f"({type(problem).__name__}): give an .ipynb file that Jupyter "
+                       "opens.") from None
 
 
 def harvest(node) -> dict:
-    """What the lab left in a notebook's outputs: data, versions, device, records (name -> value), claims (a list).
+    """What the lab left in a notebook's outputs: data, versions, device, records (name -> value),
+    claims (a list).
 
-    A claim that is there twice (a cell run again) counts once, the later one. Understands committed notebooks too.
+    A claim that is there twice (a cell run again) counts once, the later one. Understands committed
+    notebooks too.
     """
     found = {"data": None, "versions": None, "device": None, "records": {}, "claims": []}
     claims = {}
@@ -69,12 +88,12 @@ def harvest(node) -> dict:
             elif kind == "claim" and "id" in bundle.get("claim", {}):
                 claims[bundle["claim"]["id"]] = bundle["claim"]
             elif kind == "setup":
-                found |= {k: bundle[k] for k in ("data", "versions", "device", "labkit") if k in bundle}
+                found |= {k: bundle[k] for k in ("data", "versions", "device") if k in bundle}
     return found | {"claims": list(claims.values())}
 
 
 def first_error(node) -> tuple[str, str, int] | None:
-    """(exception name, one-line message, cell number) of the first cell that failed. Cells are counted from 1."""
+    """(exception, one-line message, cell number from 1) of the first cell that failed."""
     for number, cell in enumerate((c for c in node.cells if not injected(c)), start=1):
         for output in cell.get("outputs", []):
             if output.output_type == "error":
@@ -83,13 +102,9 @@ def first_error(node) -> tuple[str, str, int] | None:
 
 
 def notebook_hash(node) -> str:
-    """12 hex digits over the cells' sources; outputs and the cells that papermill adds do not count."""
-    return short_hash(json.dumps([[c.cell_type, c.source] for c in node.cells if not injected(c)]).encode())
-
-
-def short_hash(content: bytes) -> str:
-    """The first 12 hex digits of the SHA-256."""
-    return hashlib.sha256(content).hexdigest()[:12]
+    """12 hex digits over the cells' sources, without outputs and papermill's own cells."""
+    cells = [[c.cell_type, c.source] for c in node.cells if not injected(c)]
+    return sha256(json.dumps(cells).encode(), digits=12)
 
 
 def injected(cell):
@@ -97,27 +112,15 @@ def injected(cell):
     return any(tag in INJECTED for tag in cell.metadata.get("tags", []))
 
 
-def _parameters(node, name):
-    found = {}
-    for cell in node.cells:
-        if cell.cell_type != "code" or not {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])):
-            continue
-        try:
-            for line in ast.parse(cell.source).body:
-                targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
-                found |= {t.id: ast.literal_eval(line.value) for t in targets if isinstance(t, ast.Name)}
-        except (ValueError, SyntaxError, AttributeError):
-            raise LabError(f"{name}: its 'parameters' cell may hold only literals, as in seed = 0.") from None
-    return found
-
-
 def labkit_hash(notebook: str = "") -> str:
-    """12 hex digits over the code that a notebook's numbers depend on: two runs with the same ones used the same code.
+    """12 hex digits over the code that a notebook's numbers depend on: two runs with the same ones
+    used the same code.
 
-    That is labkit, the lab that judges, and the modules of the notebook's chapter. A mended grader changes none of it.
-    notebook: its name, as in 01_basics.
+    That is labkit, the lab that judges, and the modules of the notebook's chapter. A mended grader
+    changes none of it. notebook: its name, as in 01_basics.
     """
-    files = sorted((ROOT / "labkit").rglob("*.py")) + [ROOT / "course" / f"{name}.py" for name in JUDGES]
+    files = sorted((ROOT / "labkit").rglob("*.py"))
+    files += [ROOT / "course" / f"{name}.py" for name in JUDGES]
     files += code(notebook[3:]) if notebook[3:] in chapters() else []
     text = b"".join(p.relative_to(ROOT).as_posix().encode() + b"\0" + p.read_bytes() for p in files)
-    return short_hash(text.replace(b"\r\n", b"\n"))
+    return sha256(text.replace(b"\r\n", b"\n"), digits=12)

@@ -3,9 +3,9 @@
 Each function takes only what its threat model grants.
 """
 
-from .differences import difference, flat, kept, unflat
+from .differences import difference, flat, kept, leak, unflat
 from .holdings import BlackBox, Holdings, UnlearningOracle, check_request, hold
-from .inversion import Inversion, invert, leak, similarity, total_variation
+from .inversion import Inversion, invert, similarity, total_variation
 from .labels import Probes, probes_by_gradient
 from .requests import (
     Choice,

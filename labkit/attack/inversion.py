@@ -34,28 +34,6 @@ class Inversion:
     frames: dict = field(default_factory=dict)
 
 
-def leak(model, target, mask=None) -> torch.Tensor:
-    """The input of the first linear layer, in closed form. target (d,) -> (inputs,).
-
-    As the model saw it. Unit i of that layer has dL/dW_i = (dL/db_i) · input, so for one deleted
-    row any unit with dL/db_i ≠ 0 gives the input away; the units are averaged by (dL/db_i)². On an
-    mlp the input is the image itself. mask: None, or (d,) bool, the coordinates to believe (see
-    attack.kept); an input without any comes out as 0. Source: Phong et al. 2017; Geiping et al.
-    2020, Prop. 3.1.
-    """
-    linear = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
-    biased = [name for name, m in linear.items() if m.bias is not None]
-    if not biased:
-        raise LabError("The model has no linear layer with a bias: the leak reads inputs from one.")
-    names = [f"{biased[0]}.{k}".lstrip(".") for k in ("weight", "bias")]
-    weight, bias = (unflat(model, target.double())[name] for name in names)
-    if mask is None:
-        return bias @ weight / bias.square().sum().clamp(min=1e-300)
-    counts, believed = (unflat(model, mask.double())[name] for name in names)
-    bias = bias * believed
-    return bias @ (weight * counts) / (bias.square() @ counts).clamp(min=1e-300)
-
-
 def similarity(model, x, y, targets, mask=None) -> torch.Tensor:
     """Cosine of the gradient of the mean loss on each dummy batch with its target. -> (t,)
 

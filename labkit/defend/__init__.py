@@ -1,4 +1,4 @@
-"""Defences: benign request streams, gates in front of the unlearner, the desk's rules, a monitor over time."""
+"""Defences: benign request streams, gates in front of the unlearner, promises of privacy."""
 
 from .gates import isolated, medoids, residuals, threshold
 from .privacy import group_epsilon

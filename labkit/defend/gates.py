@@ -1,7 +1,8 @@
 """Gates before a request is carried out: each gives a suspicion score, higher is more suspicious.
 
-These are the defences that people already have against conventional attacks. A gate tries the request on a copy
-first (before, after: logits of clean validation rows), or looks at the gradients of the requested rows.
+These are the defences that people already have against conventional attacks. A gate tries the
+request on a copy first (before, after: logits of clean validation rows), or looks at the gradients
+of the requested rows.
 """
 
 import math
@@ -11,27 +12,28 @@ import torch
 import torch.nn.functional as F
 
 from ..base import LabError
+from ..rules import checked
 from ..training import predict
 
 
 def residuals(model, x, y) -> torch.Tensor:
-    """Gradient of each row's loss in its logits, softmax − one-hot: the usual proxy of its gradient. -> (n, k)."""
+    """Each row's loss gradient in its logits, softmax − one-hot, a proxy of its own. -> (n, k)."""
     logits = predict(model, x)
     return logits.softmax(1) - F.one_hot(y, logits.shape[1])
 
 
+@checked
 def medoids(proxy, share: float = 0.1):
-    """Rows that stand for all others, by greedy facility location. (n, k) -> picked (c,), joined (n,).
+    """Rows that stand for all others, by greedy facility location. (n, k) -> picked, joined (n,).
 
-    Picked, one after the other, is the row that raises Σ_i max_m (d_max − ‖proxy_i − proxy_m‖) most, until
-    c = ⌈share · n⌉, or until every row has a twin among the picked. joined: for each row the position in `picked` of
-    the medoid it is most similar to. Greedy reaches at least 1 − 1/e of the best sum (Nemhauser et al. 1978).
+    Picked, one after the other, is the row that raises Σ_i max_m (d_max − ‖proxy_i − proxy_m‖)
+    most, until c = ⌈share · n⌉, or until every row has a twin among the picked. joined: for each
+    row the position in `picked` (c,) of the medoid it is most similar to. Greedy reaches at least
+    1 − 1/e of the best sum (Nemhauser et al. 1978).
     """
-    if not 0 < share <= 1:
-        raise LabError(f"share is {share!r}: give the part of the rows that become medoids, above 0 and at most 1.")
     if not len(proxy) or not torch.isfinite(proxy).all():
-        raise LabError(f"Medoids were asked of {len(proxy)} rows with NaN, infinity or nothing in them: give at least "
-                       "one row of finite gradients.")
+        raise LabError(f"Medoids were asked of {len(proxy)} rows with NaN, infinity or nothing in "
+                       "them: give at least one row of finite gradients.")
     distance = torch.cdist(proxy, proxy, compute_mode="donot_use_mm_for_euclid_dist")
     similarity = distance.max() - distance
     best, picked = torch.zeros(len(proxy), device=proxy.device), []
@@ -39,7 +41,7 @@ def medoids(proxy, share: float = 0.1):
         gain = (similarity - best[:, None]).clamp(min=0).sum(0)
         gain[picked] = -1
         if picked and gain.max() <= 1e-6 * len(proxy) * distance.max():
-            break  # every row has a twin among the medoids: another one would look isolated for nothing
+            break  # every row has a twin: another medoid would look isolated for nothing
         picked.append(int(gain.argmax()))
         best = torch.maximum(best, similarity[:, picked[-1]])
     joined = similarity[:, picked].argmax(1)
@@ -50,9 +52,9 @@ def medoids(proxy, share: float = 0.1):
 def isolated(model, x, y, share: float = 0.1) -> torch.Tensor:
     """Which rows have a gradient unlike all others of their class. -> (n,) bool.
 
-    In each class, ⌈share · n_c⌉ `medoids` of the residuals are picked; every row joins its most similar medoid; a row
-    that is alone there is isolated. Source: EPIC (Yang et al. 2022), cluster size ≤ 1; as a filter of requests it is
-    a reconstruction of Qian et al. 2023.
+    In each class, ⌈share · n_c⌉ `medoids` of the residuals are picked; every row joins its most
+    similar medoid; a row that is alone there is isolated. Source: EPIC (Yang et al. 2022), cluster
+    size ≤ 1; as a filter of requests it is a reconstruction of Qian et al. 2023.
     """
     proxy, alone = residuals(model, x, y), torch.zeros(len(y), dtype=torch.bool, device=y.device)
     for c in y.unique():
@@ -62,24 +64,24 @@ def isolated(model, x, y, share: float = 0.1) -> torch.Tensor:
     return alone
 
 
+@checked
 def threshold(scores, false_positives: float = 0.01) -> float:
-    """The score above which at most a share `false_positives` of benign requests lies. Refuse what is above it.
+    """The score above which at most a share `false_positives` of benign requests lies.
 
-    Needs at least 1 / false_positives scores: fewer cannot show so small a share.
+    Refuse what is above it. Needs at least 1 / false_positives scores: fewer cannot show so small a
+    share.
     """
-    scores = _sorted(scores, false_positives)
+    scores = sorted_scores(scores, false_positives)
     return float(scores[len(scores) - 1 - int(np.floor(len(scores) * false_positives))])
 
 
-def _sorted(scores, false_positives):
+def sorted_scores(scores, false_positives):
+    """The scores as a sorted array, if they are finite and enough to show so small a share."""
     scores = np.sort(np.asarray(scores, dtype=float))
-    if not 0 < false_positives < 1:
-        raise LabError(f"false_positives is {false_positives!r}: give the share of benign requests that may be "
-                       "stopped, above 0 and below 1.")
     if len(scores) * false_positives < 1 - 1e-9:
-        raise LabError(f"{len(scores)} benign requests cannot show a share of {false_positives}: give at least "
-                       f"{math.ceil(1 / false_positives - 1e-9)}.")
+        raise LabError(f"{len(scores)} benign requests cannot show a share of {false_positives}: "
+                       f"give at least {math.ceil(1 / false_positives - 1e-9)}.")
     if not np.isfinite(scores).all():
-        raise LabError("A threshold was asked of scores with NaN or infinity in them: look for the request that broke "
-                       "the model.")
+        raise LabError("A threshold was asked of scores with NaN or infinity in them: look for the "
+                       "request that broke the model.")
     return scores

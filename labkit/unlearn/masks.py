@@ -48,6 +48,15 @@ def keep_top(scores, sparsity, within=None) -> dict:
     return {k: part.view(s.shape) for (k, s), part in zip(scores.items(), parts, strict=True)}
 
 
+def apply_mask(model, mask):
+    """Set the weights outside the mask to 0, in place; returns the model."""
+    weights = fitting(model, mask)
+    with torch.no_grad():
+        for name, keep in mask.items():
+            weights[name].masked_fill_(~keep, 0)
+    return model
+
+
 def fitting(model, mask) -> dict:
     """The model's parameters by name, if the mask belongs to it."""
     weights = dict(model.named_parameters())

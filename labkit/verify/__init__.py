@@ -1,7 +1,5 @@
-"""Verification of unlearning: what an owner can find out by asking, what a verifier can from a log, and who cheats."""
+"""Verification of unlearning: what an owner can find out by asking."""
 
 from .backdoor import Trigger, hits, plant, stamp
 
-__all__ = [
-    "Trigger", "hits", "plant", "stamp",
-]
+__all__ = ["Trigger", "hits", "plant", "stamp"]

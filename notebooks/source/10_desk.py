@@ -462,8 +462,8 @@ def streamed(i, count=100):
 found = run_all(watched, [(i, what) for what in (*UNLEARNERS, "learn", "hold", "fresh")
                           for i in alive()])
 watch = {i: watched_all(i, found) for i in alive()}
-monitors = {i: here.fit({s: seen["learn", s] for s in defend.REALISTIC},
-                        {s: seen["hold", s] for s in defend.REALISTIC})
+monitors = {i: here.fit_monitor({s: seen["learn", s] for s in defend.REALISTIC},
+                                {s: seen["hold", s] for s in defend.REALISTIC})
             for i, seen in watch.items()}
 caught = pd.DataFrame([dict(i=i, who=who, aim=aim, j=j, flip=flip, exact=exact,
                             flagged=float(here.score(m, [f])[0] > m.threshold))
@@ -1582,7 +1582,7 @@ for i in alive():
     desk = here.prepare(v.model, v.data, v.validation, tau=tau, share=SHARE)
     one = {part: [here.features(desk, r) for r in people(v, "random", cfg.benign, f"easy {part}")]
            for part in ("learn", "hold")}
-    naive = here.fit({"random": one["learn"]}, {"random": one["hold"]})
+    naive = here.fit_monitor({"random": one["learn"]}, {"random": one["hold"]})
     flag = lambda rows: np.mean(here.score(naive, rows) > naive.threshold)  # noqa: B023, E731
     easy.append(dict(attack=flag([f for *_, f in watch[i]["plain"]]),
                      **{s: flag(watch[i]["fresh", s]) for s in defend.REALISTIC}))

@@ -1,7 +1,6 @@
 """What only the chapter on defences uses."""
 
 from .adaptive import (
-    ascent,
     average,
     clustered,
     confidence_change,
@@ -12,32 +11,31 @@ from .adaptive import (
     subtract_path,
     unlike,
 )
-from .contents import Desk, chi_squared, coherence, features, last_inputs, prepare, self_influence
-from .monitor import (
-    Monitor,
-    cusum,
-    detection,
-    deviations,
-    fit,
-    fit_cusum,
-    mean_and_precision,
-    score,
-)
-from .private import Spent, composed, epsilon_of, fit_private, noise_for
-from .quarantine import (
-    calibrate,
-    canary,
-    check_contents,
-    decide,
-    influence_scores,
-    outliers,
+from .contents import (
+    Desk,
+    chi_squared,
+    coherence,
+    features,
+    last_inputs,
+    prepare,
     quarantine,
-    register,
-    row_hash,
+    self_influence,
     split_request,
     trial_scores,
     trial_start,
 )
+from .monitor import (
+    Monitor,
+    conformal_limit,
+    cusum,
+    detection,
+    deviations,
+    fit_cusum,
+    fit_monitor,
+    mean_and_precision,
+    score,
+)
+from .private import Spent, composed, epsilon_of, fit_private, noise_for
 from .release import (
     Filtered,
     add_noise,
@@ -51,12 +49,11 @@ from .release import (
 )
 
 __all__ = [
-    "Desk", "Filtered", "Monitor", "Spent", "add_noise", "ascent", "average", "calibrate",
-    "canary", "check_contents", "chi_squared", "clustered", "coherence", "composed",
-    "confidence_change", "cusum", "decide", "detection", "deviations", "epsilon_of", "evading",
-    "features", "finetune_release", "fit", "fit_cusum", "fit_private", "group_epsilon",
-    "influence_scores", "label_only", "last_inputs", "mean_and_precision", "monitored",
-    "noise_for", "outliers", "prepare", "prune", "quarantine", "register", "rescale", "rounded",
-    "row_hash", "score", "self_influence", "side_effect", "split_request", "subtract_path",
-    "tempered", "top_k", "trial_scores", "trial_start", "unlike", "update_rms",
+    "Desk", "Filtered", "Monitor", "Spent", "add_noise", "average", "chi_squared", "clustered",
+    "coherence", "composed", "confidence_change", "conformal_limit", "cusum", "detection",
+    "deviations", "epsilon_of", "evading", "features", "finetune_release", "fit_cusum",
+    "fit_monitor", "fit_private", "label_only", "last_inputs", "mean_and_precision",
+    "monitored", "noise_for", "prepare", "prune", "quarantine", "rescale", "rounded", "score",
+    "self_influence", "side_effect", "split_request", "subtract_path", "tempered", "top_k",
+    "trial_scores", "trial_start", "unlike", "update_rms",
 ]

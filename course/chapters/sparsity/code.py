@@ -11,7 +11,7 @@ from labkit.base import LabError
 from labkit.measure.accuracy import gap
 from labkit.rules import checked, is_number
 from labkit.training import fit
-from labkit.unlearn.masks import fitting, keep_top, prunable
+from labkit.unlearn.masks import apply_mask, fitting, keep_top, prunable
 from labkit.unlearn.second_order import curvature_product
 
 
@@ -98,7 +98,7 @@ def _after(sparsity, k, rounds):
 
 
 def fit_masked(model, mask, x, y, **recipe):
-    """A copy of the model, pruned, then trained with the pruned weights held at 0. recipe: fit's."""
+    """A copy of the model, pruned and trained with the pruned weights held at 0. recipe: fit's."""
     return detach_mask(fit(attach_mask(model, mask), x, y, **recipe), mask)
 
 
@@ -230,12 +230,3 @@ def weight_distance(a, b) -> float:
         raise LabError("The two models have different parameters: a weight distance needs one "
                        "architecture.")
     return float(sum(((p[k] - q[k]).cpu().double() ** 2).sum() for k in p) ** 0.5)
-
-
-def apply_mask(model, mask):
-    """Set the weights outside the mask to 0, in place; returns the model."""
-    weights = fitting(model, mask)
-    with torch.no_grad():
-        for name, keep in mask.items():
-            weights[name].masked_fill_(~keep, 0)
-    return model

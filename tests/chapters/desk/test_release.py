@@ -1,4 +1,4 @@
-"""labkit.desk_chapter.release and .private, attack.adaptive: against numpy, closed forms, and gradients taken row by row."""
+"""The chapter on defences at the desk and in the release: numpy, closed forms, gradients row by row."""
 
 import copy
 import math
@@ -558,16 +558,16 @@ def test_batch_norm_and_nan_are_refused():
 
 
 @pytest.mark.parametrize("call, says", [
-    (lambda m: desk_chapter.add_noise(m, -1.0, 0), "rms of -1.0"), (lambda m: desk_chapter.add_noise(m, math.nan, 0), "rms of nan"),
-    (lambda m: desk_chapter.prune(m, 1.1), "prune is 1.1"), (lambda m: desk_chapter.prune(m, -0.1), "prune is -0.1"),
+    (lambda m: desk_chapter.add_noise(m, -1.0, 0), "rms is -1.0"), (lambda m: desk_chapter.add_noise(m, math.nan, 0), "rms is nan"),
+    (lambda m: desk_chapter.prune(m, 1.1), "share is 1.1"), (lambda m: desk_chapter.prune(m, -0.1), "share is -0.1"),
     (lambda m: desk_chapter.prune(nn.LayerNorm(4), 0.5), "no weight matrix"),
-    (lambda m: desk_chapter.finetune_release(m, *rows_of(4), steps=-1, lr=0.1, seed=0), "-1 was given"),
-    (lambda m: desk_chapter.finetune_release(m, *rows_of(4), steps=1.5, lr=0.1, seed=0), "1.5 was given"),
+    (lambda m: desk_chapter.finetune_release(m, *rows_of(4), steps=-1, lr=0.1, seed=0), "steps is -1"),
+    (lambda m: desk_chapter.finetune_release(m, *rows_of(4), steps=1.5, lr=0.1, seed=0), "steps is 1.5"),
     (lambda m: desk_chapter.update_rms(m, copy.deepcopy(m)), "difference is zero"),
     (lambda m: desk_chapter.rounded(m, -1), "decimals is -1"), (lambda m: desk_chapter.top_k(m, 0), "k is 0"),
-    (lambda m: desk_chapter.tempered(m, 0.0), "temperature is 0.0"), (lambda m: desk_chapter.rescale(P, 0.0), "Temperature 0.0"),
-    (lambda m: desk_chapter.rescale(P, 1.0, 0.0), "floor 0.0"),
-    (lambda m: defend.group_epsilon(1.0, 1e-5, 0), "group has 0 rows"),
+    (lambda m: desk_chapter.tempered(m, 0.0), "temperature is 0.0"), (lambda m: desk_chapter.rescale(P, 0.0), "temperature is 0.0"),
+    (lambda m: desk_chapter.rescale(P, 1.0, 0.0), "floor is 0.0"),
+    (lambda m: defend.group_epsilon(1.0, 1e-5, 0), "k is 0"),
     (lambda m: defend.group_epsilon(-1.0, 1e-5, 1), "epsilon is -1.0"),
     (lambda m: desk_chapter.epsilon_of(1.0, 0.0, 10, 1e-5), "at least one release"),
     (lambda m: desk_chapter.epsilon_of(-1.0, 0.1, 10, 1e-5), "at least one release"),
