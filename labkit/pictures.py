@@ -15,8 +15,7 @@ from PIL import Image
 from . import base, store
 from .base import LabError, sha256
 
-ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif",
-           ".tiff", ".webp")
+ENDINGS = tuple(".jpg .jpeg .jpe .jfif .png .bmp .gif .pgm .ppm .tif .tiff .webp".split())
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # Pillow's own readers
 SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "__pycache__",
           "thumbs.db", "desktop.ini"}
@@ -207,11 +206,10 @@ def _twins(x, labels, names):
             groups[sha256(picture.tobytes())].append((part, row))
     if len(groups) == 1:
         return ["all of them are equal, so there is nothing to learn"]
-    shown, count = {}, Counter()
+    shown = defaultdict(list)
 
     def add(what, a, b):
-        count[what] += 1
-        shown.setdefault(what, " = ".join(names[part][row] for part, row in (a, b)))
+        shown[what].append(" = ".join(names[part][row] for part, row in (a, b)))
 
     for first, *others in (group for group in groups.values() if len(group) > 1):
         for row in others:  # train comes before test
@@ -220,7 +218,7 @@ def _twins(x, labels, names):
                 else "in test/ equal to one in train/, so not unseen", first, row)
         if other := [row for row in others if labels[row[0]][row[1]] != labels[first[0]][first[1]]]:
             add("under two labels", first, other[0])
-    return [f"{n} {what} ({shown[what]})" for what, n in count.items()]
+    return [f"{len(pairs)} {what} ({pairs[0]})" for what, pairs in shown.items()]
 
 
 def _few(names, n=3) -> str:

@@ -1,4 +1,4 @@
-"""What every method does first with a deletion request."""
+"""What every method does with a deletion request, and exact unlearning, the reference of all."""
 
 import copy
 
@@ -6,7 +6,8 @@ import torch
 
 from ..base import Diverged
 from ..rows import check_forget
-from ..training import kept
+from ..rules import checked
+from ..training import fit, kept
 
 
 def begin(model, data, forget):
@@ -31,3 +32,18 @@ def finite(model, name, lr):
     if not all(torch.isfinite(p).all() for p in model.parameters()):
         raise Diverged(f"{name} diverged at strength {lr}: lower it, or look for NaN in the rows.")
     return model
+
+
+@checked(epochs="passes, 0 or more")
+def retrain(model, data, forget, *, build, epochs, lr, seed, batch_size=128, momentum=0.9,
+            weight_decay=5e-4, schedule="onecycle", augment=None):
+    """A new model trained on the retain set alone.
+
+    build: seed -> fresh network; the rest is as in `training.fit`. With seed and recipe of the
+    original this is *same-seed retraining*: same initial weights, same batches less the forgotten
+    rows. Another seed makes it *fresh-seed retraining*, which differs from itself too.
+    """
+    _, forget, _ = begin(model, data, forget)
+    return fit(build(seed), data.x, data.y, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size,
+               momentum=momentum, weight_decay=weight_decay, schedule=schedule, augment=augment,
+               skip=forget)

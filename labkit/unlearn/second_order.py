@@ -16,9 +16,8 @@ def influence(model, data, forget, *, damping=0.01, scale=1.0, cg_steps=20, rows
     """One Newton step towards the retain set's mean loss: θ + scale · H⁻¹ (∇L_D − ∇L_r).
 
     H is the curvature of L_r on at most `rows` random retain rows plus `damping` · I, inverted by
-    `cg_steps` steps of conjugate gradients. curvature: 'gauss-newton' (never negative) or
-    'hessian'. Exact when the loss is quadratic and the model sits at the optimum of L_D.
-    Source: IU in Jia et al. 2023 (WoodFisher there), Koh and Liang 2017.
+    `cg_steps` conjugate gradient steps: 'gauss-newton' (never negative) or 'hessian'. Exact for a
+    quadratic loss at the optimum of L_D. Source: IU in Jia et al. 2023, Koh and Liang 2017.
     """
     student, forget, retain = begin(model, data, forget)
     if len(forget) == 0:

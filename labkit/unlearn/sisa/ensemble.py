@@ -98,8 +98,8 @@ def train(data, folder, *, build, shards, slices, epochs, lr, seed, batch_size=3
                   save_optimizer=save_optimizer)
     recipe = {k: v.item() if isinstance(v, np.generic) else v for k, v in recipe.items()}  # JSON
     without = sorted(check_forget(list(without), n, allow_empty=True).tolist())
-    fresh = [build(seed_of(seed, s, 0)) for s in range(shards)]
-    ensemble = Sisa(fresh, p, removed=without, recipe=recipe, build=build, folder=folder, ledger=[])
+    ensemble = Sisa([None] * p.shards, p, removed=without, recipe=recipe, build=build,
+                    folder=folder, ledger=[])
     store.save(folder / "ensemble.json", {"recipe": recipe, "shards": int(shards),
                                           "shard": p.shard.tolist(), "slice": p.slice.tolist()})
     return _run(ensemble, data, {s: 0 for s in range(shards)}, [], workers)
@@ -147,9 +147,8 @@ def load(folder, data, build, workers: int | None = None) -> Sisa:
                        f"{len(data.y)}: give those of its training, forgotten rows in their place.")
     for line in log["ledger"]:  # JSON's keys are strings
         line[RESTARTED] = {int(s): start for s, start in line[RESTARTED].items()}
-    fresh = [build(seed_of(recipe["seed"], s, 0)) for s in range(shards)]
-    ensemble = Sisa(fresh, p, removed=log["removed"], recipe=recipe, build=build, folder=folder,
-                    ledger=log["ledger"])
+    ensemble = Sisa([None] * shards, p, removed=log["removed"], recipe=recipe, build=build,
+                    folder=folder, ledger=log["ledger"])
     first = dict.fromkeys(range(shards), p.slices)
     return _run(ensemble, data, first, log.get("pending", []), workers)
 

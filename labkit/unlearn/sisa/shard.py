@@ -46,9 +46,9 @@ def train_shard(ensemble, data, shard, first):
 
 
 def train_slice(model, optimizer, data, rows, shard, i, recipe):
-    """Slice step i, from 1: 2e'/(R + 1) passes over the slices so far. -> visits"""
+    """Slice step i, from 1: 2e'/(R + 1) passes over the slices so far, e' in all. -> visits"""
     slices, size = recipe["slices"], recipe["batch_size"]
-    left = visits = round(epochs_per_slice(recipe["epochs"], slices) * len(rows))
+    left = visits = round(2 * recipe["epochs"] / (slices + 1) * len(rows))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(recipe["seed"], shard, i))  # order of the rows, dropout
         batches = []
@@ -68,11 +68,6 @@ def train_slice(model, optimizer, data, rows, shard, i, recipe):
     if not all(torch.isfinite(t).all() for t in model.state_dict().values()):
         raise Diverged(f"SISA diverged in shard {shard} at learning rate {recipe['lr']}: lower it.")
     return visits
-
-
-def epochs_per_slice(epochs: float, slices: int) -> float:
-    """e_i = 2 e' / (R + 1): so the R growing slices take as many visits as e' epochs without."""
-    return 2 * epochs / (slices + 1)
 
 
 def kept_slices(slices: int, keep: int) -> list[int]:
