@@ -33,10 +33,8 @@ UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES
 
 
 def device(name=None):
-    """The torch.device to work on: cuda, else cpu; LABKIT_DEVICE overrules, `name` overrules that.
-
-    mps is never taken unasked: Apple's GPUs lack the double precision that inversion needs.
-    """
+    """The torch.device to work on: cuda, else cpu (mps has no double precision), or as asked by
+    LABKIT_DEVICE, or by `name`."""
     import torch  # here, so that `labkit --help` need not wait for it
     if chosen := name or os.environ.get("LABKIT_DEVICE"):
         try:

@@ -159,7 +159,7 @@ def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, lab
     torchvision's sets lie. What was found in a folder is printed, and kept as card["found"].
     """
     if at_most is not None and (not isinstance(at_most, (tuple, list)) or len(at_most) != 2):
-        raise LabError(f"at_most is {at_most!r}: give the most training and the most test rows.")
+        raise LabError(f"at_most is {at_most!r}: give two numbers, of training and test rows.")
     where = base.device(device)
     if size is None and (name == "stl10" or str(name).startswith("folder:")):
         size = 32

@@ -32,8 +32,8 @@ TORCHVISION = {
 class Raw(NamedTuple):
     """A data set before rows are chosen.
 
-    y, y_test: (n,) int64 labels. read(rows, rows_test) -> two arrays, images uint8 or float32 in
-    [0, 1] (n, c, h, w), or tables float32 (n, d), without gaps. groups: as in Data.
+    y: (n,) int64. read(rows, rows_test) -> two arrays without gaps: images (n, c, h, w), uint8 or
+    float32 in [0, 1], or tables (n, d), float32. groups: as in Data.
     """
 
     y: np.ndarray

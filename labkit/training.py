@@ -174,7 +174,6 @@ def step(optimizer, loss, lr):
 
 
 def _schedule(name, lr, steps):
-    """The learning rate of each step."""
     if name == "constant":
         return [lr] * steps
     if name == "multistep":

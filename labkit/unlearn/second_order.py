@@ -27,6 +27,8 @@ def influence(model, data, forget, *, damping=0.01, scale=1.0, cg_steps=20, rows
                           for i in (forget, retain))
     n, n_f, n_r = len(data.y), len(forget), len(retain)
     v = {k: g_forget[k] / n - g_retain[k] * n_f / (n * n_r) for k in params}
+    if not all(torch.isfinite(t).all() for t in v.values()):
+        raise LabError("A gradient is NaN or infinite: look for NaN in the rows and the weights.")
     pick = torch.randperm(n_r, generator=torch.Generator().manual_seed(seed))[:rows]
     pick = retain[pick.to(retain.device)]
     x, y = data.x[pick], data.y[pick]
