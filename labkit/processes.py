@@ -22,9 +22,8 @@ def parallel(function, items, workers=None, keep=None) -> list:
     """[function(item) for item in items], spread over worker processes of one thread each.
 
     `function` may use all that a notebook defines; what it changes stays in the worker. On a GPU: a
-    plain loop. With a seed an item, results do not depend on the number of workers. keep: a folder
-    for the results, JSON values, from which a run that was cut off goes on. LabError when a worker
-    is killed.
+    plain loop. With a seed an item, the number of workers changes nothing. keep: a folder for the
+    results, JSON values, to go on from when cut off. LabError when a worker is killed.
     """
     items = list(items)
     if keep is not None:

@@ -25,7 +25,6 @@ def is_number(value) -> bool:
 
 
 def some(items) -> str:
-    """The items on one line, of 120 characters at most."""
     text = ", ".join(map(str, items)).replace("\n", " ")
     return text if len(text) <= 120 else text[:120] + " …"
 
@@ -67,7 +66,6 @@ RULES = {name: rule for names, rule in {
     "sparsity": _number(lambda v: 0 <= v < 1, "a share of the weights from 0 to below 1, as 0.95"),
     "delta": _number(lambda v: 0 < v < 1,
                      "a number between 0 and 1, below one over the number of rows"),
-    # words
     "change": _one_of("order", "float64"),
     "curvature": _one_of("gauss-newton", "hessian"),
     "gamma_schedule": _one_of("decaying", "growing", "constant"),
@@ -76,7 +74,6 @@ RULES = {name: rule for names, rule in {
                 "'train' or 'test', the rows whose mean and spread are used"),
     "replace": _one_of("nearest", "random"),
     "schedule": _one_of("onecycle", "constant", "multistep"),
-    # functions
     "build": (callable, "a function from a seed to a fresh network"),
 }.items() for name in names.split()}
 RULES |= {  # for @checked(name="…") where a name means something else, or more is allowed

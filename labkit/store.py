@@ -23,7 +23,7 @@ def plain(tensors) -> dict:
 def save(path, about: dict, tensors=None, beside=None):
     """Write a line of JSON with the sha256 of all, and behind it the tensors as safetensors.
 
-    about: JSON, not empty. tensors: name -> tensor. beside: a path for them. LabError: disk refuses.
+    about: JSON, not empty. tensors: name -> tensor. beside: a path for them. LabError: disk full.
     """
     text = json.dumps(about).encode()
     blob = bytes_of(plain(tensors)) if tensors else b""

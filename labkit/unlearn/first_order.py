@@ -33,8 +33,7 @@ def gradient_ascent(model, data, forget, *, epochs=1, lr=0.01, batch_size=128, m
                     seed=0):
     """Walk uphill on the loss of the forget set; never look at the retain set, and damage it.
 
-    epochs: passes over the forget set. Source: GA in Jia et al. 2023 (5 epochs, lr 1e-4 there),
-    Thudi et al. 2022.
+    epochs: passes over the forget set. Source: Thudi et al. 2022; GA in Jia et al. 2023 (lr 1e-4).
     """
     student, forget, _ = begin(model, data, forget)
     optimizer = torch.optim.SGD(student.parameters(), lr, momentum)

@@ -41,7 +41,7 @@ def retrain(model, data, forget, *, build, epochs, lr, seed, batch_size=128, mom
 
     build: seed -> fresh network; the rest is as in `training.fit`. With seed and recipe of the
     original this is *same-seed retraining*: same initial weights, same batches less the forgotten
-    rows. Another seed makes it *fresh-seed retraining*, which differs from itself too.
+    rows; another seed makes it *fresh-seed retraining*.
     """
     _, forget, _ = begin(model, data, forget)
     return fit(build(seed), data.x, data.y, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size,

@@ -135,9 +135,8 @@ def ssd(model, data, forget, *, alpha=2.0, dampening=1.0, rows=2000, chunk=32, s
 def fisher_forgetting(model, data, forget, *, alpha=1e-6, cap=1e3, chunk=32, rows=2000, seed=0):
     """Add noise where the retain set does not mind: θ + N(0, alpha · min(1 / F_retain, cap)).
 
-    F_retain: diagonal Fisher information with labels drawn from the model, over at most `rows`
-    random retain rows. Source: Golatkar et al. 2020, without its code's zeroed class row; FF in
-    Jia et al. 2023.
+    F_retain: diagonal, of at most `rows` random retain rows with labels drawn from the model.
+    Source: Golatkar et al. 2020, without its code's zeroed class row; FF in Jia et al. 2023.
     """
     student, forget, retain = begin(model, data, forget)
     if len(forget) == 0:

@@ -19,8 +19,8 @@ def path(folder, shard: int, done: int) -> Path:
 def save(folder, shard, done, model, optimizer, seen, recipe):
     """Write the full state after `done` slices: weights, buffers, the optimiser's state, counters.
 
-    seen: (m,) ids of the rows it was trained on: their hash is kept. optimizer: None leaves its state
-    out, a fault. Learning rate and random numbers follow from (seed, shard, slice).
+    seen: (m,) ids of the rows it was trained on: their hash is kept. optimizer: None leaves its
+    state out, a fault. Learning rate and random numbers follow from (seed, shard, slice).
     """
     target = path(folder, shard, done)
     about = {"format": FORMAT, "shard": shard, "slices done": done,

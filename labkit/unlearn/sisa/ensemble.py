@@ -29,8 +29,7 @@ RESTARTED = "restarted after slice"
 class Sisa(nn.Module):
     """A SISA ensemble, called like any network: the logarithm of the members' mean softmax.
 
-    members: one network a shard. removed: ids forgotten so far. ledger: a dict for training and for
-    each request: asked, retrained, its cost.
+    members: one network a shard. removed: ids forgotten. ledger: a dict for training, each request.
     """
 
     def __init__(self, members, partition, *, removed, recipe, build, folder, ledger):
@@ -70,7 +69,7 @@ def aggregate(logits, how: str = "mean", weights=None):
     votes = (w * F.one_hot(logits.argmax(2), logits.shape[2])).sum(0)
     equal = votes > votes.max(1, keepdim=True).values - 1e-6
     winner = F.one_hot(torch.where(equal, mean, -1).argmax(1), logits.shape[2])
-    # the winner by 1e-3 ahead; adding the mean alone could overrule a vote
+    # adding the mean alone could overrule a vote
     return (votes + 1e-3 * (mean + winner)).clamp(min=1e-30).log()
 
 
