@@ -33,12 +33,9 @@ UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES
 
 
 def device(name=None):
-    """The torch.device to work on: cuda, else cpu; LABKIT_DEVICE overrules, `name` overrules that.
-
-    mps is never taken unasked: Apple's GPUs lack the double precision that inversion needs.
-    """
+    """The torch.device to work on: cuda, else cpu (mps has no double precision), or as asked by
+    LABKIT_DEVICE, or by `name`."""
     import torch  # here, so that `labkit --help` need not wait for it
-
     if chosen := name or os.environ.get("LABKIT_DEVICE"):
         try:
             return torch.device(chosen)
@@ -59,10 +56,7 @@ def jobs() -> int:
 
 
 def spawn_seeds(seed: int, n: int, purpose: str = "") -> list[int]:
-    """n 32-bit seeds drawn from `seed` for one purpose; other seeds or purposes give other ones.
-
-    With seed + 1 for the next one, neighbouring runs would share models.
-    """
+    """n 32-bit seeds drawn from `seed` for one purpose: seed + 1 would be the next run's own."""
     drawn = np.random.SeedSequence([seed, zlib.crc32(purpose.encode())]).generate_state(n)
     return [int(s) for s in drawn]
 
@@ -92,8 +86,7 @@ def home(path) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise LabError(f"Nobody knows the home folder in {str(path)!r}: write the whole path."
-                       ) from None
+        raise LabError(f"The home folder in {str(path)!r} is unknown: write it out.") from None
 
 
 def make_folder(path) -> Path:

@@ -14,10 +14,6 @@ from .rules import checked, is_whole, some
 from .sources import names  # noqa: F401  (labkit.data.names)
 
 
-def _no_rows():
-    return torch.empty(0, dtype=torch.long)
-
-
 @dataclass(frozen=True, eq=False)
 class Data:
     """A data set on one device.
@@ -40,7 +36,7 @@ class Data:
     card: dict
     groups: torch.Tensor | None = None
     groups_test: torch.Tensor | None = None
-    noisy: torch.Tensor = field(default_factory=_no_rows)
+    noisy: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
 
     def __post_init__(self):
         for part, x, y in (("training", self.x, self.y), ("test", self.x_test, self.y_test)):
@@ -115,25 +111,23 @@ class Data:
     def resplit(self, seed: int) -> "Data":
         """All rows pooled and split anew into as many training and test rows, at random.
 
-        Then members and non-members come from one distribution by construction. As published they
-        may not: the original Fashion-MNIST test file is about one point harder than unused rows of
-        its training file, and a membership test reads that as membership.
+        Then members and non-members come from one distribution. As published they may not:
+        Fashion-MNIST's test file is about one point harder than unused rows of its training file,
+        and a membership test reads that as membership.
         """
         draw = torch.Generator().manual_seed(int(seed))
         order = torch.randperm(len(self.y) + len(self.y_test), generator=draw)
         train, test = order.to(self.device).split([len(self.y), len(self.y_test)])
-        x, y = torch.cat([self.x, self.x_test]), torch.cat([self.y, self.y_test])
-        groups = None if self.groups is None else torch.cat([self.groups, self.groups_test])
-        noisy = torch.isin(train, self.noisy).nonzero().flatten()
-        new = replace(self, x=x[train], y=y[train], x_test=x[test], y_test=y[test], noisy=noisy)
-        return new if groups is None else replace(new, groups=groups[train],
-                                                  groups_test=groups[test])
+        new = {"noisy": torch.isin(train, self.noisy).nonzero().flatten()}
+        for part in ("x", "y") if self.groups is None else ("x", "y", "groups"):
+            rows = torch.cat([getattr(self, part), getattr(self, f"{part}_test")])
+            new |= {part: rows[train], f"{part}_test": rows[test]}
+        return replace(self, **new)
 
     def pixels(self, x: torch.Tensor) -> torch.Tensor:
         """Normalised images (…, c, h, w) back to pixels in [0, 1]; of a table: NotForThisData."""
         if len(self.shape) != 3:
-            raise NotForThisData(f"{self.name} is a table and has no pixels: use an image set such "
-                                 "as fashion.")
+            raise NotForThisData(f"{self.name} is a table and has no pixels: use fashion, say.")
         return (x * self.std.to(x.device) + self.mean.to(x.device)).clamp(0, 1)
 
     def digest(self) -> str:
@@ -160,14 +154,12 @@ def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, lab
     n_train, n_test: a stratified random subset (LabError if there are fewer). at_most=(6000, 2000):
     the same, but a smaller set is taken whole. label_noise: share of the training labels to redraw
     uniformly among the other classes. size: images become size × size pixels (default: as they
-    are; folder and stl10: 32). Channels (columns of tables) get mean 0 and standard
-    deviation 1 over the training rows, or with moments="test" over the test rows: exact unlearning
-    must not keep a mean that the forgotten rows went into. root: where torchvision's sets lie,
-    instead of the cache. Of a folder it prints what was found, also kept as card["found"].
+    are; folder and stl10: 32). Channels (columns of tables) get mean 0 and deviation 1 over the
+    training rows, or the test rows with moments="test", as exact unlearning needs. root: where
+    torchvision's sets lie. What was found in a folder is printed, and kept as card["found"].
     """
     if at_most is not None and (not isinstance(at_most, (tuple, list)) or len(at_most) != 2):
-        raise LabError(f"at_most is {at_most!r}: give two numbers, the most training rows and the "
-                       "most test rows.")
+        raise LabError(f"at_most is {at_most!r}: give two numbers, of training and test rows.")
     where = base.device(device)
     if size is None and (name == "stl10" or str(name).startswith("folder:")):
         size = 32
@@ -184,20 +176,16 @@ def load(name: str = "fashion", n_train=None, n_test=None, seed: int = 0, *, lab
     mean, std = _moments(x_test if moments == "test" else x)
     for part in (x, x_test):
         part.sub_(mean).div_(std)
-    y, noisy = _redrawn(raw.y[rows], len(raw.classes), label_noise, noise_rng)
-    tensors = [t.to(where) for t in (x, y, x_test, torch.from_numpy(raw.y_test[rows_test]))]
+    y, k = raw.y[rows], len(raw.classes)
+    noisy = np.sort(noise_rng.choice(len(y), round(label_noise * len(y)), replace=False))
+    y[noisy] = (y[noisy] + noise_rng.integers(1, k, len(noisy))) % k
+    y, y_test, noisy = map(torch.from_numpy, (y, raw.y_test[rows_test], noisy))
+    tensors = [t.to(where) for t in (x, y, x_test, y_test)]
     groups = [None if g is None else torch.from_numpy(g[r]).to(where)
               for g, r in ((raw.groups, rows), (raw.groups_test, rows_test))]
     card = sources.card(name) | ({"found": list(raw.found)} if raw.found else {})
     return Data(name, *tensors, raw.classes, mean.to(where), std.to(where), card, *groups,
                 noisy.to(where))
-
-
-def _redrawn(y, k, share, rng):
-    """A share of the labels changed to other classes. -> labels, the rows where, sorted."""
-    noisy = np.sort(rng.choice(len(y), round(share * len(y)), replace=False))
-    y[noisy] = (y[noisy] + rng.integers(1, k, len(noisy))) % k
-    return torch.from_numpy(y), torch.from_numpy(noisy)
 
 
 def _floats(x, size) -> torch.Tensor:

@@ -1,7 +1,4 @@
-"""Idx files, the format of MNIST, and downloads that leave no half of one behind.
-
-torchvision's own reader opens unpacked files only; those of a Debian package are gzipped.
-"""
+"""Idx files, the format of MNIST, also gzipped, and downloads that leave no half of one behind."""
 
 import gzip
 import zlib
@@ -27,10 +24,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 @contextmanager
 def whole_downloads(folder):
-    """What a failed download began in `folder` goes.
-
-    torchvision takes an unpacked file of any length for whole.
-    """
+    """What a failed download began in `folder` goes: torchvision takes half a file for whole."""
     before = set(folder.rglob("*"))
     try:
         yield

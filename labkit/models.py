@@ -8,9 +8,7 @@ from .rules import checked
 
 
 def mlp(shape, n_classes: int, hidden: int = 256, dropout: float = 0.0) -> nn.Module:
-    """One hidden layer on flattened inputs: 204 k weights on 28×28. Takes images and tables.
-
-    dropout: share of hidden units to drop in training; 0 leaves the layer out."""
+    """One hidden layer on flattened images or tables: 204 k weights on 28×28. dropout: a share."""
     d = int(torch.tensor(shape).prod())
     drop = [nn.Dropout(dropout)] if dropout else []
     return nn.Sequential(nn.Flatten(), nn.Linear(d, hidden), nn.ReLU(), *drop,
@@ -41,7 +39,6 @@ def small_cnn(shape, n_classes: int, width: int = 16) -> nn.Module:
 def resnet18(shape, n_classes: int) -> nn.Module:
     """torchvision's ResNet-18 with a 3×3 stem and no first pooling, as the papers use on CIFAR."""
     from torchvision.models import resnet18 as tv_resnet18
-
     c, _, _ = _image_shape(shape, "resnet18")
     net = tv_resnet18(weights=None, num_classes=n_classes)
     net.conv1 = nn.Conv2d(c, 64, 3, 1, 1, bias=False)
@@ -54,10 +51,7 @@ MODELS = {"mlp": mlp, "strided_cnn": strided_cnn, "small_cnn": small_cnn, "resne
 
 @checked
 def build(name: str, data, seed: int, **settings) -> nn.Module:
-    """A fresh network for `data` (its shape, classes and device). Same seed, same weights.
-
-    The initial weights are drawn on the CPU, so that they are the same on every device.
-    """
+    """A fresh network for `data`, on its device. Same seed, same weights: drawn on the CPU."""
     if name not in MODELS:
         raise LabError(f"There is no model {name!r}: choose one of {', '.join(MODELS)}.")
     with torch.random.fork_rng(devices=[]):
@@ -78,6 +72,5 @@ def _image_shape(shape, name):
         raise LabError(f"{name} needs images, and this data set is a table of {shape[0]} columns: "
                        "use model 'mlp'.")
     if min(shape[1:]) < 8:
-        raise LabError(f"{name} needs images of at least 8×8 pixels, and these are "
-                       f"{shape[1]}×{shape[2]}.")
+        raise LabError(f"{name} needs images of 8×8 pixels or more, not {shape[1]}×{shape[2]}.")
     return shape

@@ -15,20 +15,15 @@ from PIL import Image
 from . import base, store
 from .base import LabError, sha256
 
-ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif",
-           ".tiff", ".webp")
-# nothing that Pillow gives to other programs
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+ENDINGS = tuple(".jpg .jpeg .jpe .jfif .png .bmp .gif .pgm .ppm .tif .tiff .webp".split())
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # Pillow's own readers
 SYSTEM = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "__pycache__",
           "thumbs.db", "desktop.ini"}
 LAYOUT = ("expected are train/CLASS/image.png and test/CLASS/image.png below it, with the same "
           "classes")
 SMALL = 2**14  # pixels up to which a picture is decoded sooner than it is found in the cache
-# white in pictures of floats, and of 8, 10, 12, 14 and 16 bits
-RANGES = (1, 255, 1023, 4095, 16383, 65535)
-ORIENTATION = 0x0112
-TURNS = {n: Image.Transpose(t)  # EXIF -> Pillow
-         for n, t in enumerate((0, 3, 1, 5, 4, 6, 2), 2)}
+RANGES = (1, 255, 1023, 4095, 16383, 65535)  # white: floats, and 8, 10, 12, 14, 16 bits
+TURNS = {n: Image.Transpose(t) for n, t in enumerate((0, 3, 1, 5, 4, 6, 2), 2)}  # EXIF -> Pillow
 HIDDEN, CLOSED = "hidden or system name", "folder that cannot be opened"
 OTHERS, OUTSIDE = "file that no picture's ending has", "picture outside a class folder"
 
@@ -36,9 +31,8 @@ OTHERS, OUTSIDE = "file that no picture's ending has", "picture outside a class 
 def listing(where: Path):
     """The pictures of where/train and where/test. -> ([{class: its files}, of test], left out).
 
-    Files are in order. left out: {why: [names]}. Hidden and system names are passed over, as people
-    and file managers do. LabError where the layout is another one, a class is empty, or a link
-    shows a folder twice.
+    Files are in order. left out: {why: [names]}, such as hidden and system names. LabError where
+    the layout is another one, a class is empty, or a link shows a folder twice.
     """
     left_out, seen, parts = defaultdict(list), set(), []
     for part in ("train", "test"):
@@ -47,8 +41,8 @@ def listing(where: Path):
         found = _walk(where, part, left_out, seen)
         empty = [name for name, files in found.items() if not files]
         if empty or not found:
-            there = [name for name in left_out[OTHERS]
-                     if name.split(os.sep)[:2] in [[part, c] for c in empty]]
+            lonely = [[part, name] for name in empty]
+            there = [name for name in left_out[OTHERS] if name.split(os.sep)[:2] in lonely]
             reason = f"none for {_few(empty)}" if empty else "no class"
             reason += f"; there is {_few(there)}" if there else ""
             raise LabError(f"No images for every class in {where / part} ({reason}; images end in "
@@ -64,27 +58,25 @@ def listing(where: Path):
 
 def _walk(where, part, left_out, seen):
     """{class: its files} of one part; adds to left_out, and to seen the folders it went through."""
-    def closed(problem):
-        left_out[CLOSED].append(os.path.relpath(problem.filename, where))
+    def leave(why, path):
+        left_out[why].append(os.path.relpath(path, where))
 
-    found = {}
-    for folder, below, names in os.walk(where / part, followlinks=True, onerror=closed):
+    found, walk = {}, os.walk(where / part, followlinks=True,
+                              onerror=lambda problem: leave(CLOSED, problem.filename))
+    for folder, below, names in walk:
         if (real := os.path.realpath(folder)) in seen:
             raise LabError(f"A folder of images is there twice in {where}, by way of a link, so "
-                           "rows would be in two classes or in both train/ and test/: remove the "
-                           "link.")
+                           "rows would be in two classes or in train/ and test/: remove the link.")
         seen.add(real)
         inside = Path(folder).relative_to(where / part).parts
         for name in below + names:
             path, picture = os.path.join(folder, name), name.lower().endswith(ENDINGS)
             if _hidden(name):
-                left_out[HIDDEN].append(os.path.relpath(path, where))
-            elif name in below:
-                continue
-            elif picture and inside:
+                leave(HIDDEN, path)
+            elif name not in below and picture and inside:
                 found[inside[0]].append(path)
-            else:
-                left_out[OUTSIDE if picture else OTHERS].append(os.path.relpath(path, where))
+            elif name not in below:
+                leave(OUTSIDE if picture else OTHERS, path)
         below[:] = [name for name in below if not _hidden(name)]
         if not inside:
             found = {name: [] for name in sorted(below)}
@@ -102,38 +94,41 @@ def read(where, files, labels, size):
     channel if all of them are grey. LabError names the pictures that cannot be read.
     """
     from tqdm import tqdm
-
     pixels, marks, broken = [], Counter(), []
-    with warnings.catch_warnings():
-        # Pillow's are for programmers; what concerns the learner is said below
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):  # Pillow's are for programmers
         for path in tqdm(files[0] + files[1], "reading pictures", unit="", delay=5, leave=False):
             try:
                 picture, marked = _picture(path, size)
+                pixels.append(picture)
+                marks.update(marked)
             except Exception:  # what Pillow raises on a damaged file depends on where it was hit
                 broken.append(path)
-                continue
-            pixels.append(picture)
-            marks.update(marked)
     if broken:
         many = [os.path.relpath(path, where) for path in broken]
         what = f"{len(broken)} images in {where} are" if broken[1:] else f"The image {broken[0]} is"
         mend = f"or remove them ({_few(many, 10)})" if broken[1:] else "it or remove it"
         raise LabError(f"{what} broken, far too large or of an unknown kind: replace {mend}.")
     if deep := [p for p in pixels if p.dtype == np.float32]:
-        low = min(0, *(p.min() for p in deep))
-        high = max(p.max() for p in deep) - low
-        white = next((r for r in RANGES if r >= high), high)
-        marks["with more than 8 bits of grey, taken from "
-              f"{low:g} (black) to {low + white:g} (white)"] = len(deep)
-        pixels = [(p - low) / white if p.dtype == np.float32 else np.float32(p / 255)
-                  for p in pixels]
+        pixels, words = _scaled(pixels, deep)
+        marks[words] = len(deep)
     channels = max(len(p) for p in pixels)
     x = np.stack([np.broadcast_to(p, (channels, size, size)) for p in pixels])
     x = x[: len(files[0])], x[len(files[0]):]
     names = [[os.path.relpath(path, where) for path in part] for part in files]
-    found = [f"{n} {words}" for words, n in marks.items()] + _constant(x) + _twins(x, labels, names)
-    return x, [f"all taken as {'grey' if channels == 1 else 'colour'}", *found]
+    found = [f"{n} {words}" for words, n in marks.items()]
+    if same := sum(int((part == part[:, :, :1, :1]).all((1, 2, 3)).sum()) for part in x):
+        found.append(f"{same} of one colour all over")
+    return x, [f"all taken as {'grey' if channels == 1 else 'colour'}", *found,
+               *_twins(x, labels, names)]
+
+
+def _scaled(pixels, deep):
+    """All pixels in [0, 1]; deep: those of more than 8 bits, whose white is guessed from them."""
+    low = min(0, *(p.min() for p in deep))
+    high = max(p.max() for p in deep) - low
+    white = next((r for r in RANGES if r >= high), high)
+    return ([(p - low) / white if p.dtype == np.float32 else np.float32(p / 255) for p in pixels],
+            f"with more than 8 bits of grey, taken from {low:g} (black) to {low + white:g} (white)")
 
 
 def _picture(path, size):
@@ -159,12 +154,8 @@ def _decode(image, size):
 
     Squeezed to a square. float32, unscaled, where it has more than 8 bits of grey; else uint8.
     """
-    marks = []
-    # JPEG: decoded at a half, a quarter or an eighth of its size
-    image.draft(None, (2 * size, 2 * size))
-    turn = _orientation(image)
-    if turn in TURNS:
-        marks.append("turned as their camera noted")
+    image.draft(None, (2 * size, 2 * size))  # a JPEG: decoded at 1/2, 1/4 or 1/8 of its size
+    marks = ["turned as their camera noted"] if _orientation(image) in TURNS else []
     image.load()
     turn = _orientation(image)  # once more: a TIFF is turned by Pillow when it is loaded
     if image.mode[0] in "IF":
@@ -173,8 +164,7 @@ def _decode(image, size):
     else:
         grey = image.mode in ("1", "L", "LA", "La")
         if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-            if image.mode in ("RGBa", "La"):
-                image = image.convert(image.mode.upper())
+            image = image.convert(image.mode.upper()) if "a" in image.mode else image
             image = image.convert("RGBA")
             if image.getextrema()[3][0] < 255:
                 marks.append("with transparent places, laid on white")
@@ -191,7 +181,7 @@ def _decode(image, size):
 
 def _orientation(image):
     with suppress(Exception):  # EXIF is written by many hands, and a picture is whole without it
-        return image.getexif().get(ORIENTATION)
+        return image.getexif().get(0x0112)
 
 
 def sizes(parts, left_out) -> list:
@@ -208,11 +198,6 @@ def sizes(parts, left_out) -> list:
     return found + (["left out: " + ", ".join(out)] if out else [])
 
 
-def _constant(x):
-    same = sum(int((part == part[:, :, :1, :1]).all((1, 2, 3)).sum()) for part in x)
-    return [f"{same} of one colour all over"] if same else []
-
-
 def _twins(x, labels, names):
     """Sentences about pictures that are there twice: in one part, in both, under two labels."""
     groups = defaultdict(list)
@@ -221,11 +206,10 @@ def _twins(x, labels, names):
             groups[sha256(picture.tobytes())].append((part, row))
     if len(groups) == 1:
         return ["all of them are equal, so there is nothing to learn"]
-    shown, count = {}, Counter()
+    shown = defaultdict(list)
 
     def add(what, a, b):
-        count[what] += 1
-        shown.setdefault(what, " = ".join(names[part][row] for part, row in (a, b)))
+        shown[what].append(" = ".join(names[part][row] for part, row in (a, b)))
 
     for first, *others in (group for group in groups.values() if len(group) > 1):
         for row in others:  # train comes before test
@@ -234,7 +218,7 @@ def _twins(x, labels, names):
                 else "in test/ equal to one in train/, so not unseen", first, row)
         if other := [row for row in others if labels[row[0]][row[1]] != labels[first[0]][first[1]]]:
             add("under two labels", first, other[0])
-    return [f"{n} {what} ({shown[what]})" for what, n in count.items()]
+    return [f"{len(pairs)} {what} ({pairs[0]})" for what, pairs in shown.items()]
 
 
 def _few(names, n=3) -> str:

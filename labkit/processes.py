@@ -22,9 +22,8 @@ def parallel(function, items, workers=None, keep=None) -> list:
     """[function(item) for item in items], spread over worker processes of one thread each.
 
     `function` may use all that a notebook defines; what it changes stays in the worker. On a GPU: a
-    plain loop. With a seed an item, results do not depend on the number of workers. keep: a folder
-    for the results, JSON values, from which a run that was cut off goes on. LabError when a worker
-    is killed.
+    plain loop. With a seed an item, the number of workers changes nothing. keep: a folder for the
+    results, JSON values, to go on from when cut off. LabError when a worker is killed.
     """
     items = list(items)
     if keep is not None:
@@ -38,7 +37,6 @@ def parallel(function, items, workers=None, keep=None) -> list:
         return [function(item) for item in items]
     if sys.platform != "linux":
         from joblib import Parallel, delayed
-
         run, call = Parallel(n_jobs=workers, backend="loky"), delayed(_packed_call)
         blobs = run(call(function, item) for item in items)
     else:
@@ -55,14 +53,12 @@ def _forked(function, items, workers):
     # its first use imports 4 s of torch: here, not in each worker
     torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
     _FORKED = (function, items)
-    # or the collector writes to every object in every worker, and each gets a copy of the memory
-    gc.freeze()
+    gc.freeze()  # or the collector writes to every object, and each worker copies all memory
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of every fork beside threads
-            with ProcessPoolExecutor(workers, get_context("fork"), _end_with_parent,
-                                     (os.getpid(),)) as pool:
-                return list(pool.map(_forked_call, range(len(items))))
+        with (warnings.catch_warnings(action="ignore", category=DeprecationWarning),
+              ProcessPoolExecutor(workers, get_context("fork"), _end_with_parent,
+                                  (os.getpid(),)) as pool):
+            return list(pool.map(_forked_call, range(len(items))))
     except BrokenProcessPool:
         raise LabError("A worker process was killed from outside, as the system does when memory "
                        "runs short: run this again, with LABKIT_JOBS=1 in the environment if it "

@@ -11,10 +11,9 @@ from .rules import is_whole, some
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Which rows are forgotten, which stay, which test rows count.
+    """Which rows are forgotten, which stay, which test rows count: (m,) int64 indices each.
 
-    forget, retain: training indices, together all of them, none twice. test: test indices without
-    the classes in `dropped`: those whose every training row is forgotten (Liu et al. 2023).
+    test: without the classes in `dropped`, whose every training row is forgotten (Liu et al. 2023).
     """
 
     forget: torch.Tensor

@@ -25,7 +25,6 @@ def is_number(value) -> bool:
 
 
 def some(items) -> str:
-    """The items on one line, of 120 characters at most."""
     text = ", ".join(map(str, items)).replace("\n", " ")
     return text if len(text) <= 120 else text[:120] + " …"
 
@@ -48,8 +47,7 @@ RULES = {name: rule for names, rule in {
     "period restarts rounds rows shards slices triggers": _whole(1),
     "decimals epochs max_epochs steps": _whole(0),
     "n_classes": _whole(2),
-    "size": (lambda v: is_whole(v) and v >= 4,
-             "the side of the images in pixels, a whole number from 4"),
+    "size": (lambda v: is_whole(v) and v >= 4, "the images' side in pixels, a whole number from 4"),
     "seed init_seed": (lambda v: is_whole(v) and 0 <= v <= LARGEST_SEED,
                        "a whole number, 0 or more, of 64 bits at most"),
     # strengths
@@ -68,7 +66,6 @@ RULES = {name: rule for names, rule in {
     "sparsity": _number(lambda v: 0 <= v < 1, "a share of the weights from 0 to below 1, as 0.95"),
     "delta": _number(lambda v: 0 < v < 1,
                      "a number between 0 and 1, below one over the number of rows"),
-    # words
     "change": _one_of("order", "float64"),
     "curvature": _one_of("gauss-newton", "hessian"),
     "gamma_schedule": _one_of("decaying", "growing", "constant"),
@@ -77,7 +74,6 @@ RULES = {name: rule for names, rule in {
                 "'train' or 'test', the rows whose mean and spread are used"),
     "replace": _one_of("nearest", "random"),
     "schedule": _one_of("onecycle", "constant", "multistep"),
-    # functions
     "build": (callable, "a function from a seed to a fresh network"),
 }.items() for name in names.split()}
 RULES |= {  # for @checked(name="…") where a name means something else, or more is allowed
@@ -101,10 +97,7 @@ def check(name, value, rule=None):
 
 
 def checked(function=None, /, **rules):
-    """Decorator: refuse each given argument, also in **settings, that breaks the rule of its name.
-
-    rules: parameter name -> another name in RULES, or None to leave it to the function.
-    """
+    """Decorator: refuses each given argument, also of **settings, that breaks its name's rule."""
     if function is None:
         return lambda f: checked(f, **rules)
     parameters = signature(function).parameters

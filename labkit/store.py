@@ -1,11 +1,7 @@
-"""One store for what stays on disk: JSON and tensors, whole and checksummed, without pickle.
-
-A long run that is cut off goes on from what it kept here: `result` and `network`.
-"""
+"""One store for what stays on disk: JSON and tensors, whole and checksummed, without pickle."""
 
 import json
 import re
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,8 +23,7 @@ def plain(tensors) -> dict:
 def save(path, about: dict, tensors=None, beside=None):
     """Write a line of JSON with the sha256 of all, and behind it the tensors as safetensors.
 
-    about: what JSON knows, not empty. tensors: name -> tensor. beside: another path for them.
-    LabError when the disk refuses.
+    about: JSON, not empty. tensors: name -> tensor. beside: a path for them. LabError: disk full.
     """
     text = json.dumps(about).encode()
     blob = bytes_of(plain(tensors)) if tensors else b""
@@ -67,25 +62,6 @@ def result(folder, name: str, function, item):
     kept = json.dumps({"value": function(item)}, default=lambda value: value.tolist())
     save(path, kept := json.loads(kept))
     return kept["value"]
-
-
-def network(folder, name: str, fresh, train):
-    """train() -> network, and its CPU seconds; or the network that a run left, and its seconds.
-
-    fresh: an untrained network of that kind, for the kept weights. folder: None keeps nothing.
-    """
-    if folder is not None:
-        path = _path(folder, f"network {name}", "kept")
-        with suppress(LookupError):
-            about, tensors = load(path)
-            fresh.load_state_dict(tensors)
-            return fresh.eval(), about["cpu seconds"]
-    start = time.process_time()
-    model = train()
-    seconds = time.process_time() - start
-    if folder is not None:
-        save(path, {"cpu seconds": seconds}, model.state_dict())
-    return model, seconds
 
 
 def _path(folder, name, ending):

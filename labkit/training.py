@@ -1,4 +1,4 @@
-"""Training: fit one model, fit many at once, predict. Worker processes: labkit.processes."""
+"""Training: fit one model, fit many at once, predict."""
 
 import copy
 from contextlib import contextmanager
@@ -25,46 +25,29 @@ def fit(model, x, y, *, epochs, lr, seed, batch_size=128, momentum=0.9, weight_d
     their batch: the others meet the same batches as in training on everything with this seed.
     penalty: (model, epoch from 0) -> scalar, added to each batch's loss. span: (first, last)
     epochs, to run that part of the schedule alone, with momentum from 0. augment: (rows,
-    generator) -> rows, as flip_and_crop. Raises Diverged on a NaN or infinite loss or weight.
+    generator) -> rows. Raises Diverged on a NaN or infinite loss or weight.
     """
     per_epoch = -(-len(x) // batch_size)
     steps = round(epochs * per_epoch)
     first, last = (0, steps) if span is None else (round(e * per_epoch) for e in span)
-    keep, moves = _kept(len(x), skip, x.device), torch.Generator().manual_seed(seed)
-    optimizer = _sgd(model.parameters(), lr, momentum, weight_decay)
+    keep, moves = kept(len(x), skip, x.device), torch.Generator().manual_seed(seed)
+    optimizer = sgd(model.parameters(), lr, momentum, weight_decay)
     rates, loss = _schedule(schedule, lr, steps), torch.zeros(())
     batches = _batches(len(x), batch_size, last, [seed], x.device)
     model.train()
     with dropout_masks(model, seed):
-        for step, (batch,) in islice(enumerate(batches), first, None):
+        for t, (batch,) in islice(enumerate(batches), first, None):
             xs = x[batch] if augment is None else augment(x[batch], moves)
             if keep is not None:
                 xs, batch = xs[keep[batch]], batch[keep[batch]]
             if len(batch):
                 loss = F.cross_entropy(model(xs), y[batch])
                 if penalty is not None:
-                    loss = loss + penalty(model, step // per_epoch)
-                _step(optimizer, loss, rates[step])
+                    loss = loss + penalty(model, t // per_epoch)
+                step(optimizer, loss, rates[t])
     model.eval()
     _check_finite(loss, model.parameters(), lr)
     return model
-
-
-def flip_and_crop(x, draw, pad=4):
-    """Each image mirrored at odds of 1 to 1, then shifted by up to `pad` pixels, zeros coming in.
-
-    x (n, c, h, w); draw: the generator. The usual augmentation for CIFAR (He et al. 2016: 4
-    pixels); torchvision's transforms would move all images of a batch alike. On normalised images
-    a zero is the mean, and not black.
-    """
-    n, c, h, w = x.shape
-    flips = (torch.rand(n, generator=draw) < 0.5).to(x.device)
-    shifts = torch.randint(0, 2 * pad + 1, (2, n, 1), generator=draw).to(x.device)
-    x = F.pad(torch.where(flips[:, None, None, None], x.flip(3), x), (pad,) * 4)
-    image, channel, row, column = (torch.arange(k, device=x.device) for k in (n, c, h, w))
-    row, column = row + shifts[0], column + shifts[1]  # (n, h), (n, w)
-    return x[image[:, None, None, None], channel[:, None, None], row[:, None, :, None],
-             column[:, None, None, :]]
 
 
 @checked
@@ -72,8 +55,7 @@ def flip_and_crop(x, draw, pad=4):
 def predict(model, x, batch_size: int = 512) -> torch.Tensor:
     """Logits of x in evaluation mode, always float32. (n, …) -> (n, k). The mode is put back.
 
-    Raises Diverged when an answer is NaN or infinite, as a blown-up network's are, even with
-    finite weights.
+    Raises Diverged when an answer is NaN or infinite, as it can be even with finite weights.
     """
     was_training = model.training
     model.eval()
@@ -82,9 +64,8 @@ def predict(model, x, batch_size: int = 512) -> torch.Tensor:
     except RuntimeError as error:
         if "memory" in str(error):
             raise
-        raise LabError(f"The network does not take rows of shape {tuple(x.shape[1:])} "
-                       f"({str(error).splitlines()[0]}): give rows like those it was built for."
-                       ) from None
+        raise LabError(f"The network does not take rows of shape {tuple(x.shape[1:])} ("
+                       f"{str(error).splitlines()[0]}): give rows it was built for.") from None
     finally:
         model.train(was_training)
     if not torch.isfinite(logits).all():
@@ -101,30 +82,29 @@ def fit_packed(models, x, y, *, epochs, lr, seeds, batch_size=128, momentum=0.9,
     """Train K multilayer perceptrons of one shape at once, as batched matrix products.
 
     models: K `models.mlp`; seeds: K row orders; skip: None, or K row tensors to leave out. -> K
-    trained copies. The recipe of `fit`, 1.4 to 2.8 times quicker for small nets. Sums run in
-    another order, so the last digits differ, and a batch whose rows are all skipped is a step of
-    momentum and decay here, none in `fit`: compare packed models only with packed ones.
+    trained copies. 1.4 to 2.8 times quicker than `fit` for small nets. Compare packed models only
+    with packed ones: sums run in another order, and a batch whose rows are all skipped is a step of
+    momentum and decay here, none in `fit`.
     """
     n, k = len(x), len(models)
     if len(seeds) != k or (skip is not None and len(skip) != k):
         raise LabError(f"fit_packed got {k} models, {len(seeds)} seeds and "
                        f"{k if skip is None else len(skip)} skip lists: give one of each a model.")
     if not all(_is_mlp(m) for m in models):
-        raise LabError("fit_packed trains multilayer perceptrons without dropout: use fit_many "
-                       "for other networks.")
+        raise LabError("fit_packed trains perceptrons without dropout: use fit_many for others.")
     layers = _stacked(models)
     weights = [w for layer in layers for w in layer]
-    keep = torch.stack([_kept(n, rows, x.device) for rows in skip or [[]] * k]).float()
+    keep = torch.stack([kept(n, rows, x.device) for rows in skip or [[]] * k]).float()
     steps = round(epochs * -(-n // batch_size))
-    optimizer = _sgd(weights, lr, momentum, weight_decay)
+    optimizer = sgd(weights, lr, momentum, weight_decay)
     rates, flat, loss = _schedule(schedule, lr, steps), x.flatten(1), torch.zeros(())
-    for step, batch in enumerate(_batches(n, batch_size, steps, seeds, x.device)):
+    for t, batch in enumerate(_batches(n, batch_size, steps, seeds, x.device)):
         out = _logits(layers, flat[batch])
         w = keep.gather(1, batch)
         losses = F.cross_entropy(out.flatten(0, 1), y[batch].flatten(), reduction="none")
         # each model's own mean; gradients do not mix
         loss = ((losses.view(k, -1) * w).sum(1) / w.sum(1).clamp(min=1)).sum()
-        _step(optimizer, loss, rates[step])
+        step(optimizer, loss, rates[t])
     _check_finite(loss, weights, lr)
     return [_unstacked(layers, i, model) for i, model in enumerate(models)]
 
@@ -133,10 +113,9 @@ def fit_packed(models, x, y, *, epochs, lr, seeds, batch_size=128, momentum=0.9,
 def fit_many(models, x, y, *, seeds, skip=None, pack=8, workers=None, **recipe):
     """Train many models, the quickest way this machine has; returns them in order.
 
-    models: list of networks; seeds: as many row orders; skip: None or as many row tensors. MLPs
-    are packed `pack` at a time, everything is spread over worker processes on a CPU. `recipe`
-    goes to `fit`, or for MLPs to `fit_packed`, which has no penalty and no span. The result does
-    not depend on the number of workers.
+    seeds: as many row orders; skip: None or as many row tensors. MLPs are packed `pack` at a time;
+    all is spread over worker processes, whose number changes no result. recipe: that of `fit`, or
+    for MLPs of `fit_packed`, without penalty and span.
     """
     skip = [None] * len(models) if skip is None else skip
     if all(_is_mlp(m) for m in models):
@@ -154,11 +133,10 @@ def fit_many(models, x, y, *, seeds, skip=None, pack=8, workers=None, **recipe):
 @contextmanager
 def dropout_masks(model, seed):
     """Draw dropout masks from `seed`, leave torch's own numbers alone; without dropout: nothing."""
-    if any(isinstance(m, nn.Dropout) for m in model.modules()):
-        with torch.random.fork_rng(devices=[]):
+    drops = any(isinstance(m, nn.Dropout) for m in model.modules())
+    with torch.random.fork_rng(devices=[], enabled=drops):
+        if drops:
             torch.manual_seed(seed)
-            yield
-    else:
         yield
 
 
@@ -173,7 +151,7 @@ def _batches(n, batch_size, steps, seeds, device):
         yield rows[:, start : start + batch_size]
 
 
-def _kept(n, skip, device):
+def kept(n, skip, device):
     """(n,) bool: the rows that stay; None when none is named to be left out."""
     if skip is None:
         return None
@@ -182,11 +160,13 @@ def _kept(n, skip, device):
     return keep
 
 
-def _sgd(weights, lr, momentum, weight_decay):
+def sgd(weights, lr, momentum, weight_decay):
+    """The optimiser of every training here: SGD, with Nesterov momentum where there is momentum."""
     return torch.optim.SGD(weights, lr, momentum, nesterov=momentum > 0, weight_decay=weight_decay)
 
 
-def _step(optimizer, loss, lr):
+def step(optimizer, loss, lr):
+    """One step down the gradient of the loss at the rate lr."""
     optimizer.param_groups[0]["lr"] = lr
     optimizer.zero_grad()
     loss.backward()
@@ -194,7 +174,6 @@ def _step(optimizer, loss, lr):
 
 
 def _schedule(name, lr, steps):
-    """The learning rate of each step; name: one of rules.RULES["schedule"]."""
     if name == "constant":
         return [lr] * steps
     if name == "multistep":
@@ -214,15 +193,11 @@ def _is_mlp(model):
             and all(isinstance(m, nn.Flatten | nn.Linear | nn.ReLU) for m in model))
 
 
-def _linear_layers(model):
-    return [m for m in model if isinstance(m, nn.Linear)]
-
-
 def _stacked(models):
     """[(weights (K, out, in), biases (K, out)) of each layer], to be trained."""
-    return [[torch.stack([getattr(m, p).detach() for m in layer]).requires_grad_()
-             for p in ("weight", "bias")]
-            for layer in zip(*map(_linear_layers, models), strict=True)]
+    every = [torch.stack(same).detach().requires_grad_()
+             for same in zip(*(m.parameters() for m in models), strict=True)]
+    return list(zip(every[::2], every[1::2], strict=True))
 
 
 def _logits(layers, x):
@@ -235,7 +210,6 @@ def _logits(layers, x):
 def _unstacked(layers, i, like):
     """Model i of a pack, as a copy of `like`."""
     net = copy.deepcopy(like)
-    for layer, (weight, bias) in zip(_linear_layers(net), layers, strict=True):
-        layer.weight.data.copy_(weight[i].detach())
-        layer.bias.data.copy_(bias[i].detach())
+    for p, trained in zip(net.parameters(), (w for layer in layers for w in layer), strict=True):
+        p.data.copy_(trained[i].detach())
     return net.eval()

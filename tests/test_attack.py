@@ -470,11 +470,12 @@ ATTACKS_OF_CHAPTERS = ["course.chapters.requests.code", "course.chapters.request
 # there. Whoever adds a function that takes one says so here.
 GRANTED = {
     ("hold", "data"), ("hold", "rows"),  # makes the holdings: the attacker's own rows are cut out of the data
-    ("influence_effects", "rows"), ("newton", "rows"),  # numbers: how many own rows the curvature is taken over
+    # numbers: how many own rows the curvature is taken over
+    ("influence_effects", "rows"), ("newton", "rows"), ("curvature", "rows"),
     ("check_request", "request"), ("at_once", "request"), ("spread", "request"),  # the attacker's own requests
     ("baseline", "x"), ("check_target", "x"), ("side_effect", "x"), ("logits_at", "x"), ("ensemble_outputs", "x"),
     ("zeroth_order_effects", "x"),  # the target
-    ("craft", "x"), ("craft", "y"), ("matching", "x"), ("matching", "y"),  # own rows, before they are handed in
+    ("craft", "x"), ("craft", "y"),  # own rows, before they are handed in
     ("row_losses", "x"), ("row_losses", "y"), ("monitored", "y"),  # own rows, out of the holdings
     ("through_curvature", "x"), ("through_curvature", "y"), ("similarity", "x"), ("similarity", "y"),  # public, dummies
     ("fit_linear", "x"), ("fit_linear", "y"),  # the provider's own training
@@ -718,7 +719,7 @@ def crafted(fashion, **settings):
 def test_crafted_rows_stay_near_and_match_better(fashion, eps):
     x, got, (model, y, target, other) = crafted(fashion, eps=eps)
     assert (got - x).abs().max() <= eps + 1e-6 and not got.requires_grad
-    assert requests.matching(model, got, y, target, other) > requests.matching(model, x, y, target, other)
+    assert matching(model, got, y, target, other) > matching(model, x, y, target, other)
     assert torch.equal(got, crafted(fashion, eps=eps)[1])
     assert not torch.equal(got, crafted(fashion, eps=eps, seed=1)[1])
 
@@ -727,7 +728,7 @@ def test_crafted_rows_stay_within_the_range_of_pixels(fashion):
     low, high = fashion.data.x.min().item(), fashion.data.x.max().item()
     x, got, (model, y, target, other) = crafted(fashion, low=low, high=high)
     assert got.min() >= low - 1e-6 and got.max() <= high + 1e-6 and (got - x).abs().max() <= 0.2 + 1e-6
-    assert requests.matching(model, got, y, target, other) > requests.matching(model, x, y, target, other)
+    assert matching(model, got, y, target, other) > matching(model, x, y, target, other)
     channels = torch.full((1, 1, 1), low), torch.full((1, 1, 1), high)
     assert torch.equal(got, crafted(fashion, low=channels[0], high=channels[1])[1])
     assert crafted(fashion)[1].min() < low
@@ -751,11 +752,17 @@ def test_crafting_with_no_room_changes_nothing(fashion):
             crafted(fashion, eps=eps)
 
 
+def matching(model, x, y, target, adversarial):
+    """Cosine of Σ ∇ℓ(x_i, y_i) with −∇ℓ(target, adversarial): 1 is what `craft` strives for."""
+    found = requests.code._summed(model, requests.code._params(model), x, y)
+    return F.cosine_similarity(found, requests.code._wanted(model, target, adversarial), dim=0).item()
+
+
 def test_matching_is_the_cosine_of_the_gradients(tiny):
     x, y = tiny.held.x[:3], tiny.held.y[:3]
     a = row_gradients(tiny.model, x, y).sum(0)
     b = -row_gradients(tiny.model, tiny.x[None], torch.tensor([2]))[0]
-    assert requests.matching(tiny.model, x, y, tiny.x, 2) == pytest.approx(float(a @ b / a.norm() / b.norm()), abs=1e-9)
+    assert matching(tiny.model, x, y, tiny.x, 2) == pytest.approx(float(a @ b / a.norm() / b.norm()), abs=1e-9)
 
 
 # ---- campaigns

@@ -26,6 +26,7 @@ from course.chapters import sparsity as sparsity_chapter
 from course.chapters import verification as verification_chapter
 from course.chapters.inversion.exercises import ridge
 from course.chapters.requests.exercises import LossGradient
+from course.chapters.sisa import cost
 from course.exercises import EXERCISES, card, check, find, hint, judge, limits, solution
 from course.exercises.engine import Outcome, _alike, _compare, _outcome
 from course.exercises.feedback import difference, pattern
@@ -106,12 +107,12 @@ def test_the_solutions_of_02_agree_with_labkit():
         assert not set(p.rows(s, r).tolist()) & set(request.tolist()) and set(p.rows(s, r + 1).tolist()) & set(
             request.tolist())  # as Sisa.unlearn needs it: no row before slice r, one in it
     for slices in (1, 2, 5, 50):
-        assert expected_share(slices) == pytest.approx(sisa.cost.slicing(slices)) == pytest.approx(
+        assert expected_share(slices) == pytest.approx(cost.slicing(slices)) == pytest.approx(
             2 / 3 + 1 / (3 * slices))
     logits = 2 * torch.randn(4, 400, 5, generator=torch.Generator().manual_seed(0))
     assert torch.equal(majority(logits), sisa.aggregate(logits, "vote").argmax(1))
     for n, shards, requests in ((1000, 10, 4), (50, 1, 3), (200, 20, 60)):
-        assert batch_rows(n, shards, requests) == pytest.approx(sisa.cost.visits(n, 1, shards, 1, requests, batch=True))
+        assert batch_rows(n, shards, requests) == pytest.approx(cost.visits(n, 1, shards, 1, requests, batch=True))
 
 
 def test_the_solutions_of_03_agree_with_others():

@@ -31,6 +31,7 @@ from test_sweep import begin, kernels, place, wait_for  # noqa: F401  (place is 
 from course import cli
 from course.chapters import sisa as sisa_chapter
 from course.chapters import verification as verification_chapter
+from course.chapters.sparsity import network
 from course.claimfile import load_claims
 from course.claims import judge
 from course.grading.grade import write_csv
@@ -391,7 +392,7 @@ def command(folder, seed=0):
 def long_run(folder, seed=0):
     """What a long run has computed so far."""
     store.result(folder / "kept", f"item {seed}", len, "x" * 9)
-    store.network(folder / "kept", f"seed {seed}", build(seed), lambda: build(seed))
+    network(folder / "kept", f"seed {seed}", build(seed), lambda: build(seed))
 
 
 WRITERS = [log, csv, board, ensemble, command, long_run]
@@ -687,12 +688,12 @@ def test_any_changed_byte_of_a_checkpoint_of_a_log_is_seen(tmp_path, momentum):
 def test_any_changed_byte_of_what_a_long_run_kept_is_seen(tmp_path):
     """It is trained again: no changed weight is taken for a trained one."""
     model, trained = build(0), []
-    store.network(tmp_path, "a", build(1), lambda: model)
+    network(tmp_path, "a", build(1), lambda: model)
     file, = tmp_path.iterdir()
     content = file.read_bytes()
     for at in range(0, len(content), 3):
         file.write_bytes(flipped(content, at))
-        found, _ = store.network(tmp_path, "a", build(1), lambda: trained.append(1) or model)
+        found, _ = network(tmp_path, "a", build(1), lambda: trained.append(1) or model)
         assert found is model
     assert len(trained) == len(range(0, len(content), 3))
 

@@ -16,11 +16,13 @@ from torch import nn
 
 import labkit as lk
 from course.chapters import sisa as sisa_chapter
+from course.chapters.sisa import cost
 from labkit.base import LabError
 from labkit.measure import evaluate
 from labkit.training import predict
 from labkit.unlearn import sisa
-from labkit.unlearn.sisa import Partition, checkpoints, cost, ensemble
+from labkit.unlearn.sisa import Partition, checkpoints, ensemble
+from labkit.unlearn.sisa.shard import kept_slices
 
 RECIPE = dict(shards=4, slices=3, epochs=3, lr=0.1, seed=1, batch_size=16, workers=1)
 DATA = lk.data.load("digits", n_train=300, n_test=100, device="cpu")
@@ -125,7 +127,7 @@ def test_the_visits_are_what_simulation_counts(shards, slices, requests, keep):
 def test_the_share_of_a_shard_to_train_again_is_what_enumeration_counts(slices, requests, keep):
     shares = []
     for hit in np.ndindex(*[slices] * requests):
-        kept = [0] + [k for k in cost.kept_slices(slices, keep) if k <= min(hit)]
+        kept = [0] + [k for k in kept_slices(slices, keep) if k <= min(hit)]
         shares.append(sum(range(kept[-1] + 1, slices + 1)) / sum(range(slices + 1)))
     assert cost.slicing(slices, requests, keep) == pytest.approx(np.mean(shares))
     assert cost.slicing(slices, 0, keep) == 0
@@ -139,8 +141,8 @@ def test_the_known_numbers_of_the_sheet():
         assert cost.slicing(slices) == pytest.approx(2 / 3 + 1 / (3 * slices))
         assert sisa_chapter.speedup(20, slices) == pytest.approx(20 / (2 / 3 + 1 / (3 * slices)))
         assert sisa_chapter.speedup(20, slices, keep=slices) == pytest.approx(20)
-    assert cost.kept_slices(7, 3) == [3, 6, 7] and cost.kept_slices(6, 1) == [1, 2, 3, 4, 5, 6]
-    assert cost.kept_slices(3, 9) == [3]
+    assert kept_slices(7, 3) == [3, 6, 7] and kept_slices(6, 1) == [1, 2, 3, 4, 5, 6]
+    assert kept_slices(3, 9) == [3]
     for wrong in (0, 100, 101):
         with pytest.raises(LabError):
             cost.visits(100, 1, 5, requests=wrong)
@@ -148,7 +150,7 @@ def test_the_known_numbers_of_the_sheet():
 
 @pytest.mark.parametrize("epochs, slices", [(1, 1), (3, 4), (20, 50)])
 def test_slices_take_as_many_visits_as_training_without(epochs, slices):
-    each = cost.epochs_per_slice(epochs, slices)
+    each = 2 * epochs / (slices + 1)
     assert sum(i / slices * each for i in range(1, slices + 1)) == pytest.approx(epochs)
 
 
@@ -158,7 +160,7 @@ def test_storage_is_what_lies_on_the_disk(tmp_path, changes):
     files = list(tmp_path.glob("*.safetensors"))
     momentum = changes.get("save_optimizer", True) and changes.get("momentum", 0.9) > 0
     told = sisa_chapter.storage(e.members[0], 4, 3, momentum=momentum, keep=changes.get("keep", 1))
-    assert len(files) == 4 * len(cost.kept_slices(3, changes.get("keep", 1)))
+    assert len(files) == 4 * len(kept_slices(3, changes.get("keep", 1)))
     measured = sisa.size(tmp_path)
     assert measured == e.ledger[0]["bytes"] == sum(p.stat().st_size for p in tmp_path.glob("shard-*"))
     assert told < measured < told + 2500 * len(files)  # names, shapes, checksums

@@ -5,6 +5,7 @@ import torch
 
 import labkit as lk
 from course import Lab
+from course.chapters.sparsity import network
 from labkit.base import LabError
 
 
@@ -58,13 +59,13 @@ def test_a_kept_network_is_the_same_network_and_takes_its_seconds_along(tmp_path
     def fresh():
         return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
 
-    first, seconds = lk.store.network(tmp_path, "seed 1, 0.95", fresh(), train)
-    second, again = lk.store.network(tmp_path, "seed 1, 0.95", fresh(), train)
+    first, seconds = network(tmp_path, "seed 1, 0.95", fresh(), train)
+    second, again = network(tmp_path, "seed 1, 0.95", fresh(), train)
     assert len(calls) == 1 and seconds == again and second is not first and not second.training
     assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(),
                                                  strict=True))
-    lk.store.network(tmp_path, "seed 2, 0.95", fresh(), train)
-    lk.store.network(None, "seed 1, 0.95", fresh(), train)
+    network(tmp_path, "seed 2, 0.95", fresh(), train)
+    network(None, "seed 1, 0.95", fresh(), train)
     assert len(calls) == 3 and len(list(tmp_path.iterdir())) == 2
 
 

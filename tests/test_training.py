@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from course.chapters.sparsity import flip_and_crop
 from labkit import base, models, processes, training
 from labkit.base import Diverged, LabError
 from labkit.training import fit, fit_many, fit_packed, parallel, predict
@@ -142,7 +143,7 @@ def test_multistep_falls_at_a_half_and_at_three_quarters():
 
 def test_flip_and_crop_moves_each_image_by_itself():
     x = torch.arange(1.0, 1 + 64 * 2 * 6 * 5).view(64, 2, 6, 5)  # every value once: a pixel tells where it came from
-    moved = training.flip_and_crop(x, torch.Generator().manual_seed(0), pad=2)
+    moved = flip_and_crop(x, torch.Generator().manual_seed(0), pad=2)
     assert moved.shape == x.shape
     seen = set()
     for before, after in zip(x, moved, strict=True):
@@ -151,9 +152,9 @@ def test_flip_and_crop_moves_each_image_by_itself():
         assert len(found) == 1
         seen.add(found[0])
     assert [len(set(parts)) for parts in zip(*seen, strict=True)] == [2, 5, 5]
-    again = training.flip_and_crop(x, torch.Generator().manual_seed(0), pad=2)
+    again = flip_and_crop(x, torch.Generator().manual_seed(0), pad=2)
     assert torch.equal(moved, again)
-    assert not torch.equal(moved, training.flip_and_crop(x, torch.Generator().manual_seed(1), pad=2))
+    assert not torch.equal(moved, flip_and_crop(x, torch.Generator().manual_seed(1), pad=2))
 
 
 def test_augmented_rows_do_not_depend_on_the_rows_left_out(rows):

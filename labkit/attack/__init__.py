@@ -1,7 +1,4 @@
-"""Attacks: requests that do harm, and readers of what a deletion gives away.
-
-Each function takes only what its threat model grants.
-"""
+"""Attacks: requests that do harm, readers of what a deletion gives away; each by threat model."""
 
 from .differences import difference, flat, kept, leak, unflat
 from .holdings import BlackBox, Holdings, UnlearningOracle, check_request, hold

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from ..base import LabError
 from ..rules import checked, some
-from ..training import fit
+from ..training import fit, step
 from .request import batches, begin, finite
 
 
@@ -18,8 +18,7 @@ def finetune(model, data, forget, *, epochs=2, lr=0.03, schedule="constant", bat
     """Go on training on the retain set and hope that the rest fades (catastrophic forgetting).
 
     epochs: passes over the retain set; lr: 'constant' or the peak of 'onecycle'; augment: fit's.
-    Its UA is a matter of lr: show the sweep.
-    Source: FT in Jia et al. 2023 (10 epochs, lr 0.01 there).
+    Its UA is a matter of lr: show the sweep. Source: FT in Jia et al. 2023 (10 epochs, lr 0.01).
     """
     student, forget, _ = begin(model, data, forget)
     if len(forget) == 0:
@@ -34,17 +33,14 @@ def gradient_ascent(model, data, forget, *, epochs=1, lr=0.01, batch_size=128, m
                     seed=0):
     """Walk uphill on the loss of the forget set; never look at the retain set, and damage it.
 
-    epochs: passes over the forget set.
-    Source: GA in Jia et al. 2023 (5 epochs, lr 1e-4 there); Thudi et al. 2022.
+    epochs: passes over the forget set. Source: Thudi et al. 2022; GA in Jia et al. 2023 (lr 1e-4).
     """
     student, forget, _ = begin(model, data, forget)
     optimizer = torch.optim.SGD(student.parameters(), lr, momentum)
     order = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
         for batch in batches(forget, batch_size, order) if len(forget) else ():
-            optimizer.zero_grad()
-            (-F.cross_entropy(student(data.x[batch]), data.y[batch])).backward()
-            optimizer.step()
+            step(optimizer, -F.cross_entropy(student(data.x[batch]), data.y[batch]), lr)
     return finite(student, "gradient_ascent", lr)
 
 
@@ -53,7 +49,7 @@ def neggrad_plus(model, data, forget, *, epochs=1, lr=0.01, beta=0.98, batch_siz
                  momentum=0.9, seed=0):
     """Descend on the retain set, ascend on the forget set: β L(retain) − (1 − β) L(forget).
 
-    epochs: passes over the retain set; a forget batch goes with each retain batch.
+    epochs: passes over the retain set, with a forget batch for each retain batch. beta: β.
     Source: NegGrad+ in Kurmanji et al. 2023.
     """
     student, forget, retain = begin(model, data, forget)
@@ -66,9 +62,7 @@ def neggrad_plus(model, data, forget, *, epochs=1, lr=0.01, beta=0.98, batch_siz
         for keep, drop in zip(batches(retain, batch_size, order), forget_batches, strict=False):
             loss = beta * F.cross_entropy(student(data.x[keep]), data.y[keep])
             loss = loss - (1 - beta) * F.cross_entropy(student(data.x[drop]), data.y[drop])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            step(optimizer, loss, lr)
     return finite(student, "neggrad_plus", lr)
 
 
@@ -77,9 +71,8 @@ def random_labels(model, data, forget, *, epochs=2, lr=0.01, batch_size=128, mom
                   moving=None):
     """Fine-tune on everything, the forget set with wrong labels, drawn anew each epoch.
 
-    The drawn label is never the true one. moving: None, or a dict name -> bool tensor of the
-    weights that may move, the others stay bit for bit (SalUn).
-    Source: Golatkar et al. 2020; RL in Fan et al. 2024 (there it may be the true one).
+    epochs: passes over all rows. moving: None, or a dict name -> bool tensor of the weights that
+    may move (SalUn). Source: Golatkar et al. 2020; RL in Fan et al. 2024.
     """
     student, forget, _ = begin(model, data, forget)
     if len(forget) == 0:
@@ -107,8 +100,7 @@ def scrub(model, data, forget, *, epochs=3, max_epochs=2, lr=0.01, temperature=2
 
     In the first `max_epochs` of `epochs`: a pass over the forget set that maximises KL(teacher ‖
     student); in every epoch a pass over the retain set that minimises γ CE + α KL. Temperature T
-    divides the logits, and T² scales the KL.
-    Source: SCRUB, Kurmanji et al. 2023 (Adam there, SGD here).
+    divides the logits, T² scales the KL. Source: SCRUB, Kurmanji et al. 2023 (there with Adam).
     """
     student, forget, retain = begin(model, data, forget)
     if len(forget) == 0:
@@ -117,22 +109,20 @@ def scrub(model, data, forget, *, epochs=3, max_epochs=2, lr=0.01, temperature=2
     optimizer = torch.optim.SGD(student.parameters(), lr, momentum)
     order = torch.Generator().manual_seed(seed)
 
-    def step(batch, on_forget):
+    def learn(batch, on_forget):
         with torch.no_grad():
             wanted = F.log_softmax(teacher(data.x[batch]) / temperature, 1)
         logits = student(data.x[batch])
         found = F.log_softmax(logits / temperature, 1)
         kl = F.kl_div(found, wanted, reduction="batchmean", log_target=True) * temperature**2
         loss = -kl if on_forget else gamma * F.cross_entropy(logits, data.y[batch]) + alpha * kl
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        step(optimizer, loss, lr)
 
     for epoch in range(epochs):
         for batch in batches(forget, batch_size, order) if epoch < max_epochs else ():
-            step(batch, on_forget=True)
+            learn(batch, on_forget=True)
         for batch in batches(retain, batch_size, order):
-            step(batch, on_forget=False)
+            learn(batch, on_forget=False)
     return finite(student, "scrub", lr)
 
 

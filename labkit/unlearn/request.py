@@ -1,4 +1,4 @@
-"""What every method does first with a deletion request."""
+"""What every method does with a deletion request, and exact unlearning, the reference of all."""
 
 import copy
 
@@ -6,6 +6,8 @@ import torch
 
 from ..base import Diverged
 from ..rows import check_forget
+from ..rules import checked
+from ..training import fit, kept
 
 
 def begin(model, data, forget):
@@ -15,8 +17,7 @@ def begin(model, data, forget):
     The copy is in evaluation mode: no method moves running statistics by looking at data.
     """
     forget = check_forget(forget, len(data.y), allow_empty=True).to(data.x.device)
-    keep = torch.ones(len(data.y), dtype=torch.bool, device=data.x.device)
-    keep[forget] = False
+    keep = kept(len(data.y), forget, data.x.device)
     return copy.deepcopy(model).eval(), forget, keep.nonzero().squeeze(1)
 
 
@@ -29,6 +30,20 @@ def batches(rows, batch_size, generator):
 def finite(model, name, lr):
     """The model; Diverged when a step has blown its weights up."""
     if not all(torch.isfinite(p).all() for p in model.parameters()):
-        raise Diverged(f"{name} diverged at strength {lr}: its weights are no longer finite; take "
-                       "a smaller one, or look for NaN in the rows.")
+        raise Diverged(f"{name} diverged at strength {lr}: lower it, or look for NaN in the rows.")
     return model
+
+
+@checked(epochs="passes, 0 or more")
+def retrain(model, data, forget, *, build, epochs, lr, seed, batch_size=128, momentum=0.9,
+            weight_decay=5e-4, schedule="onecycle", augment=None):
+    """A new model trained on the retain set alone.
+
+    build: seed -> fresh network; the rest is as in `training.fit`. With seed and recipe of the
+    original this is *same-seed retraining*: same initial weights, same batches less the forgotten
+    rows; another seed makes it *fresh-seed retraining*.
+    """
+    _, forget, _ = begin(model, data, forget)
+    return fit(build(seed), data.x, data.y, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size,
+               momentum=momentum, weight_decay=weight_decay, schedule=schedule, augment=augment,
+               skip=forget)

@@ -6,6 +6,7 @@ from torch.func import functional_call, grad, jvp, vjp, vmap
 
 from ..base import LabError
 from ..rules import checked
+from ..training import predict
 from .request import begin, finite
 
 
@@ -14,11 +15,9 @@ def influence(model, data, forget, *, damping=0.01, scale=1.0, cg_steps=20, rows
               curvature="gauss-newton", loss=F.cross_entropy, seed=0):
     """One Newton step towards the retain set's mean loss: θ + scale · H⁻¹ (∇L_D − ∇L_r).
 
-    The difference of gradients is zero for an empty request, also when training stopped before
-    the optimum. H is the curvature of L_r on at most `rows` random retain rows plus `damping` · I,
-    inverted by `cg_steps` steps of conjugate gradients. curvature: 'gauss-newton' (never negative)
-    or 'hessian'. Exact when the loss is quadratic and the model sits at the optimum of L_D.
-    Source: IU in Jia et al. 2023 (WoodFisher there), Koh and Liang 2017.
+    H is the curvature of L_r on at most `rows` random retain rows plus `damping` · I, inverted by
+    `cg_steps` conjugate gradient steps: 'gauss-newton' (never negative) or 'hessian'. Exact for a
+    quadratic loss at the optimum of L_D. Source: IU in Jia et al. 2023, Koh and Liang 2017.
     """
     student, forget, retain = begin(model, data, forget)
     if len(forget) == 0:
@@ -28,6 +27,8 @@ def influence(model, data, forget, *, damping=0.01, scale=1.0, cg_steps=20, rows
                           for i in (forget, retain))
     n, n_f, n_r = len(data.y), len(forget), len(retain)
     v = {k: g_forget[k] / n - g_retain[k] * n_f / (n * n_r) for k in params}
+    if not all(torch.isfinite(t).all() for t in v.values()):
+        raise LabError("A gradient is NaN or infinite: look for NaN in the rows and the weights.")
     pick = torch.randperm(n_r, generator=torch.Generator().manual_seed(seed))[:rows]
     pick = retain[pick.to(retain.device)]
     x, y = data.x[pick], data.y[pick]
@@ -46,7 +47,6 @@ def influence(model, data, forget, *, damping=0.01, scale=1.0, cg_steps=20, rows
 def curvature_product(model, params, x, y, v, curvature="gauss-newton", damping=0.0,
                       loss=F.cross_entropy):
     """(H + damping · I) v without forming H, for the mean loss. params, v: dicts name -> tensor."""
-
     def logits(p):
         return functional_call(model, p, (x,))
 
@@ -62,9 +62,8 @@ def curvature_product(model, params, x, y, v, curvature="gauss-newton", damping=
 def conjugate_gradients(product, b, steps, tolerance=1e-6):
     """Solve A x = b for r right-hand sides at once: dict name -> (r, …) both ways.
 
-    product: v -> A v for each of the r alone, as vmap of curvature_product gives it. A side stops
-    at a relative residual of `tolerance`, or where the curvature along its direction is not above
-    0. Source: Hestenes and Stiefel 1952.
+    product: v -> A v for each of the r alone. A side stops at a relative residual of `tolerance`,
+    or where the curvature along its direction is not above 0. Source: Hestenes and Stiefel 1952.
     """
     def dots(a, c):
         return sum((a[k] * c[k]).flatten(1).sum(1) for k in a)
@@ -91,9 +90,8 @@ def conjugate_gradients(product, b, steps, tolerance=1e-6):
 def fisher_diagonal(model, x, y, chunk=32):
     """Mean over rows of the squared gradient of each row's own loss: dict name -> tensor.
 
-    Per-row gradients by vmap(grad): the result does not depend on batches or their order (squared
-    *batch* gradients, as in published code, do). y: labels; for the true Fisher information give
-    labels drawn from the model.
+    Squared *batch* gradients, as in published code, would depend on the batches. y: labels; for the
+    true Fisher information give labels drawn from the model. chunk: rows at a time.
     """
     params = {k: p.detach() for k, p in model.named_parameters()}
 
@@ -106,8 +104,7 @@ def fisher_diagonal(model, x, y, chunk=32):
         for k, g in per_row(params, xs, ys).items():
             total[k] += g.pow(2).sum(0)
     if not all(torch.isfinite(t).all() for t in total.values()):
-        raise LabError("The Fisher information is NaN or infinite: look for NaN in the rows, or "
-                       "for a model that diverged.")
+        raise LabError("The Fisher information is not finite: look for NaN in rows and weights.")
     return {k: t / len(x) for k, t in total.items()}
 
 
@@ -115,10 +112,9 @@ def fisher_diagonal(model, x, y, chunk=32):
 def ssd(model, data, forget, *, alpha=2.0, dampening=1.0, rows=2000, chunk=32, seed=0):
     """Selective synaptic dampening: shrink what matters far more to the forget set than to all.
 
-    Weight i is selected when F_forget,i > alpha · F_all,i, and multiplied by
-    min(dampening · F_all,i / F_forget,i, 1). F_all is taken over at most `rows` random rows,
-    F_forget over the whole forget set. No training. Source: Foster et al. 2024 (alpha 10,
-    dampening 1 there; 10 selects next to nothing here), per-row in place of per-batch gradients.
+    Weight i is selected when F_forget,i > alpha · F_all,i, and multiplied by min(dampening ·
+    F_all,i / F_forget,i, 1). F_all is taken over at most `rows` random rows. Source: Foster et al.
+    2024 (alpha 10 there selects next to nothing here), per-row in place of per-batch gradients.
     """
     student, forget, _ = begin(model, data, forget)
     if len(forget) == 0:
@@ -139,20 +135,15 @@ def ssd(model, data, forget, *, alpha=2.0, dampening=1.0, rows=2000, chunk=32, s
 def fisher_forgetting(model, data, forget, *, alpha=1e-6, cap=1e3, chunk=32, rows=2000, seed=0):
     """Add noise where the retain set does not mind: θ + N(0, alpha · min(1 / F_retain, cap)).
 
-    F_retain: diagonal Fisher information with labels drawn from the model, over at most `rows`
-    random retain rows. alpha: variance scale; cap: largest 1 / F. Without the published code's
-    zeroed class row. Source: Golatkar et al. 2020; FF in Jia et al. 2023.
+    F_retain: diagonal, of at most `rows` random retain rows with labels drawn from the model.
+    Source: Golatkar et al. 2020, without its code's zeroed class row; FF in Jia et al. 2023.
     """
     student, forget, retain = begin(model, data, forget)
     if len(forget) == 0:
         return student
     draw = torch.Generator().manual_seed(seed)
     x = data.x[retain[torch.randperm(len(retain), generator=draw)[:rows].to(retain.device)]]
-    with torch.no_grad():
-        probabilities = torch.cat([student(part) for part in x.split(512)]).softmax(1).cpu()
-    if not torch.isfinite(probabilities).all():
-        raise LabError("A probability is NaN: look for NaN in the rows, or for a model that "
-                       "diverged.")
+    probabilities = predict(student, x).softmax(1).cpu()
     labels = torch.multinomial(probabilities, 1, generator=draw).squeeze(1).to(x.device)
     information = fisher_diagonal(student, x, labels, chunk)
     with torch.no_grad():
@@ -164,11 +155,11 @@ def fisher_forgetting(model, data, forget, *, alpha=1e-6, cap=1e3, chunk=32, row
 
 def _summed_gradient(model, params, x, y, loss):
     """Gradient of the summed loss over the rows, in chunks: dict name -> tensor."""
+    def summed(p, xs, ys):
+        return loss(functional_call(model, p, (xs,)), ys) * len(xs)
+
     total = {k: torch.zeros_like(p) for k, p in params.items()}
     for xs, ys in zip(x.split(512), y.split(512), strict=True):
-        def part(p, xs=xs, ys=ys):
-            return loss(functional_call(model, p, (xs,)), ys) * len(xs)
-
-        g = grad(part)(params)
+        g = grad(summed)(params, xs, ys)
         total = {k: total[k] + g[k] for k in total}
     return total

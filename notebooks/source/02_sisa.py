@@ -433,12 +433,12 @@ def many_requests(job):
     there = np.ones(n, bool)
     singles = [added_up(partition, there, draw(rng, there, 1), cfg.epochs) for _ in range(160)]
     rows.append(dict(kind="sequential", K=1, visits=np.mean(singles),
-                     formula=sisa.cost.visits(n, cfg.epochs, S, R, 160) / 160))
+                     formula=here.cost.visits(n, cfg.epochs, S, R, 160) / 160))
     for K in (S, 3 * S, 5 * S):
         batches = [added_up(partition, there := np.ones(n, bool), draw(rng, there, K), cfg.epochs)
                    for _ in range(20)]
         rows.append(dict(kind="batch", K=K, visits=np.mean(batches),
-                         formula=sisa.cost.visits(n, cfg.epochs, S, R, K, batch=True)))
+                         formula=here.cost.visits(n, cfg.epochs, S, R, K, batch=True)))
     return [row | dict(seed=seed, S=S, R=R, whole=cfg.epochs * (n - row["K"])) for row in rows]
 
 
@@ -473,7 +473,7 @@ fig, axes = plt.subplots(1, 2, figsize=(10, 4.6), sharey=True)
 for ax, S in zip(axes, (5, 20)):
     for R, line, shade in ((1, "-", 1), (10, "--", 0)):
         K = np.unique(np.geomspace(1, 6 * S, 40).round().astype(int))
-        ax.plot(K, [(n - k) / sisa.cost.visits(n, 1, S, R, int(k), batch=True) for k in K], line,
+        ax.plot(K, [(n - k) / here.cost.visits(n, 1, S, R, int(k), batch=True) for k in K], line,
                 color=figures.SHADES[shade][0], label=f"formula, R = {R}")
         for k, part in counts[(counts.S == S) & (counts.R == R)].groupby("K"):
             figures.interval(ax, [k], (part.whole / part.visits).to_numpy(), "unlearned",
@@ -786,7 +786,7 @@ _ = right_ax.legend(loc="lower left")
 # %%
 def redraw(S, R, K):
     def speed(k):
-        return (n - k) / sisa.cost.visits(n, 1, S, R, int(k), batch=True)
+        return (n - k) / here.cost.visits(n, 1, S, R, int(k), batch=True)
 
     curve.set_ydata([speed(k) for k in many_K])
     here_dot.set_data([K], [speed(K)])

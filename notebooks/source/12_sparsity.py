@@ -82,7 +82,7 @@ shape = {}
 if cfg.model == "strided_cnn" and np.prod(data.shape) > 1024:
     # about as long as on fashion, and at 0.1 some do not learn
     shape, cfg.lr = dict(width=12), 0.05
-moved = dict(augment=lk.training.flip_and_crop) if cfg.augment else {}
+moved = dict(augment=here.flip_and_crop) if cfg.augment else {}
 recipe = dict(epochs=cfg.epochs, lr=cfg.lr, batch_size=cfg.batch_size,
               schedule=cfg.schedule) | moved
 lab.say("Classes to forget, one at a time: " + ", ".join(data.classes[c] for c in CLASSES) + ".",
@@ -368,12 +368,12 @@ def originals(job):
     """
     # None in the quick profile
     (seed, sparsities), d, folder = job, data.resplit(job[0]), lab.unfinished("networks")
-    dense, spent = lk.store.network(folder, f"{seed} dense", build(seed),
+    dense, spent = here.network(folder, f"{seed} dense", build(seed),
                                    lambda: lk.training.fit(build(seed), d.x, d.y, seed=seed,
                                                            **recipe))
     found = [(d, seed, 0.0, dense, None, spent)]
     for s in sparsities[1:]:
-        model, more = lk.store.network(folder, f"{seed} {s}", build(seed), lambda s=s: here.omp(
+        model, more = here.network(folder, f"{seed} {s}", build(seed), lambda s=s: here.omp(
             build, d, sparsity=s, seed=seed, dense=dense, **pruning)[0])
         found.append((d, seed, s, model, here.magnitude_mask(dense, s, PRUNED), spent + more))
     return found

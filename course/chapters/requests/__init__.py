@@ -9,7 +9,6 @@ from .code import (
     isolation_gate,
     label_gate,
     loss_gate,
-    matching,
     newton,
     replan,
     spread,
@@ -32,7 +31,7 @@ from .uncertainty import (
 __all__ = [
     "at_once", "campaign", "check_target", "conformal_sets", "conformal_threshold", "craft",
     "ensemble_outputs", "first_order_effects", "fit_temperature", "gradient_gate",
-    "isolation_gate", "label_gate", "loss_gate", "matching", "mc_dropout", "newton", "nll",
+    "isolation_gate", "label_gate", "loss_gate", "mc_dropout", "newton", "nll",
     "overconfidence", "replan", "soft_threshold", "spread", "two_point", "underconfidence",
     "zeroth_order_effects",
 ]

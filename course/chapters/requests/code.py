@@ -45,12 +45,6 @@ def craft(model, x, y, target, adversarial, *, eps, steps=60, lr=0.1, low=None, 
     return (x + delta).detach()
 
 
-def matching(model, x, y, target, adversarial) -> float:
-    """Cosine of Σ ∇ℓ(x_i, y_i) with −∇ℓ(target, adversarial): 1 is what `craft` strives for."""
-    found = _summed(model, _params(model), x, y)
-    return F.cosine_similarity(found, _wanted(model, target, adversarial), dim=0).item()
-
-
 def _summed(model, params, x, y):
     """Σ ∇ℓ(x_i, y_i) as one vector."""
     gradient = grad(lambda p: row_losses(model, p, x, y).sum())(params)

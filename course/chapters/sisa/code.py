@@ -1,6 +1,7 @@
 """What only the chapter on SISA uses: speed, storage, shards by risk, and a proof of exactness."""
 
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -9,9 +10,12 @@ import torch
 
 from labkit.base import LabError
 from labkit.rules import checked
-from labkit.unlearn.sisa.cost import kept_slices, slicing
-from labkit.unlearn.sisa.ensemble import Sisa, _tensors, train
+from labkit.unlearn.sisa import checkpoints
+from labkit.unlearn.sisa.ensemble import Sisa, train
 from labkit.unlearn.sisa.partition import Partition, _check, place
+from labkit.unlearn.sisa.shard import kept_slices
+
+from .cost import slicing
 
 
 def speedup(shards: int, slices: int = 1, keep: int = 1) -> float:
@@ -115,3 +119,15 @@ def _least_work(share, shards):
         j = step[j]
         cuts.append(at[j])
     return np.array(cuts[::-1], dtype=int)
+
+
+def _tensors(ensemble, s):
+    """Every tensor of one shard, in use and in its sound checkpoints, by its place."""
+    p, parts = ensemble.partition, {"in use": checkpoints.state(ensemble.members[s])}
+    for done in kept_slices(p.slices, ensemble.recipe["keep"]):
+        with suppress(LookupError):
+            rows = p.rows(s, done, ensemble.removed)
+            parts[f"after slice {done}"] = checkpoints.load(ensemble.folder, s, done, rows,
+                                                            ensemble.recipe)
+    return {f"shard {s} {when}: {name}": t
+            for when, tensors in parts.items() for name, t in tensors.items()}

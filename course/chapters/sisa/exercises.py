@@ -289,7 +289,7 @@ SHARE = Exercise(
          "this is where the share goes with very many slices: it depends on how many there are."),
     ),
     remark="The sums come to 2/3 + 1/(3R): even very many slices save a third, and each one costs "
-           "a checkpoint. `sisa.cost.slicing` gives it for batches too.",
+           "a checkpoint. `here.cost.slicing` gives it for batches too.",
 )
 
 
@@ -340,7 +340,7 @@ BATCH = Exercise(
         (" ** requests", "", "The chance that one request hits the shard, whatever their number",
          "this is the chance that one request hits the shard: with more of them it grows."),
     ),
-    remark="`sisa.cost.visits(n, 1, shards, 1, requests, batch=True)` gives the same. "
+    remark="`here.cost.visits(n, 1, shards, 1, requests, batch=True)` gives the same. "
            "The paper's formula is for shards of equal size: it is lower by K "
            "(1 − 1/S)^K rows, less than one row a request.",
 )

@@ -1,9 +1,7 @@
 """SISA: exact unlearning by sharding and slicing."""
 
-from . import cost
 from .checkpoints import size
 from .ensemble import Sisa, aggregate, load, train, unlearn
 from .partition import Partition, by_hash, place
 
-__all__ = ["Partition", "Sisa", "aggregate", "by_hash", "cost", "load",
-           "place", "size", "train", "unlearn"]
+__all__ = ["Partition", "Sisa", "aggregate", "by_hash", "load", "place", "size", "train", "unlearn"]

@@ -19,10 +19,8 @@ def path(folder, shard: int, done: int) -> Path:
 def save(folder, shard, done, model, optimizer, seen, recipe):
     """Write the full state after `done` slices: weights, buffers, the optimiser's state, counters.
 
-    seen: (m,) ids of the rows it was trained on; their hash is kept, so that a checkpoint that has
-    seen a forgotten row is never taken for a sound one. optimizer: None leaves its state out (the
-    fault that notebook 02 shows). The learning rate and the random numbers are functions of (seed,
-    shard, slice), so counters are enough for them.
+    seen: (m,) ids of the rows it was trained on: their hash is kept. optimizer: None leaves its
+    state out, a fault. Learning rate and random numbers follow from (seed, shard, slice).
     """
     target = path(folder, shard, done)
     about = {"format": FORMAT, "shard": shard, "slices done": done,
@@ -48,40 +46,35 @@ def load(folder, shard, done, seen, recipe) -> dict | None:
 def state(model, optimizer=None) -> dict:
     """All tensors of a model (weights and buffers) and of its optimiser, under flat names."""
     tensors = {f"model.{name}": t for name, t in model.state_dict().items()}
-    if optimizer is not None:
-        tensors |= {f"optimizer.{i}.{key}": t
-                    for i, values in optimizer.state_dict()["state"].items()
-                    for key, t in values.items() if isinstance(t, torch.Tensor)}
+    kept = optimizer.state_dict()["state"] if optimizer else {}
+    tensors |= {f"optimizer.{i}.{key}": t for i, values in kept.items()
+                for key, t in values.items() if isinstance(t, torch.Tensor)}
     return store.plain(tensors)
 
 
 def restore(tensors, model, optimizer=None):
     """Put a checkpoint's tensors back into a model and, if given, its optimiser, in place."""
-    parts = {"model": {}, "optimizer": {}}
-    for name, t in tensors.items():
-        part, key = name.split(".", 1)
-        parts[part][key] = t
+    weights, kept = {}, {}
+    for part, key, t in ((*name.split(".", 1), t) for name, t in tensors.items()):
+        if part == "model":
+            weights[key] = t
+        else:
+            i, key = key.split(".", 1)
+            kept.setdefault(int(i), {})[key] = t
     try:
-        model.load_state_dict(parts["model"])
+        model.load_state_dict(weights)
     except RuntimeError:
         raise LabError("The checkpoints hold another network than `build` makes: give the build "
                        "that the ensemble was trained with.") from None
-    if optimizer is None:
-        return
-    kept = {}
-    for name, t in parts["optimizer"].items():
-        i, key = name.split(".", 1)
-        kept.setdefault(int(i), {})[key] = t
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": kept, "param_groups": groups})
+    if optimizer is not None:
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": kept})
 
 
 def wipe(folder, shard: int, after: int) -> int:
     """Destroy a shard's checkpoints after more than `after` slices; -> how many there were.
 
-    Overwritten with zeros, flushed to the disk, then removed. What this cannot reach: backups,
-    snapshots, and the spare blocks of SSDs and copy-on-write file systems. There, keep the folder
-    encrypted and destroy the key.
+    Overwritten with zeros, flushed to the disk, then removed. Backups, snapshots and spare blocks
+    of SSDs keep what they have: there, keep the folder encrypted and destroy the key.
     """
     names = f"shard-{shard:03d}-after-"
     stale = [p for p in Path(folder).glob(f"{names}*.safetensors")

@@ -2,13 +2,11 @@
 
 Bourtoule et al. 2021 (S&P), "Machine Unlearning". Everything random is a function of (seed, shard,
 slice), and no row decides anything about another row. So a shard that starts again from a
-checkpoint ends bit for bit where training without the forgotten rows would have ended:
-`verify_exact` trains that from scratch and compares.
+checkpoint ends bit for bit where training without the forgotten rows would have ended.
 """
 
 import time
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +16,20 @@ from torch import nn
 
 from ... import store
 from ...base import LabError, make_folder
+from ...processes import parallel
 from ...rows import check_forget
 from ...rules import checked
-from ...training import parallel
 from . import checkpoints
-from .cost import kept_slices
 from .partition import Partition, by_hash
 from .shard import seed_of, train_shard
+
+RESTARTED = "restarted after slice"
 
 
 class Sisa(nn.Module):
     """A SISA ensemble, called like any network: the logarithm of the members' mean softmax.
 
-    members: one network a shard. partition: who is where. removed: ids forgotten so far. folder: of
-    its checkpoints. ledger: a dict for training and for each request: asked, retrained, its cost.
+    members: one network a shard. removed: ids forgotten. ledger: a dict for training, each request.
     """
 
     def __init__(self, members, partition, *, removed, recipe, build, folder, ledger):
@@ -60,7 +58,6 @@ def aggregate(logits, how: str = "mean", weights=None):
 
     how: 'mean' of the softmax vectors, or 'vote': each member votes for its largest logit, and the
     mean softmax decides between equal votes. weights: (S,), such as rows a shard; default: equal.
-    Averaging the members' *weights* would not be SISA: networks trained apart share no coordinates.
     """
     w = torch.as_tensor([1.0] * len(logits) if weights is None else weights).float()
     w = (w / w.sum())[:, None, None].to(logits.device)
@@ -72,24 +69,20 @@ def aggregate(logits, how: str = "mean", weights=None):
     votes = (w * F.one_hot(logits.argmax(2), logits.shape[2])).sum(0)
     equal = votes > votes.max(1, keepdim=True).values - 1e-6
     winner = F.one_hot(torch.where(equal, mean, -1).argmax(1), logits.shape[2])
-    # the winner by 1e-3 ahead; adding the mean alone could overrule a vote
+    # adding the mean alone could overrule a vote
     return (votes + 1e-3 * (mean + winner)).clamp(min=1e-30).log()
 
 
 @checked(keep="from 1", epochs="above 0")
-def train(data, folder, *, build, shards: int, slices: int, epochs: float, lr: float, seed: int,
-          batch_size: int = 32, momentum: float = 0.9, weight_decay: float = 5e-4, keep: int = 1,
-          partition: Partition | None = None, without=(), save_optimizer: bool = True,
-          workers: int | None = None) -> Sisa:
-    """Train S shards, each in R growing slices, shards side by side in worker processes.
+def train(data, folder, *, build, shards, slices, epochs, lr, seed, batch_size=32, momentum=0.9,
+          weight_decay=5e-4, keep=1, partition=None, without=(), save_optimizer=True, workers=None):
+    """Train S shards, each in R growing slices, side by side in worker processes. -> Sisa
 
     data: x (n, …), y (n,). folder: for the checkpoints, new or empty. build: seed -> fresh network.
-    epochs: e', the passes that training without slices would take; each slice step takes
-    2e'/(R + 1) passes over the slices so far. lr: peak of a one-cycle schedule over a shard's whole
-    training. keep: keep every k-th slice's checkpoint only. partition: default by_hash. without:
-    ids to leave out from the start. The result does not depend on `workers`. Exactness needs the
-    rows' preprocessing to be free of them too: load data with moments="test". On a GPU, call
-    torch.use_deterministic_algorithms(True) first.
+    epochs: passes that training without slices would take; lr: peak of a one-cycle schedule. keep:
+    keep every k-th slice's checkpoint only. partition: default by_hash. without: ids to leave out
+    from the start. Exactness needs data loaded with moments="test", and on a GPU
+    torch.use_deterministic_algorithms(True).
     """
     n, seed = len(data.y), int(seed)
     p = by_hash(n, shards, slices, seed) if partition is None else partition
@@ -98,16 +91,14 @@ def train(data, folder, *, build, shards: int, slices: int, epochs: float, lr: f
                        f"asked was {n} rows in {shards} × {slices}: make it with the same numbers.")
     folder = make_folder(folder)
     if any(folder.iterdir()):
-        raise LabError(f"The folder {folder.name!r} is not empty: give each ensemble a folder of "
-                       "its own.")
+        raise LabError(f"The folder {folder.name!r} is not empty: give each ensemble its own.")
     recipe = dict(seed=seed, slices=slices, epochs=epochs, lr=lr, batch_size=batch_size,
                   momentum=momentum, weight_decay=weight_decay, keep=keep,
                   save_optimizer=save_optimizer)
-    # JSON knows no numpy
-    recipe = {k: v.item() if isinstance(v, np.generic) else v for k, v in recipe.items()}
+    recipe = {k: v.item() if isinstance(v, np.generic) else v for k, v in recipe.items()}  # JSON
     without = sorted(check_forget(list(without), n, allow_empty=True).tolist())
-    fresh = [build(seed_of(seed, s, 0)) for s in range(shards)]
-    ensemble = Sisa(fresh, p, removed=without, recipe=recipe, build=build, folder=folder, ledger=[])
+    ensemble = Sisa([None] * p.shards, p, removed=without, recipe=recipe, build=build,
+                    folder=folder, ledger=[])
     store.save(folder / "ensemble.json", {"recipe": recipe, "shards": int(shards),
                                           "shard": p.shard.tolist(), "slice": p.slice.tolist()})
     return _run(ensemble, data, {s: 0 for s in range(shards)}, [], workers)
@@ -116,22 +107,19 @@ def train(data, folder, *, build, shards: int, slices: int, epochs: float, lr: f
 def unlearn(ensemble: Sisa, data, forget, workers: int | None = None) -> Sisa:
     """A new ensemble without the rows `forget`, one or a batch; each touched shard restarts once.
 
-    Each touched shard goes back to its last checkpoint that has not seen the rows. Later
-    checkpoints are destroyed *before* anything is retrained, and new ones take their place. A
-    checkpoint that is missing or damaged is not trusted: training goes back to the last sound one,
-    with a warning and a note in the ledger. data: as in training; the forgotten rows' contents are
-    not read any more. The given object keeps its weights in memory (drop it), but cannot unlearn
-    any more: its checkpoints are gone. LabError on ids that are unknown or forgotten already.
+    Each touched shard goes back to its last sound checkpoint that has not seen the rows, with a
+    warning and a note in the ledger where one is missing or damaged. Later ones are destroyed
+    *before* anything is retrained. data: as in training; the forgotten rows' contents are not read.
+    The given ensemble cannot unlearn any more: its checkpoints are gone. LabError on ids that are
+    unknown or forgotten already.
     """
     p, n = ensemble.partition, len(ensemble.partition.shard)
     if len(data.y) != n:
         raise LabError(f"The ensemble was trained on {n} rows and got data of {len(data.y)}: keep "
-                       "forgotten rows in their place (their contents are not read), so that ids "
-                       "stay what they are.")
+                       "forgotten rows in their place (their contents are not read).")
     forget = check_forget(forget, n).cpu()  # the partition lies there
     if again := sorted(set(forget.tolist()) & set(ensemble.removed)):
-        raise LabError(f"Row {again[0]} has been forgotten already: ask only for rows that are "
-                       "still there.")
+        raise LabError(f"Row {again[0]} has been forgotten already: ask for rows still there.")
     if len(_read(ensemble.folder, "ledger")["removed"]) != len(ensemble.removed):
         raise LabError("This ensemble is out of date, it has unlearned since: go on with the one "
                        "that unlearn returned, or open its folder again with sisa.load.")
@@ -148,36 +136,20 @@ def unlearn(ensemble: Sisa, data, forget, workers: int | None = None) -> Sisa:
 def load(folder, data, build, workers: int | None = None) -> Sisa:
     """Open an ensemble that an earlier process trained into `folder`.
 
-    A shard whose last checkpoint is not sound (damaged, or the process was killed while it
-    unlearned) is trained on from its last sound one, with a warning and a note in the ledger.
+    A shard without a sound last checkpoint is trained on from its last sound one, with a warning.
     """
     about, log = _read(folder, "ensemble"), _read(folder, "ledger")
     recipe, shards = about["recipe"], about["shards"]
     p = Partition(*(torch.tensor(about[k]) for k in ("shard", "slice")), shards, recipe["slices"])
     if len(data.y) != len(p.shard):
         raise LabError(f"The ensemble was trained on {len(p.shard)} rows and got data of "
-                       f"{len(data.y)}: give the data of its training, forgotten rows in their "
-                       "place.")
+                       f"{len(data.y)}: give those of its training, forgotten rows in their place.")
     for line in log["ledger"]:  # JSON's keys are strings
-        starts = line["restarted after slice"]
-        line["restarted after slice"] = {int(s): start for s, start in starts.items()}
-    fresh = [build(seed_of(recipe["seed"], s, 0)) for s in range(shards)]
-    ensemble = Sisa(fresh, p, removed=log["removed"], recipe=recipe, build=build, folder=folder,
-                    ledger=log["ledger"])
-    first = {s: p.slices for s in range(shards)}
+        line[RESTARTED] = {int(s): start for s, start in line[RESTARTED].items()}
+    ensemble = Sisa([None] * shards, p, removed=log["removed"], recipe=recipe, build=build,
+                    folder=folder, ledger=log["ledger"])
+    first = dict.fromkeys(range(shards), p.slices)
     return _run(ensemble, data, first, log.get("pending", []), workers)
-
-
-def _tensors(ensemble, s):
-    """Every tensor of one shard, in use and in its sound checkpoints, by its place."""
-    p, parts = ensemble.partition, {"in use": checkpoints.state(ensemble.members[s])}
-    for done in kept_slices(p.slices, ensemble.recipe["keep"]):
-        with suppress(LookupError):
-            rows = p.rows(s, done, ensemble.removed)
-            found = checkpoints.load(ensemble.folder, s, done, rows, ensemble.recipe)
-            parts[f"after slice {done}"] = found
-    return {f"shard {s} {when}: {name}": t
-            for when, tensors in parts.items() for name, t in tensors.items()}
 
 
 def _run(ensemble, data, first, asked, workers):
@@ -198,7 +170,7 @@ def _run(ensemble, data, first, asked, workers):
         warnings.warn(f"SISA: {note}", stacklevel=3)
     if asked or notes or not ensemble.ledger:
         ensemble.ledger.append({
-            "asked": asked, "restarted after slice": {s: done["start"] for s, done in work.items()},
+            "asked": asked, RESTARTED: {s: done["start"] for s, done in work.items()},
             "visits": sum(done["visits"] for done in work.values()),
             "seconds": time.perf_counter() - wall,
             "cpu_seconds": cpu + sum(done["cpu"] for done in work.values()), "destroyed": wiped,

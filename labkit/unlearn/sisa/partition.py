@@ -27,19 +27,14 @@ class Partition:
 
 def place(row: int, shards: int, slices: int, seed: int = 0) -> tuple[int, int]:
     """(shard, slice) of one row, from a hash of its id: so no deletion moves anybody else."""
-    digest = hashlib.blake2b(f"{seed}:{row}".encode(), digest_size=8).digest()
-    number = int.from_bytes(digest, "big")
+    number = int(hashlib.blake2b(f"{seed}:{row}".encode(), digest_size=8).hexdigest(), 16)
     shards, slices = int(shards), int(slices)
-    # number % slices would tie the slice to the shard
-    return number % shards, number // shards % slices
+    return number % shards, number // shards % slices  # not number % slices: tied to it
 
 
 @checked
 def by_hash(n: int, shards: int, slices: int, seed: int = 0) -> Partition:
-    """Uniform sharding of n rows: about n / S rows a shard, n / (S·R) a slice, binomially spread.
-
-    Raises LabError when there are more shards than rows, or less than one shard or slice.
-    """
+    """Uniform sharding of n rows: about n / S a shard, n / (S·R) a slice, binomially spread."""
     _check(n, shards)
     places = torch.tensor([place(row, shards, slices, seed) for row in range(n)])
     return Partition(places[:, 0], places[:, 1], int(shards), int(slices))
@@ -47,5 +42,4 @@ def by_hash(n: int, shards: int, slices: int, seed: int = 0) -> Partition:
 
 def _check(n, shards):
     if shards > n:
-        raise LabError(f"SISA was asked for {shards} shards of {n} rows: there cannot be more "
-                       "shards than rows.")
+        raise LabError(f"SISA was asked for {shards} shards of {n} rows: ask for {n} at most.")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import labkit as lk
-from course.chapters import sparsity as sparsity_chapter
+from course.chapters import sparsity as here  # noqa: F401  (the notebook's name for it)
 from labkit import measure, unlearn  # noqa: F401  (the notebook's functions read it)
 
 SOURCE = Path(__file__).resolve().parents[3] / "notebooks" / "source" / "12_sparsity.py"
@@ -26,7 +26,7 @@ LOST = {"UA": 100.0, "MIA": 100.0, "RA": 0.0, "TA": 0.0}
 def nb():
     """The notebook's functions beside what they read: one split, one network, two methods."""
     data = lk.data.load("digits", at_most=(300, 100))
-    names = {"copy", "np", "pd", "torch", "partial", "lk", "measure", "unlearn"}
+    names = {"copy", "np", "pd", "torch", "partial", "lk", "measure", "unlearn", "here"}
     space = {name: globals().get(name) for name in names} | {
         "data": data, "n": len(data.y), "profile": "quick", "shape": {}, "CHOSEN": {"l1": 0, "GA": 0},
         "cfg": SimpleNamespace(lr=0.1, model="strided_cnn"),
@@ -77,7 +77,7 @@ def test_a_reference_that_answers_nan_ends_the_notebook_with_what_to_lower(nb, w
     bad = blown_up(nb.build(0), data, None, 1)
     nb.space["METHODS"] = {"GA": lambda model, data, forget, strength: nb.build(1)}
     if who == "retrained":
-        nb.space["unlearn"] = SimpleNamespace(retrain=lambda *a, **k: bad, prune_then=sparsity_chapter.prune_then)
+        nb.space["unlearn"] = SimpleNamespace(retrain=lambda *a, **k: bad, prune_then=here.prune_then)
     job = ((data, 0, 0.0, bad if who == "original" else good, None, 0.0), 0, {"GA": [0]})
     with pytest.raises(lk.LabError, match="original or a retrained network.*lower lr, now 0.1") as caught:
         nb.parallel(nb.contest, [job])

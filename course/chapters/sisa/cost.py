@@ -1,4 +1,4 @@
-"""What SISA costs in theory: rows to visit again, bytes to keep. Bourtoule et al. 2021, formulas.
+"""What SISA costs in theory: rows to visit again. Bourtoule et al. 2021, formulas.
 
 n training rows, S shards, R slices, K requests drawn uniformly, e' epochs. A visit is one row in
 one training step.
@@ -6,12 +6,7 @@ one training step.
 
 from math import comb
 
-from ...base import LabError
-
-
-def epochs_per_slice(epochs: float, slices: int) -> float:
-    """e_i = 2 e' / (R + 1): so the R growing slices take as many visits as e' epochs without."""
-    return 2 * epochs / (slices + 1)
+from labkit.base import LabError
 
 
 def sharding_sequential(n: int, shards: int, requests: int) -> float:
@@ -23,8 +18,7 @@ def slicing(slices: int, requests: int = 1, keep: int = 1) -> float:
     """Expected share of a shard's training that K requests in that shard make necessary, 0 to 1.
 
     K = 1 and keep = 1: 2/3 + 1/(3R). Batch: 1 − E[r(r − 1)] / (R(R + 1)), r = the first slice hit,
-    P(r ≥ i) = ((R − i + 1)/R)^K. keep = k: only every k-th slice has a checkpoint, so training
-    starts again after slice k·⌊(r − 1)/k⌋ (ours).
+    P(r ≥ i) = ((R − i + 1)/R)^K. keep = k: training starts again after slice k·⌊(r − 1)/k⌋ (ours).
     """
     if requests == 0:
         return 0.0
@@ -39,22 +33,12 @@ def slicing(slices: int, requests: int = 1, keep: int = 1) -> float:
 
 def visits(n: int, epochs: float, shards: int, slices: int = 1, requests: int = 1, *,
            batch=False, keep=1) -> float:
-    """Expected visits to unlearn K requests, one after the other or as one batch.
-
-    In a batch the requests of one shard are binomial, and each shard starts again at its first
-    slice hit.
-    """
+    """Expected visits to unlearn K requests, in turn or as one batch (binomial in each shard)."""
     if not 0 < requests < n:
-        raise LabError(f"The cost of {requests} requests out of {n} rows was asked: give 1 to "
-                       f"{n - 1}.")
+        raise LabError(f"The cost of {requests} requests of {n} rows was asked: give 1 to {n - 1}.")
     if not batch:
         return epochs * sharding_sequential(n, shards, requests) * slicing(slices, 1, keep)
     p = 1 / shards
     hits = (comb(requests, j) * p**j * (1 - p) ** (requests - j) for j in range(requests + 1))
     share = sum(chance * slicing(slices, j, keep) for j, chance in enumerate(hits))
     return epochs * (n - requests) * share
-
-
-def kept_slices(slices: int, keep: int) -> list[int]:
-    """After which slices a checkpoint is kept: every `keep`-th, and the last, the model in use."""
-    return [done for done in range(1, slices + 1) if done % keep == 0 or done == slices]
