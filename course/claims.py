@@ -1,4 +1,4 @@
-"""Judges claims: do our numbers bear out what a paper says? Records of several runs are pooled."""
+"""Judges claims: do our numbers bear out what a paper says?"""
 
 import math
 

@@ -67,7 +67,7 @@ def _top(version: Annotated[bool, typer.Option("--version", callback=_version, i
 @app.command()
 def run(
     names: Annotated[list[str], typer.Argument(metavar="NOTEBOOK...",
-                                               help="01, 01-07, 01_basics, a path, or all.")],
+                                               help="01, 01-05, 01_basics, a path, or all.")],
     profile: Profile = "quick",
     dataset: Annotated[str | None, typer.Option(help="The notebook's own when left out.")] = None,
     seed: Annotated[int, typer.Option(help="The outer seed; each is one independent run.")] = 0,
@@ -101,7 +101,7 @@ def run(
 @app.command()
 def sweep(
     names: Annotated[list[str], typer.Argument(metavar="NOTEBOOK...",
-                                               help="01, 01-07, 01_basics, a path, or all.")],
+                                               help="01, 01-05, 01_basics, a path, or all.")],
     seeds: Annotated[str, typer.Option(help="Outer seeds, as in 0-4 or 0,3,7.")] = "0",
     dataset: Annotated[str | None, typer.Option(help="One or more: fashion,folder:PATH.")] = None,
     profile: Profile = "quick",

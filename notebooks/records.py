@@ -1,7 +1,7 @@
 """Keeps what a sweep found in data/records/, one small file a run: the scoreboard's data, without
 executed notebooks.
 
-python notebooks/records.py runs/course     (make records ARGS="05 06" sweeps and then does this)
+python notebooks/records.py runs/course     (make records ARGS="09 10" sweeps and then does this)
 
 Only runs of the notebooks as they lie here are taken. A file is named after notebook, profile, data
 set and outer seed; an older one of that name is replaced.

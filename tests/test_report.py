@@ -151,12 +151,12 @@ def test_only_the_newest_code_counts_and_the_note_says_so():
 
 def test_failed_and_skipped_runs_are_listed_and_not_counted(tmp_path):
     failed = record(1, status="failed", error="ValueError: no (cell 3)")
-    skipped = executed(tmp_path / "04_inversion.ipynb", record(0), error="NotForThisData")
+    skipped = executed(tmp_path / "05_inversion.ipynb", record(0), error="NotForThisData")
     table = scoreboard([failed, *collect([skipped])])
     assert rows(table)[0]["verdict"] == "not run"
     assert table.attrs["notes"] == [
         "01_basics (profile quick, dataset fashion, seed 1): failed. ValueError: no (cell 3)",
-        "04_inversion (profile quick, dataset fashion, seed 0): skipped. NotForThisData: no images (cell 2)"]
+        "05_inversion (profile quick, dataset fashion, seed 0): skipped. NotForThisData: no images (cell 2)"]
 
 
 def test_a_record_of_other_parts_is_left_out_with_a_note():
@@ -180,7 +180,7 @@ def test_conjunctions_checks_and_reports_are_shown():
     exact = record(0, {"bitwise": [True] * 19 + [False], "needs-optimiser": [True]}, claim=claims["sisa-exact"],
                    notebook="02_sisa")
     arch = record(0, {"mlp": [3.0, 4.0, 5.0], "strided_cnn": ["a"], "small_cnn": []}, claim=claims["inv-arch"],
-                  notebook="04_inversion")
+                  notebook="05_inversion")
     table = scoreboard([mia, exact, arch])
     row, judged = rows(table, "basics-mia")[0], mia["claims"][0]
     decisive = next(p for p in judged["parts"] if p["name"] == "retrained")

@@ -73,7 +73,7 @@ def test_the_folder_changes_with_what_the_results_depend_on(tmp_path, monkeypatc
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
 
     def place(seed=0, profile="full", n=3, dataset="digits", rows=200):
-        lab = Lab("07", profile=profile, dataset=dataset, seed=seed)
+        lab = Lab("sparsity", profile=profile, dataset=dataset, seed=seed)
         lab.settings(quick=dict(n=n))
         lab.load(n_train=rows, n_test=50)
         return lab.unfinished("contest")

@@ -113,7 +113,7 @@ def test_notebooks_by_number_range_name_and_all(place):
     for words, stems in ((["01-03"], ["01_tiny", "02_more", "03_last"]), (["3-3", "01_tiny"], ["03_last", "01_tiny"]),
                          (["all"], ["01_tiny", "02_more", "03_last"])):
         assert [p.stem for p in parse_notebooks(words)] == stems
-    for words, said in ((["03-01"], "backwards: write 01-03"), (["02-05"], "no notebook '04'"),
+    for words, said in ((["03-01"], "backwards: write 01-03"), (["02-05"], "no notebook '05'"),
                         (["nine"], "no notebook"),
                         (["01", "01-02"], "'01_tiny' is there twice"), (["all", "02"], "'02_more' is there twice"),
                         ([], "No notebook was named")):

@@ -1,4 +1,4 @@
-"""labkit.verification_chapter.replay and .provider against training.fit, autograd, bounds, and logs that were tampered with."""
+"""course.chapters.verification.replay and .provider against training.fit, autograd, bounds, and logs that were tampered with."""
 
 import copy
 import json

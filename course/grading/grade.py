@@ -1,9 +1,9 @@
 """labkit grade: runs the exercise cells of learners' copies, each copy in a process of its own.
 
 What runs is not the whole notebook (a minute a learner) but its exercise cells, in their order,
-after np, torch, F and lk are imported; of the other cells only the imports, functions, classes and
-literal constants whose names the exercise cells use. The check is the grader's, made anew; outputs
-stored in the copy count for nothing.
+after np, torch, F, lk and exercise are imported; of the other cells only the imports, functions,
+classes and literal constants whose names the exercise cells use. The check is the grader's, made
+anew; outputs stored in the copy count for nothing.
 
 The learner's code and the check share a process. Faked outputs, a replaced `exercise` and printed
 results do not count there; somebody who studies this file and takes the process apart can still

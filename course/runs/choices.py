@@ -35,7 +35,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def parse_notebooks(words, folder=None, repeats=False) -> list[Path]:
-    """Notebooks from numbers, ranges as in 01-07, names, paths, all. LabError: unknown, twice."""
+    """Notebooks from numbers, ranges as in 01-05, names, paths, all. LabError: unknown, twice."""
     found = []
     for word in words:
         if word == "all":
@@ -48,11 +48,13 @@ def parse_notebooks(words, folder=None, repeats=False) -> list[Path]:
             if last < first:
                 raise LabError(f"The range of notebooks {word!r} runs backwards: write "
                                f"{range_[2]}-{range_[1]}.")
-            found += [find_notebook(f"{n:02}", folder) for n in range(first, last + 1)]
+            ends = [find_notebook(f"{n:02}", folder) for n in (first, last)]
+            every = [p for p in notebooks(folder) if first < int(p.stem[:2]) < last]
+            found += [*ends[:1], *every, *(ends[1:] if last > first else [])]
         else:
             found.append(find_notebook(word, folder))
     if not found:
-        raise LabError("No notebook was named: give numbers, ranges as in 01-07, names, or all.")
+        raise LabError("No notebook was named: give numbers, ranges as in 01-05, names, or all.")
     return list(dict.fromkeys(found)) if repeats else _once(found, "notebook", lambda p: p.stem)
 
 

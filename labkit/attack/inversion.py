@@ -135,7 +135,7 @@ def invert(model, targets, labels, *, shape, mean, std, steps, lr=0.1, tv=1e-2, 
     Source: Hu et al. 2024 with the search of Geiping et al. 2020.
     """
     if len(shape) != 3:
-        raise NotForThisData("Inversion by search rebuilds images; for tables use rebuild_row.")
+        raise NotForThisData("Inversion by search rebuilds images; tables need the closed form.")
     aim, mask = _directions(model, torch.atleast_2d(targets), mask)
     noise, like = torch.Generator().manual_seed(seed), next(model.parameters())
     k = predict(model, like.new_zeros(1, *shape)).shape[-1]

@@ -57,10 +57,9 @@ def choose(objective, holdings, *, steps=20, step=0.5, seed=0) -> Choice:
     """Minimise `objective(ω)` over 0 ≤ ω ≤ 1, Σ ω ≤ budget by projected descent, then round.
 
     objective: (m,) weights of the owned rows -> scalar, differentiable: through effects (see
-    `through`), or through a differentiable unlearner (`removal`, `newton`, `ascent`). step: largest
-    change of a weight in the first step, falling with the square root of the steps. seed: of the
-    rounding. Source: reconstruction from Qian et al. 2023 and 2025 (bi-level problem, ω relaxed to
-    [0, 1]).
+    `through`), or through a differentiable unlearner (as `removal`). step: largest change of a
+    weight in the first step, falling with the square root of the steps. seed: of the rounding.
+    Source: reconstruction from Qian et al. 2023 and 2025 (bi-level problem, ω relaxed to [0, 1]).
     """
     weights = holdings.x.new_full((len(holdings),), holdings.budget / len(holdings))
     relaxed, best = float("inf"), weights

@@ -1,8 +1,4 @@
-"""Attacks on how sure a model is: targets, and goals to aim at.
-
-A goal maps outputs of a target to a loss that the attacker minimises. The objectives of Qian et al.
-2025 could not be read; these are reconstructed from its abstract (direction chosen, label kept).
-"""
+"""Targets of an attack and what is aimed at there: a margin, a flipped label, the size of a set."""
 
 import torch
 

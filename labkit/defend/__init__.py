@@ -1,4 +1,4 @@
-"""Defences: benign request streams, gates in front of the unlearner, promises of privacy."""
+"""Defences: benign request streams, what gates need, promises of privacy."""
 
 from .gates import isolated, medoids, residuals, threshold
 from .privacy import group_epsilon

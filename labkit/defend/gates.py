@@ -1,8 +1,6 @@
-"""Gates before a request is carried out: each gives a suspicion score, higher is more suspicious.
+"""What gates in front of a request stand on: how unlike its class a row is, and a threshold.
 
-These are the defences that people already have against conventional attacks. A gate tries the
-request on a copy first (before, after: logits of clean validation rows), or looks at the gradients
-of the requested rows.
+The gates themselves stand in the chapters on requests and on the desk.
 """
 
 import math

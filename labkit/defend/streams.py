@@ -11,9 +11,9 @@ STREAMS = ("random", "one-user", "one-class", "hard-rows", "look-alikes")
 REALISTIC = STREAMS[1:]
 
 
-@checked(size=None)
+@checked(size=None, count="steps")
 def benign(kind, data, size, count, seed, losses=None) -> list[torch.Tensor]:
-    """`count` deletion requests of `size` training rows each (fewer where there are no more).
+    """`count` (0 or more) deletion requests of `size` training rows each, or as many as there are.
 
     random: any rows. one-user: a person with few interests, whose class shares are drawn from
     Dirichlet(0.3) (the usual split of federated learning). one-class: rows of one class. hard-rows:

@@ -1,4 +1,8 @@
-"""Uncertainty as a target, and four ways to estimate it."""
+"""Uncertainty as a target, and four ways to estimate it.
+
+A goal maps outputs of a target to a loss that the attacker minimises. The objectives of Qian et al.
+2025 could not be read; these are reconstructed from its abstract (direction chosen, label kept).
+"""
 
 import math
 

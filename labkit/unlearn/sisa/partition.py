@@ -1,4 +1,4 @@
-"""Which shard and which slice a row belongs to: by the row alone, or by how likely it leaves."""
+"""Which shard and which slice a row belongs to: by the row alone."""
 
 import hashlib
 from dataclasses import dataclass
