@@ -1,4 +1,5 @@
-"""Monitor: CPU milliseconds a request at 6,000 training rows, features (with the trial step) and score together.
+"""Monitor: CPU milliseconds a request at 6,000 training rows, features (with the trial step) and
+score together.
 
     make bench            (or: python benches/bench_monitor.py ROUNDS)
 """
@@ -30,8 +31,10 @@ def main(rounds=7):
     desk = desk_chapter.prepare(model, data, (data.x_test[:PANEL], data.y_test[:PANEL]))
     ready = time.process_time() - start
     losses, good = desk.rows["loss"].numpy(), True
-    asked = {s: defend.benign(s, data, SIZE, COUNT, 0, losses) for s in ("one-user", "one-class", "hard-rows")}
-    known = {s: [desk_chapter.features(desk, r) for r in rows] for s, rows in asked.items()}  # warm-up as well
+    asked = {s: defend.benign(s, data, SIZE, COUNT, 0, losses) for s in ("one-user", "one-class",
+                                                                         "hard-rows")}
+    # warm-up as well
+    known = {s: [desk_chapter.features(desk, r) for r in rows] for s, rows in asked.items()}
     requests = [r for rows in asked.values() for r in rows]
     for method in ("nearest", "robust", "forest"):
         monitor, times = desk_chapter.fit_monitor(known, known, method=method), []
@@ -42,9 +45,12 @@ def main(rounds=7):
                 desk_chapter.score(monitor, [desk_chapter.features(desk, r)])
             times.append(1000 * (time.process_time() - start) / len(some))
         middle = statistics.median(times)
-        judged = method != "forest"  # a hundred trees: scikit-learn takes longer for one row than all features do
-        print(f"{method}, {ROWS} rows, {SIZE} a request, panel of {PANEL}, {rounds} rounds: {middle:.2f} CPU ms each "
-              f"(rounds: {min(times):.2f} to {max(times):.2f}; " + (f"wanted: {LIMIT:g})" if judged else "not judged)"))
+        # a hundred trees: scikit-learn takes longer for one row than all features do
+        judged = method != "forest"
+        print(f"{method}, {ROWS} rows, {SIZE} a request, panel of {PANEL}, {rounds} rounds: "
+              f"{middle:.2f} CPU ms each "
+              f"(rounds: {min(times):.2f} to {max(times):.2f}; " + (f"wanted: {LIMIT:g})" if judged
+                                                                    else "not judged)"))
         good &= middle <= LIMIT or not judged
     print(f"once a model: {ready:.2f} CPU s")
     print("within" if good else "NOT within")

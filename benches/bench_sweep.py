@@ -1,8 +1,10 @@
-"""labkit sweep: two runs at a time against one, on a notebook that only computes. Wall seconds, in turn, best of each.
+"""labkit sweep: two runs at a time against one, on a notebook that only computes. Wall seconds, in
+turn, best of each.
 
     make bench            (or: python benches/bench_sweep.py ROUNDS)
 
-Wall-clock times need two cores that nobody else uses: on a busy machine this says so and judges nothing.
+Wall-clock times need two cores that nobody else uses: on a busy machine this says so and judges
+nothing.
 """
 
 import os
@@ -25,20 +27,24 @@ from course.runs.sweep import sweep
 LIMIT = 1.8  # times as fast with two jobs, at least
 FREE = 1.7  # cores that must be idle before a round for it to count
 RUNS, SECONDS = 4, 8
-BUSY = f"import time\nend = time.process_time() + {SECONDS}\nwhile time.process_time() < end: sum(range(1000))"
+BUSY = (f"import time\nend = time.process_time() + {SECONDS}\nwhile time.process_time() < end: "
+        f"sum(range(1000))")
 
 
 def notebook(folder):
     node = nbformat.v4.new_notebook(cells=[
-        nbformat.v4.new_code_cell("seed = 0", metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(BUSY)])
-    node.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.v4.new_code_cell("seed = 0", metadata={"tags": ["parameters"]}),
+                                           nbformat.v4.new_code_cell(BUSY)])
+    node.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3",
+                                   "language": "python"}
     nbformat.write(node, folder / "01_busy.ipynb")
     return folder / "01_busy.ipynb"
 
 
 def idle():
     """Cores that were idle in the last second."""
-    return cores() * (1 - psutil.cpu_percent(interval=1) / 100) if cores() == psutil.cpu_count() else cores()
+    return cores() * (1 - psutil.cpu_percent(interval=1)
+                      / 100) if cores() == psutil.cpu_count() else cores()
 
 
 def main(rounds=2):
@@ -53,13 +59,17 @@ def main(rounds=2):
                 free.append(idle())
                 start = time.perf_counter()
                 with contextlib.redirect_stdout(io.StringIO()):
-                    found = sweep([path], seeds=range(RUNS), jobs=jobs, out=Path(folder) / f"runs-{i}-{jobs}")
+                    found = sweep([path], seeds=range(RUNS), jobs=jobs,
+                                  out=Path(folder) / f"runs-{i}-{jobs}")
                 times[jobs].append(time.perf_counter() - start)
                 assert all(r["status"] == "ok" for r in found), found
     ratio = min(times[1]) / min(times[2])
-    print(f"{RUNS} runs of {SECONDS} CPU seconds, {rounds} rounds: one at a time {min(times[1]):.1f} s (rounds: "
-          f"{min(times[1]):.1f} to {max(times[1]):.1f}), two {min(times[2]):.1f} s ({min(times[2]):.1f} to "
-          f"{max(times[2]):.1f}): {ratio:.2f} times as fast (wanted: {LIMIT:g}); idle cores before a round: "
+    print(f"{RUNS} runs of {SECONDS} CPU seconds, {rounds} rounds: one at a time "
+          f"{min(times[1]):.1f} s (rounds: "
+          f"{min(times[1]):.1f} to {max(times[1]):.1f}), two {min(times[2]):.1f} s "
+          f"({min(times[2]):.1f} to "
+          f"{max(times[2]):.1f}): {ratio:.2f} times as fast (wanted: {LIMIT:g}); idle cores before "
+          f"a round: "
           f"{min(free):.1f} to {max(free):.1f}")
     if ratio < LIMIT and min(free) < FREE:
         print("other processes took the cores; not judged")

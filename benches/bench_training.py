@@ -1,4 +1,5 @@
-"""labkit.training.fit against a bare PyTorch loop on the same tensors: CPU seconds, interleaved, median of ratios.
+"""labkit.training.fit against a bare PyTorch loop on the same tensors: CPU seconds, interleaved,
+median of ratios.
 
     make bench            (or: python benches/bench_training.py ROUNDS)
 """
@@ -22,7 +23,9 @@ EPOCHS, BATCH, LR = 2, 128, 0.1
 
 
 def bare(model, x, y, seed):
-    """The same steps with nothing around them: one-cycle rate, Nesterov momentum, a new order each epoch."""
+    """The same steps with nothing around them: one-cycle rate, Nesterov momentum, a new order each
+    epoch.
+    """
     steps_per_epoch = -(-len(x) // BATCH)
     steps = EPOCHS * steps_per_epoch
     up = round(0.3 * steps)
@@ -33,7 +36,8 @@ def bare(model, x, y, seed):
     for _ in range(EPOCHS):
         order = torch.randperm(len(x), generator=generator)
         for rows in order.split(BATCH):
-            optimizer.param_groups[0]["lr"] = LR * min((step + 1) / up, (steps - step) / (steps - up))
+            optimizer.param_groups[0]["lr"] = LR * min((step + 1) / up,
+                                                       (steps - step) / (steps - up))
             loss = F.cross_entropy(model(x[rows]), y[rows])
             optimizer.zero_grad()
             loss.backward()
@@ -60,15 +64,18 @@ def main(rounds=9):
     cpu_seconds(labkits, data, 0), cpu_seconds(bare, data, 0)  # warm up
     ratios, plain = [], []
     for i in range(rounds):
-        functions = [labkits, bare] if i % 2 else [bare, labkits]  # whoever comes second gains nothing in the median
+        # whoever comes second gains nothing in the median
+        functions = [labkits, bare] if i % 2 else [bare, labkits]
         taken = {f: cpu_seconds(f, data, i) for f in functions}
-        same = all(torch.equal(a, b) for a, b in zip(taken[bare][1].parameters(), taken[labkits][1].parameters(),
+        same = all(torch.equal(a, b) for a, b in zip(taken[bare][1].parameters(),
+                                                     taken[labkits][1].parameters(),
                                                      strict=True))
         assert same, "the two did not train the same model, so their times cannot be compared"
         ratios.append(taken[labkits][0] / taken[bare][0])
         plain.append(taken[bare][0])
     ratio = statistics.median(ratios)
-    print(f"strided_cnn, {len(data.y)} rows, {EPOCHS} epochs, one thread, {rounds} rounds: bare loop "
+    print(f"strided_cnn, {len(data.y)} rows, {EPOCHS} epochs, one thread, {rounds} rounds: bare "
+          f"loop "
           f"{statistics.median(plain):.2f} CPU s; labkit takes {ratio:.3f} times as long "
           f"(rounds: {min(ratios):.3f} to {max(ratios):.3f})")
     print(f"{'within' if ratio <= LIMIT else 'NOT within'} 5 %")

@@ -1,4 +1,6 @@
-"""Sphinx's settings; site/build.py calls it. Nothing on a page comes from another host: MathJax is a Python package."""
+"""Sphinx's settings; site/build.py calls it. Nothing on a page comes from another host: MathJax is
+a Python package.
+"""
 
 import base64
 import hashlib
@@ -50,13 +52,15 @@ status, alts = json.loads(os.environ.get("SITE_STATUS", "{}")), {}
 
 
 def add_status_line(app, name, content):
-    """Below the title of a notebook's page; the file that is offered for download stays as it is."""
+    """Below the title of a notebook's page; the file that is offered for download stays as it is.
+    """
     if not app.env.doc2path(name).suffix == ".ipynb":
         return
     node = json.loads(content[0])
     outputs = [o for c in node["cells"] for o in c.get("outputs", [])]
     first = "".join(node["cells"][0]["source"]).split("\n", 1)
-    node["cells"][0]["source"] = "\n\n".join([first[0], "{.status}\n" + status.get(Path(name).name, ""), *first[1:]])
+    node["cells"][0]["source"] = "\n\n".join([first[0], "{.status}\n" + status.get(Path(name).name,
+                                                                                   ""), *first[1:]])
     alts[name] = {}
     for output in outputs:  # records are for machines; myst-nb warns of what it cannot show
         output.get("data", {}).pop("application/vnd.labkit+json", None)
@@ -69,13 +73,16 @@ def add_status_line(app, name, content):
 def add_alt_texts(app, doctree):
     """myst-nb names a picture by its hash and leaves out the alt text that the output carries."""
     for image in doctree.findall(nodes.image):
-        image["alt"] = alts.get(app.env.docname, {}).get(Path(image["uri"]).stem) or image.get("alt", "")
+        image["alt"] = alts.get(app.env.docname,
+                                {}).get(Path(image["uri"]).stem) or image.get("alt", "")
         if len(image["alt"]) < 40:
             logging.getLogger(__name__).warning("a picture without a description: %s", image["uri"])
 
 
 def copy_mathjax(app):
-    """MathJax 3.2.2 as a Python package carries it: the script, its fonts, the TeX extensions it may load."""
+    """MathJax 3.2.2 as a Python package carries it: the script, its fonts, the TeX extensions it
+    may load.
+    """
     there = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
     here = Path(app.outdir) / "_static" / "mathjax"
     for part in ("output/chtml/fonts/woff-v2", "input/tex/extensions"):

@@ -1,7 +1,9 @@
-"""Helpers of the browser tests: JupyterLab on the loopback address in a folder of its own, driven by Chromium.
+"""Helpers of the browser tests: JupyterLab on the loopback address in a folder of its own, driven
+by Chromium.
 
     with jupyter_lab(folder) as url, browser_page() as page:
-        open_notebook(page, url, "01_basics.ipynb"); run_all(page); wait_until_idle(page); problems(page)
+        open_notebook(page, url, "01_basics.ipynb"); run_all(page); wait_until_idle(page);
+        problems(page)
 """
 
 import json
@@ -29,13 +31,15 @@ SETTINGS = {  # of JupyterLab: all cells in the page, no look at the network
 }
 ALLOWED = (  # console errors that say nothing about the notebook
     "favicon.ico",  # some pages have none
-    "net::ERR_INTERNET_DISCONNECTED", "net::ERR_NAME_NOT_RESOLVED",  # a link preview without a network
+    # a link preview without a network
+    "net::ERR_INTERNET_DISCONNECTED", "net::ERR_NAME_NOT_RESOLVED",
 )
 
 
 def chromium():
     """The system's Chromium; Playwright's own download is not needed."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+                None)
 
 
 def require_browser():
@@ -46,7 +50,9 @@ def require_browser():
 
 
 def copy_notebooks(folder, *names):
-    """Copies of the notebooks without outputs, so that what is seen later comes from this run. -> the folder"""
+    """Copies of the notebooks without outputs, so that what is seen later comes from this run. ->
+    the folder
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         node = nbformat.read(ROOT / "notebooks" / name, as_version=4)
@@ -59,7 +65,9 @@ def copy_notebooks(folder, *names):
 
 @contextmanager
 def jupyter_lab(folder, state, timeout=90):
-    """JupyterLab over `folder`, its settings and logs in `state`. Yields a function: name -> address with token."""
+    """JupyterLab over `folder`, its settings and logs in `state`. Yields a function: name ->
+    address with token.
+    """
     for name, values in SETTINGS.items():
         place = state / "settings" / f"{name}.jupyterlab-settings"
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -68,16 +76,22 @@ def jupyter_lab(folder, state, timeout=90):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     token = secrets.token_hex(16)
-    places = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime", "JUPYTERLAB_SETTINGS_DIR": "settings",
+    places = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime",
+              "JUPYTERLAB_SETTINGS_DIR": "settings",
               "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "IPYTHONDIR": "ipython"}
-    environment = os.environ | {k: str(state / v) for k, v in places.items()} | {"JUPYTER_TOKEN": token}
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
-               "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}", "--LabApp.extension_manager=readonly",
+    environment = os.environ | {k: str(state / v) for k, v in places.items()} | {"JUPYTER_TOKEN":
+                                                                                 token}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1",
+               f"--port={port}",
+               "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}",
+               "--LabApp.extension_manager=readonly",
                *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else [])]
     with open(state / "server.log", "w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log,
+                                  start_new_session=True)
     try:
-        wait_for_server(server, f"http://127.0.0.1:{port}/api/status?token={token}", state / "server.log", timeout)
+        wait_for_server(server, f"http://127.0.0.1:{port}/api/status?token={token}",
+                        state / "server.log", timeout)
         # reset: without it the tabs of the test before come back, hidden behind this one
         yield lambda name: f"http://127.0.0.1:{port}/lab/tree/{name}?reset&token={token}"
     finally:
@@ -110,7 +124,8 @@ def browser_page(width=1400, height=1000):
         page = browser.new_page(viewport={"width": width, "height": height})
         page.errors = []
         page.on("pageerror", lambda error: page.errors.append(f"exception: {error}"))
-        page.on("console", lambda m: m.type == "error" and page.errors.append(f"{m.text} ({m.location.get('url')})"))
+        page.on("console", lambda m: m.type == "error"
+                and page.errors.append(f"{m.text} ({m.location.get('url')})"))
         try:
             yield page
         finally:
@@ -133,11 +148,16 @@ def run_all(page):
 
 
 def wait_until_idle(page, timeout=600):
-    """Until there is a kernel, it is idle and no cell waits. (A notebook without a kernel calls itself idle too.)"""
+    """Until there is a kernel, it is idle and no cell waits. (A notebook without a kernel calls
+    itself idle too.)
+    """
     page.wait_for_function(
-        "document.querySelector('.jp-Toolbar-kernelName')?.textContent.includes('No Kernel') === false && "
-        "[...document.querySelectorAll('.jp-StatusBar-TextItem')].some(t => t.textContent.endsWith('| Idle')) && "
-        "![...document.querySelectorAll('.jp-Notebook .jp-InputArea-prompt')].some(p => p.textContent.includes('*'))",
+        "document.querySelector('.jp-Toolbar-kernelName')?.textContent.includes('No Kernel') === "
+        "false && "
+        "[...document.querySelectorAll('.jp-StatusBar-TextItem')].some(t => "
+        "t.textContent.endsWith('| Idle')) && "
+        "![...document.querySelectorAll('.jp-Notebook .jp-InputArea-prompt')].some(p => "
+        "p.textContent.includes('*'))",
         timeout=1000 * timeout)
 
 

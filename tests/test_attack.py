@@ -1,4 +1,6 @@
-"""labkit.attack against closed forms, brute force, finite differences and another solver; and what it must not see."""
+"""labkit.attack against closed forms, brute force, finite differences and another solver; and what
+it must not see.
+"""
 
 import copy
 import importlib
@@ -25,7 +27,8 @@ from labkit.unlearn import METHODS
 from labkit.unlearn.second_order import conjugate_gradients, curvature_product
 
 first_order = METHODS["first_order"]
-TABLE = torch.randn(40, 3, generator=torch.Generator().manual_seed(5)) * 0.1  # what deleting a row adds to the bias
+# what deleting a row adds to the bias
+TABLE = torch.randn(40, 3, generator=torch.Generator().manual_seed(5)) * 0.1
 
 
 def generator(seed):
@@ -34,7 +37,8 @@ def generator(seed):
 
 def rows_of(n, d=5, k=3, seed=0, dtype=torch.float64):
     g = generator(seed)
-    return SimpleNamespace(x=torch.randn(n, d, generator=g, dtype=dtype), y=torch.randint(k, (n,), generator=g))
+    return SimpleNamespace(x=torch.randn(n, d, generator=g, dtype=dtype),
+                           y=torch.randint(k, (n,), generator=g))
 
 
 def net(d=5, k=3, hidden=4, seed=1, dtype=torch.float64):
@@ -59,7 +63,8 @@ def shift_bias(model, rows):
 
 @pytest.fixture
 def tiny():
-    """A net of 39 weights in double precision, 9 owned rows of 30, and an input that nobody owns."""
+    """A net of 39 weights in double precision, 9 owned rows of 30, and an input that nobody owns.
+    """
     data = rows_of(30)
     held = attack.hold(data, [0, 2, 3, 7, 11, 12, 20, 25, 29], 4)
     return SimpleNamespace(model=net(), data=data, held=held, x=rows_of(1, seed=9).x[0])
@@ -68,13 +73,15 @@ def tiny():
 @pytest.fixture(scope="module")
 def fashion():
     data = lk.data.load("fashion", n_train=200, n_test=200, moments="test", device="cpu")
-    model = fit(lk.models.build("mlp", data, 0, hidden=8), data.x, data.y, epochs=15, lr=0.1, seed=0, batch_size=32)
+    model = fit(lk.models.build("mlp", data, 0, hidden=8), data.x, data.y, epochs=15, lr=0.1,
+                seed=0, batch_size=32)
     return SimpleNamespace(data=data, model=model)
 
 
 def slopes(f, at, h=1e-5):
     """Central differences of f in each coordinate. -> (m, …)."""
-    return torch.stack([(f(at + h * e) - f(at - h * e)) / (2 * h) for e in torch.eye(len(at), dtype=at.dtype)])
+    return torch.stack([(f(at + h * e) - f(at - h * e)) / (2 * h) for e in torch.eye(len(at),
+                                                                                     dtype=at.dtype)])
 
 
 def params_of(model):
@@ -88,13 +95,15 @@ def flat(tree):
 def row_gradients(model, x, y):
     """One backward pass a row. -> (m, weights)."""
     return torch.stack([torch.cat([g.flatten() for g in torch.autograd.grad(
-        F.cross_entropy(model(xi[None]), yi[None]), list(model.parameters()))]) for xi, yi in zip(x, y, strict=True)])
+        F.cross_entropy(model(xi[None]), yi[None]), list(model.parameters()))]) for xi,
+                        yi in zip(x, y, strict=True)])
 
 
 def output_gradients(model, x):
     """∇ of each logit of one input. -> (k, weights)."""
-    return torch.stack([torch.cat([g.flatten() for g in torch.autograd.grad(z, list(model.parameters()),
-                                                                            retain_graph=True)])
+    return torch.stack([torch.cat([g.flatten()
+                                   for g in torch.autograd.grad(z, list(model.parameters()),
+                                                                retain_graph=True)])
                         for z in model(x[None])[0]])
 
 
@@ -115,9 +124,11 @@ def test_projection_is_the_nearest_feasible_point(budget, spread):
     for seed in range(4):
         w = (torch.randn(6, generator=generator(seed), dtype=torch.float64) + 0.4) * spread
         got = attack.project(w, budget)
-        wanted = minimize(lambda v, w=w: ((v - w.numpy()) ** 2).sum(), np.full(6, min(budget, 6) / 12), method="SLSQP",
+        wanted = minimize(lambda v, w=w: ((v - w.numpy()) ** 2).sum(),
+                          np.full(6, min(budget, 6) / 12), method="SLSQP",
                           jac=lambda v, w=w: 2 * (v - w.numpy()), bounds=[(0, 1)] * 6,
-                          constraints={"type": "ineq", "fun": lambda v: budget - v.sum(), "jac": lambda v: -np.ones(6)},
+                          constraints={"type": "ineq", "fun": lambda v: budget - v.sum(),
+                                       "jac": lambda v: -np.ones(6)},
                           options={"ftol": 1e-10, "maxiter": 500})
         assert wanted.success
         assert got.min() >= 0 and got.max() <= 1 and got.sum() <= budget + 1e-9
@@ -128,8 +139,10 @@ def test_projection_is_the_nearest_feasible_point(budget, spread):
 def test_projection_of_extreme_weights():
     assert attack.project(-torch.rand(5), 1).tolist() == [0] * 5
     assert attack.project(torch.full((5,), 7.0), 9).tolist() == [1] * 5
-    assert attack.project(torch.tensor([9.0, 0.2, -3.0]), 1).tolist() == pytest.approx([1, 0, 0], abs=1e-6)
-    assert torch.allclose(attack.project(torch.full((8,), 50.0), 2), torch.full((8,), 0.25), atol=1e-5)
+    assert attack.project(torch.tensor([9.0, 0.2, -3.0]), 1).tolist() == pytest.approx([1, 0, 0],
+                                                                                       abs=1e-6)
+    assert torch.allclose(attack.project(torch.full((8,), 50.0), 2), torch.full((8,), 0.25),
+                          atol=1e-5)
     inside = torch.tensor([0.5, 0.0, 1.0])
     assert torch.equal(attack.project(inside, 2), inside)
 
@@ -138,7 +151,8 @@ def test_projection_of_extreme_weights():
 
 def test_many_curvature_products_at_once_are_those_of_the_dense_matrix(tiny):
     params, x, y = params_of(tiny.model), tiny.data.x, tiny.data.y
-    directions = {k: torch.randn(3, *p.shape, generator=generator(2), dtype=p.dtype) for k, p in params.items()}
+    directions = {k: torch.randn(3, *p.shape, generator=generator(2), dtype=p.dtype) for k,
+                  p in params.items()}
     got = torch.func.vmap(
         lambda v: curvature_product(tiny.model, params, x, y, v, damping=0.07))(directions)
     dense = dense_gauss_newton(tiny.model, x, 0.07)
@@ -146,7 +160,8 @@ def test_many_curvature_products_at_once_are_those_of_the_dense_matrix(tiny):
         one = {k: v[c] for k, v in directions.items()}
         wanted = curvature_product(tiny.model, params, x, y, one, "gauss-newton", 0.07)
         mine = flat({k: v[c] for k, v in got.items()})
-        assert torch.allclose(mine, flat(wanted), atol=1e-10) and torch.allclose(mine, dense @ flat(one), atol=1e-10)
+        assert torch.allclose(mine, flat(wanted), atol=1e-10) and torch.allclose(mine, dense
+                                                                                 @ flat(one), atol=1e-10)
 
 
 def test_conjugate_gradients_solve_every_right_hand_side():
@@ -178,7 +193,8 @@ def test_hypergradients_are_the_slopes_of_the_objective(tiny, name):
     def objective(weights):
         return requests.underconfidence(1, 2.0)(out(unlearned(weights)) * 3)
 
-    weights = torch.rand(len(tiny.held), generator=generator(0), dtype=torch.float64).requires_grad_()
+    weights = torch.rand(len(tiny.held), generator=generator(0),
+                         dtype=torch.float64).requires_grad_()
     (got,) = torch.autograd.grad(objective(weights), weights)
     wanted = slopes(lambda w: objective(w).detach(), weights.detach())
     assert wanted.abs().max() > 1e-3 and torch.allclose(got, wanted, rtol=1e-4, atol=1e-7)
@@ -186,17 +202,20 @@ def test_hypergradients_are_the_slopes_of_the_objective(tiny, name):
 
 @pytest.mark.parametrize("tau", [0.02, 1.7])
 def test_first_order_effects_are_the_jacobian_of_removal(tiny, tau):
-    out, unlearned = attack.logits_at(tiny.model, tiny.x), attack.removal(tiny.model, tiny.held, tau=tau)
+    out, unlearned = attack.logits_at(tiny.model, tiny.x), attack.removal(tiny.model, tiny.held,
+                                                                          tau=tau)
     got = requests.first_order_effects(tiny.model, tiny.held, out, tau=tau)
     zero = torch.zeros(len(tiny.held), dtype=torch.float64)
     assert got.shape == (9, 3)
     assert torch.allclose(got, slopes(lambda w: out(unlearned(w)), zero), rtol=1e-5, atol=1e-8)
-    dots = row_gradients(tiny.model, tiny.held.x, tiny.held.y) @ output_gradients(tiny.model, tiny.x).T
+    dots = row_gradients(tiny.model, tiny.held.x, tiny.held.y) @ output_gradients(tiny.model,
+                                                                                  tiny.x).T
     assert torch.allclose(got, tau * dots, atol=1e-10)
 
 
 def test_influence_effects_are_those_of_the_dense_inverse(tiny):
-    got = attack.influence_effects(tiny.model, tiny.held, attack.logits_at(tiny.model, tiny.x), damping=0.05,
+    got = attack.influence_effects(tiny.model, tiny.held, attack.logits_at(tiny.model, tiny.x),
+                                   damping=0.05,
                                    cg_steps=200, rows=6, shrink=0.8)
     inverse = torch.linalg.inv(dense_gauss_newton(tiny.model, tiny.held.x[:6], 0.05))
     g, j = row_gradients(tiny.model, tiny.held.x, tiny.held.y), output_gradients(tiny.model, tiny.x)
@@ -211,7 +230,8 @@ def test_newton_is_the_dense_step_and_its_slope_is_the_influence(tiny):
     assert torch.allclose(flat(unlearned(weights)), flat(params_of(tiny.model)) + step, atol=1e-9)
     out = attack.logits_at(tiny.model, tiny.x)
     effects = attack.influence_effects(tiny.model, tiny.held, out, damping=0.1, cg_steps=50)
-    assert torch.allclose(slopes(lambda w: out(unlearned(w)), torch.zeros_like(weights)), effects, atol=1e-7)
+    assert torch.allclose(slopes(lambda w: out(unlearned(w)), torch.zeros_like(weights)), effects,
+                          atol=1e-7)
 
 
 def test_removal_of_whole_rows_is_first_order_unlearning(fashion):
@@ -238,14 +258,16 @@ def some_holdings(m, budget, n=100):
     return attack.hold(data, torch.randperm(n, generator=generator(m))[:m], budget)
 
 
-@pytest.mark.parametrize("budget, negative", [(1, 6), (3, 6), (5, 20), (7, 4), (6, 6), (10, 12), (20, 20)])
+@pytest.mark.parametrize("budget, negative", [(1, 6), (3, 6), (5, 20), (7, 4), (6, 6), (10, 12),
+                                              (20, 20)])
 def test_on_a_linear_objective_the_best_rows_are_chosen(budget, negative):
     held = some_holdings(20, budget)
     c = torch.rand(20, generator=generator(budget)) + 0.05
     c[torch.randperm(20, generator=generator(1))[:negative]] *= -1
     choice = attack.choose(lambda w: w @ c, held)
     best = c.argsort()[: min(budget, negative)]
-    assert set(choice.rows.tolist()) == set(held.rows[best].tolist()) and len(choice.rows) == len(best)
+    assert (set(choice.rows.tolist()) == set(held.rows[best].tolist()) and len(choice.rows)
+            == len(best))
     assert choice.rounded == pytest.approx(c[best].sum().item(), abs=1e-5)
 
 
@@ -258,15 +280,18 @@ def test_a_size_between_the_dozen_is_found_where_the_relaxed_weights_are_whole(b
 
 def test_a_choice_is_fixed_by_its_inputs():
     held, g = some_holdings(30, 7), generator(0)
-    root, c, state = torch.randn(5, 30, generator=g), torch.randn(30, generator=g), torch.get_rng_state()
-    first, second = (attack.choose(lambda w: w @ c + (root @ w).pow(2).sum(), held) for _ in range(2))
+    root, c, state = (torch.randn(5, 30, generator=g), torch.randn(30, generator=g),
+                      torch.get_rng_state())
+    first, second = (attack.choose(lambda w: w @ c + (root @ w).pow(2).sum(), held)
+                     for _ in range(2))
     assert torch.equal(first.rows, second.rows) and first.rounded == second.rounded
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_if_every_row_hurts_one_row_is_asked_for():
     choice = attack.choose(lambda w: w.sum(), some_holdings(10, 4))
-    assert len(choice.rows) == 1 and choice.rounded == 1 and choice.relaxed == pytest.approx(0, abs=1e-6)
+    assert (len(choice.rows) == 1 and choice.rounded == 1 and choice.relaxed
+            == pytest.approx(0, abs=1e-6))
 
 
 def subsets(m, budget):
@@ -285,7 +310,8 @@ def test_against_all_subsets(seed):
 
         values = sorted(objective(w).item() for w in subsets(8, 3))
         choice = attack.choose(objective, held)
-        assert values[0] - 1e-5 <= choice.rounded <= values[0 if curve == 0 else 4] + 1e-5  # of 92 subsets
+        # of 92 subsets
+        assert values[0] - 1e-5 <= choice.rounded <= values[0 if curve == 0 else 4] + 1e-5
 
 
 @pytest.mark.parametrize("budget", [1, 4, 9, 40])
@@ -297,9 +323,12 @@ def test_a_choice_is_owned_within_budget_and_adds_up(budget):
     assert torch.equal(attack.check_request(choice.rows, held), choice.rows)
     assert choice.relaxed <= objective(torch.full((40,), budget / 40)).item() + 1e-6
     assert choice.relaxed == pytest.approx(objective(choice.weights).item(), abs=1e-5)
-    assert choice.rounded == pytest.approx(objective(torch.isin(held.rows, choice.rows).float()).item(), abs=1e-5)
+    assert choice.rounded == pytest.approx(objective(torch.isin(held.rows,
+                                                                choice.rows).float()).item(),
+                                           abs=1e-5)
     assert choice.gap == choice.rounded - choice.relaxed
-    assert choice.weights.min() >= 0 and choice.weights.max() <= 1 and choice.weights.sum() <= budget + 1e-4
+    assert (choice.weights.min() >= 0 and choice.weights.max() <= 1 and choice.weights.sum()
+            <= budget + 1e-4)
     assert not choice.weights.requires_grad
 
 
@@ -308,10 +337,13 @@ def test_baselines():
     held = attack.hold(data, range(10, 40), 5)
     for seed in range(3):
         rows = attack.baseline("random", held, seed)
-        assert torch.equal(rows, attack.baseline("random", held, seed)) and len(attack.check_request(rows, held)) == 5
+        assert (torch.equal(rows, attack.baseline("random", held,
+                                                  seed)) and len(attack.check_request(rows, held))
+                == 5)
     assert not torch.equal(attack.baseline("random", held, 0), attack.baseline("random", held, 1))
     rows = attack.baseline("same-class", held, 0, label=2)
-    assert (data.y[rows] == 2).all() and len(rows) == 5 and len(attack.check_request(rows, held)) == 5
+    assert (data.y[rows]
+            == 2).all() and len(rows) == 5 and len(attack.check_request(rows, held)) == 5
     everything = attack.baseline("same-class", held.with_budget(30), 0, label=2)
     assert set(everything.tolist()) == {r for r in range(10, 40) if data.y[r] == 2}
     x = data.x[45]
@@ -328,7 +360,8 @@ def test_holdings_are_copies():
     x, y = data.x.clone(), data.y.clone()
     rows = torch.tensor([3, 1, 8])
     held = attack.hold(data, rows, 2)
-    assert len(held) == 3 and held.n == 20 and torch.equal(held.x, x[held.rows]) and torch.equal(held.y, y[held.rows])
+    assert (len(held) == 3 and held.n == 20 and torch.equal(held.x, x[held.rows])
+            and torch.equal(held.y, y[held.rows]))
     held.x.zero_()
     held.y.zero_()
     assert torch.equal(data.x, x) and torch.equal(data.y, y)
@@ -425,13 +458,16 @@ def test_an_oracle_always_starts_from_the_deployed_model(fashion):
     first = oracle([1, 2, 3], x)
     oracle(range(10), x)
     assert torch.equal(oracle([1, 2, 3], x), first)
-    assert torch.allclose(first, predict(first_order(fashion.model, data, [1, 2, 3], tau=5e-3), x).softmax(1))
+    assert torch.allclose(first, predict(first_order(fashion.model, data, [1, 2, 3], tau=5e-3),
+                                         x).softmax(1))
     assert not torch.allclose(first, predict(fashion.model, x).softmax(1), atol=1e-4)
     assert all(torch.equal(before[k], v) for k, v in fashion.model.state_dict().items())
 
 
 def attributes(thing):
-    """Everything that can be read off an object, private names too; what a function closes over is not."""
+    """Everything that can be read off an object, private names too; what a function closes over is
+    not.
+    """
     for name in {*dir(thing), *type(thing).__slots__, *getattr(thing, "__dict__", {})}:
         value = getattr(thing, name, None)
         yield name, value
@@ -466,23 +502,30 @@ def test_no_attribute_of_a_black_box_leads_to_the_network(boxed):
 
 ATTACKS_OF_CHAPTERS = ["course.chapters.requests.code", "course.chapters.requests.uncertainty",
                        "course.chapters.inversion.code", "course.chapters.desk.adaptive"]
-# What a public function of labkit.attack, or of a chapter's attacks, may ask for under these names, and what it is
-# there. Whoever adds a function that takes one says so here.
+# What a public function of labkit.attack, or of a chapter's attacks, may ask for under these names,
+# and what it is there. Whoever adds a function that takes one says so here.
 GRANTED = {
-    ("hold", "data"), ("hold", "rows"),  # makes the holdings: the attacker's own rows are cut out of the data
+    # makes the holdings: the attacker's own rows are cut out of the data
+    ("hold", "data"), ("hold", "rows"),
     # numbers: how many own rows the curvature is taken over
     ("influence_effects", "rows"), ("newton", "rows"), ("curvature", "rows"),
-    ("check_request", "request"), ("at_once", "request"), ("spread", "request"),  # the attacker's own requests
-    ("baseline", "x"), ("check_target", "x"), ("side_effect", "x"), ("logits_at", "x"), ("ensemble_outputs", "x"),
+    # the attacker's own requests
+    ("check_request", "request"), ("at_once", "request"), ("spread", "request"),
+    ("baseline", "x"), ("check_target", "x"), ("side_effect", "x"), ("logits_at", "x"),
+           ("ensemble_outputs", "x"),
     ("zeroth_order_effects", "x"),  # the target
     ("craft", "x"), ("craft", "y"),  # own rows, before they are handed in
     ("row_losses", "x"), ("row_losses", "y"), ("monitored", "y"),  # own rows, out of the holdings
-    ("through_curvature", "x"), ("through_curvature", "y"), ("similarity", "x"), ("similarity", "y"),  # public, dummies
+    # public, dummies
+    ("through_curvature", "x"), ("through_curvature", "y"), ("similarity", "x"),
+           ("similarity", "y"),
     ("fit_linear", "x"), ("fit_linear", "y"),  # the provider's own training
-    ("isolation_gate", "request"), ("gradient_gate", "request"),  # the provider looks at what it was asked
+    # the provider looks at what it was asked
+    ("isolation_gate", "request"), ("gradient_gate", "request"),
     ("ssim", "originals"), ("mc_dropout", "x"),  # the judge's measures
 }
-ASKED = {"data", "originals", "forget", "deleted", "rows", "request", "retained", "private", "train", "x", "y"}
+ASKED = {"data", "originals", "forget", "deleted", "rows", "request", "retained", "private",
+         "train", "x", "y"}
 
 
 def test_no_attacker_is_given_the_training_data():
@@ -490,7 +533,8 @@ def test_no_attacker_is_given_the_training_data():
     modules = [f"labkit.attack.{part.name}" for part in pkgutil.iter_modules(attack.__path__)]
     for module in map(importlib.import_module, modules + ATTACKS_OF_CHAPTERS):
         for name, function in vars(module).items():
-            if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_"):
+            if (inspect.isfunction(function) and function.__module__ == module.__name__
+                and not name.startswith("_")):
                 found |= {(name, p) for p in inspect.signature(function).parameters if p in ASKED}
     assert not found - GRANTED, "say in GRANTED what it is, or do without"
     assert not GRANTED - found, "no such parameter: take it out of GRANTED"
@@ -504,7 +548,8 @@ def test_white_box_attacks_fail_on_a_black_box(boxed):
                     lambda b: attack.influence_effects(b, boxed.held, out),
                     lambda b: attack.removal(b, boxed.held, tau=1.0)(weights),
                     lambda b: requests.newton(b, boxed.held)(weights),
-                    lambda b: requests.craft(b, boxed.data.x[:2], boxed.data.y[:2], boxed.data.x[0], 1, eps=0.1)):
+                    lambda b: requests.craft(b, boxed.data.x[:2], boxed.data.y[:2], boxed.data.x[0],
+                                             1, eps=0.1)):
             with pytest.raises((AttributeError, TypeError)):
                 act(box)
         assert box.queries == 0
@@ -522,7 +567,8 @@ def test_zeroth_order_effects_read_no_gradient(boxed, monkeypatch):
     oracle = oracle_of(boxed.model, boxed.held)
     got = requests.zeroth_order_effects(oracle, boxed.data.x[0], pairs=2000, seed=1)
     assert oracle.queries == 4000 and got.shape == (20, 3) and not got.requires_grad
-    # log-odds are linear in the rows here: all that a difference of two requests can tell is effect minus mean effect
+    # log-odds are linear in the rows here: all that a difference of two requests can tell is effect
+    # minus mean effect
     table = TABLE[boxed.held.rows]
     for c in (1, 2):
         estimate, true = got[:, c] - got[:, 0], table[:, c] - table[:, 0]
@@ -535,7 +581,8 @@ def test_zeroth_order_queries_are_two_a_pair_and_fixed_by_the_seed(boxed, pairs,
     def run(seed):
         asked = []
         oracle = oracle_of(boxed.model, boxed.held.with_budget(budget),
-                           lambda m, rows: asked.append(rows) or shift_bias(m, rows), limit=2 * pairs)
+                           lambda m, rows: asked.append(rows) or shift_bias(m, rows),
+                           limit=2 * pairs)
         got = requests.zeroth_order_effects(oracle, boxed.data.x[0], pairs=pairs, seed=seed)
         assert oracle.queries == 2 * pairs == len(asked)
         for plus, minus in zip(asked[::2], asked[1::2], strict=True):
@@ -544,7 +591,8 @@ def test_zeroth_order_queries_are_two_a_pair_and_fixed_by_the_seed(boxed, pairs,
 
     assert torch.equal(run(3), run(3)) and not torch.equal(run(3), run(4))
     with pytest.raises(LabError, match="limit"):
-        requests.zeroth_order_effects(oracle_of(boxed.model, boxed.held, limit=2 * pairs - 1), boxed.data.x[0],
+        requests.zeroth_order_effects(oracle_of(boxed.model, boxed.held, limit=2 * pairs - 1),
+                                      boxed.data.x[0],
                                     pairs=pairs, seed=0)
 
 
@@ -566,7 +614,8 @@ def test_two_points_are_unbiased_on_a_quadratic():
 
 def test_even_orders_cancel_exactly():
     u = torch.randn(50, 6, generator=generator(1))
-    assert not requests.two_point(lambda w: torch.stack([w.pow(2).sum(), w[0] * w[1], w.abs().max() + 3]), u, -u).any()
+    assert not requests.two_point(lambda w: torch.stack([w.pow(2).sum(), w[0] * w[1], w.abs().max()
+                                                         + 3]), u, -u).any()
 
 
 def test_two_points_over_all_disjoint_pairs_give_the_centred_coefficients():
@@ -577,7 +626,8 @@ def test_two_points_over_all_disjoint_pairs_give_the_centred_coefficients():
         for q in itertools.combinations(set(range(m)) - set(p), size):
             plus.append([float(i in p) for i in range(m)])
             minus.append([float(i in q) for i in range(m)])
-    got = requests.two_point(lambda w: w @ c, torch.tensor(plus, dtype=c.dtype), torch.tensor(minus, dtype=c.dtype))
+    got = requests.two_point(lambda w: w @ c, torch.tensor(plus, dtype=c.dtype),
+                             torch.tensor(minus, dtype=c.dtype))
     assert torch.allclose(got, (c - c.mean(0)) * m / (m - 1), atol=1e-10)
 
 
@@ -596,7 +646,8 @@ def test_targets_follow_the_rule():
     assert set(everything.tolist()) == fit_ and len(everything) == len(fit_)
     picked = attack.pick_targets(p, y, 20, 3)
     assert torch.equal(picked, attack.pick_targets(p, y, 20, 3)) and len(picked.unique()) == 20
-    assert not torch.equal(picked, attack.pick_targets(p, y, 20, 4)) and set(picked.tolist()) <= fit_
+    assert not torch.equal(picked, attack.pick_targets(p, y, 20,
+                                                       4)) and set(picked.tolist()) <= fit_
     narrow = attack.pick_targets(p, y, 3, 0, low=0.7, high=0.8)
     assert ((p[narrow].amax(1) >= 0.7) & (p[narrow].amax(1) <= 0.8)).all()
     with pytest.raises(LabError, match=f"{len(fit_)} rows"):
@@ -667,7 +718,8 @@ def test_the_soft_set_size_hardens():
             outputs = torch.cat([row.log(), torch.tensor([q], dtype=row.dtype)])
             assert attack.set_size(1, 1e-5)(outputs).item() == pytest.approx(int(size), abs=1e-6)
             assert attack.set_size(-1, 1e-5)(outputs).item() == pytest.approx(-int(size), abs=1e-6)
-            errors = [abs(attack.set_size(1, t)(outputs).item() - int(size)) for t in (1e-1, 1e-2, 1e-3, 1e-4)]
+            errors = [abs(attack.set_size(1, t)(outputs).item() - int(size)) for t in (1e-1, 1e-2,
+                                                                                       1e-3, 1e-4)]
             assert errors[-1] <= errors[0] + 1e-9
 
 
@@ -678,30 +730,35 @@ def test_the_soft_threshold_is_near_the_conformal_one(alpha):
     assert requests.soft_threshold(p, y, alpha, width=0.005).item() == pytest.approx(hard, abs=0.01)
     p = p.requires_grad_()
     (slope,) = torch.autograd.grad(requests.soft_threshold(p, y, alpha), p)
-    assert torch.isfinite(slope).all() and slope.sum().item() == pytest.approx(-1, abs=1e-6)  # a shift of all scores
+    # a shift of all scores
+    assert torch.isfinite(slope).all() and slope.sum().item() == pytest.approx(-1, abs=1e-6)
 
 
 def test_ensemble_outputs_are_the_log_of_the_mean(tiny):
     members = [net(seed=s) for s in range(3)]
     mean = sum(m(tiny.x[None])[0].softmax(-1) for m in members) / 3
     for i, m in enumerate(members):
-        assert torch.allclose(requests.ensemble_outputs(members, i, tiny.x)(params_of(m)), mean.log(), atol=1e-12)
+        assert torch.allclose(requests.ensemble_outputs(members, i, tiny.x)(params_of(m)),
+                              mean.log(), atol=1e-12)
     alone = requests.ensemble_outputs(members[:1], 0, tiny.x)(params_of(members[0]))
     assert torch.allclose(alone, members[0](tiny.x[None])[0].log_softmax(-1), atol=1e-12)
 
 
 def test_effects_of_the_members_add_up(tiny):
     members, tau = [net(seed=s) for s in range(3)], 1e-5
-    effects = sum(requests.first_order_effects(m, tiny.held, requests.ensemble_outputs(members, i, tiny.x), tau=tau)
+    effects = sum(requests.first_order_effects(m, tiny.held, requests.ensemble_outputs(members, i,
+                                                                                       tiny.x), tau=tau)
                   for i, m in enumerate(members))
 
     def answer(weights):
         params = [attack.removal(m, tiny.held, tau=tau)(weights) for m in members]
-        return (sum(attack.logits_at(m, tiny.x)(p).softmax(-1) for m, p in zip(members, params, strict=True)) / 3).log()
+        return (sum(attack.logits_at(m, tiny.x)(p).softmax(-1) for m, p in zip(members, params,
+                                                                               strict=True)) / 3).log()
 
     weights = torch.tensor([1.0, 0, 1, 0, 0, 0, 1, 1, 0], dtype=torch.float64)
     change = answer(weights) - answer(torch.zeros_like(weights))
-    assert torch.allclose(weights @ effects, change, rtol=1e-3, atol=1e-9) and change.abs().max() > 1e-7
+    assert torch.allclose(weights @ effects, change, rtol=1e-3,
+                          atol=1e-9) and change.abs().max() > 1e-7
 
 
 # ---- crafted rows
@@ -711,7 +768,8 @@ def crafted(fashion, **settings):
     x, y = data.x[:6], data.y[:6]
     target = data.x_test[0]
     other = (int(predict(fashion.model, target[None]).argmax()) + 1) % 10
-    return x, requests.craft(fashion.model, x, y, target, other, **{"eps": 0.2, "steps": 30, **settings}), (
+    return x, requests.craft(fashion.model, x, y, target, other, **{"eps": 0.2, "steps": 30,
+                                                                    **settings}), (
         fashion.model, y, target, other)
 
 
@@ -727,7 +785,8 @@ def test_crafted_rows_stay_near_and_match_better(fashion, eps):
 def test_crafted_rows_stay_within_the_range_of_pixels(fashion):
     low, high = fashion.data.x.min().item(), fashion.data.x.max().item()
     x, got, (model, y, target, other) = crafted(fashion, low=low, high=high)
-    assert got.min() >= low - 1e-6 and got.max() <= high + 1e-6 and (got - x).abs().max() <= 0.2 + 1e-6
+    assert (got.min() >= low - 1e-6 and got.max() <= high + 1e-6 and (got - x).abs().max() <= 0.2
+            + 1e-6)
     assert matching(model, got, y, target, other) > matching(model, x, y, target, other)
     channels = torch.full((1, 1, 1), low), torch.full((1, 1, 1), high)
     assert torch.equal(got, crafted(fashion, low=channels[0], high=channels[1])[1])
@@ -755,14 +814,16 @@ def test_crafting_with_no_room_changes_nothing(fashion):
 def matching(model, x, y, target, adversarial):
     """Cosine of Σ ∇ℓ(x_i, y_i) with −∇ℓ(target, adversarial): 1 is what `craft` strives for."""
     found = requests.code._summed(model, requests.code._params(model), x, y)
-    return F.cosine_similarity(found, requests.code._wanted(model, target, adversarial), dim=0).item()
+    return F.cosine_similarity(found, requests.code._wanted(model, target, adversarial),
+                               dim=0).item()
 
 
 def test_matching_is_the_cosine_of_the_gradients(tiny):
     x, y = tiny.held.x[:3], tiny.held.y[:3]
     a = row_gradients(tiny.model, x, y).sum(0)
     b = -row_gradients(tiny.model, tiny.x[None], torch.tensor([2]))[0]
-    assert matching(tiny.model, x, y, tiny.x, 2) == pytest.approx(float(a @ b / a.norm() / b.norm()), abs=1e-9)
+    assert matching(tiny.model, x, y, tiny.x,
+                    2) == pytest.approx(float(a @ b / a.norm() / b.norm()), abs=1e-9)
 
 
 # ---- campaigns
@@ -798,7 +859,8 @@ def plans(request):
 def test_a_campaign_asks_for_own_rows_once_and_within_budget(boxed, name, budget, rounds):
     held, unlearn = boxed.held.with_budget(budget), Recorder()
     request = held.rows[torch.randperm(20, generator=generator(0))[:budget]]
-    model, asked = requests.campaign(boxed.model, held, plans(request)[name], unlearn, OTHERS[:rounds])
+    model, asked = requests.campaign(boxed.model, held, plans(request)[name], unlearn,
+                                     OTHERS[:rounds])
     assert len(asked.unique()) == len(asked) <= budget and torch.isin(asked, held.rows).all()
     everything = [r for rows in unlearn.asked for r in rows]
     assert len(everything) == len(set(everything))
@@ -814,7 +876,8 @@ def test_a_campaign_asks_for_own_rows_once_and_within_budget(boxed, name, budget
 
 def test_the_attacker_and_the_others_take_turns(boxed):
     unlearn = Recorder()
-    _, asked = requests.campaign(boxed.model, boxed.held, requests.spread(torch.tensor([9, 10, 11, 12, 13])), unlearn,
+    _, asked = requests.campaign(boxed.model, boxed.held,
+                                 requests.spread(torch.tensor([9, 10, 11, 12, 13])), unlearn,
                                OTHERS)
     assert unlearn.asked == [[9, 10], [30, 31], [11], [12], [32, 35], [13], [33]]
     assert asked.tolist() == [9, 10, 11, 12, 13]
@@ -839,9 +902,12 @@ def test_replanning_sees_the_present_model(boxed):
 
     for horizon, budgets in (("greedy", [2, 2, 2]), ("receding", [6, 4, 2])):
         seen.clear()
-        requests.campaign(boxed.model, boxed.held, requests.replan(objective, horizon), shift_bias, OTHERS[:3])
-        assert [b for *_, b in seen] == budgets and [len(rows) for _, rows, _ in seen] == [20, 18, 16]
-        assert torch.equal(seen[0][0], boxed.model[1].bias) and not torch.equal(seen[1][0], seen[0][0])
+        requests.campaign(boxed.model, boxed.held, requests.replan(objective, horizon), shift_bias,
+                          OTHERS[:3])
+        assert [b for *_, b in seen] == budgets and [len(rows) for _, rows,
+                                                     _ in seen] == [20, 18, 16]
+        assert torch.equal(seen[0][0], boxed.model[1].bias) and not torch.equal(seen[1][0],
+                                                                                seen[0][0])
 
 
 def test_campaigns_that_cannot_be_are_refused(boxed):
@@ -850,6 +916,8 @@ def test_campaigns_that_cannot_be_are_refused(boxed):
             requests.replan(by_coefficient(C), horizon)
     for request in (torch.arange(5, 12), torch.tensor([4]), torch.tensor([5, 5])):
         with pytest.raises(LabError):
-            requests.campaign(boxed.model, boxed.held, requests.at_once(request), shift_bias, [NOBODY])
-    model, asked = requests.campaign(boxed.model, boxed.held, requests.at_once(torch.tensor([5])), shift_bias, [])
+            requests.campaign(boxed.model, boxed.held, requests.at_once(request), shift_bias,
+                              [NOBODY])
+    model, asked = requests.campaign(boxed.model, boxed.held, requests.at_once(torch.tensor([5])),
+                                     shift_bias, [])
     assert len(asked) == 0 and torch.equal(model[1].bias, boxed.model[1].bias)

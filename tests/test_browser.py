@@ -1,4 +1,6 @@
-"""A reader's view: JupyterLab in a headless Chromium opens a notebook, runs all cells and shows the figures."""
+"""A reader's view: JupyterLab in a headless Chromium opens a notebook, runs all cells and shows the
+figures.
+"""
 
 import os
 import urllib.error
@@ -57,7 +59,9 @@ def test_later_notebooks_run_and_their_explorers_move(url, name):
 
 
 def move_the_explorer(page, name):
-    """The first slider, by keyboard: the picture and the sentence below it change. -> the new sentence"""
+    """The first slider, by keyboard: the picture and the sentence below it change. -> the new
+    sentence
+    """
     panel = page.locator(".jp-OutputArea-output .widget-vbox").filter(has=page.locator(".noUi-handle")).first
     picture = panel.locator("img.widget-image, .widget-image img").first
     sentence = panel.locator("[role=status]").first
@@ -67,7 +71,8 @@ def move_the_explorer(page, name):
     handle.focus()
     at_its_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
     page.keyboard.press("ArrowLeft" if at_its_end else "ArrowRight")
-    page.wait_for_function("([picture, src]) => picture.src !== src", arg=[picture.element_handle(), before],
+    page.wait_for_function("([picture, src]) => picture.src !== src", arg=[picture.element_handle(),
+                                                                           before],
                            timeout=10_000)
     assert sentence.text_content() != said
     lab.screenshot(page, f"explorer_{name}")
@@ -81,7 +86,9 @@ RIGHT = WRONG.replace(".max(1).values", "[torch.arange(len(labels)), labels]")
 
 
 def test_notebook_00_and_its_exercise(url):
-    """Left alone the exercise says so; typed in wrong, then right, its card changes and the notebook goes on."""
+    """Left alone the exercise says so; typed in wrong, then right, its card changes and the
+    notebook goes on.
+    """
     with lab.browser_page() as page:
         lab.open_notebook(page, url, "00_start_here.ipynb")
         lab.run_all(page)

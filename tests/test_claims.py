@@ -1,4 +1,6 @@
-"""Claims are judged rightly: simulated experiments whose truth is known, and the file that lists them."""
+"""Claims are judged rightly: simulated experiments whose truth is known, and the file that lists
+them.
+"""
 
 import json
 import math
@@ -38,7 +40,8 @@ def-dp sparse-transfer
 
 
 def claim(*parts, **changes):
-    fields = dict(chapter="basics", id="test", paper="new here", where="", says="So.", figure="not published",
+    fields = dict(chapter="basics", id="test", paper="new here", where="", says="So.",
+                  figure="not published",
                   unit="seed", profile="quick", parts=parts)
     return Claim(**fields | changes)
 
@@ -52,7 +55,8 @@ def test_interval_covers_and_null_effect_is_rarely_reproduced(n):
     judged = [judge_part(EFFECT, row) for row in draws]
     covered = np.mean([j["low"] <= 0 <= j["high"] for j in judged])
     assert 0.935 <= covered <= 0.965
-    assert np.mean([j["verdict"] == "reproduced" for j in judged]) <= 0.035  # nominal 2.5 %: one side of the interval
+    # nominal 2.5 %: one side of the interval
+    assert np.mean([j["verdict"] == "reproduced" for j in judged]) <= 0.035
     assert np.mean([j["verdict"] == "not reproduced" for j in judged]) <= 0.035
 
 
@@ -67,7 +71,8 @@ def test_power_is_that_of_the_noncentral_t(n, effect):
 @pytest.mark.parametrize("n", [5, 10])
 def test_equivalence_at_the_margin_is_rarely_reproduced(n):
     at_margin = np.random.default_rng(n).normal(1.0, 0.3, (2000, n))
-    assert np.mean([judge_part(EQUAL, row)["verdict"] == "reproduced" for row in at_margin]) <= 0.035
+    assert np.mean([judge_part(EQUAL, row)["verdict"] == "reproduced"
+                    for row in at_margin]) <= 0.035
     inside = np.random.default_rng(n).normal(0.1, 0.1, (200, n))
     assert np.mean([judge_part(EQUAL, row)["verdict"] == "reproduced" for row in inside]) > 0.99
     outside = np.random.default_rng(n).normal(2.0, 0.1, (200, n))
@@ -81,7 +86,8 @@ def test_a_vague_measurement_of_zero_is_not_an_equivalence():
 
 def test_effect_verdicts_on_both_sides():
     below = Part("ratio", "effect", "ratio", side="below", bound=0.3)
-    cases = [([0.1, 0.11, 0.12], "reproduced"), ([0.1, 0.2, 0.5], "undecided"), ([0.1, 0.3, 0.6], "undecided"),
+    cases = [([0.1, 0.11, 0.12], "reproduced"), ([0.1, 0.2, 0.5], "undecided"),
+             ([0.1, 0.3, 0.6], "undecided"),
              ([0.5, 0.51, 0.52], "not reproduced")]
     for values, verdict in cases:
         assert judge_part(below, values)["verdict"] == verdict
@@ -93,12 +99,17 @@ def test_a_null_effect_is_undecided_whichever_side_its_mean_is_on():
     draws = np.random.default_rng(1).normal(0, 1, (400, 5))
     verdicts = [judge_part(EFFECT, row)["verdict"] for row in draws]
     assert 0.92 < verdicts.count("undecided") / 400 < 0.98
-    assert {judge_part(EFFECT, s * np.array([-1.0, 0.1, 1.2]))["verdict"] for s in (1, -1)} == {"undecided"}
+    assert {judge_part(EFFECT, s * np.array([-1.0, 0.1, 1.2]))["verdict"]
+            for s in (1, -1)} == {"undecided"}
 
 
-@pytest.mark.parametrize("part, power_at", [(EFFECT, lambda d: d), (Part("gap", "equivalence", "", margin=1e-9), None)])
+@pytest.mark.parametrize("part, power_at",
+                         [(EFFECT, lambda d: d), (Part("gap", "equivalence", "", margin=1e-9),
+                                                  None)])
 def test_what_would_have_been_shown_is_shown_four_times_in_five(part, power_at):
-    """The detectable effect, put in as the true one (or taken as the margin around a true 0), is found in 80 %."""
+    """The detectable effect, put in as the true one (or taken as the margin around a true 0), is
+    found in 80 %.
+    """
     rng, n = np.random.default_rng(2), 8
     sizes = [judge_part(part, row)["detectable"] for row in rng.normal(0, 1, (400, n))
              if judge_part(part, row)["verdict"] == "undecided"]
@@ -115,7 +126,8 @@ def test_what_would_have_been_shown_in_words():
     share = Part("kept", "effect", "share", bound=0.5, limits=[0, 1])
     judged = judge_part(share, [0.4, 0.5, 0.6, 0.7])
     assert judged["verdict"] == "undecided"
-    assert would_have_shown(judged, share) == f"{judged['detectable']:.2g} beyond 0.5 would have been shown"
+    assert (would_have_shown(judged, share)
+            == f"{judged['detectable']:.2g} beyond 0.5 would have been shown")
     vague = judge_part(share, [0.0, 1.0, 0.0])
     assert would_have_shown(vague, share) == "no difference that is possible would have been shown"
     assert would_have_shown(judge_part(EFFECT, [1.0, 1.1, 1.2]), EFFECT) == ""
@@ -123,11 +135,13 @@ def test_what_would_have_been_shown_in_words():
 
 
 def test_what_cannot_fail_is_a_check_and_is_not_counted_as_reproduced():
-    sure = Part("visits", "effect", "ratio", side="below", bound=1, by_construction="It is a count.")
+    sure = Part("visits", "effect", "ratio", side="below", bound=1,
+                by_construction="It is a count.")
     assert judge_part(sure, [0.5, 0.5, 0.5])["verdict"] == "passed"
     assert judge_part(sure, [1.5, 1.5, 1.5])["verdict"] == "failed"
     both = claim(sure, EFFECT, EQUAL)
-    judged = judge(both, {"visits": [0.5] * 3, "gain": [1.0, 1.1, 1.2], "gap": [0.0, 0.1, 5.0]}, profile="quick")
+    judged = judge(both, {"visits": [0.5] * 3, "gain": [1.0, 1.1, 1.2], "gap": [0.0, 0.1, 5.0]},
+                   profile="quick")
     assert judged["verdict"] == "undecided" and parts_held(judged, both) == "1 of 2"
     alone = judge(claim(sure), [0.5] * 3, profile="quick")
     assert alone["verdict"] == "passed" and parts_held(alone, claim(sure)) == ""
@@ -143,7 +157,8 @@ def test_rows_and_targets_are_judged_over_their_seeds():
     assert judge_part(share, [0.0] * 20)["low"] == 0 < judge_part(share, [0.0] * 20)["high"]
     difference = Part("share", "effect", "difference of shares", limits=[-1, 1])
     judged = judge_part(difference, [0.0] * 20)
-    assert judged["low"] == pytest.approx(-judged["high"]) and judged["low"] < 0, "a difference may lie below 0"
+    assert judged["low"] == pytest.approx(-judged["high"]) and judged["low"] < 0, ("a difference "
+                                                                                   "may lie below 0")
     with pytest.raises(LabError, match="2 cluster labels for 30 values"):
         judge_part(EFFECT, values, clusters=[1, 2])
 
@@ -178,7 +193,8 @@ def test_values_that_all_agree_have_no_interval_and_no_verdict():
 def test_the_interval_of_a_share_lies_inside_its_limits_and_a_value_beyond_them_is_named():
     share = Part("kept", "effect", "share", bound=0.9, limits=[0, 1])
     rows, clusters = [1.0] * 29 + [0.0], [0] * 10 + [1] * 10 + [2] * 10
-    free, inside = (judge_part(p, rows, clusters=clusters) for p in (Part("kept", "effect", "", bound=0.9), share))
+    free, inside = (judge_part(p, rows, clusters=clusters)
+                    for p in (Part("kept", "effect", "", bound=0.9), share))
     assert free["high"] > 1 >= inside["high"] and 0 < inside["low"] < free["low"]
     with pytest.raises(LabError, match="got 1.2; it is a quantity from 0 to 1"):
         judge_part(share, [0.5, 1.2, 0.7])
@@ -264,7 +280,8 @@ def test_wrong_parts_units_and_profiles_are_named():
 
 def record(c, values, seed, units=None, **more):
     judged = judge(c, values, units=units, profile="quick", clusters=more.pop("clusters", None))
-    return judged | {"dataset": "fashion", "parameters": {"seed": seed, "dataset": "fashion"}, "labkit": "abc"} | more
+    return judged | {"dataset": "fashion", "parameters": {"seed": seed, "dataset": "fashion"},
+                     "labkit": "abc"} | more
 
 
 def test_merge_equals_judging_the_pooled_values():
@@ -280,8 +297,10 @@ def test_merge_equals_judging_the_pooled_values():
 def test_merge_keeps_configurations_apart_and_refuses_repeats():
     c = claim(EFFECT)
     one = record(c, [1.0, 1.1, 1.2], 0, [1, 2, 3])
-    assert len(merge([one, record(c, [1.0, 1.1, 1.2], 0, [1, 2, 3], dataset="digits")], {"test": c})) == 2
-    assert len(merge([one, record(c, [1.0, 1.1, 1.2], 0, [1, 2, 3], labkit="def")], {"test": c})) == 2
+    assert len(merge([one, record(c, [1.0, 1.1, 1.2], 0, [1, 2, 3], dataset="digits")],
+                     {"test": c})) == 2
+    assert len(merge([one, record(c, [1.0, 1.1, 1.2], 0, [1, 2, 3], labkit="def")],
+                     {"test": c})) == 2
     with pytest.raises(LabError, match="unit 3 is there twice"):
         merge([one, record(c, [1.0, 1.1, 1.2], 1, [3, 4, 5])], {"test": c})
     without = [record(c, [1.0, 1.1, 1.2], 5), record(c, [1.0, 1.1, 1.2], 5)]
@@ -298,12 +317,15 @@ def test_merged_targets_stay_clustered():
     merged, = merge([record(c, a, 0), record(c, b, 1)], {"test": c})
     runs = ["run 0"] * 12 + ["run 1"] * 12
     assert (merged["low"], merged["high"]) == interval(a + b, runs)[1:]
-    labelled, = merge([record(c, a, 0, clusters=[1] * 6 + [2] * 6), record(c, b, 1, clusters=[3] * 12)], {"test": c})
+    labelled, = merge([record(c, a, 0, clusters=[1] * 6 + [2] * 6),
+                       record(c, b, 1, clusters=[3] * 12)], {"test": c})
     assert labelled["low"] == interval(a + b, [1] * 6 + [2] * 6 + [3] * 12)[1]
 
 
 def test_from_five_runs_on_the_run_is_the_unit():
-    """Seeds of one run share the settings that it chose: with a run that differs, they are no independent units."""
+    """Seeds of one run share the settings that it chose: with a run that differs, they are no
+    independent units.
+    """
     c, rng = claim(EFFECT), np.random.default_rng(6)
     runs = [list(rng.normal(shift, 0.01, 3)) for shift in (1, 2, 3, 4, 5)]
     records = [record(c, v, s, [10 * s + i for i in range(3)]) for s, v in enumerate(runs)]
@@ -312,7 +334,8 @@ def test_from_five_runs_on_the_run_is_the_unit():
     assert (five["low"], five["high"]) == pytest.approx(interval([np.mean(v) for v in runs])[1:])
     assert (four["low"], four["high"]) == pytest.approx(interval(sum(runs[:4], []))[1:])
     target = claim(EFFECT, unit="target")
-    five, = merge([record(target, v, s, clusters=[100 * s, 100 * s, 100 * s + 1]) for s, v in enumerate(runs)],
+    five, = merge([record(target, v, s, clusters=[100 * s, 100 * s, 100 * s + 1]) for s,
+                   v in enumerate(runs)],
                   {"test": target})
     assert five["low"] == pytest.approx(interval([np.mean(v) for v in runs])[1])
 
@@ -321,15 +344,18 @@ def test_merged_clusters_share_no_inner_seed_and_indices_stay_apart():
     c = claim(EFFECT, unit="target")
     rng = np.random.default_rng(5)
     a, b = list(rng.normal(1, 1, 12)), list(rng.normal(3, 1, 12))
-    index = [0] * 4 + [1] * 4 + [2] * 4  # the first, second and third seed of a run: other seeds in another run
+    # the first, second and third seed of a run: other seeds in another run
+    index = [0] * 4 + [1] * 4 + [2] * 4
     merged, = merge([record(c, v, s, clusters=index) for s, v in enumerate((a, b))], {"test": c})
     assert len(set(merged["clusters"]["gain"])) == 6
     apart = index + [i + 3 for i in index]
     assert merged["low"] == interval(a + b, apart)[1]
     seeds = [3141204427] * 6 + [1603019294] * 6
     with pytest.raises(LabError, match="inner seed 3141204427 is in two records"):
-        merge([record(c, a, 0, clusters=seeds), record(c, b, 1, clusters=[3141204427] * 12)], {"test": c})
-    merge([record(c, a, 0, clusters=seeds), record(c, b, 1, clusters=[2948674696] * 12)], {"test": c})
+        merge([record(c, a, 0, clusters=seeds), record(c, b, 1, clusters=[3141204427] * 12)],
+              {"test": c})
+    merge([record(c, a, 0, clusters=seeds), record(c, b, 1, clusters=[2948674696] * 12)],
+          {"test": c})
 
 
 # ------------------------------------------------------------------ course/chapters/*/claims.yaml
@@ -358,19 +384,24 @@ def test_overshooting_is_judged_on_three_methods_and_on_the_side():
     claim = load_claims()["basics-streisand"]
     parts = {tuple(p.name.split()): (p.side, p.bound) for p in claim.parts if p.kind == "effect"}
     methods = ("neggrad_plus", "gradient_ascent", "random_labels")
-    assert parts == {("exposure", m): ("above", 0) for m in methods} | {("side", m): ("below", 0) for m in methods}
+    assert parts == {("exposure", m): ("above", 0) for m in methods} | {("side", m): ("below", 0)
+                                                                        for m in methods}
     assert "on the other side" in claim.says and all(c.known for c in claim.changed)
 
 
 def test_what_arithmetic_decides_is_called_so():
-    """With rows drawn alike, or visits that are sums, only wrong code can fail: never counted as reproduced."""
+    """With rows drawn alike, or visits that are sums, only wrong code can fail: never counted as
+    reproduced.
+    """
     named = {(c.id, p.name) for c in load_claims().values() for p in c.parts
              if p.by_construction and c.chapter in ("start_here", "basics", "sisa")}
     claims = load_claims()
-    assert named == {("basics-target", "gap"), ("basics-cost", "visits"), ("basics-mia", "retrained"),
+    assert named == {("basics-target", "gap"), ("basics-cost", "visits"),
+                     ("basics-mia", "retrained"),
                      ("sisa-exact", "bitwise"), ("sisa-speedup", "visits")} | {
         (name, p.name) for name in ("sisa-cost", "sisa-batch") for p in claims[name].parts}
-    exact = judge(claims["sisa-batch"], {"one-slice": [1.04, 1.05, 1.04], "slices-formula": [0.0, 0.01, -0.01],
+    exact = judge(claims["sisa-batch"], {"one-slice": [1.04, 1.05, 1.04],
+                                         "slices-formula": [0.0, 0.01, -0.01],
                                          "slices": [1.07, 1.07, 1.06]}, profile="quick")
     assert exact["verdict"] == "passed"
 
@@ -385,7 +416,8 @@ def test_what_arithmetic_decides_is_called_so():
     (lambda c: c["parts"][0].update(limits=[1, 0]), "'basics-target'.*'limits'"),
     (lambda c: c["parts"][0].update(limits=1), "'basics-target'.*'limits'"),
     (lambda c: c["parts"][0].update(by_construction=True), "'basics-target'.*'by_construction'"),
-    (lambda c: c.update(changed=[{"date": "2026-01-01", "predicate": "a", "why": "b"}]), "'basics-target'.*'known'"),
+    (lambda c: c.update(changed=[{"date": "2026-01-01", "predicate": "a", "why": "b"}]),
+     "'basics-target'.*'known'"),
     (lambda c: c.update(changed=["softer"]), "'basics-target', changed.*mapping"),
     (lambda c: c["parts"].append(c["parts"][0]), "'basics-target'.*'parts' must be named apart"),
     (lambda c: c.update(id="basics-cost"), "'basics-cost'.*'id' is there twice"),

@@ -34,7 +34,8 @@ def claim_cell(values):
 def test_runs_and_report(tmp_path, labkit):
     write_notebook(tmp_path, claim_cell([1.0, 1.1, 1.2]), name="01_good")
     write_notebook(tmp_path, "1 / 0", name="02_bad")
-    write_notebook(tmp_path, "class NotForThisData(Exception): pass\nraise NotForThisData('no')", name="03_skip")
+    write_notebook(tmp_path, "class NotForThisData(Exception): pass\nraise NotForThisData('no')",
+                   name="03_skip")
     (tmp_path / "notebooks").mkdir()
     for path in tmp_path.glob("*.ipynb"):
         path.rename(tmp_path / "notebooks" / path.name)
@@ -43,18 +44,22 @@ def test_runs_and_report(tmp_path, labkit):
     assert "01_good: ok" in out and "02_bad: failed" in out and "03_skip: skipped" in out
     assert "labkit: 02_bad: ZeroDivisionError: division by zero (cell 3)\n" in err
     assert all(line.startswith("labkit: ") for line in err.splitlines())
-    assert labkit("run", "01", "03", "--seed", 3)[0] == 0  # a skipped one is no failure, but is said
+    # a skipped one is no failure, but is said
+    assert labkit("run", "01", "03", "--seed", 3)[0] == 0
     assert len(list((tmp_path / "runs").iterdir())) == 5
 
-    (tmp_path / "README.md").write_text("<!-- scoreboard:begin -->\n<!-- scoreboard:end -->\n", encoding="utf-8")
+    (tmp_path / "README.md").write_text("<!-- scoreboard:begin -->\n<!-- scoreboard:end -->\n",
+                                        encoding="utf-8")
     code, out, err = labkit("report", "--readme", "README.md")
     assert code == 0 and "02_bad" in out and "reproduced" in out
     markdown = (tmp_path / "runs" / "scoreboard.md").read_text(encoding="utf-8")
     assert "| basics-ga-damage |" in markdown and "| reproduced | quick |" in markdown
     readme = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert markdown.strip().replace("](01-quick", "](runs/01-quick") in readme and "](runs/01-quick" in readme
+    assert markdown.strip().replace("](01-quick",
+                                    "](runs/01-quick") in readme and "](runs/01-quick" in readme
     for name in ("scoreboard.html", "scoreboard.csv", "references.bib"):
-        assert (tmp_path / "runs" / name).exists() and f"runs/{name}" in out.replace("\n", "").replace("\\", "/")
+        assert (tmp_path / "runs"
+                / name).exists() and f"runs/{name}" in out.replace("\n", "").replace("\\", "/")
     assert labkit("report", "runs", "--out", "site")[0] == 0
     assert (tmp_path / "site" / "scoreboard.md").exists()
 
@@ -82,10 +87,12 @@ def test_nothing_runs_when_one_of_several_is_refused(tmp_path, labkit):
     write_notebook(tmp_path / "notebooks", "1")
     write_notebook(tmp_path / "notebooks", "1", name="02_bare", parameters="size = 1")
     code, _, err = labkit("run", "01", "02", "-p", "epochs", "5")
-    assert code == 2 and "02_bare has no parameter 'epochs'" in err and not (tmp_path / "runs").exists()
+    assert code == 2 and "02_bare has no parameter 'epochs'" in err and not (tmp_path
+                                                                             / "runs").exists()
 
 
-@pytest.mark.parametrize("words", [["rum"], ["run"], ["run", "01", "--sed", "3"], ["run", "01", "--seed", "x"],
+@pytest.mark.parametrize("words", [["rum"], ["run"], ["run", "01", "--sed", "3"],
+                                   ["run", "01", "--seed", "x"],
                                    ["run", "01", "-p"]])
 def test_bad_usage_is_two(labkit, words):
     code, _, err = labkit(*words)
@@ -113,7 +120,8 @@ def test_help_imports_nothing_heavy():
     stub = ("import sys; from course import cli\n"
             "try: cli.main(['run', '--help'])\n"
             "except SystemExit: pass\n"
-            "assert not {'torch', 'numpy', 'pandas', 'papermill', 'nbformat', 'scipy'} & set(sys.modules)")
+            "assert not {'torch', 'numpy', 'pandas', 'papermill', 'nbformat', 'scipy'} & "
+            "set(sys.modules)")
     done = subprocess.run([sys.executable, "-c", stub], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "NOTEBOOK" in done.stdout

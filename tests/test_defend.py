@@ -1,4 +1,6 @@
-"""labkit.defend: streams against their definitions, gates against numbers by hand, thresholds against counting."""
+"""labkit.defend: streams against their definitions, gates against numbers by hand, thresholds
+against counting.
+"""
 
 import math
 from types import SimpleNamespace
@@ -20,7 +22,8 @@ LOSSES = torch.rand(N, generator=torch.Generator().manual_seed(4)) ** 4
 @pytest.fixture(scope="module")
 def data():
     g = torch.Generator().manual_seed(0)
-    return SimpleNamespace(x=torch.randn(N, 1, 2, 3, generator=g), y=torch.randint(K, (N,), generator=g),
+    return SimpleNamespace(x=torch.randn(N, 1, 2, 3, generator=g),
+                           y=torch.randint(K, (N,), generator=g),
                            device=torch.device("cpu"))
 
 
@@ -36,7 +39,8 @@ def test_every_stream_asks_for_real_rows_each_once(data, kind, size):
     requests = benign(kind, data, size)
     assert len(requests) == 30
     for rows in requests:
-        assert rows.dtype == torch.long and len(rows.unique()) == len(rows) and 1 <= len(rows) <= size
+        assert (rows.dtype == torch.long and len(rows.unique()) == len(rows) and 1 <= len(rows)
+                <= size)
         assert rows.min() >= 0 and rows.max() < N
         if kind not in ("one-class", "one-user"):
             assert len(rows) == size
@@ -50,7 +54,8 @@ def test_the_seed_decides(data, kind):
     assert not all(torch.equal(p, q) for p, q in zip(a, c, strict=True))
     state, numpys = torch.get_rng_state(), np.random.get_state()[1].copy()
     longer = benign(kind, data, count=40, seed=1)
-    assert all(torch.equal(p, q) for p, q in zip(a, longer[:30], strict=True))  # more requests change no earlier one
+    # more requests change no earlier one
+    assert all(torch.equal(p, q) for p, q in zip(a, longer[:30], strict=True))
     assert torch.equal(torch.get_rng_state(), state) and (np.random.get_state()[1] == numpys).all()
 
 
@@ -68,7 +73,8 @@ def test_one_user_has_few_interests(data):
     def largest_share(requests):
         return np.mean([torch.bincount(data.y[r]).max().item() / len(r) for r in requests])
 
-    assert largest_share(benign("one-user", data, count=200)) > largest_share(benign("random", data, count=200)) + 0.15
+    assert largest_share(benign("one-user", data, count=200)) > largest_share(benign("random", data,
+                                                                                     count=200)) + 0.15
 
 
 def test_the_shares_of_users_are_those_of_the_dirichlet(data):
@@ -90,7 +96,8 @@ def test_hard_rows_are_hard(data):
 
 def test_look_alikes_are_the_nearest_neighbours(data):
     flat = data.x.flatten(1).double()
-    nearest = {frozenset(sorted(range(N), key=lambda j, i=i: float((flat[i] - flat[j]).norm()))[:10]) for i in range(N)}
+    nearest = {frozenset(sorted(range(N), key=lambda j,
+                                i=i: float((flat[i] - flat[j]).norm()))[:10]) for i in range(N)}
     for rows in benign("look-alikes", data):
         assert frozenset(rows.tolist()) in nearest
 
@@ -99,7 +106,8 @@ def test_look_alikes_are_the_nearest_neighbours(data):
                                     dict(kind="hard-rows", losses=None)])
 def test_streams_that_cannot_be_are_refused(data, change):
     with pytest.raises(LabError):
-        defend.benign(**{**dict(kind="random", data=data, size=5, count=2, seed=0, losses=LOSSES), **change})
+        defend.benign(**{**dict(kind="random", data=data, size=5, count=2, seed=0, losses=LOSSES),
+                         **change})
 
 
 def test_the_realistic_streams_leave_the_easy_one_out():
@@ -110,18 +118,22 @@ def test_the_realistic_streams_leave_the_easy_one_out():
 
 def test_gates_do_not_mind_a_request_that_changes_nothing():
     logits, y = torch.randn(50, K, generator=torch.Generator().manual_seed(1)), torch.arange(50) % K
-    assert requests_chapter.loss_gate(logits, logits.clone(), y) == 0 and requests_chapter.label_gate(logits, logits.clone()) == 0
+    assert requests_chapter.loss_gate(logits, logits.clone(),
+                                      y) == 0 and requests_chapter.label_gate(logits, logits.clone()) == 0
 
 
 def test_gates_by_hand():
     before = torch.tensor([[0.7, 0.3], [0.2, 0.8], [0.5, 0.5], [0.9, 0.1]]).log()
     after = torch.tensor([[0.4, 0.6], [0.1, 0.9], [0.25, 0.75], [0.6, 0.4]]).log()
     y = torch.tensor([0, 1, 1, 0])
-    wanted = -(math.log(0.4 / 0.7) + math.log(0.9 / 0.8) + math.log(0.75 / 0.5) + math.log(0.6 / 0.9)) / 4
+    wanted = -(math.log(0.4 / 0.7) + math.log(0.9 / 0.8) + math.log(0.75 / 0.5)
+               + math.log(0.6 / 0.9)) / 4
     assert requests_chapter.loss_gate(before, after, y) == pytest.approx(wanted, abs=1e-6)
     assert requests_chapter.loss_gate(after, before, y) == pytest.approx(-wanted, abs=1e-6)
     assert requests_chapter.label_gate(before[[0, 1, 3]], after[[0, 1, 3]]) == pytest.approx(1 / 3)
-    assert requests_chapter.label_gate(before[[1, 3]], after[[1, 3]]) == 0 and requests_chapter.label_gate(before[:1], after[:1]) == 1
+    assert (requests_chapter.label_gate(before[[1, 3]],
+                                        after[[1, 3]]) == 0
+            and requests_chapter.label_gate(before[:1], after[:1]) == 1)
 
 
 def test_residuals_are_the_gradients_in_the_logits(data):
@@ -134,12 +146,15 @@ def test_residuals_are_the_gradients_in_the_logits(data):
 def test_the_gradient_gate_by_hand():
     proxy = torch.tensor([[3.0, 0], [-3, 0], [0, 4], [3, 4]])
     assert requests_chapter.gradient_gate(proxy, torch.tensor([0, 1])) == 0
-    assert requests_chapter.gradient_gate(proxy, torch.tensor([0, 3])) == pytest.approx(math.hypot(3, 2))
+    assert (requests_chapter.gradient_gate(proxy, torch.tensor([0, 3]))
+            == pytest.approx(math.hypot(3, 2)))
     assert requests_chapter.gradient_gate(proxy, torch.tensor([2])) == pytest.approx(4)
 
 
 def clusters(seed=0, per=11, lone=True):
-    """Class 0: three tight clusters and one row far from them. Class 1: one cluster. The model is the identity."""
+    """Class 0: three tight clusters and one row far from them. Class 1: one cluster. The model is
+    the identity.
+    """
     g = torch.Generator().manual_seed(seed)
     centres = torch.tensor([[4.0, 0, 0, 0], [0, 4, 0, 0], [0, 0, 4, 0]])
     x = torch.cat([c + 0.01 * torch.randn(per, 4, generator=g) for c in centres])
@@ -168,7 +183,9 @@ def test_rows_in_company_are_not_isolated():
 
 
 def facility_location(proxy, count):
-    """The greedy algorithm from its definition: each time, the medoid that raises the total similarity most."""
+    """The greedy algorithm from its definition: each time, the medoid that raises the total
+    similarity most.
+    """
     distance = [[float((a - b).norm()) for b in proxy] for a in proxy]
     top, medoids = max(map(max, distance)), []
     for _ in range(count):
@@ -203,7 +220,8 @@ def test_at_most_one_percent_lies_above_the_threshold(n):
     scores = np.random.default_rng(n).normal(size=n)
     found = defend.threshold(scores)
     above = (scores > found).mean()
-    assert above <= 0.01 and (scores > np.nextafter(found, -np.inf)).mean() > 0.01  # and no lower score would do
+    # and no lower score would do
+    assert above <= 0.01 and (scores > np.nextafter(found, -np.inf)).mean() > 0.01
     assert defend.threshold(scores.tolist()) == found == defend.threshold(torch.from_numpy(scores))
 
 
@@ -215,9 +233,11 @@ def test_other_shares_of_false_alarms(share):
 
 
 def test_thresholds_with_ties():
-    for scores in (np.zeros(300), np.repeat([0.0, 1.0], [150, 150]), np.repeat([0.0, 0.1, 0.2], [280, 15, 5])):
+    for scores in (np.zeros(300), np.repeat([0.0, 1.0], [150, 150]), np.repeat([0.0, 0.1, 0.2],
+                                                                               [280, 15, 5])):
         assert (scores > defend.threshold(scores)).mean() <= 0.01
-    assert defend.threshold(np.repeat([0.0, 1.0], [298, 2])) == 0 and defend.threshold(np.zeros(100)) == 0
+    assert defend.threshold(np.repeat([0.0, 1.0],
+                                      [298, 2])) == 0 and defend.threshold(np.zeros(100)) == 0
     assert defend.threshold(np.repeat([0.0, 1.0], [296, 4])) == 1
 
 

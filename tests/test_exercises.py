@@ -1,4 +1,5 @@
-"""Exercises: states of the engine, planted mistakes, machine-made mutants, cards in HTML and text."""
+"""Exercises: states of the engine, planted mistakes, machine-made mutants, cards in HTML and text.
+"""
 
 import ast
 import copy
@@ -82,13 +83,15 @@ def test_the_solution_is_right_and_stands_alone(exercise):
 def test_the_solutions_agree_with_labkit():
     rng = np.random.default_rng(0)
     logits, labels = torch.randn(50, 4), torch.randint(0, 4, (50,))
-    assert UA.solution(logits, labels) == pytest.approx(lk.measure.unlearning_accuracy(logits, labels))
+    assert (UA.solution(logits, labels)
+            == pytest.approx(lk.measure.unlearning_accuracy(logits, labels)))
     a, b = rng.normal(1, 1, 40).round(1), rng.normal(0, 1, 30).round(1)
     assert EXERCISES["1.4"].solution(a, b) == pytest.approx(basics_chapter.auc(a, b))
     mine, theirs = EXERCISES["1.5"].solution(a, b), basics_chapter.best_threshold(a, b)
     assert _gain(mine, a, b) == pytest.approx(_gain(theirs, a, b))
     row, reference = {"UA": 1.0, "RA": 90.0, "TA": 80.0}, {"UA": 15.0, "RA": 99.0, "TA": 86.0}
-    assert EXERCISES["1.3"].solution(row, reference) == pytest.approx(lk.measure.gap(row, reference))
+    assert (EXERCISES["1.3"].solution(row, reference)
+            == pytest.approx(lk.measure.gap(row, reference)))
     x, y = torch.randn(20, 6), torch.randint(0, 3, (20,))
     data = type("D", (), {"x": x, "y": y})
     model = torch.nn.Linear(6, 3)
@@ -98,21 +101,25 @@ def test_the_solutions_agree_with_labkit():
 
 def test_the_solutions_of_02_agree_with_labkit():
     sisa = lk.unlearn.sisa
-    place, first_slices, majority, expected_share, batch_rows = (EXERCISES[f"2.{i}"].solution for i in range(1, 6))
+    place, first_slices, majority, expected_share, batch_rows = (EXERCISES[f"2.{i}"].solution
+                                                                 for i in range(1, 6))
     for shards, slices, seed in ((5, 5, 0), (7, 3, 11), (1, 4, 2)):
-        assert [place(row, shards, slices, seed) for row in range(99)] == [sisa.place(row, shards, slices, seed)
+        assert [place(row, shards, slices, seed) for row in range(99)] == [sisa.place(row, shards,
+                                                                                      slices, seed)
                                                                            for row in range(99)]
     p, request = sisa.by_hash(300, 6, 5, seed=1), torch.randperm(300)[:9]
     for s, r in first_slices(p.shard, p.slice, request).items():
-        assert not set(p.rows(s, r).tolist()) & set(request.tolist()) and set(p.rows(s, r + 1).tolist()) & set(
-            request.tolist())  # as Sisa.unlearn needs it: no row before slice r, one in it
+        assert (not set(p.rows(s, r).tolist()) & set(request.tolist())
+                and set(p.rows(s, r + 1).tolist()) & set(
+            request.tolist()))  # as Sisa.unlearn needs it: no row before slice r, one in it
     for slices in (1, 2, 5, 50):
         assert expected_share(slices) == pytest.approx(cost.slicing(slices)) == pytest.approx(
             2 / 3 + 1 / (3 * slices))
     logits = 2 * torch.randn(4, 400, 5, generator=torch.Generator().manual_seed(0))
     assert torch.equal(majority(logits), sisa.aggregate(logits, "vote").argmax(1))
     for n, shards, requests in ((1000, 10, 4), (50, 1, 3), (200, 20, 60)):
-        assert batch_rows(n, shards, requests) == pytest.approx(cost.visits(n, 1, shards, 1, requests, batch=True))
+        assert batch_rows(n, shards, requests) == pytest.approx(cost.visits(n, 1, shards, 1,
+                                                                            requests, batch=True))
 
 
 def test_the_solutions_of_03_agree_with_others():
@@ -122,16 +129,19 @@ def test_the_solutions_of_03_agree_with_others():
     def over(mu, w, budget):
         return (w - mu).clip(0, 1).sum() - budget
 
-    entropy, ece, hypergradient, project, conformal = (EXERCISES[f"3.{i}"].solution for i in range(1, 6))
+    entropy, ece, hypergradient, project, conformal = (EXERCISES[f"3.{i}"].solution
+                                                       for i in range(1, 6))
     r = np.random.default_rng(3)
     for _ in range(50):
         p, = _draw_probabilities(r)
         wanted = torch.distributions.Categorical(p.double()).entropy().float()
-        assert torch.allclose(entropy(p), wanted, atol=1e-6) and torch.allclose(entropy(p), lk.measure.entropy(p))
+        assert torch.allclose(entropy(p), wanted, atol=1e-6) and torch.allclose(entropy(p),
+                                                                                lk.measure.entropy(p))
 
         labels = torch.from_numpy(r.integers(0, p.shape[1], len(p)))
         confidence, called = p.max(1)
-        assert ece(confidence, called == labels, 7) == pytest.approx(lk.measure.ece(p, labels, 7), abs=1e-6)
+        assert ece(confidence, called == labels, 7) == pytest.approx(lk.measure.ece(p, labels, 7),
+                                                                     abs=1e-6)
         sure = torch.from_numpy(r.uniform(0, 1, 60)).float()
         right = torch.from_numpy(r.random(60) < 0.6)
         # its confidence is that of class 1, its target whether the label is 1: our two arguments
@@ -144,7 +154,8 @@ def test_the_solutions_of_03_agree_with_others():
         if wanted.sum() > budget:
             wanted = (w - brentq(over, 0, w.max() + 1e-9, (w, budget))).clip(0, 1)
         assert np.allclose(project(weights, budget), wanted, atol=1e-5)
-        assert torch.allclose(project(weights, budget), lk.attack.project(weights, budget), atol=1e-6)
+        assert torch.allclose(project(weights, budget), lk.attack.project(weights, budget),
+                              atol=1e-6)
 
         theta, gradients, weights, tau, loss_gradient = _draw_gradients(r)
         weights.requires_grad_()
@@ -154,10 +165,13 @@ def test_the_solutions_of_03_agree_with_others():
 
         scores, alpha = _draw_calibration(r)
         n, q = len(scores), conformal(scores, alpha)
-        tries = sorted(scores.tolist())  # the smallest threshold with at least (n + 1)(1 - alpha) scores up to it
-        assert q == next((t for t in tries if sum(s <= t for s in tries) >= (n + 1) * (1 - alpha)), 1.0)
+        # the smallest threshold with at least (n + 1)(1 - alpha) scores up to it
+        tries = sorted(scores.tolist())
+        assert q == next((t for t in tries if sum(s <= t for s in tries) >= (n + 1) * (1 - alpha)),
+                         1.0)
         two = torch.stack([1 - scores, scores], 1)
-        assert q == pytest.approx(requests_chapter.conformal_threshold(two, torch.zeros(n).long(), alpha), abs=1e-6)
+        assert q == pytest.approx(requests_chapter.conformal_threshold(two, torch.zeros(n).long(),
+                                                                       alpha), abs=1e-6)
 
 
 def test_the_solutions_of_05_agree_with_others():
@@ -165,7 +179,8 @@ def test_the_solutions_of_05_agree_with_others():
     r = np.random.default_rng(4)
     for _ in range(50):
         gradient, target = _draw_directions(r)
-        assert torch.allclose(cosine(gradient, target), 1 - F.cosine_similarity(gradient, target, 0), atol=1e-5)
+        assert torch.allclose(cosine(gradient, target), 1 - F.cosine_similarity(gradient, target,
+                                                                                0), atol=1e-5)
 
         images, = _draw_images(r)
         assert torch.allclose(variation(images), lk.attack.total_variation(images), atol=1e-6)
@@ -178,18 +193,22 @@ def test_the_solutions_of_05_agree_with_others():
         assert torch.allclose(leak(weight, bias), theirs.float(), rtol=1e-4, atol=1e-4)
 
         before, after, which = _draw_probes(r)
-        fall = [np.mean([float(before[i, c] - after[i, c]) for i in range(len(which)) if which[i] == c])
+        fall = [np.mean([float(before[i, c] - after[i, c]) for i in range(len(which)) if which[i]
+                         == c])
                 for c in range(before.shape[1])]
         assert deleted(before, after, which) == int(np.argmax(fall))
 
         before, after, public, n, penalty = _draw_ridge(r)
-        theirs = inversion_chapter.rebuild_row(before[None], after[None], public, n=n, loss="square", penalty=penalty)
+        theirs = inversion_chapter.rebuild_row(before[None], after[None], public, n=n,
+                                               loss="square", penalty=penalty)
         mine = rebuild(before, after, public, n, penalty)
         assert torch.allclose(mine / mine.norm(), theirs.row / theirs.row.norm(), rtol=1e-6)
-        assert torch.allclose(mine, theirs.row, rtol=1e-6) != theirs.ill_conditioned  # those get a usual length
+        # those get a usual length
+        assert torch.allclose(mine, theirs.row, rtol=1e-6) != theirs.ill_conditioned
     rows, y = torch.from_numpy(r.random((30, 4))), torch.from_numpy(r.normal(0, 1, 30))
     before, after = ridge(rows, y, 2.0), ridge(rows[1:], y[1:], 2.0)
-    assert torch.allclose(rebuild(before, after, rows[1:], 30, 2.0), rows[0])  # exact with the rows left
+    # exact with the rows left
+    assert torch.allclose(rebuild(before, after, rows[1:], 30, 2.0), rows[0])
     labels = (y > 0).long()
     theirs = inversion_chapter.fit_linear(rows, labels, loss="square", penalty=2.0)
     assert torch.allclose(ridge(rows, labels.double(), 2.0), theirs[0])
@@ -209,15 +228,21 @@ def test_the_solutions_of_09_agree_with_others():
         weight = torch.nn.Parameter(before.double())
         weight.grad = gradient.double()
         torch.optim.SGD([weight], lr).step()
-        assert replay(before, gradient, after, lr) == pytest.approx((weight - after.double()).norm().item(), rel=1e-9)
+        assert replay(before, gradient, after,
+                      lr) == pytest.approx((weight - after.double()).norm().item(), rel=1e-9)
 
         batches, forget = _draw_log(r)
-        assert tainted(batches, forget) == [i for i, b in enumerate(batches, 1) if np.isin(b, forget).any()]
+        assert tainted(batches, forget) == [i for i, b in enumerate(batches, 1)
+                                            if np.isin(b, forget).any()]
 
-        old, new, b, lr = _draw_replaced(r)  # what autograd says of two batches that share the other rows
-        w, shared = torch.zeros(old.shape[1], requires_grad=True), torch.randn(b - len(old), old.shape[1])
-        steps = [torch.autograd.grad((torch.cat([rows, shared]) @ w).mean(), w)[0] for rows in (old, new)]
-        assert bound(old, new, b, lr) == pytest.approx(lr * (steps[0] - steps[1]).norm().item(), rel=1e-4, abs=1e-6)
+        # what autograd says of two batches that share the other rows
+        old, new, b, lr = _draw_replaced(r)
+        w, shared = torch.zeros(old.shape[1], requires_grad=True), torch.randn(b - len(old),
+                                                                               old.shape[1])
+        steps = [torch.autograd.grad((torch.cat([rows, shared]) @ w).mean(), w)[0]
+                 for rows in (old, new)]
+        assert bound(old, new, b, lr) == pytest.approx(lr * (steps[0] - steps[1]).norm().item(),
+                                                       rel=1e-4, abs=1e-6)
 
 
 def test_the_solutions_of_10_agree_with_others():
@@ -244,19 +269,23 @@ def test_the_solutions_of_10_agree_with_others():
 
         weights, update, times, noise = _draw_release(r)
         added = (release(weights, update, times, noise) - weights).numpy()
-        assert np.sqrt((added**2).mean()) == pytest.approx(times * np.sqrt((update.numpy() ** 2).mean()))
-        assert added @ noise.numpy() == pytest.approx(np.linalg.norm(added) * noise.norm().item())  # one direction
+        assert np.sqrt((added**2).mean()) == pytest.approx(times * np.sqrt((update.numpy()
+                                                                            ** 2).mean()))
+        # one direction
+        assert added @ noise.numpy() == pytest.approx(np.linalg.norm(added) * noise.norm().item())
 
         epsilon, delta, k = _draw_privacy(r)
         wanted = (0.0, 0.0)
         for _ in range(k):  # P_0 <= e^epsilon P_1 + delta, one row after the other
             wanted = wanted[0] + epsilon, delta + np.exp(epsilon) * wanted[1]
-        assert after(epsilon, delta, k) == pytest.approx((wanted[0], min(wanted[1], 1)), rel=1e-9, abs=0)
+        assert after(epsilon, delta, k) == pytest.approx((wanted[0], min(wanted[1], 1)), rel=1e-9,
+                                                         abs=0)
         loose = delta * k * np.exp((k - 1) * epsilon)
         assert after(epsilon, delta, k)[1] <= loose * (1 + 1e-9)
 
         scores, drift, limit = _draw_stream(r)
-        path = np.concatenate([[0], (scores.numpy() - drift).cumsum()])  # its height above its lowest point so far
+        # its height above its lowest point so far
+        path = np.concatenate([[0], (scores.numpy() - drift).cumsum()])
         above = np.flatnonzero(path - np.minimum.accumulate(path) > limit)
         assert cusum(scores, drift, limit) == (int(above[0]) if len(above) else None)
 
@@ -269,11 +298,14 @@ def test_the_solutions_of_12_agree_with_others():
     for _ in range(50):
         weights, share = _draw_layers(r)
         found = mask(weights, share)
-        assert sum(int((~k).sum()) for k in found.values()) == round(share * sum(w.numel() for w in weights.values()))
-        dropped = [float(w[~found[k]].abs().max()) for k, w in weights.items() if not found[k].all()]
+        assert sum(int((~k).sum()) for k in found.values()) == round(share * sum(w.numel()
+                                                                                 for w in weights.values()))
+        dropped = [float(w[~found[k]].abs().max()) for k, w in weights.items()
+                   if not found[k].all()]
         kept = [float(w[found[k]].abs().min()) for k, w in weights.items() if found[k].any()]
         assert not dropped or not kept or max(dropped) <= min(kept)
-        net = torch.nn.Sequential(*(torch.nn.Linear(w.shape[1], w.shape[0]) for w in weights.values())).double()
+        net = torch.nn.Sequential(*(torch.nn.Linear(w.shape[1], w.shape[0])
+                                    for w in weights.values())).double()
         for layer, w in zip(net, weights.values(), strict=True):
             layer.weight.data = w.clone()
         theirs = sparsity_chapter.magnitude_mask(net, share)
@@ -282,7 +314,8 @@ def test_the_solutions_of_12_agree_with_others():
         if len(sizes.unique()) == len(sizes):  # torch promises no order of ties
             prune.global_unstructured([(layer, "weight") for layer in net], prune.L1Unstructured,
                                       amount=round(share * len(sizes)))
-            assert all(torch.equal(a, layer.weight_mask.bool()) for a, layer in zip(found.values(), net, strict=True))
+            assert all(torch.equal(a, layer.weight_mask.bool()) for a, layer in zip(found.values(),
+                                                                                    net, strict=True))
 
         epoch, epochs, gamma, without = _draw_epoch(r)
         theirs = lk.unlearn.l1_strength(epoch, epochs, gamma, "decaying", without)
@@ -292,7 +325,8 @@ def test_the_solutions_of_12_agree_with_others():
         assert np.allclose(every, np.r_[line[:-1], np.zeros(without)], atol=1e-12)
 
         weight, grad, velocity, keep, lr, momentum, decay = _draw_masked(r)
-        mine = torch.nn.Parameter(weight[keep].clone())  # SGD on the weights that stay, which knows of no others
+        # SGD on the weights that stay, which knows of no others
+        mine = torch.nn.Parameter(weight[keep].clone())
         sgd = torch.optim.SGD([mine], lr, momentum, weight_decay=decay)
         sgd.state[mine]["momentum_buffer"], mine.grad = velocity[keep].clone(), grad[keep].clone()
         sgd.step()
@@ -301,26 +335,33 @@ def test_the_solutions_of_12_agree_with_others():
         if momentum:
             assert torch.allclose(speed[keep], sgd.state[mine]["momentum_buffer"])
 
-        method, retrained = ({c: float(v) for c, v in zip(("RA", "UA", "TA", "MIA", "RTE"), r.uniform(0, 100, 5),
+        method, retrained = ({c: float(v) for c, v in zip(("RA", "UA", "TA", "MIA", "RTE"),
+                                                          r.uniform(0, 100, 5),
                                                           strict=True)} for _ in range(2))
-        assert disparity(method, retrained) == pytest.approx(sparsity_chapter.disparity(method, retrained))
-    assert disparity({"UA": 22.53, "MIA": 75.0, "RA": 99.87, "TA": 94.31},  # Jia et al. 2023: fine-tuning
+        assert (disparity(method, retrained)
+                == pytest.approx(sparsity_chapter.disparity(method, retrained)))
+    # Jia et al. 2023: fine-tuning
+    assert disparity({"UA": 22.53, "MIA": 75.0, "RA": 99.87, "TA": 94.31},
                      {"UA": 100.0, "MIA": 100.0, "RA": 100.0, "TA": 94.83}) == pytest.approx(25.78)
 
-    for members, strangers in ((60, 30), (30, 50)):  # a model whose probabilities are known: its inputs' softmax
+    # a model whose probabilities are known: its inputs' softmax
+    for members, strangers in ((60, 30), (30, 50)):
         x, y = (torch.from_numpy(a) for a in (r.normal(0, 2, (members + strangers, 3)),
                                               r.integers(0, 3, members + strangers)))
         x[torch.arange(members), y[:members]] += 2
-        data = lk.data.Data("toy", x[:members].float(), y[:members], x[members:].float(), y[members:],
+        data = lk.data.Data("toy", x[:members].float(), y[:members], x[members:].float(),
+                            y[members:],
                             ("a", "b", "c"), torch.zeros(3), torch.ones(3), {})
-        forget, retain = torch.arange(0, members, 4), torch.tensor([i for i in range(members) if i % 4])
+        forget, retain = torch.arange(0, members, 4), torch.tensor([i for i in range(members)
+                                                                    if i % 4])
         p = x.float().double().softmax(1)[torch.arange(len(x)), y].numpy()
         theirs = lk.measure.svc_mia(torch.nn.Identity(), data, forget, privacy=False)["efficacy"]
         assert efficacy(p[retain], p[members:], p[forget]) == pytest.approx(theirs)
 
 
 def test_membership_by_svc_does_not_hang_on_the_order_of_rows():
-    """However the rows are stacked and the classes are named, the answer to each case is the same."""
+    """However the rows are stacked and the classes are named, the answer to each case is the same.
+    """
     from sklearn.svm import SVC
 
     exercise = EXERCISES["12.4"]
@@ -340,7 +381,8 @@ def _gain(t, a, b):
 
 
 @pytest.mark.parametrize("exercise, mistake, message",
-                         [pytest.param(e, f, m, id=f"{e.id}{f.__name__}") for e in ALL for f, m in e.mistakes])
+                         [pytest.param(e, f, m, id=f"{e.id}{f.__name__}") for e in ALL for f,
+                          m in e.mistakes])
 def test_planted_mistake_is_rejected_with_its_message(exercise, mistake, message):
     result = judge(exercise, mistake)
     assert result.state in ("wrong", "error") and result.points == 0
@@ -353,7 +395,8 @@ def test_feedback_never_quotes_the_solution(exercise):
     told = [m for _, m in exercise.mistakes] + [exercise.remark, *exercise.hints]
     for mistake, _ in exercise.mistakes:
         result = check(exercise, mistake)
-        told += [result.cause, result.what.split(" of the cell: ")[0]]  # what follows is the learner's own line
+        # what follows is the learner's own line
+        told += [result.cause, result.what.split(" of the cell: ")[0]]
     for text in told:
         for line in body:
             assert len(line) < 12 or line not in text, (line, text)
@@ -384,11 +427,15 @@ def test_a_mistake_may_be_an_edit_of_the_solution():
 
 # ------------------------------------------------------------------ machine-made mutants
 
-SWAPS = {ast.Gt: (ast.GtE, ast.Lt), ast.GtE: (ast.Gt,), ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt,),
+SWAPS = {ast.Gt: (ast.GtE, ast.Lt), ast.GtE: (ast.Gt,), ast.Lt: (ast.LtE, ast.Gt),
+         ast.LtE: (ast.Lt,),
          ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Add: (ast.Sub,), ast.Sub: (ast.Add,),
-         ast.Mult: (ast.Div,), ast.Div: (ast.Mult, ast.FloorDiv), ast.USub: (ast.UAdd,), ast.Invert: (ast.UAdd,)}
-NAMES = {"mean": ("sum", "max"), "sum": ("mean",), "argmax": ("argmin",), "argmin": ("argmax",), "max": ("min",),
-         "sort": ("unique",), "left": ("right",), "right": ("left",), "zeros": ("ones",), "ones": ("zeros",)}
+         ast.Mult: (ast.Div,), ast.Div: (ast.Mult, ast.FloorDiv), ast.USub: (ast.UAdd,),
+         ast.Invert: (ast.UAdd,)}
+NAMES = {"mean": ("sum", "max"), "sum": ("mean",), "argmax": ("argmin",), "argmin": ("argmax",),
+         "max": ("min",),
+         "sort": ("unique",), "left": ("right",), "right": ("left",), "zeros": ("ones",),
+         "ones": ("zeros",)}
 
 
 def mutants(source):
@@ -396,14 +443,17 @@ def mutants(source):
     tree = ast.parse(source)
     body = tree.body[0].body[1:]  # without the docstring
     for node in [n for line in body for n in ast.walk(line)]:
-        before = ast.unparse(node) if not isinstance(node, ast.operator | ast.cmpop | ast.unaryop) else ""
+        before = ast.unparse(node) if not isinstance(node, ast.operator | ast.cmpop
+                                                     | ast.unaryop) else ""
         for change in _changes(node):
             saved = dict(vars(node))
             change(node)
-            yield f"line {getattr(node, 'lineno', '?')}: {before}", ast.unparse(ast.fix_missing_locations(tree))
+            (yield f"line {getattr(node, 'lineno', '?')}: {before}",
+             ast.unparse(ast.fix_missing_locations(tree)))
             vars(node).clear()
             vars(node).update(saved)
-    for block in [tree.body[0].body] + [n.body for line in body for n in ast.walk(line) if hasattr(n, "body")
+    for block in [tree.body[0].body] + [n.body for line in body for n in ast.walk(line)
+                                        if hasattr(n, "body")
                                         and isinstance(n.body, list)]:
         for i, line in enumerate(block):
             if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)):
@@ -422,11 +472,13 @@ def _changes(node):
         yield from (setting(ops=[new()]) for new in SWAPS.get(type(node.ops[0]), ()))
     if isinstance(node, ast.BinOp):  # drop a term: x + y -> x + 0 and so on; swap the two
         neutral = ast.Constant(0 if isinstance(node.op, ast.Add | ast.Sub) else 1)
-        yield from (setting(left=neutral), setting(right=neutral), setting(left=node.right, right=node.left))
+        yield from (setting(left=neutral), setting(right=neutral),
+                    setting(left=node.right, right=node.left))
     if isinstance(node, ast.Constant) and isinstance(node.value, bool):
         yield setting(value=not node.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        yield from (setting(value=v) for v in (node.value + 1, node.value - 1, -node.value) if v != node.value)
+        yield from (setting(value=v) for v in (node.value + 1, node.value - 1, -node.value)
+                    if v != node.value)
     elif isinstance(node, ast.Constant):
         yield from (setting(value=v) for v in NAMES.get(node.value, ()))
     if isinstance(node, ast.Attribute):
@@ -435,10 +487,12 @@ def _changes(node):
         if len(node.args) > 1:
             yield setting(args=[node.args[1], node.args[0], *node.args[2:]])
         if node.keywords:
-            yield from (setting(keywords=node.keywords[:i] + node.keywords[i + 1:]) for i in range(len(node.keywords)))
+            yield from (setting(keywords=node.keywords[:i] + node.keywords[i + 1:])
+                        for i in range(len(node.keywords)))
         if len(node.args) == 1:  # f(x) -> x
             yield setting(func=ast.Name("_same", ast.Load()))
-    if isinstance(node, ast.Tuple | ast.List) and len(node.elts) > 1 and isinstance(node.ctx, ast.Load):
+    if isinstance(node, ast.Tuple | ast.List) and len(node.elts) > 1 and isinstance(node.ctx,
+                                                                                    ast.Load):
         yield from (setting(elts=node.elts[:i] + node.elts[i + 1:]) for i in range(len(node.elts)))
     if isinstance(node, ast.Slice) and node.lower is None:
         yield setting(lower=ast.Constant(1))
@@ -457,7 +511,8 @@ def _draw_logits(r):
 
 def _draw_rows(r):
     names = ["UA", "RA", "TA", "MIA", "AUC"][: r.integers(3, 6)]
-    return tuple({name: float(r.uniform(0, 100)) for name in r.permutation(names)} for _ in range(2))
+    return tuple({name: float(r.uniform(0, 100)) for name in r.permutation(names)}
+                 for _ in range(2))
 
 
 def _draw_scores(r):
@@ -471,7 +526,8 @@ def _draw_model(r):
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(torch.from_numpy(r.normal(0, 1, p.shape)))
-    return (model, torch.from_numpy(r.normal(0, 1, (n, d))).float(), torch.from_numpy(r.integers(0, k, n)),
+    return (model, torch.from_numpy(r.normal(0, 1, (n, d))).float(),
+            torch.from_numpy(r.integers(0, k, n)),
             float(r.uniform(0.01, 1)))
 
 
@@ -514,18 +570,21 @@ def _draw_confidence(r):
 
 def _draw_weights(r):
     m = int(r.integers(1, 15))
-    return torch.from_numpy(r.normal(0.5, 1, m)).float(), float(r.uniform(0, m)) if r.random() < 0.5 else m // 2
+    return (torch.from_numpy(r.normal(0.5, 1, m)).float(), float(r.uniform(0, m))
+            if r.random() < 0.5 else m // 2)
 
 
 def _draw_gradients(r):
     m, d = (int(v) for v in r.integers(1, 8, 2))
     theta, gradients, weights = r.normal(size=d), r.normal(size=(m, d)), r.random(m)
-    return (*(torch.from_numpy(a).float() for a in (theta, gradients, weights)), float(r.uniform(0.05, 1)),
+    return (*(torch.from_numpy(a).float() for a in (theta, gradients, weights)),
+            float(r.uniform(0.05, 1)),
             LossGradient(int(r.integers(10**6)), d))
 
 
 def _draw_calibration(r):
-    return torch.from_numpy(r.random(int(r.integers(1, 40)))).float(), int(r.integers(1, 64)) / 64  # exact in binary
+    # exact in binary
+    return torch.from_numpy(r.random(int(r.integers(1, 40)))).float(), int(r.integers(1, 64)) / 64
 
 
 def _draw_directions(r):
@@ -563,13 +622,15 @@ def _draw_queries(r):
 
 
 def _draw_step(r):
-    before, gradient, after = torch.from_numpy(r.normal(0, r.uniform(0.1, 5), (3, int(r.integers(1, 9))))).float()
+    before, gradient, after = torch.from_numpy(r.normal(0, r.uniform(0.1, 5),
+                                                        (3, int(r.integers(1, 9))))).float()
     return before, gradient, after, float(r.uniform(0.01, 2))
 
 
 def _draw_log(r):
     n = int(r.integers(1, 30))
-    batches = [torch.from_numpy(r.integers(0, n, r.integers(0, 6))) for _ in range(r.integers(0, 8))]
+    batches = [torch.from_numpy(r.integers(0, n, r.integers(0, 6)))
+               for _ in range(r.integers(0, 8))]
     return batches, torch.from_numpy(r.permutation(n)[: r.integers(0, 5)])
 
 
@@ -588,12 +649,15 @@ def _draw_similarity(r):
 
 def _draw_benign(r):
     scores = r.normal(0, 2, r.integers(1, 40))
-    return torch.from_numpy(scores.round() if r.random() < 0.5 else scores), int(r.integers(0, 65)) / 64  # exact
+    # exact
+    return torch.from_numpy(scores.round() if r.random() < 0.5
+                            else scores), int(r.integers(0, 65)) / 64
 
 
 def _draw_release(r):
     weights, update, noise = torch.from_numpy(r.normal(0, 1, (3, int(r.integers(1, 20)))))
-    return weights, float(r.uniform(0.01, 1)) * update, float(r.uniform(0, 3)), float(r.uniform(0.1, 9)) * noise + 0.5
+    return (weights, float(r.uniform(0.01, 1)) * update, float(r.uniform(0, 3)),
+            float(r.uniform(0.1, 9)) * noise + 0.5)
 
 
 def _draw_privacy(r):
@@ -602,12 +666,14 @@ def _draw_privacy(r):
 
 
 def _draw_stream(r):
-    scores, drift, limit = r.integers(-8, 17, r.integers(0, 20)) / 8, *(r.integers(0, (9, 25)) / 8)  # exact in binary
+    # exact in binary
+    scores, drift, limit = r.integers(-8, 17, r.integers(0, 20)) / 8, *(r.integers(0, (9, 25)) / 8)
     return torch.from_numpy(scores), float(drift), float(limit)
 
 
 def _draw_layers(r):
-    weights = {f"{i}.weight": r.normal(0, r.uniform(0.1, 3), r.integers(1, 6, 2)) for i in range(r.integers(1, 4))}
+    weights = {f"{i}.weight": r.normal(0, r.uniform(0.1, 3), r.integers(1, 6, 2))
+               for i in range(r.integers(1, 4))}
     if r.random() < 0.5:  # ties
         weights = {k: w.round() for k, w in weights.items()}
     return {k: torch.from_numpy(w) for k, w in weights.items()}, float(r.uniform(0, 0.99))
@@ -620,7 +686,8 @@ def _draw_epoch(r):
 
 def _draw_masked(r):
     weight, grad, velocity = torch.from_numpy(r.normal(0, 1, (3, *r.integers(1, 6, 2))))
-    return weight, grad, velocity, torch.from_numpy(r.random(weight.shape) < 0.6), *map(float, r.uniform(0.05, 1, 3))
+    return weight, grad, velocity, torch.from_numpy(r.random(weight.shape)
+                                                    < 0.6), *map(float, r.uniform(0.05, 1, 3))
 
 
 def _draw_sure(r):
@@ -630,7 +697,8 @@ def _draw_sure(r):
 
 def _draw_columns(r):
     names = ["UA", "RA", "TA", "MIA", "RTE"][: r.integers(4, 6)]
-    return tuple({name: float(r.uniform(0, 100)) for name in r.permutation(names)} for _ in range(2))
+    return tuple({name: float(r.uniform(0, 100)) for name in r.permutation(names)}
+                 for _ in range(2))
 
 
 DRAW = {"0.1": _draw_logits, "1.1": _draw_batches, "1.2": _draw_logits, "1.3": _draw_rows,
@@ -646,11 +714,14 @@ DRAW = {"0.1": _draw_logits, "1.1": _draw_batches, "1.2": _draw_logits, "1.3": _
 
 
 def equivalent(exercise, mutant):
-    """Whether the mutant gives what the solution gives on 1,000 inputs from another generator than the check's."""
+    """Whether the mutant gives what the solution gives on 1,000 inputs from another generator than
+    the check's.
+    """
     r = np.random.default_rng(99)
     for _ in range(1000):
         args = DRAW[exercise.id](r)
-        if _compare(exercise, ("drawn", args), _outcome(mutant, args), _outcome(exercise.solution, args)):
+        if _compare(exercise, ("drawn", args), _outcome(mutant, args), _outcome(exercise.solution,
+                                                                                args)):
             return False
     return True
 
@@ -674,7 +745,8 @@ def test_mutants_of_the_solution_are_rejected(exercise, capsys):
         else:
             survivors.append(what)
     with capsys.disabled():
-        print(f"\n  {exercise.id}: mutants {rejected} rejected, {same} equivalent, {len(survivors)} survived",
+        print(f"\n  {exercise.id}: mutants {rejected} rejected, {same} equivalent, "
+              f"{len(survivors)} survived",
               *survivors)
     assert rejected >= 10
     assert rejected >= 0.9 * (rejected + len(survivors)), survivors
@@ -706,7 +778,8 @@ def test_not_attempted_is_seen_through_the_decorator_and_signature_is_not_asked(
 
 
 def test_right_returns_the_learners_own(shown):
-    mine = define("def f(z, y):\n    return (z.max(1).indices != y).float().mean().item() * 100")  # renamed
+    # renamed
+    mine = define("def f(z, y):\n    return (z.max(1).indices != y).float().mean().item() * 100")
     assert exercise("1.2")(mine) is mine
     assert shown[0].state == "right" and shown[0].points == UA.points
 
@@ -726,9 +799,12 @@ def test_several_thresholds_are_right():
     ("return None", "is None (is there a return?)"),
     ("return 'half'", "is a str, expected a float"),
     ("return 50.0", "is 50 for every input: something that is given is not used"),
-    ("return -100 * (logits.argmax(1) != labels).double().mean().item()", "every value has the wrong sign"),
-    ("return 5 * (logits.argmax(1) != labels).double().mean().item()", "every value is 20 times too small"),
-    ("return 3 + 100 * (logits.argmax(1) != labels).double().mean().item()", "every value is 3 too large"),
+    ("return -100 * (logits.argmax(1) != labels).double().mean().item()",
+     "every value has the wrong sign"),
+    ("return 5 * (logits.argmax(1) != labels).double().mean().item()",
+     "every value is 20 times too small"),
+    ("return 3 + 100 * (logits.argmax(1) != labels).double().mean().item()",
+     "every value is 3 too large"),
     ("return float('nan')", "every value is NaN"),
 ])
 def test_wrong_says_what_differs(shown, body, what):
@@ -789,13 +865,17 @@ def test_signature(source, what):
 
 def test_a_gradient_is_asked_for_where_the_notebook_needs_it():
     cosine = EXERCISES["5.1"]
-    for body, state in (("return 1 - F.cosine_similarity(gradient, target, 0)", "right"),
-                        ("return 1 - gradient @ target / (gradient.detach().norm() * target.norm())", "wrong"),
-                        ("with torch.no_grad(): return 1 - F.cosine_similarity(gradient, target, 0)", "wrong"),
-                        ("return torch.tensor(1 - float(np.dot(gradient.numpy(), target.numpy()))"
-                         " / gradient.norm().item() / target.norm().item())", "wrong")):
+    for body, state in ((("return 1 - F.cosine_similarity(gradient, target, 0)", "right"),
+                         ("return 1 - gradient @ target / (gradient.detach().norm() * "
+                          "target.norm())", "wrong"),
+                         ("with torch.no_grad(): return 1 - F.cosine_similarity(gradient, target, "
+                          "0)", "wrong"),
+                         ("return torch.tensor(1 - float(np.dot(gradient.numpy(), target.numpy()))"
+                          " / gradient.norm().item() / target.norm().item())", "wrong"))):
         result = check(cosine, define(f"def f(gradient, target):\n    {body}\n"))
-        assert result.state == state and (state == "right" or "gradient by 'gradient'" in result.what), (body, result)
+        assert result.state == state and (state == "right"
+                                          or "gradient by 'gradient'"
+                                          in result.what), (body, result)
 
 
 def test_double_precision_is_fine_where_the_stub_allows_it_and_nowhere_else():
@@ -806,16 +886,19 @@ def test_double_precision_is_fine_where_the_stub_allows_it_and_nowhere_else():
     exact = define("def f(p):\n    return torch.special.entr(p.double()).sum(1)")
     assert check(EXERCISES["3.1"], exact).state == "right"
     wide = define("def f(w, b):\n    return g(w, b).double()", g=EXERCISES["3.4"].solution)
-    assert "dtype float64" in check(EXERCISES["3.4"], wide).what  # the notebook multiplies it with float32
+    # the notebook multiplies it with float32
+    assert "dtype float64" in check(EXERCISES["3.4"], wide).what
 
 
 @pytest.mark.parametrize("line, name", [("torch.set_default_dtype(torch.float64)", "default dtype"),
-                                        (f"torch.set_num_threads({torch.get_num_threads() + 1})", "number of threads")])
+                                        (f"torch.set_num_threads({torch.get_num_threads() + 1})",
+                                         "number of threads")])
 def test_a_setting_of_the_whole_notebook_is_put_back_and_told(line, name):
     before = torch.get_default_dtype(), torch.get_num_threads()
     body = "return 100 * (logits.argmax(1) != labels).double().mean().item()"
     result = check(UA, define(f"def f(logits, labels):\n    {line}\n    {body}"))
-    assert result.state == "wrong" and f"changes torch's {name} for the whole notebook" in result.what
+    assert (result.state == "wrong" and f"changes torch's {name} for the whole notebook"
+            in result.what)
     assert (torch.get_default_dtype(), torch.get_num_threads()) == before
 
 
@@ -844,9 +927,11 @@ def test_a_seed_set_on_the_way_is_right_and_told():
 
 
 def test_a_slow_import_is_no_endless_loop(tmp_path, monkeypatch):
-    (tmp_path / "slow_to_import.py").write_text("import time\nfor _ in range(20): time.sleep(0.05)\n")
+    (tmp_path / "slow_to_import.py").write_text("import time\nfor _ in range(20): "
+                                                "time.sleep(0.05)\n")
     monkeypatch.syspath_prepend(tmp_path)
-    mine = define("def f(logits, labels):\n    import slow_to_import\n    return g(logits, labels)", g=UA.solution)
+    mine = define("def f(logits, labels):\n    import slow_to_import\n    return g(logits, labels)",
+                  g=UA.solution)
     assert check(UA, mine, seconds=0.5).state == "right"
 
 
@@ -855,7 +940,8 @@ def test_an_import_without_end_ends(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(limits, "IMPORTS", 0.5)
     start = time.monotonic()
-    assert limited(lambda: __import__("never_imported"), 0.2) == "stopped" and time.monotonic() - start < 20
+    assert limited(lambda: __import__("never_imported"),
+                   0.2) == "stopped" and time.monotonic() - start < 20
 
 
 def test_a_near_miss_gets_its_message_as_a_guess():
@@ -866,13 +952,17 @@ def test_a_near_miss_gets_its_message_as_a_guess():
             return 100 * (logits.argmax(1) == labels).double().mean().item()
     """)
     assert check(UA, near).cause == f"a guess, as it fits most of the inputs: {planted}"
-    only = define("def f(a, b):\n    return 7.0 if len(a) == 8 else g(a, b)", g=EXERCISES["1.4"].solution)
-    cause = check(EXERCISES["1.4"], only).cause  # nothing like a planted mistake: where it is wrong is said
+    only = define("def f(a, b):\n    return 7.0 if len(a) == 8 else g(a, b)",
+                  g=EXERCISES["1.4"].solution)
+    # nothing like a planted mistake: where it is wrong is said
+    cause = check(EXERCISES["1.4"], only).cause
     assert "right on 8 of 9 inputs, and wrong on “more strangers than members”" in cause
 
 
-@pytest.mark.parametrize("result, words", [("None", "without `return`"), ("[1.0, 2.0]", "the docstring"),
-                                           ("torch.tensor(1.0)", ".item()"), ("torch.ones(3)", "a sum, a mean")])
+@pytest.mark.parametrize("result, words", [("None", "without `return`"),
+                                           ("[1.0, 2.0]", "the docstring"),
+                                           ("torch.tensor(1.0)", ".item()"),
+                                           ("torch.ones(3)", "a sum, a mean")])
 def test_item_is_suggested_to_tensors_of_one_element_only(result, words):
     cause = check(UA, define(f"def f(logits, labels):\n    return {result}\n")).cause
     assert words in cause and (".item()" in cause) == (words == ".item()")
@@ -913,7 +1003,8 @@ def test_exception_is_feedback_with_the_line(shown):
     assert "(line 3 of the cell: return z.nothing_like_this())" in result.what
 
 
-@pytest.mark.parametrize("line", ["raise SystemExit(3)", "raise KeyboardInterrupt", "import sys; sys.exit()",
+@pytest.mark.parametrize("line", ["raise SystemExit(3)", "raise KeyboardInterrupt",
+                                  "import sys; sys.exit()",
                                   "return f(logits, labels)", "raise MemoryError", "assert False",
                                   "raise Exception('x' * 10**6)"])
 def test_no_exception_gets_out(line):
@@ -921,18 +1012,21 @@ def test_no_exception_gets_out(line):
     assert result.state == "error" and len(result.what) < 700
 
 
-@pytest.mark.parametrize("loop", ["while True: pass", "while True:\n        try: x = 1\n        except Exception: pass",
+@pytest.mark.parametrize("loop", ["while True: pass",
+                                  "while True:\n        try: x = 1\n        except Exception: pass",
                                   "while True: print('again and again')"])
 def test_endless_loop_is_stopped(loop, capsys):
     start, before = time.perf_counter(), threading.active_count()
     result = check(UA, define(f"def f(logits, labels):\n    {loop}\n"), seconds=0.5)
-    assert result.state == "timeout" and "no answer after 0.5 s on more rows than classes" in result.what
+    assert (result.state == "timeout" and "no answer after 0.5 s on more rows than classes"
+            in result.what)
     assert time.perf_counter() - start < 20 and threading.active_count() == before
     assert len(capsys.readouterr().out) < 2500
 
 
 def test_a_call_that_cannot_be_ended_is_left_behind():
-    result = check(UA, define("def f(logits, labels):\n    import time\n    time.sleep(3)\n"), seconds=0.2)
+    result = check(UA, define("def f(logits, labels):\n    import time\n    time.sleep(3)\n"),
+                   seconds=0.2)
     assert result.state == "timeout" and "restart the kernel" in result.what
     assert limited(lambda: None, 5) == "done"
 
@@ -945,14 +1039,17 @@ def test_changed_arguments_are_told_and_cannot_disturb_the_check():
             return wrong
     """)
     result = check(UA, mine)
-    assert result.state == "wrong" and "changes its argument 'labels'" in result.what and "copy" in result.cause
+    assert (result.state == "wrong" and "changes its argument 'labels'" in result.what
+            and "copy" in result.cause)
     assert check(UA, UA.solution).state == "right"
 
 
 def test_a_change_inside_a_dict_is_told():
     g = EXERCISES["12.1"].solution
-    for change in ("weights['out.weight'] = None", "weights.clear()", "[w.zero_() for w in weights.values()]"):
-        mine = define(f"def f(weights, share):\n    mask = g(weights, share)\n    {change}\n    return mask", g=g)
+    for change in ("weights['out.weight'] = None", "weights.clear()",
+                   "[w.zero_() for w in weights.values()]"):
+        mine = define(f"def f(weights, share):\n    mask = g(weights, share)\n    {change}\n    "
+                      f"return mask", g=g)
         assert "changes its argument 'weights'" in check(EXERCISES["12.1"], mine).what
 
 
@@ -962,7 +1059,8 @@ def test_the_random_state_of_the_notebook_stays():
     wanted = torch.rand(1), np.random.rand()
     torch.manual_seed(5)
     np.random.seed(5)
-    check(UA, define("def f(a, b):\n    torch.manual_seed(0); np.random.seed(0); return torch.rand(1).item()"))
+    check(UA, define("def f(a, b):\n    torch.manual_seed(0); np.random.seed(0); return "
+                     "torch.rand(1).item()"))
     assert (torch.rand(1), np.random.rand()) == wanted
 
 
@@ -988,14 +1086,18 @@ def test_card_in_html_text_and_for_machines():
     page, text, state = card.to_html(result), card.to_text(result), card.state(result)
     assert page.count("<details>") == 4 and "<script" not in page and "Worked solution" in page
     assert "✗ Exercise 1.2" in page and "difficulty 2 of 5 · 8 minutes" in page
-    assert "color:" not in page.replace("border", "") and "background" not in page  # the page's own, dark or light
-    assert result.cause in text and "✗ Exercise 1.2" in text and 'hint("1.2", 1)' in text and "<" not in text
+    # the page's own, dark or light
+    assert "color:" not in page.replace("border", "") and "background" not in page
+    assert (result.cause in text and "✗ Exercise 1.2" in text and 'hint("1.2", 1)' in text
+            and "<" not in text)
     assert state == {"kind": "exercise", "id": "1.2", "state": "wrong", "points": 0, "of": 1}
     json.dumps(state)
     for other in ("right", "timeout", "error", "not attempted"):
         result.state = other
-        assert card.LOOKS[other][0] in card.to_text(result) and card.LOOKS[other][1] in card.to_html(result)
-    assert len({look[0] for look in card.LOOKS.values()}) == len(card.LOOKS)  # not told by colour alone
+        assert (card.LOOKS[other][0] in card.to_text(result)
+                and card.LOOKS[other][1] in card.to_html(result))
+    # not told by colour alone
+    assert len({look[0] for look in card.LOOKS.values()}) == len(card.LOOKS)
 
 
 def test_what_a_learner_writes_is_escaped():
@@ -1036,9 +1138,11 @@ def test_the_teachers_page_agrees_with_the_exercises():
 
     from course.exercises import teaching_table
 
-    page = (Path(__file__).resolve().parents[1] / "docs" / "teaching.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[1] / "docs"
+            / "teaching.md").read_text(encoding="utf-8")
     table = page.split("<!-- exercises:begin -->")[1].split("<!-- exercises:end -->")[0].strip()
-    assert table == teaching_table(), "paste course.exercises.teaching_table() between the two marks"
+    assert table == teaching_table(), ("paste course.exercises.teaching_table() between the two "
+                                       "marks")
     columns = {line.replace("\\|", "").count("|") for line in table.splitlines()}
     assert columns == {7}
     minutes = sum(e.minutes for e in ALL if e.id.startswith("1."))

@@ -1,7 +1,8 @@
-"""Faults: killed processes, full and read-only disks, files cut off or changed, a clock that is set back.
+"""Faults: killed processes, full and read-only disks, files cut off or changed, a clock that is set
+back.
 
-Afterwards no run is lost, doubled or half-recorded, the files that were there are as they were, and the report says
-what happened.
+Afterwards no run is lost, doubled or half-recorded, the files that were there are as they were, and
+the report says what happened.
 """
 
 import errno
@@ -45,7 +46,8 @@ from labkit.data import Data, load
 from labkit.training import parallel
 from labkit.unlearn import sisa
 
-KILLS = {"worker": 4, "kernel": 6, "run": 7, "sweep": 3}  # and for each how long it may live, in seconds:
+# and for each how long it may live, in seconds:
+KILLS = {"worker": 4, "kernel": 6, "run": 7, "sweep": 3}
 LIVES = {"worker": 0.7, "kernel": 2.0, "run": 3.0, "sweep": 6.0}
 KILL_SEED = int(os.environ.get("LABKIT_KILL_SEED", 7))  # a failure tells its seed
 
@@ -53,7 +55,8 @@ KILL_SEED = int(os.environ.get("LABKIT_KILL_SEED", 7))  # a failure tells its se
 def toy(n=40):
     draw = torch.Generator().manual_seed(0)
     x, x_test = torch.randn(n, 4, generator=draw), torch.randn(9, 4, generator=draw)
-    return Data("toy", x, torch.arange(n) % 3, x_test, torch.arange(9) % 3, tuple("abc"), torch.zeros(4), torch.ones(4),
+    return Data("toy", x, torch.arange(n) % 3, x_test, torch.arange(9) % 3, tuple("abc"),
+                torch.zeros(4), torch.ones(4),
                 {})
 
 
@@ -102,7 +105,9 @@ note("end")
 
 
 def living():
-    """The processes of this test by what they are: the sweep, runs, kernels, worker processes of kernels."""
+    """The processes of this test by what they are: the sweep, runs, kernels, worker processes of
+    kernels.
+    """
     found = {"sweep": [], "run": [], "kernel": [], "worker": []}
     for process in kernels(None):
         try:
@@ -119,14 +124,16 @@ def living():
 
 @pytest.mark.slow
 def test_whatever_is_killed_no_run_is_lost_doubled_or_half_recorded(place, capfd):  # noqa: F811
-    draw, log, left = random.Random(KILL_SEED), [], [kind for kind, n in KILLS.items() for _ in range(n)]
+    draw, log, left = random.Random(KILL_SEED), [], [kind for kind, n in KILLS.items()
+                                                     for _ in range(n)]
     draw.shuffle(left)
     claim = judge(load_claims()["basics-ga-damage"], [1.0, 1.2], profile="quick")
     write_notebook(place / "notebooks", COUNTING.replace("CLAIM", json.dumps(claim)))
     write_notebook(place / "notebooks", WORKING, name="02_workers")
     runs, seeds, began, rounds, process = place / "runs", 2, time.monotonic(), 0, None
     while left or process.returncode:
-        seeds += process is not None and process.returncode == 0  # all runs are there, and somebody is to be killed yet
+        # all runs are there, and somebody is to be killed yet
+        seeds += process is not None and process.returncode == 0
         rounds, process = rounds + 1, begin("all", "--seeds", f"0-{seeds - 1}", "--jobs", 2)
         while process.poll() is None:
             time.sleep(0.2)
@@ -140,12 +147,15 @@ def test_whatever_is_killed_no_run_is_lost_doubled_or_half_recorded(place, capfd
         assert "Traceback" not in out + err, (KILL_SEED, log, out, err)
         check_what_is_told(place, runs)
     with capfd.disabled():
-        print(f"\n{len(log)} kills with seed {KILL_SEED} and {rounds} sweeps in {time.monotonic() - began:.0f} s: "
+        print(f"\n{len(log)} kills with seed {KILL_SEED} and {rounds} sweeps in "
+              f"{time.monotonic() - began:.0f} s: "
               f"{', '.join(log)}")
     assert len(log) == sum(KILLS.values()) >= 20
-    jobs = _jobs(notebooks("notebooks"), range(seeds), [None], "quick", {}, runs.resolve(), None, None)
+    jobs = _jobs(notebooks("notebooks"), range(seeds), [None], "quick", {}, runs.resolve(), None,
+                 None)
     wait_for(lambda: not kernels(place), 15)  # no process stays
-    assert sorted(p.name for p in runs.iterdir()) == sorted(job["name"] for job in jobs)  # and no half folder, no lock
+    # and no half folder, no lock
+    assert sorted(p.name for p in runs.iterdir()) == sorted(job["name"] for job in jobs)
     for job in jobs:
         record = folders.read_record(runs / job["name"] / "record.json")
         square = sum(i * i for i in range(10_000)) + job["seed"]
@@ -153,7 +163,9 @@ def test_whatever_is_killed_no_run_is_lost_doubled_or_half_recorded(place, capfd
         assert record["parameters"] == job["parameters"]
         assert record["records"]["value"] == (square if job["notebook"] == "01_tiny" else
                                               [i * i + job["seed"] for i in range(4)])
-        assert sorted(p.name for p in (runs / job["name"]).iterdir()) == [f"{job['notebook']}.ipynb", "record.json"]
+        assert sorted(p.name for p
+                      in (runs / job["name"]).iterdir()) == [f"{job['notebook']}.ipynb",
+                                                             "record.json"]
     done = (place / "notes").read_text()
     n = 2 * seeds
     again = begin("all", "--seeds", f"0-{seeds - 1}")
@@ -163,11 +175,14 @@ def test_whatever_is_killed_no_run_is_lost_doubled_or_half_recorded(place, capfd
         cli.main(["report", "runs"])
     assert stop.value.code == 0 and "lost" not in capfd.readouterr().out
     board = report.scoreboard(records.collect(runs)).set_index("claim")
-    assert board.loc["basics-ga-damage", "n"] == f"{n} seeds in {seeds} runs" and not board.attrs["notes"]
+    assert board.loc["basics-ga-damage",
+                     "n"] == f"{n} seeds in {seeds} runs" and not board.attrs["notes"]
 
 
 def check_what_is_told(place, runs):  # noqa: F811
-    """Each run that began has a record, or the report says what became of it; no run is there twice."""
+    """Each run that began has a record, or the report says what became of it; no run is there
+    twice.
+    """
     notes = (place / "notes").read_text() if (place / "notes").exists() else ""
     lines = {tuple(line.split()[1:]) for line in notes.splitlines()}
     found = records.collect(runs) if runs.exists() else []
@@ -180,13 +195,16 @@ def check_what_is_told(place, runs):  # noqa: F811
         assert r["status"] in ("ok", "failed", "lost", "under way"), (KILL_SEED, r)
         if r["status"] != "ok":
             assert r["error"] and f"{r['status']}. {r['error']}" in notes
-            assert any(word in r["error"] for word in ("Dead", "died", "worker process was killed", "exit code -9",
-                                                       "It was killed", "when it has ended")), (KILL_SEED, r)
+            assert any(word in r["error"] for word in ("Dead", "died", "worker process was killed",
+                                                       "exit code -9",
+                                                       "It was killed",
+                                                       "when it has ended")), (KILL_SEED, r)
 
 
 @pytest.mark.slow
 def test_the_report_tells_a_killed_run_from_one_under_way(place):  # noqa: F811
-    write_notebook(place / "notebooks", NOTE.replace("NAME", "01_tiny") + "time.sleep(float(os.environ['PAUSE']))")
+    write_notebook(place / "notebooks", NOTE.replace("NAME", "01_tiny")
+                   + "time.sleep(float(os.environ['PAUSE']))")
     words = [sys.executable, "-m", "course", "run", "01", "--seed", "3"]
     process = subprocess.Popen(words, env=os.environ | {"PAUSE": "60"})
     wait_for((place / "notes").exists)
@@ -194,8 +212,10 @@ def test_the_report_tells_a_killed_run_from_one_under_way(place):  # noqa: F811
     process.kill()
     process.wait()
     found, = records.collect("runs")
-    assert (found["status"], found["notebook"], found["parameters"]["seed"]) == ("lost", "01_tiny", 3)
-    assert notes_of("runs") == ["01_tiny (profile quick, dataset fashion, seed 3): lost. It was killed before its "
+    assert (found["status"], found["notebook"], found["parameters"]["seed"]) == ("lost", "01_tiny",
+                                                                                 3)
+    assert notes_of("runs") == ["01_tiny (profile quick, dataset fashion, seed 3): lost. It was "
+                                "killed before its "
                                 "record was complete. Run it again."]
     with pytest.raises(SystemExit) as stop:
         cli.main(["report", "runs"])
@@ -206,16 +226,19 @@ def test_the_report_tells_a_killed_run_from_one_under_way(place):  # noqa: F811
 
 
 def test_a_run_that_a_sweep_lost_has_a_record_that_says_why(place):  # noqa: F811
-    write_notebook(place / "notebooks", "import os; os.kill(os.getppid(), 9)\nimport time; time.sleep(60)")
+    write_notebook(place / "notebooks",
+                   "import os; os.kill(os.getppid(), 9)\nimport time; time.sleep(60)")
     found, = sweep(notebooks("notebooks"), seeds=[5])
     assert found["status"] == "lost" and "exit code -9" in found["error"]
     note, = notes_of("runs")
     assert "seed 5): lost. exit code -9, no record (no message)" in note
-    assert [p.name for p in Path("runs").iterdir() if not p.name.startswith(".tmp-")] == [found["name"]]
+    assert [p.name for p in Path("runs").iterdir()
+            if not p.name.startswith(".tmp-")] == [found["name"]]
 
 
 def ended(pids):
-    return not [p for p in pids if psutil.pid_exists(p) and psutil.Process(p).status() != psutil.STATUS_ZOMBIE]
+    return not [p for p in pids if psutil.pid_exists(p) and psutil.Process(p).status()
+                != psutil.STATUS_ZOMBIE]
 
 
 def test_workers_end_with_the_process_that_started_them(tmp_path):
@@ -238,8 +261,10 @@ def test_a_killed_worker_is_one_sentence():
     def work(i):
         os.kill(os.getpid(), signal.SIGKILL) if i == 1 else time.sleep(0.1)
 
-    sentence(lambda: parallel(work, range(4), workers=2), "worker process was killed", "memory", "run this again")
-    assert parallel(lambda i: i, range(3), workers=2) == [0, 1, 2]  # the next call has workers again
+    sentence(lambda: parallel(work, range(4), workers=2), "worker process was killed", "memory",
+             "run this again")
+    # the next call has workers again
+    assert parallel(lambda i: i, range(3), workers=2) == [0, 1, 2]
 
 
 def written(folder, value):
@@ -253,7 +278,9 @@ def written(folder, value):
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("at", range(5))
 def test_killed_while_a_run_is_put_in_place(tmp_path, before, at):
-    """At each of the steps that put a new run where an old one is: afterwards one of the two is there, whole."""
+    """At each of the steps that put a new run where an old one is: afterwards one of the two is
+    there, whole.
+    """
     final = tmp_path / "01-quick-a-s0-abcdef12"
     if before:
         written(final, "old")
@@ -315,7 +342,8 @@ def test_an_ensemble_whose_writer_was_killed_forgets_what_was_half_written(tmp_p
     row = int(ensemble.partition.rows(0, 1)[0])
     sisa.unlearn(ensemble, DATA, [row], workers=1)
     assert not half.exists()
-    assert sisa_chapter.verify_exact(sisa.load(tmp_path / "e", DATA, build, workers=1), DATA, workers=1).equal
+    assert sisa_chapter.verify_exact(sisa.load(tmp_path / "e", DATA, build, workers=1), DATA,
+                                     workers=1).equal
 
 
 def test_a_log_whose_writer_was_killed_leaves_the_old_one(tmp_path):
@@ -326,7 +354,8 @@ def test_a_log_whose_writer_was_killed_leaves_the_old_one(tmp_path):
     head, before = verification_chapter.load_log(tmp_path / "log").head, contents(tmp_path)
     child = os.fork()
     if not child:
-        verification_chapter.train_logged(build(1), DATA, tmp_path / "log", seed=1, choose=choose, **RECIPE)
+        verification_chapter.train_logged(build(1), DATA, tmp_path / "log", seed=1, choose=choose,
+                                          **RECIPE)
     os.waitpid(child, 0)
     assert list((tmp_path / "log/.part").glob("step-*"))
     assert verification_chapter.load_log(tmp_path / "log").head == head
@@ -341,7 +370,8 @@ def test_a_log_whose_writer_was_killed_leaves_the_old_one(tmp_path):
 def disk(tmp_path):
     """A disk of 1 MB, of its own."""
     (tmp_path / "disk").mkdir()
-    if not shutil.which("mount") or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", tmp_path / "disk"],
+    if not shutil.which("mount") or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none",
+                                                    tmp_path / "disk"],
                                                    capture_output=True).returncode:
         pytest.skip("no small disk can be mounted: that takes root's rights on Linux")
     yield tmp_path / "disk"
@@ -364,7 +394,8 @@ def log(folder, seed=0):
 
 
 def csv(folder, points=0):
-    write_csv([{"file": "a" * 20_000, "exercise": "1.1", "state": "right", "points": points}], folder / "points.csv")
+    write_csv([{"file": "a" * 20_000, "exercise": "1.1", "state": "right", "points": points}],
+              folder / "points.csv")
 
 
 def board(folder, seed=0):
@@ -437,7 +468,8 @@ def test_a_disk_that_takes_half_a_file(tmp_path, write, monkeypatch):
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("write, name", [(log, "log"), (csv, "points.csv"), (board, "scoreboard.md"), (ensemble, "e"),
+@pytest.mark.parametrize("write, name", [(log, "log"), (csv, "points.csv"),
+                                         (board, "scoreboard.md"), (ensemble, "e"),
                                          (command, "out")])
 def test_something_else_in_the_place(tmp_path, write, name):
     if name in ("points.csv", "scoreboard.md"):
@@ -445,7 +477,8 @@ def test_something_else_in_the_place(tmp_path, write, name):
     else:
         (tmp_path / name).write_text("mine")
     before = contents(tmp_path)
-    sentence(lambda: sisa.train(DATA, tmp_path / "e", build=build, **SHARDS) if name == "e" else write(tmp_path),
+    sentence(lambda: sisa.train(DATA, tmp_path / "e", build=build, **SHARDS) if name == "e"
+             else write(tmp_path),
              "cannot be written")
     assert contents(tmp_path) == before
 
@@ -468,7 +501,8 @@ def test_an_ensemble_goes_on_where_the_disk_was_full(disk):
 
         sisa.checkpoints.wipe = wipe_and_fill
         try:
-            sentence(lambda: sisa.unlearn(first, DATA, [row], workers=1), "cannot be written", "make room")
+            sentence(lambda: sisa.unlearn(first, DATA, [row], workers=1), "cannot be written",
+                     "make room")
         finally:
             sisa.checkpoints.wipe = real
     ballast.unlink()
@@ -492,10 +526,12 @@ def test_a_run_without_room(disk, tmp_path, fault):
     sentence(lambda: runner.run(path, out=disk / "runs", progress=False), said, "give another")
     assert contents(disk / "runs") == before and statuses(disk / "runs") == {"ok": 1}
     if fault == "full at the start":
-        sentence(lambda: runner.run(good, out=disk / "runs", progress=False), said)  # the old run of this name stays
+        # the old run of this name stays
+        sentence(lambda: runner.run(good, out=disk / "runs", progress=False), said)
         assert contents(disk / "runs") == before
         ballast.unlink()
-        assert runner.run(path, out=disk / "runs", progress=False)["status"] == kept["status"] == "ok"
+        assert runner.run(path, out=disk / "runs",
+                          progress=False)["status"] == kept["status"] == "ok"
 
 
 @pytest.mark.slow
@@ -503,15 +539,18 @@ def test_a_sweep_without_room_says_so_and_goes_on_with_room(disk, place):  # noq
     found = sweep(notebooks("notebooks"), seeds=[0], out=disk / "runs")
     ballast = fill(disk)
     again = sweep(notebooks("notebooks"), seeds=[0, 1], out=disk / "runs")
-    assert [r["status"] for r in again] == ["ok", "lost"] and again[0]["known"] and found[0]["status"] == "ok"
+    assert [r["status"]
+            for r in again] == ["ok", "lost"] and again[0]["known"] and found[0]["status"] == "ok"
     assert "No space left on device" in again[1]["error"] and "make room there" in again[1]["error"]
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     third, = sweep(notebooks("notebooks"), seeds=[2], out=disk / "runs")
     assert third["status"] == "lost" and third["error"].startswith("Read-only file system")
-    assert sweep(notebooks("notebooks"), seeds=[0], out=disk / "runs")[0]["known"]  # reading needs no room
+    # reading needs no room
+    assert sweep(notebooks("notebooks"), seeds=[0], out=disk / "runs")[0]["known"]
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
     ballast.unlink()
-    assert [r["status"] for r in sweep(notebooks("notebooks"), seeds=[0, 1], out=disk / "runs")] == ["ok", "ok"]
+    assert [r["status"] for r in sweep(notebooks("notebooks"), seeds=[0, 1],
+                                       out=disk / "runs")] == ["ok", "ok"]
     assert statuses(disk / "runs") == {"ok": 2} and not list((disk / "runs").glob(".*"))
 
 
@@ -519,7 +558,8 @@ def test_a_sweep_without_room_says_so_and_goes_on_with_room(disk, place):  # noq
 
 
 def idx_bytes(array):
-    return bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+    return bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big")
+                                                   for n in array.shape) + array.tobytes()
 
 
 @pytest.fixture
@@ -531,8 +571,10 @@ def mnist(tmp_path, monkeypatch):
     raw = tmp_path / "mnist" / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for part, n in (("train", 40), ("t10k", 20)):
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(idx_bytes(np.full((n, 28, 28), 7, np.uint8)))
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx_bytes(np.arange(n, dtype=np.uint8) % 10))
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(idx_bytes(np.full((n, 28, 28), 7,
+                                                                          np.uint8)))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx_bytes(np.arange(n, dtype=np.uint8)
+                                                                  % 10))
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
     monkeypatch.setattr("urllib.request.urlopen", nothing)
     return raw
@@ -545,14 +587,16 @@ def test_an_unpacked_file_of_mnist_that_is_cut_off_is_named(mnist, name):
     for length in (len(whole) - 1, len(whole) // 2, 6, 0):
         (mnist / name).write_bytes(whole[:length])
         text = sentence(lambda: load("mnist"), f"damaged or incomplete: {name})", "MNIST/raw")
-        assert text.count("-ubyte") == 2  # the others are sound and not named; the second is the advice
+        # the others are sound and not named; the second is the advice
+        assert text.count("-ubyte") == 2
 
 
 def test_an_archive_of_cifar_that_is_cut_off_is_named(mnist, tmp_path):
     (tmp_path / "cifar10").mkdir()
     (tmp_path / "cifar10" / "cifar-10-python.tar.gz").write_bytes(gzip.compress(bytes(5000))[:-20])
     before = contents(tmp_path)
-    sentence(lambda: load("cifar10"), "is damaged or incomplete: cifar-10-python.tar.gz", "put cifar-10-python.tar.gz")
+    sentence(lambda: load("cifar10"), "is damaged or incomplete: cifar-10-python.tar.gz",
+             "put cifar-10-python.tar.gz")
     assert contents(tmp_path) == before
 
 
@@ -573,7 +617,8 @@ def test_a_download_onto_a_full_disk_leaves_nothing(disk, monkeypatch):
     sentence(lambda: load("cifar100"), "Read-only file system", "LABKIT_CACHE")
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"),
+                                   KeyboardInterrupt()])
 def test_half_a_download_goes_and_what_was_there_stays(tmp_path, monkeypatch, error):
     import torchvision
 
@@ -593,7 +638,9 @@ def test_half_a_download_goes_and_what_was_there_stays(tmp_path, monkeypatch, er
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "bmp", "ppm", "tif", "webp"])
 def test_a_picture_that_is_cut_off_is_named_or_whole(tmp_path, kind):
-    """Wherever a file ends: the pixels are those of the whole picture, or the sentence names the file."""
+    """Wherever a file ends: the pixels are those of the whole picture, or the sentence names the
+    file.
+    """
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     for part in ("train", "test"):
         for label in "ab":
@@ -601,7 +648,8 @@ def test_a_picture_that_is_cut_off_is_named_or_whole(tmp_path, kind):
             Image.fromarray(pixels).save(tmp_path / part / label / f"0.{kind}")
     file = tmp_path / "train" / "a" / f"0.{kind}"
     content, whole, refused = file.read_bytes(), load(f"folder:{tmp_path}", size=16).x, 0
-    for length in sorted({*range(0, len(content), 1 + len(content) // 40), *range(len(content) - 12, len(content))}):
+    for length in sorted({*range(0, len(content), 1 + len(content) // 40), *range(len(content) - 12,
+                                                                                  len(content))}):
         file.write_bytes(content[:length])
         try:
             assert torch.equal(load(f"folder:{tmp_path}", size=16).x, whole), length
@@ -629,7 +677,8 @@ def flipped(content, at, with_=1):
 
 def test_a_changed_byte_in_a_record_is_told(tmp_path):
     claim = judge(load_claims()["basics-ga-damage"], [1.0, 1.25, 3.5], profile="quick")
-    record = {"notebook": "01_basics", "status": "ok", "error": None, "parameters": {"profile": "quick", "seed": 0},
+    record = {"notebook": "01_basics", "status": "ok", "error": None,
+              "parameters": {"profile": "quick", "seed": 0},
               "claims": [claim], "records": {"a": 1}}
     (tmp_path / "r").mkdir()
     file = tmp_path / "r" / "record.json"
@@ -645,7 +694,8 @@ def test_a_changed_byte_in_a_record_is_told(tmp_path):
             if found["status"] == "damaged":
                 told += 1
                 continue
-            # A blank that became another blank, or the name of the digest itself: nothing that counts is changed.
+            # A blank that became another blank, or the name of the digest itself: nothing that
+            # counts is changed.
             assert {k: found[k] for k in record} == record, (at, change)
     assert told > 1.6 * len(content)
     file.write_bytes(content.replace(b"3.5", b"4.5"))
@@ -663,11 +713,14 @@ def test_a_sweep_does_not_take_a_changed_record(place):  # noqa: F811
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_any_changed_byte_of_a_checkpoint_of_a_log_is_seen(tmp_path, momentum):
-    verification_chapter.train_logged(build(0), DATA, tmp_path, seed=0, momentum=momentum, every=3, **RECIPE)
+    verification_chapter.train_logged(build(0), DATA, tmp_path, seed=0, momentum=momentum, every=3,
+                                      **RECIPE)
     file = verification_chapter.log.file_of(tmp_path, 3)
     content, read_as = file.read_bytes(), verification_chapter.load_log(tmp_path)
-    kept, head = verification_chapter.checkpoint(read_as, 3), 8 + int.from_bytes(content[:8], "little")
-    # Each byte of the header, in each bit; and, as their names are one byte apart, numbers read as another type.
+    kept, head = verification_chapter.checkpoint(read_as, 3), 8 + int.from_bytes(content[:8],
+                                                                                 "little")
+    # Each byte of the header, in each bit; and, as their names are one byte apart, numbers read as
+    # another type.
     spots = [(at, 1 << bit) for at in range(head) for bit in (0, 3, 7)]
     spots += [(at, 1) for at in range(head, len(content), 29)]
     spots += [(at + k, ord("F") ^ ord(other)) for at in range(head) if content[at:at + 3] == b"F32"
@@ -680,7 +733,8 @@ def test_any_changed_byte_of_a_checkpoint_of_a_log_is_seen(tmp_path, momentum):
         except LabError as problem:
             assert "checkpoint of step 3 is not the logged one" in str(problem)
         else:  # blanks that pad the header
-            assert all(torch.equal(found[k], kept[k]) and found[k].dtype == kept[k].dtype for k in kept), at
+            assert all(torch.equal(found[k], kept[k]) and found[k].dtype == kept[k].dtype
+                       for k in kept), at
             harmless += 1
     assert harmless < 30
 
@@ -712,7 +766,8 @@ def test_any_changed_byte_of_an_ensemble_is_seen_and_no_row_comes_back(tmp_path)
                 assert f"{name} is missing or damaged" in str(problem)
         file.write_bytes(content.replace(b"[11, 17]", b"[11, 16]", 1))
         if content != file.read_bytes():
-            sentence(lambda: sisa.load(tmp_path / "e", DATA, build), "ledger.json is missing or damaged")
+            sentence(lambda: sisa.load(tmp_path / "e", DATA, build),
+                     "ledger.json is missing or damaged")
         file.write_bytes(content)
     assert sisa.load(tmp_path / "e", DATA, build, workers=1).removed == (11, 17)
 
@@ -722,13 +777,18 @@ def test_any_changed_byte_of_an_ensemble_is_seen_and_no_row_comes_back(tmp_path)
 
 @pytest.mark.slow
 def test_a_clock_set_back_in_the_middle_of_a_sweep(place, monkeypatch):  # noqa: F811
-    """A failure after the clock was set back is a failure, tried once; one from "the future" is an old one."""
+    """A failure after the clock was set back is a failure, tried once; one from "the future" is an
+    old one.
+    """
     write_notebook(place / "notebooks", NOTE.replace("NAME", "01_tiny") + "1 / 0")
     real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + 3600)  # the runs live an hour before the sweep that began them
+    # the runs live an hour before the sweep that began them
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)
     found, = sweep(notebooks("notebooks"))
-    assert (found["status"], found["error"]) == ("failed", "ZeroDivisionError: division by zero (cell 3)")
-    monkeypatch.setattr(time, "time", lambda: real() - 3600)  # the record is an hour younger than the next sweep
+    assert (found["status"], found["error"]) == ("failed",
+                                                 "ZeroDivisionError: division by zero (cell 3)")
+    # the record is an hour younger than the next sweep
+    monkeypatch.setattr(time, "time", lambda: real() - 3600)
     os.utime(Path("runs") / found["name"] / "record.json", (real() + 86400,) * 2)
     found, = sweep(notebooks("notebooks"))
     assert found["status"] == "failed" and not found["known"]
@@ -761,9 +821,12 @@ def test_the_report_takes_the_code_that_is_here_whatever_the_time_stamps_say():
     path = notebooks()[1]
 
     def record(seed, labkit, started, value):
-        claim = judge(load_claims()["basics-ga-damage"], [value, value + 0.1, value + 0.2], profile="quick")
-        return {"notebook": path.stem, "status": "ok", "labkit": labkit, "notebook_hash": notebook_hash(read(path)),
-                "parameters": {"profile": "quick", "dataset": "fashion", "seed": seed}, "claims": [claim],
+        claim = judge(load_claims()["basics-ga-damage"], [value, value + 0.1, value + 0.2],
+                      profile="quick")
+        return {"notebook": path.stem, "status": "ok", "labkit": labkit,
+                "notebook_hash": notebook_hash(read(path)),
+                "parameters": {"profile": "quick", "dataset": "fashion", "seed": seed},
+                "claims": [claim],
                 "started": started}
 
     future = [record(s, "an older one", "2099-01-01T00:00:00+00:00", -1.0) for s in (0, 1)]
@@ -772,8 +835,10 @@ def test_the_report_takes_the_code_that_is_here_whatever_the_time_stamps_say():
     row = table.set_index("claim").loc["basics-ga-damage"]
     assert row["ours"].startswith("1.") and row["n"] == "6 seeds in 2 runs"
     assert "2 records of another version of the code left out" in table.attrs["notes"][0]
-    gone = [r | {"labkit": "a third"} for r in here]  # neither is here: the time stamps are all there is
-    assert report.scoreboard([*future, *gone]).set_index("claim").loc["basics-ga-damage", "ours"].startswith("-0.9")
+    # neither is here: the time stamps are all there is
+    gone = [r | {"labkit": "a third"} for r in here]
+    assert report.scoreboard([*future, *gone]).set_index("claim").loc["basics-ga-damage",
+                                                                      "ours"].startswith("-0.9")
 
 
 def test_two_runs_in_one_second_both_count(tmp_path):
@@ -781,8 +846,10 @@ def test_two_runs_in_one_second_both_count(tmp_path):
         claim = judge(load_claims()["basics-ga-damage"], [1.0 + seed, 1.5], profile="quick")
         (tmp_path / f"r{seed}").mkdir()
         (tmp_path / f"r{seed}" / "record.json").write_text(json.dumps({
-            "notebook": "01_basics", "status": "ok", "parameters": {"profile": "quick", "seed": seed},
-            "claims": [claim], "started": "2026-01-01T00:00:00+00:00", "labkit": "a", "notebook_hash": "b"}))
+            "notebook": "01_basics", "status": "ok", "parameters": {"profile": "quick",
+                                                                    "seed": seed},
+            "claims": [claim], "started": "2026-01-01T00:00:00+00:00", "labkit": "a",
+                                                                       "notebook_hash": "b"}))
     table = report.scoreboard(records.collect(tmp_path)).set_index("claim")
     assert table.loc["basics-ga-damage", "n"] == "4 seeds in 2 runs"
 

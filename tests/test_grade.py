@@ -1,4 +1,5 @@
-"""labkit grade on copies that are right, untouched, wrong, hostile, broken: none stops the others."""
+"""labkit grade on copies that are right, untouched, wrong, hostile, broken: none stops the others.
+"""
 
 import csv
 import inspect
@@ -19,9 +20,12 @@ from labkit.base import LabError
 
 MIME = "application/vnd.labkit+json"
 NB01 = [e for e in EXERCISES if e.startswith("1.")]
-SETUP = ('import no_such_thing\nimport numpy as np\nimport torch\nimport torch.nn.functional as F\nimport copy\n'
-         'import labkit as lk\nlab = Lab("basics")\nraise RuntimeError("the notebook itself must not run")')
-WRONG = "def unlearning_accuracy(logits, labels):\n    return 100 * (logits.argmax(1) == labels).double().mean().item()"
+SETUP = ('import no_such_thing\nimport numpy as np\nimport torch\nimport torch.nn.functional as '
+         'F\nimport copy\n'
+         'import labkit as lk\nlab = Lab("basics")\nraise RuntimeError("the notebook itself must '
+         'not run")')
+WRONG = ("def unlearning_accuracy(logits, labels):\n    return 100 * (logits.argmax(1) == "
+         "labels).double().mean().item()")
 
 
 def solved(id):
@@ -34,7 +38,9 @@ def untouched(id):
 
 
 def write(folder, name, cells, extra=()):
-    """A copy: set-up cell, other cells, then one cell an exercise. cells: id -> source without its decorator."""
+    """A copy: set-up cell, other cells, then one cell an exercise. cells: id -> source without its
+    decorator.
+    """
     sources = [SETUP, *extra, *(f'@exercise("{id}")\n{text}' for id, text in cells.items())]
     node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# 01")])
     node.cells += [nbformat.v4.new_code_cell(s) for s in sources]
@@ -55,8 +61,10 @@ def points(rows):
 
 def test_all_right_and_helpers_are_found(tmp_path):
     cells = {id: solved(id) for id in NB01}
-    cells["1.2"] = "def f(z, y):\n    return PERCENT * half(z, y)\nunknown_name"  # what comes later does not count
-    extra = ["PERCENT = 100\n\ndef half(z, y):\n    return share(z, y)", "from torch import mean as average\n1 / 0",
+    # what comes later does not count
+    cells["1.2"] = "def f(z, y):\n    return PERCENT * half(z, y)\nunknown_name"
+    extra = ["PERCENT = 100\n\ndef half(z, y):\n    return share(z, y)",
+             "from torch import mean as average\n1 / 0",
              "def share(z, y):\n    return average((z.argmax(1) != y).double()).item()"]
     rows = grade(write(tmp_path, "copy.ipynb", cells, extra))
     assert states(rows) == dict.fromkeys(NB01, "right"), rows
@@ -64,10 +72,12 @@ def test_all_right_and_helpers_are_found(tmp_path):
 
 
 def test_untouched_wrong_missing_raising_and_magic(tmp_path):
-    cells = {"1.1": untouched("1.1"), "1.2": WRONG, "1.3": "def f(row, reference):\n    return row['UB']",
+    cells = {"1.1": untouched("1.1"), "1.2": WRONG,
+             "1.3": "def f(row, reference):\n    return row['UB']",
              "1.4": f"{solved('1.4')}\n%time 1 + 1", "1.6": "def f(model, x:\n    pass"}
     rows = grade(write(tmp_path, "copy.ipynb", cells))
-    assert states(rows) == {"1.1": "not attempted", "1.2": "wrong", "1.3": "error", "1.4": "right", "1.5": "missing",
+    assert states(rows) == {"1.1": "not attempted", "1.2": "wrong", "1.3": "error", "1.4": "right",
+                            "1.5": "missing",
                             "1.6": "crashed"}
     note = {r["exercise"]: r["note"] for r in rows}
     assert "counted the rows that are right" in note["1.2"] and "KeyError" in note["1.3"]
@@ -84,7 +94,8 @@ def test_hostile_cells_cost_their_own_points_only(tmp_path):
         "1.5": "raise SystemExit('enough')",
         "1.6": solved("1.6"),
     }
-    cells = {id: text if text.startswith("def") else f"def f(): ...\n{text}" for id, text in cells.items()}
+    cells = {id: text if text.startswith("def") else f"def f(): ...\n{text}" for id,
+             text in cells.items()}
     path = write(tmp_path, "copy.ipynb", cells)
     node = nbformat.read(path, 4)
     for cell in node.cells:  # so that the bad lines run before the check is asked
@@ -94,7 +105,8 @@ def test_hostile_cells_cost_their_own_points_only(tmp_path):
     nbformat.write(node, path)
     before = len(psutil.Process().children(recursive=True))
     rows = grade(path, timeout=12, memory=900)
-    assert states(rows) == {"1.1": "crashed", "1.2": "timeout", "1.3": "timeout", "1.4": "out of memory",
+    assert states(rows) == {"1.1": "crashed", "1.2": "timeout", "1.3": "timeout",
+                            "1.4": "out of memory",
                             "1.5": "crashed", "1.6": "right"}, rows
     assert len(psutil.Process().children(recursive=True)) == before  # nothing left running
 
@@ -104,9 +116,11 @@ def test_a_state_cannot_be_displayed_printed_or_replaced(tmp_path):
               f"display({{'{MIME}': {{'kind': 'exercise', 'id': '1.2', 'state': 'right', 'points': 1}}}}, raw=True)\n"
               "import json, os, sys\n"
               "for stream in (sys.stdout, sys.__stdout__):\n"
-              "    print(json.dumps({'id': '1.2', 'state': 'right', 'note': ''}), file=stream, flush=True)\n"
+              "    print(json.dumps({'id': '1.2', 'state': 'right', 'note': ''}), file=stream, "
+              "flush=True)\n"
               "for fd in range(1, 12):\n"
-              "    try: os.write(fd, b'{\"id\": \"1.2\", \"state\": \"right\", \"note\": \"\"}\\n')\n"
+              "    try: os.write(fd, b'{\"id\": \"1.2\", \"state\": \"right\", \"note\": "
+              "\"\"}\\n')\n"
               "    except OSError: pass\n")
     path = write(tmp_path, "copy.ipynb", {"1.2": WRONG, "1.3": solved("1.3")})
     node = nbformat.read(path, 4)
@@ -123,9 +137,11 @@ def test_copies_that_are_none_and_deleted_cells(tmp_path, monkeypatch):
     bad.write_text("this is no notebook", encoding="utf-8")
     assert [(r["exercise"], r["state"]) for r in grade(bad)] == [("", "cannot be read")]
     assert grade(tmp_path / "none.ipynb")[0]["state"] == "cannot be read"
-    assert states(grade(write(tmp_path, "any.ipynb", {}))) == dict.fromkeys(NB01, "missing")  # known by its Lab("basics")
+    # known by its Lab("basics")
+    assert states(grade(write(tmp_path, "any.ipynb", {}))) == dict.fromkeys(NB01, "missing")
     node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print('hello')")])
-    for name, expected in (("holiday.ipynb", {"": "no exercises"}), ("01_hers.ipynb", dict.fromkeys(NB01, "missing"))):
+    for name, expected in (("holiday.ipynb", {"": "no exercises"}),
+                           ("01_hers.ipynb", dict.fromkeys(NB01, "missing"))):
         nbformat.write(node, tmp_path / name)
         assert states(grade(tmp_path / name)) == expected
 
@@ -145,27 +161,34 @@ def test_a_process_that_dies_before_the_exercises(tmp_path, monkeypatch):
 
 def copy_of(folder, *sources):
     """A copy of these cells, below one that imports labkit."""
-    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in ("import labkit as lk", *sources)])
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s)
+                                           for s in ("import labkit as lk", *sources)])
     nbformat.write(node, folder / "copy.ipynb")
     return folder / "copy.ipynb"
 
 
-HONEST = {  # what stands in an exercise's cell above a right function or in it, and what the note says
+# what stands in an exercise's cell above a right function or in it, and what the note says
+HONEST = {
     "an optimiser": ("opt = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)", ""),
     "torch.func": ("slope = torch.func.grad(lambda z: (z ** 2).sum())(torch.ones(3))", ""),
-    "a compiled function": ("double = torch.compile(lambda x: 2 * x, backend='eager')\ndouble(torch.ones(2))", ""),
+    "a compiled function":
+          ("double = torch.compile(lambda x: 2 * x, backend='eager')\ndouble(torch.ones(2))", ""),
     "another default": ("torch.set_default_tensor_type(torch.DoubleTensor)", ""),
     "a plot's window": ("%matplotlib widget\n%load_ext no_such_thing", ""),
-    "a package that is not here": ("import no_such_thing.express as px\nfrom nowhere import *", "no_such_thing"),
+    "a package that is not here": ("import no_such_thing.express as px\nfrom nowhere import *",
+                                   "no_such_thing"),
     "a shell": ("!exit 3\n%pip install no-such-thing-at-all", ""),
     "timed": ("%%time", ""),
-    "lines that begin like magics": ('text = """\n%d of %d\n""" % (1, 2)\nrest = (7\n  % 3)\nassert rest == 1', ""),
+    "lines that begin like magics":
+          ('text = """\n%d of %d\n""" % (1, 2)\nrest = (7\n  % 3)\nassert rest == 1', ""),
 }
 
 
 @pytest.mark.slow
 def test_honest_copies_are_not_accused(tmp_path):
-    """All in one copy, one below the other: what torch replaces in itself later is seen by later exercises."""
+    """All in one copy, one below the other: what torch replaces in itself later is seen by later
+    exercises.
+    """
     for start in range(0, len(HONEST), 5):
         names = list(HONEST)[start:start + 5]
         cells = [f'{HONEST[name][0]}\n@exercise("{id}")\n{solved(id)}'
@@ -193,14 +216,17 @@ def test_of_several_cells_the_best_counts_and_the_note_says_so(tmp_path):
     path = copy_of(tmp_path, wrong, right + "\n" + three, stub, ends)
     found = {r["exercise"]: r for r in grade(path)}
     assert found["1.2"]["state"] == "right" and found["1.2"]["points"] == EXERCISES["1.2"].points
-    assert found["1.2"]["note"].startswith("4 cells have it (wrong, right, not attempted, not attempted)")
+    assert found["1.2"]["note"].startswith("4 cells have it (wrong, right, not attempted, not "
+                                           "attempted)")
     assert found["1.3"]["state"] == "right" and found["1.3"]["note"] == ""
 
 
 def test_ids_are_code(tmp_path):
     right = f'@exercise("1.2")\n{solved("1.2")}'
-    others = ["# old try\n# @exercise('1.2')\n# def f(): ...", "hint = 'write @exercise(\"1.2\") above it'",
-              "\"\"\"\n@exercise('1.3')\n\"\"\"", "import labkit\n@labkit.exercise(id='1.4')\ndef g(): ...",
+    others = ["# old try\n# @exercise('1.2')\n# def f(): ...",
+              "hint = 'write @exercise(\"1.2\") above it'",
+              "\"\"\"\n@exercise('1.3')\n\"\"\"",
+              "import labkit\n@labkit.exercise(id='1.4')\ndef g(): ...",
               "%%time\n@exercise('1.5')\ndef g(): ...",
               "@exercise('1.6')\ndef g(:\n  pass\n# @exercise('1.1')"]
     program, _ = plan(copy_of(tmp_path, right, *others))
@@ -208,17 +234,20 @@ def test_ids_are_code(tmp_path):
 
 
 def test_plan_takes_what_is_needed_and_both_of_two(tmp_path):
-    extra = ["import matplotlib.pyplot as plt\nK = 2\nL = open('x')\ndef unused(): pass\nlabels = K"]
+    extra = (["import matplotlib.pyplot as plt\nK = 2\nL = open('x')\ndef unused(): pass\nlabels = "
+              "K"])
     path = write(tmp_path, "copy.ipynb", {"1.2": WRONG + "\n    labels"}, extra)
     node = nbformat.read(path, 4)
-    node.cells.append(nbformat.v4.new_code_cell('# again\n@exercise("1.2")\ndef f(a, b): return pd.NA'))
+    node.cells.append(nbformat.v4.new_code_cell('# again\n@exercise("1.2")\ndef f(a, b): return '
+                                                'pd.NA'))
     node.cells.append(nbformat.v4.new_code_cell('@exercise("7.9")\ndef f(): ...'))
     nbformat.write(node, path)
     program, expected = plan(path)
     sources = [i["source"] for i in program]
     assert expected == NB01 and [i["ids"] for i in program if i["ids"]] == [["1.2"], ["1.2#2"]]
     assert "import pandas as pd" in sources
-    assert not any(w in s for s in sources for w in ("plt", "unused", "open", "Lab(", "no_such", "7.9"))
+    assert not any(w in s for s in sources for w in ("plt", "unused", "open", "Lab(", "no_such",
+                                                     "7.9"))
 
 
 def test_sandbox_sentence(monkeypatch):
@@ -230,12 +259,14 @@ def test_sandbox_sentence(monkeypatch):
     assert "does not work here" in bubblewrap()[1]
 
 
-@pytest.mark.skipif(not bubblewrap()[0], reason="bubblewrap is not here, or may not make namespaces")
+@pytest.mark.skipif(not bubblewrap()[0],
+                    reason="bubblewrap is not here, or may not make namespaces")
 def test_bubblewrap_keeps_writing_and_network_inside(tmp_path):
     escaped = tmp_path / "escaped.txt"
     text = (f"try: open({str(escaped)!r}, 'w')\nexcept OSError as e: seen = str(e)\n"
             "open('inside.txt', 'w').write('fine')\nimport socket\n"
-            "try: socket.create_connection(('192.0.2.1', 9), 1); net = True\nexcept OSError as e: net = e.errno\n"
+            "try: socket.create_connection(('192.0.2.1', 9), 1); net = True\nexcept OSError as e: "
+            "net = e.errno\n"
             "import errno\nassert net == errno.ENETUNREACH, net\n")
     path = write(tmp_path, "copy.ipynb", {"1.2": solved("1.2")})
     node = nbformat.read(path, 4)
@@ -262,11 +293,13 @@ def test_command(tmp_path, capfd):
     with open(tmp_path / "points.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["file", "exercise", "state", "points"] and len(rows) == 1 + len(NB01) + 1
-    assert [str(good), "1.2", "right", "1"] in rows and [str(bad), "", "cannot be read", "0"] in rows
+    assert [str(good), "1.2", "right", "1"] in rows and [str(bad), "", "cannot be read",
+                                                         "0"] in rows
 
 
 def test_command_is_zero_when_all_could_be_graded(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(grade_module, "run", lambda program, found, *a: found.update({"1.2": ("wrong", "")}) or
+    monkeypatch.setattr(grade_module, "run", lambda program, found,
+                        *a: found.update({"1.2": ("wrong", "")}) or
                         ([], "done", ""))
     assert labkit(capfd, "grade", write(tmp_path, "a.ipynb", {"1.2": WRONG}))[0] == 0
 

@@ -1,4 +1,5 @@
-"""labkit grade against copies that mean harm: each ends in a sentence, its other exercises are graded, nothing stays.
+"""labkit grade against copies that mean harm: each ends in a sentence, its other exercises are
+graded, nothing stays.
 
 What they try is bounded in count and time, so that a failure of the grader is no harm either.
 """
@@ -22,47 +23,64 @@ SLEEP = "61.25"  # seconds of a `sleep` that no other process has; it would go a
 TELL = ("import gc, types\n"  # the grader's own way to tell an event
         "tell = next(f for f in gc.get_objects()\n"
         "            if type(f) is types.FunctionType and f.__qualname__ == 'main.<locals>.tell')\n")
-FORKED = ("import os, time\nfor _ in range(4):\n    if os.fork() == 0:\n        kept = b'x' * 400_000_000\n"
+FORKED = ("import os, time\nfor _ in range(4):\n    if os.fork() == 0:\n        kept = b'x' * "
+          "400_000_000\n"
           "        time.sleep(60)\ntime.sleep(60)")
 DETACHED = ("import os\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n"
-            f"        os.execve('/bin/sleep', ['sleep', '{SLEEP}'], {{}})\n    os._exit(0)\nos.wait()\n")
+            f"        os.execve('/bin/sleep', ['sleep', '{SLEEP}'], {{}})\n    "
+            f"os._exit(0)\nos.wait()\n")
 
-CASES = {  # name: (what stands in the cell before the function, which is right; its state; words of the note)
+# name: (what stands in the cell before the function, which is right; its state; words of the note)
+CASES = {
     "an endless loop": ("while True: pass", "timeout", "for longer than 6 s"),
     "an endless sleep": ("import time\ntime.sleep(60)", "timeout", "for longer than 6 s"),
-    "it stops itself": ("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", "timeout", "for longer than 6 s"),
-    "an exception that has no end": ("class E(Exception):\n    def __str__(self):\n        while True: pass\nraise E()",
-                                     "timeout", "for longer than 6 s"),
-    "many processes": (f"import subprocess, time\nfor _ in range(50): subprocess.Popen(['sleep', '{SLEEP}'])\n"
-                       "time.sleep(60)", "crashed", "started more than 32 processes"),
+    "it stops itself": ("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", "timeout",
+                        "for longer than 6 s"),
+    "an exception that has no end":
+         ("class E(Exception):\n    def __str__(self):\n        while True: pass\nraise E()",
+          "timeout", "for longer than 6 s"),
+    "many processes":
+         (f"import subprocess, time\nfor _ in range(50): subprocess.Popen(['sleep', '{SLEEP}'])\n"
+          "time.sleep(60)", "crashed", "started more than 32 processes"),
     "it detaches a process": (DETACHED, "right", ""),
     "20 GB at once": ("kept = b'x' * (20 << 30)", "out of memory", "MemoryError"),
-    "20 GB by and by": ("kept = []\nfor _ in range(1000): kept.append(b'x' * 20_000_000)", "out of memory", ""),
+    "20 GB by and by": ("kept = []\nfor _ in range(1000): kept.append(b'x' * 20_000_000)",
+                        "out of memory", ""),
     "memory of its children": (FORKED, "out of memory", "took more than 900 MB"),
     "files in memory": ("import os, time\nfiles = [os.memfd_create('x') for _ in range(25)]\n"
-                        "for f in files: os.write(f, b'x' * 90_000_000)\ntime.sleep(60)", "out of memory", "took more"),
+                        "for f in files: os.write(f, b'x' * 90_000_000)\ntime.sleep(60)",
+                        "out of memory", "took more"),
     "a large file": ("open('x', 'wb').write(b'x' * 150_000_000)", "crashed", "File too large"),
     "it prints 1 GB": ("for _ in range(1000): print('x' * 1_000_000)", "right", ""),
     "it prints 1 GB where results go": (
-        "import os\nfor fd in range(3, 30):\n    try:\n        for _ in range(1000): os.write(fd, b'x' * 1_000_000)\n"
+        "import os\nfor fd in range(3, 30):\n    try:\n        for _ in range(1000): os.write(fd, "
+        "b'x' * 1_000_000)\n"
         "    except OSError: pass", "right", ""),
     "sys.exit": ("import sys\nsys.exit(0)", "crashed", "SystemExit"),
     "os._exit": ("import os\nos._exit(0)", "crashed", "the cell was running; exit code 0"),
-    "it closes all descriptors": ("import os\nos.closerange(0, 100)", "crashed", "the cell was running"),
+    "it closes all descriptors": ("import os\nos.closerange(0, 100)", "crashed",
+                                  "the cell was running"),
     "it kills its group": ("import os\nos.killpg(0, 9)", "crashed", "exit code"),
-    "it kills its parent": ("import os, time\nos.kill(os.getppid(), 9)\ntime.sleep(60)", "timeout", ""),
-    "recursion without end": ("import sys\nsys.setrecursionlimit(10**9)\ndef g(a): return repr([g(a)])\ng(1)",
-                              ("crashed", "out of memory"), ""),
+    "it kills its parent": ("import os, time\nos.kill(os.getppid(), 9)\ntime.sleep(60)", "timeout",
+                            ""),
+    "recursion without end":
+         ("import sys\nsys.setrecursionlimit(10**9)\ndef g(a): return repr([g(a)])\ng(1)",
+          ("crashed", "out of memory"), ""),
     "something for later": ("import atexit, threading, time\natexit.register(time.sleep, 60)\n"
                             "threading.Thread(target=time.sleep, args=(60,)).start()", "right", ""),
-    "it replaces the comparison": ("import course.exercises.engine as e\ne.difference = lambda *a, **k: None",
-                                   "tampered", "replaced course.exercises.engine.difference"),
-    "it replaces what the comparison calls": ("np.isclose = lambda *a, **k: np.array(True)", "tampered",
+    "it replaces the comparison":
+         ("import course.exercises.engine as e\ne.difference = lambda *a, **k: None",
+          "tampered", "replaced course.exercises.engine.difference"),
+    "it replaces what the comparison calls": ("np.isclose = lambda *a, **k: np.array(True)",
+                                              "tampered",
                                               "replaced numpy.isclose"),
-    "it empties the list of exercises": ("import course.exercises as e\ne.EXERCISES.clear()", "right", ""),
-    "it begins for ever": (TELL + "for _ in range(100_000): tell(begin=['1.2'])", "crashed", "more than 1000 events"),
-    "it tells nonsense": (TELL + "tell(id=['1.2'], state={}, begin=7, doing=None)\ntell(id='9.9', state='right')\n"
-                          "tell(id='1.3', state='first in class')", "right", ""),
+    "it empties the list of exercises": ("import course.exercises as e\ne.EXERCISES.clear()",
+                                         "right", ""),
+    "it begins for ever": (TELL + "for _ in range(100_000): tell(begin=['1.2'])", "crashed",
+                           "more than 1000 events"),
+    "it tells nonsense":
+         (TELL + "tell(id=['1.2'], state={}, begin=7, doing=None)\ntell(id='9.9', state='right')\n"
+          "tell(id='1.3', state='first in class')", "right", ""),
 }
 
 
@@ -76,13 +94,16 @@ def hostile(folder, code, name="copy.ipynb"):
 
 
 def seconds(state):
-    """Few for what has no end; else more than a slow machine needs, which may take seconds to hand out 1 GB."""
+    """Few for what has no end; else more than a slow machine needs, which may take seconds to hand
+    out 1 GB.
+    """
     return 6 if state == "timeout" else 50
 
 
 def left_over():
     """Processes and folders that should not be there."""
-    sleeping = [p.pid for p in psutil.process_iter(["cmdline"]) if SLEEP in (p.info["cmdline"] or [])]
+    sleeping = [p.pid for p in psutil.process_iter(["cmdline"]) if SLEEP in (p.info["cmdline"]
+                                                                             or [])]
     return sleeping + [p.pid for p in psutil.Process().children(recursive=True)]
 
 
@@ -94,7 +115,8 @@ def test_harm_ends_in_a_sentence(tmp_path, name):
     before, start = left_over(), time.monotonic()
     rows = grade(hostile(tmp_path, code), timeout=seconds(state), memory=900)
     found = states(rows)
-    assert found["1.2"] in ((state,) if isinstance(state, str) else state) and found["1.3"] == "right", rows
+    assert found["1.2"] in ((state,) if isinstance(state, str)
+                            else state) and found["1.3"] == "right", rows
     assert words in next(r["note"] for r in rows if r["exercise"] == "1.2"), rows
     assert list(found) == NB01 and left_over() == before and time.monotonic() - start < 120
 
@@ -103,7 +125,8 @@ def test_harm_ends_in_a_sentence(tmp_path, name):
 @pytest.mark.skipif(sys.platform != "linux", reason="files in memory are Linux's")
 def test_memory_that_another_program_takes_is_not_the_copys(tmp_path):
     """A browser beside the grader holds files in memory too."""
-    files, here = [os.memfd_create("another") for _ in range(3)], tmp_path / "the copy is being graded"
+    files, here = [os.memfd_create("another")
+                   for _ in range(3)], tmp_path / "the copy is being graded"
 
     def take():
         while not here.exists():
@@ -209,14 +232,17 @@ def test_bubblewrap_contains(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not contain.bubblewrap()[0], reason=contain.bubblewrap()[1])
-@pytest.mark.parametrize("name", ["many processes", "it detaches a process", "memory of its children",
+@pytest.mark.parametrize("name", ["many processes", "it detaches a process",
+                                  "memory of its children",
                                   "files in memory", "it kills its parent", "an endless loop"])
 def test_the_limits_hold_in_bubblewrap(tmp_path, name):
     code, state, words = CASES[name]
     before = left_over()
-    rows = grade(hostile(tmp_path, code), timeout=seconds(state), memory=900, sandbox=contain.bubblewrap()[0])
+    rows = grade(hostile(tmp_path, code), timeout=seconds(state), memory=900,
+                 sandbox=contain.bubblewrap()[0])
     assert (states(rows)["1.2"], states(rows)["1.3"]) == (state, "right"), rows
-    assert words in next(r["note"] for r in rows if r["exercise"] == "1.2") and left_over() == before
+    assert words in next(r["note"] for r in rows if r["exercise"]
+                         == "1.2") and left_over() == before
 
 
 # ------------------------------------------------------------------ before anything runs (quick)
@@ -231,8 +257,11 @@ def as_large(path, folder):
         out.truncate(200 * 2**20)
 
 
-FILES = {"a link": (as_link, "is a link"), "a link to a device": (lambda p, _: p.symlink_to("/dev/zero"), "is a link"),
-         "a pipe": (lambda p, _: os.mkfifo(p), "it is no file"), "200 MB": (as_large, f"more than {LARGEST} MB"),
+FILES = {"a link": (as_link, "is a link"), "a link to a device": (lambda p,
+                                                                  _: p.symlink_to("/dev/zero"),
+                                                                  "is a link"),
+         "a pipe": (lambda p, _: os.mkfifo(p), "it is no file"),
+         "200 MB": (as_large, f"more than {LARGEST} MB"),
          "a folder": (lambda p, _: p.mkdir(), "it is no file")}
 
 
@@ -246,9 +275,11 @@ def test_a_copy_that_is_no_file_of_its_own(tmp_path, name, monkeypatch):
     assert row["state"] == "cannot be read" and words in row["note"] and row["note"].endswith(".")
 
 
-TEXTS = {"a null byte": "K = 1\0", "minus signs": "K = " + "-" * 100_000 + "1", "a long sum": "K = 1" + "+1" * 20_000,
+TEXTS = {"a null byte": "K = 1\0", "minus signs": "K = " + "-" * 100_000 + "1",
+         "a long sum": "K = 1" + "+1" * 20_000,
          "deep attributes": "K = a" + ".b" * 20_000, "half a character": "K = '\ud800'",
-         "brackets": "K = " + "[" * 5000, "what can be read and not written": "K = " + "-" * 900 + "1",
+         "brackets": "K = " + "[" * 5000, "what can be read and not written": "K = " + "-" * 900
+         + "1",
          "digits": "K = " + "1" * 100_000}
 
 
@@ -265,11 +296,13 @@ def test_text_that_upsets_the_parser(tmp_path, name):
 @pytest.mark.timeout(60)
 def test_a_long_chain_of_helpers_takes_seconds(tmp_path):
     chain = "\n".join(f"x{i + 1} = x{i}" for i in reversed(range(20_000)))
-    path = write(tmp_path, "copy.ipynb", {"1.2": "def f(a, b): return x20000"}, ["x0 = 1\n" + chain])
+    path = write(tmp_path, "copy.ipynb", {"1.2": "def f(a, b): return x20000"},
+                 ["x0 = 1\n" + chain])
     assert len(plan(path)[0]) > 20_000
 
 
-NAMES = ["../up.ipynb", "a\x1b[31mb.ipynb", "a\nb.ipynb", "[red]a.ipynb", os.fsdecode(b"\xff\xfe.ipynb"),
+NAMES = ["../up.ipynb", "a\x1b[31mb.ipynb", "a\nb.ipynb", "[red]a.ipynb",
+         os.fsdecode(b"\xff\xfe.ipynb"),
          "; touch sprung;.ipynb", "$(touch sprung).ipynb", "-rf.ipynb", "x" * 240 + ".ipynb"]
 
 
@@ -286,7 +319,8 @@ def test_odd_names_are_only_names(tmp_path, monkeypatch, capfd):
     assert "\x1b" not in out and "[red]a.ipynb" in out
     with open(tmp_path / "points.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert sum(r["state"] == "right" for r in rows) == 2 * len(NAMES) and len(rows) == len(NAMES) * len(NB01)
+    assert sum(r["state"] == "right"
+               for r in rows) == 2 * len(NAMES) and len(rows) == len(NAMES) * len(NB01)
     assert sorted(map(str, tmp_path.rglob("*"))) == sorted([*before, str(tmp_path / "points.csv")])
 
 
@@ -295,7 +329,8 @@ def test_no_event_of_a_stranger_gets_through():
     import queue
 
     lines = queue.Queue()
-    said = b'{"id": "1.2"}\nxx{"id": "1.2"}\nkey[1]\nkey{\nkey{"id": 3}\n' + b"x" * 300_000 + b"\n" + b'key{}\n' * 5000
+    said = (b'{"id": "1.2"}\nxx{"id": "1.2"}\nkey[1]\nkey{\nkey{"id": 3}\n' + b"x" * 300_000 + b"\n"
+            + b'key{}\n' * 5000)
     contain._pump(io.BytesIO(said), "key", lines)
     events = list(lines.queue)
     assert events[0] == {"id": 3} and events[-1] is None and len(events) == contain.EVENTS - 2 + 1
@@ -303,6 +338,7 @@ def test_no_event_of_a_stranger_gets_through():
 
 def test_a_process_that_only_begins_again_ends(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(grade_module, "run", lambda program, *a: calls.append(1) or ([], "done", ""))
+    monkeypatch.setattr(grade_module, "run", lambda program, *a: calls.append(1)
+                        or ([], "done", ""))
     (row,) = grade(hostile(tmp_path, ""))
     assert row["state"] == "cannot be graded" and len(calls) == 2 and points([row]) == 0

@@ -1,4 +1,6 @@
-"""labkit.attack.inversion against autograd, dense matrices, closed forms and requests that were never made."""
+"""labkit.attack.inversion against autograd, dense matrices, closed forms and requests that were
+never made.
+"""
 
 import copy
 
@@ -41,7 +43,8 @@ def ascended(model, x, y, lr=0.05):
     after = copy.deepcopy(model)
     step = gradient(model, x, y).to(next(model.parameters()))
     with torch.no_grad():
-        for p, part in zip(after.parameters(), step.split([p.numel() for p in model.parameters()]), strict=True):
+        for p, part in zip(after.parameters(), step.split([p.numel() for p in model.parameters()]),
+                           strict=True):
             p += lr * part.view(p.shape)
     return after
 
@@ -77,14 +80,16 @@ def test_the_leak_is_the_input_of_the_first_linear_layer_with_a_bias(name):
 def test_the_leak_works_on_a_bare_linear_layer_and_for_any_step_size():
     model, (x, y) = seeded(lambda: nn.Linear(9, 3)), rows_of(1, (9,), 3)
     for lr in (1e-3, 10.0):
-        torch.testing.assert_close(attack.leak(model, attack.difference(model, ascended(model, x, y, lr))), x[0],
+        torch.testing.assert_close(attack.leak(model, attack.difference(model, ascended(model, x, y,
+                                                                                        lr))), x[0],
                                    rtol=1e-6, atol=1e-8)
 
 
 def test_two_rows_leak_their_average_weighted_by_residuals_not_either_row():
     model, (x, y) = seeded(lambda: nn.Linear(9, 3)), (rows_of(2, (9,), 3)[0], torch.tensor([0, 1]))
     residual = model(x).softmax(1) - F.one_hot(y, 3)
-    units = (residual.T @ x) / residual.sum(0)[:, None]  # what each unit says; the leak weighs them by (Σ residual)²
+    # what each unit says; the leak weighs them by (Σ residual)²
+    units = (residual.T @ x) / residual.sum(0)[:, None]
     weight = residual.sum(0).square()
     leaked = attack.leak(model, attack.difference(model, ascended(model, x, y)))
     torch.testing.assert_close(leaked, ((weight[:, None] * units).sum(0) / weight.sum()).detach())
@@ -92,7 +97,8 @@ def test_two_rows_leak_their_average_weighted_by_residuals_not_either_row():
 
 
 def test_no_leak_without_a_biased_linear_layer():
-    model = seeded(lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 4, bias=False)))
+    model = seeded(lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(),
+                                         nn.Linear(72, 4, bias=False)))
     with pytest.raises(LabError, match="no linear layer with a bias"):
         attack.leak(model, attack.flat(model))
 
@@ -103,7 +109,8 @@ def test_no_leak_without_a_biased_linear_layer():
 @pytest.mark.parametrize("deleted", [[3], [1, 6]])
 def test_the_weighted_difference_of_one_full_batch_step_is_lr_times_the_summed_gradient(deleted):
     start, (x, y), lr = seeded(mlp), rows_of(8, seed=3), 0.3
-    recipe = dict(epochs=1, lr=lr, seed=0, batch_size=16, momentum=0, weight_decay=0, schedule="constant")
+    recipe = dict(epochs=1, lr=lr, seed=0, batch_size=16, momentum=0, weight_decay=0,
+                  schedule="constant")
     kept = [i for i in range(8) if i not in deleted]
     before = fit(copy.deepcopy(start), x, y, **recipe)
     after = fit(copy.deepcopy(start), x[kept], y[kept], **recipe)
@@ -111,7 +118,8 @@ def test_the_weighted_difference_of_one_full_batch_step_is_lr_times_the_summed_g
     found = chapter.weighted_difference(start, before, after, 8, len(deleted))
     assert found.dtype == torch.float64 and cosine(found, truth) > 0.999
     torch.testing.assert_close(found, lr * truth, rtol=1e-8, atol=1e-10)
-    assert cosine(attack.difference(before, after), truth) < 0.99  # the mean's other rows are in the naive one
+    # the mean's other rows are in the naive one
+    assert cosine(attack.difference(before, after), truth) < 0.99
 
 
 @pytest.mark.parametrize("u", [0, 8, 9, -1])
@@ -123,12 +131,16 @@ def test_the_weighted_difference_refuses_impossible_counts(u):
 
 def test_the_difference_points_up_the_gradient_of_the_request():
     model, (x, y) = seeded(mlp), rows_of(2)
-    torch.testing.assert_close(attack.difference(model, ascended(model, x, y, 0.1)), 0.1 * gradient(model, x, y))
+    torch.testing.assert_close(attack.difference(model, ascended(model, x, y, 0.1)),
+                               0.1 * gradient(model, x, y))
 
 
 def test_descending_on_the_retained_rows_of_a_trained_model_points_the_same_way():
-    """At an optimum the gradient of the others is minus that of the deleted row: leaving out and ascending agree."""
-    model, (x, y) = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(5, 3))), rows_of(40, (5,), 3)
+    """At an optimum the gradient of the others is minus that of the deleted row: leaving out and
+    ascending agree.
+    """
+    model, (x, y) = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(5, 3))), rows_of(40, (5,),
+                                                                                          3)
     plain = dict(seed=0, batch_size=64, momentum=0, weight_decay=0, schedule="constant")
     fit(model, x, y, epochs=1500, lr=1.0, **plain)
     after = fit(copy.deepcopy(model), x[1:], y[1:], epochs=1, lr=0.1, **plain)
@@ -166,7 +178,8 @@ def test_flat_and_unflat_are_inverse_and_in_order():
 
 def dense_curvature(model, x):
     params, start = {k: p.detach() for k, p in model.named_parameters()}, attack.flat(model)
-    jac = jacrev(lambda v: functional_call(model, inversion.unflat(model, v), (x,)))(start)  # (n, k, d)
+    # (n, k, d)
+    jac = jacrev(lambda v: functional_call(model, inversion.unflat(model, v), (x,)))(start)
     p = functional_call(model, params, (x,)).softmax(1)
     q = torch.diag_embed(p) - p[:, :, None] * p[:, None]
     return torch.einsum("nad,nab,nbe->de", jac, q, jac) / len(x)
@@ -199,24 +212,32 @@ class Residual(nn.Module):
 
 PLAIN = {
     "mlp": mlp,
-    "mlp without bias": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 5, bias=False), nn.Sigmoid(),
+    "mlp without bias": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 5, bias=False),
+                                              nn.Sigmoid(),
                                               nn.Linear(5, 4, bias=False)),
     "strided_cnn": lambda: lk.models.strided_cnn(SHAPE, 4, 2),
     "small_cnn": lambda: lk.models.small_cnn(SHAPE, 4, 2),
     "odd convolution": lambda: nn.Sequential(
-        nn.Conv2d(1, 3, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), bias=False), nn.Softplus(),
+        nn.Conv2d(1, 3, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), bias=False),
+                                             nn.Softplus(),
         nn.AvgPool2d(2), nn.Flatten(), nn.Linear(18, 4)),
     "one layer": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 4)),
 }
 OTHER = {
-    "residual": lambda: nn.Sequential(nn.Conv2d(1, 2, 3), Residual(), nn.Flatten(), nn.Linear(72, 4)),
-    "grouped": lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 4, 3, groups=2), nn.Flatten(), nn.Linear(64, 4)),
-    "same": lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding="same"), nn.ELU(), nn.Flatten(), nn.Linear(128, 4)),
-    "nested": lambda: nn.Sequential(nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), nn.Tanh(), nn.Linear(5, 4)),
+    "residual": lambda: nn.Sequential(nn.Conv2d(1, 2, 3), Residual(), nn.Flatten(),
+                                      nn.Linear(72, 4)),
+    "grouped": lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 4, 3, groups=2), nn.Flatten(),
+                                     nn.Linear(64, 4)),
+    "same": lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding="same"), nn.ELU(), nn.Flatten(),
+                                  nn.Linear(128, 4)),
+    "nested": lambda: nn.Sequential(nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), nn.Tanh(),
+                                    nn.Linear(5, 4)),
     "bare linear": lambda: nn.Linear(64, 4),
-    "circular padding": lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"), nn.Flatten(),
+    "circular padding": lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding=1,
+                                                        padding_mode="circular"), nn.Flatten(),
                                               nn.Linear(128, 4)),
-    "in-place ReLU": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU(inplace=True), nn.Linear(5, 4)),
+    "in-place ReLU": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU(inplace=True),
+                                           nn.Linear(5, 4)),
 }
 SHORTCUT = [
     "circular padding",
@@ -226,16 +247,19 @@ SHORTCUT = [
 
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("u", [1, 3])
-@pytest.mark.parametrize("name", [*PLAIN, *[k for k in OTHER if k not in ("circular padding", "in-place ReLU")],
+@pytest.mark.parametrize("name", [*PLAIN, *[k for k in OTHER if k not in ("circular padding",
+                                                                          "in-place ReLU")],
                                   *SHORTCUT])
 def test_similarity_is_the_cosine_of_autograd_gradients(name, u, soft, monkeypatch):
     model = seeded({**PLAIN, **OTHER}[name])
     x, y = rows_of(2 * u, (64,) if name == "bare linear" else SHAPE, seed=u)
-    y = torch.randn(2 * u, 4, generator=torch.Generator().manual_seed(5)).double().softmax(1) if soft else y
+    y = torch.randn(2 * u, 4,
+                    generator=torch.Generator().manual_seed(5)).double().softmax(1) if soft else y
     x, y = x.unflatten(0, (2, u)), y.unflatten(0, (2, u))
     truth = torch.stack([gradient(model, x[i], y[i]) for i in range(2)])
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(6), dtype=truth.dtype)
-    targets = F.normalize(truth / truth.norm(dim=1, keepdim=True) + noise / noise.norm(dim=1, keepdim=True), dim=1)
+    targets = F.normalize(truth / truth.norm(dim=1, keepdim=True)
+                          + noise / noise.norm(dim=1, keepdim=True), dim=1)
     expected = F.cosine_similarity(truth, targets, dim=1)
     assert expected.min() > 0.3
     general = inversion._similarity_any(model, x, y, targets)
@@ -243,7 +267,8 @@ def test_similarity_is_the_cosine_of_autograd_gradients(name, u, soft, monkeypat
     if name in PLAIN:
         monkeypatch.setattr(inversion, "_similarity_any", None)  # one pass must do
     torch.testing.assert_close(attack.similarity(model, x, y, targets), expected)
-    torch.testing.assert_close(attack.similarity(model, x, y, F.normalize(truth, dim=1)), torch.ones(2).double())
+    torch.testing.assert_close(attack.similarity(model, x, y, F.normalize(truth, dim=1)),
+                               torch.ones(2).double())
 
 
 @pytest.mark.parametrize("name", ["mlp", "strided_cnn", "small_cnn"])
@@ -251,9 +276,11 @@ def test_targets_do_not_meet(name):
     """Each batch has its own cosine: one by one, or all at once."""
     model, (x, y) = seeded(PLAIN[name]), rows_of(6)
     x, y = x.unflatten(0, (3, 2)), y.unflatten(0, (3, 2))
-    targets = torch.randn(3, len(attack.flat(model)), generator=torch.Generator().manual_seed(4), dtype=x.dtype)
+    targets = torch.randn(3, len(attack.flat(model)), generator=torch.Generator().manual_seed(4),
+                          dtype=x.dtype)
     targets = F.normalize(targets, dim=1)
-    alone = torch.cat([attack.similarity(model, x[i : i + 1], y[i : i + 1], targets[i : i + 1]) for i in range(3)])
+    alone = torch.cat([attack.similarity(model, x[i : i + 1], y[i : i + 1], targets[i : i + 1])
+                       for i in range(3)])
     torch.testing.assert_close(attack.similarity(model, x, y, targets), alone)
 
 
@@ -265,7 +292,8 @@ def test_similarity_is_differentiable_in_images_and_soft_labels(make):
     model, (x, _) = seeded(make), rows_of(4, (1, 4, 4))
     g = torch.Generator().manual_seed(2)
     logits = torch.randn(2, 2, 3, generator=g, dtype=torch.float64).requires_grad_()
-    targets = F.normalize(torch.randn(2, len(attack.flat(model)), generator=g, dtype=torch.float64), dim=1)
+    targets = F.normalize(torch.randn(2, len(attack.flat(model)), generator=g, dtype=torch.float64),
+                          dim=1)
     assert torch.autograd.gradcheck(lambda x, s: attack.similarity(model, x, s.softmax(2), targets),
                                     (x.unflatten(0, (2, 2)).requires_grad_(), logits))
 
@@ -279,8 +307,10 @@ def test_total_variation_by_hand_and_by_loop():
     assert attack.total_variation(torch.full((2, 3, 5, 4), 0.7)).tolist() == [0, 0]
     x = torch.rand(2, 3, 5, 4, generator=torch.Generator().manual_seed(0)).double()
     for picture, found in zip(x, attack.total_variation(x), strict=True):
-        across = [abs(c[i][j + 1] - c[i][j]) for c in picture.tolist() for i in range(5) for j in range(3)]
-        down = [abs(c[i + 1][j] - c[i][j]) for c in picture.tolist() for i in range(4) for j in range(4)]
+        across = [abs(c[i][j + 1] - c[i][j]) for c in picture.tolist() for i in range(5)
+                  for j in range(3)]
+        down = [abs(c[i + 1][j] - c[i][j]) for c in picture.tolist() for i in range(4)
+                for j in range(4)]
         assert found.item() == pytest.approx(sum(across) / len(across) + sum(down) / len(down))
 
 
@@ -299,14 +329,16 @@ def case(digits):
     (pixels, y), rows = digits, torch.tensor([10, 21, 32, 43])
     model = seeded(lambda: lk.models.mlp(SHAPE, 10, 24), dtype=torch.float32)
     x = (pixels - MEAN) / STD
-    targets = torch.stack([attack.difference(model, ascended(model, x[i : i + 1], y[i : i + 1])) for i in rows])
+    targets = torch.stack([attack.difference(model, ascended(model, x[i : i + 1], y[i : i + 1]))
+                           for i in rows])
     return model, targets, y[rows, None], pixels[rows]
 
 
 def search(case, which=slice(None), labels=True, **settings):
     model, targets, y, _ = case
     given = dict(shape=SHAPE, mean=MEAN, std=STD, steps=150, tv=1e-3)
-    return attack.invert(model, targets[which], y[which] if labels else None, **{**given, **settings})
+    return attack.invert(model, targets[which], y[which] if labels else None,
+                         **{**given, **settings})
 
 
 @pytest.mark.parametrize("kind", ["mlp", "strided_cnn"])
@@ -314,10 +346,13 @@ def test_the_search_rebuilds_the_deleted_image_and_no_other(digits, case, kind):
     (pixels, y), (_, _, labels, originals) = digits, case
     model, targets = case[:2]
     if kind != "mlp":
-        model, x = seeded(lambda: lk.models.strided_cnn(SHAPE, 10, 8), dtype=torch.float32), (originals - MEAN) / STD
-        targets = torch.stack([attack.difference(model, ascended(model, x[i : i + 1], labels[i])) for i in range(4)])
+        model, x = seeded(lambda: lk.models.strided_cnn(SHAPE, 10, 8),
+                          dtype=torch.float32), (originals - MEAN) / STD
+        targets = torch.stack([attack.difference(model, ascended(model, x[i : i + 1], labels[i]))
+                               for i in range(4)])
     found = search((model, targets, labels, originals), steps=300)
-    assert found.images.shape == (4, 1, *SHAPE) and found.images.min() >= 0 and found.images.max() <= 1
+    assert (found.images.shape == (4, 1, *SHAPE) and found.images.min() >= 0 and found.images.max()
+            <= 1)
     gained = measure.psnr(found.images[:, 0], originals)
     class_means = torch.stack([pixels[y == k].mean(0) for k in labels.flatten()])
     assert (gained > measure.psnr(class_means, originals) + 5).sum() >= 3
@@ -339,7 +374,8 @@ def test_the_loss_is_the_cosine_distance_plus_tv_with_one_weight_a_target(case):
 
 def test_same_seed_same_result_and_only_directions_count(case):
     model, targets, y, originals = case
-    first, again, other = search(case, steps=12), search(case, steps=12), search(case, steps=12, seed=1)
+    first, again, other = search(case, steps=12), search(case, steps=12), search(case, steps=12,
+                                                                                 seed=1)
     assert torch.equal(first.images, again.images) and torch.equal(first.loss, again.loss)
     assert not torch.equal(first.images, other.images)
     scaled = search((model, 8 * targets, y, originals), steps=12)  # a power of two changes no digit
@@ -351,13 +387,15 @@ def test_frames_are_kept_before_their_iteration_and_at_the_end(case):
     assert list(found.frames) == [0, 4, 10] and torch.equal(found.frames[10], found.images)
     start = torch.randn(4, 1, *SHAPE, generator=torch.Generator().manual_seed(0)).clamp(0, 1)
     assert torch.equal(found.frames[0], start)
-    assert (found.frames[4] - start).abs().max() <= 4 * 0.1 + 1e-6 and not torch.equal(found.frames[4], start)
+    assert (found.frames[4]
+            - start).abs().max() <= 4 * 0.1 + 1e-6 and not torch.equal(found.frames[4], start)
 
 
 def test_of_the_restarts_the_smallest_loss_is_kept_not_the_best_picture(case):
     model, targets, y, _ = case
     kept = search(case, slice(2), restarts=3, steps=15, frames=(5,))
-    each = search((model, targets[:2].repeat_interleave(3, 0), y[:2].repeat_interleave(3, 0), None), steps=15,
+    each = search((model, targets[:2].repeat_interleave(3, 0), y[:2].repeat_interleave(3, 0), None),
+                  steps=15,
                   frames=(5,))  # the same noise, with nothing thrown away
     best = each.loss.view(2, 3).argmin(1) + torch.tensor([0, 3])
     assert torch.equal(kept.loss, each.loss[best]) and torch.equal(kept.images, each.images[best])
@@ -377,7 +415,8 @@ def test_without_labels_they_are_searched_for_too(case):
 def test_the_search_leaves_the_model_as_it_was(case, labels):
     model, before = case[0], attack.flat(case[0])
     search(case, labels=labels, steps=3)
-    assert torch.equal(attack.flat(model), before) and all(p.grad is None for p in model.parameters())
+    assert torch.equal(attack.flat(model), before) and all(p.grad is None
+                                                           for p in model.parameters())
     assert all(p.requires_grad for p in model.parameters()) and not model.training
 
 

@@ -1,5 +1,5 @@
-"""Labels from probes and updates, linear models undone, image measures: against loops, autograd and scikit-learn's
-optima; and what these attackers are never given."""
+"""Labels from probes and updates, linear models undone, image measures: against loops, autograd and
+scikit-learn's optima; and what these attackers are never given."""
 
 import copy
 import itertools
@@ -69,8 +69,10 @@ class Answers:
 def test_gradient_probes_are_sure_and_inside_the_pixels():
     model = softmax_model(40.0)
     probes = attack.probes_by_gradient(model, 3, 4, **GIVEN)
-    assert probes.images.shape == (3, 4, *SHAPE) and probes.images.min() >= 0 and probes.images.max() <= 1
-    own = torch.stack([model(probes.images[k]).softmax(1)[:, k] for k in range(3)])  # row k is sure of class k
+    assert (probes.images.shape == (3, 4, *SHAPE) and probes.images.min() >= 0
+            and probes.images.max() <= 1)
+    # row k is sure of class k
+    own = torch.stack([model(probes.images[k]).softmax(1)[:, k] for k in range(3)])
     torch.testing.assert_close(probes.confidence, own.detach())
     assert probes.confidence.min() >= 0.9995 and probes.queries == 0
     assert not probes.images.requires_grad and all(p.grad is None for p in model.parameters())
@@ -93,12 +95,17 @@ def test_probes_are_normalised_as_the_model_was_trained():
     with torch.no_grad():  # the same function of the pixels
         by_hand[1].weight.div_(0.2)
         by_hand[1].bias.sub_(0.4 * by_hand[1].weight.sum(1))
-    probes, same = attack.probes_by_gradient(model, 3, 2, **given), attack.probes_by_gradient(by_hand, 3, 2, **GIVEN)
+    probes, same = attack.probes_by_gradient(model, 3, 2,
+                                             **given), attack.probes_by_gradient(by_hand, 3, 2,
+                                                                                 **GIVEN)
     torch.testing.assert_close(probes.images, same.images, rtol=0, atol=1e-4)
-    torch.testing.assert_close(inversion.probes_by_queries(attack.BlackBox(model), 3, 2, **given, steps=0,
+    torch.testing.assert_close(inversion.probes_by_queries(attack.BlackBox(model), 3, 2, **given,
+                                                           steps=0,
                                                         coordinates=4).confidence,
-                               inversion.probes_by_queries(attack.BlackBox(by_hand), 3, 2, **GIVEN, steps=0,
-                                                        coordinates=4).confidence, rtol=0, atol=1e-5)
+                               inversion.probes_by_queries(attack.BlackBox(by_hand), 3, 2, **GIVEN,
+                                                           steps=0,
+                                                        coordinates=4).confidence, rtol=0,
+                               atol=1e-5)
 
 
 @pytest.mark.parametrize("find", [attack.probes_by_gradient, inversion.probes_by_queries])
@@ -118,7 +125,8 @@ def test_query_probes_use_answers_only_and_count_them():
     assert found.confidence.min() > 0.99
     own = torch.stack([model(found.images[k]).softmax(1)[:, k] for k in range(3)]).detach()
     torch.testing.assert_close(found.confidence, own)
-    assert box.queries == plain.queries == sum(len(x) for x in plain.calls) and found.queries == box.queries / 6
+    assert box.queries == plain.queries == sum(len(x) for x
+                                               in plain.calls) and found.queries == box.queries / 6
 
 
 def test_queries_are_two_a_coordinate_and_one_to_look_and_nothing_once_sure():
@@ -143,7 +151,8 @@ def test_queries_are_symmetric_differences_of_h_at_the_drawn_coordinates():
     moved = (asked.view(3, 10, 16) - start.view(3, 1, 16)).view(3, 2, 5, 16)
     torch.testing.assert_close(moved[:, 0], -moved[:, 1], rtol=0, atol=1e-6)
     assert ((moved.abs() > 1e-6).sum(3) == 1).all()
-    torch.testing.assert_close(moved.sum(3), torch.tensor([0.01, -0.01])[None, :, None].expand(3, 2, 5),
+    torch.testing.assert_close(moved.sum(3), torch.tensor([0.01, -0.01])[None, :,
+                                                                         None].expand(3, 2, 5),
                                rtol=0, atol=1e-6)
     assert all(len(set(m.abs().argmax(1).tolist())) == 5 for m in moved[:, 0])
 
@@ -151,10 +160,12 @@ def test_queries_are_symmetric_differences_of_h_at_the_drawn_coordinates():
 def test_one_iteration_over_all_coordinates_goes_down_the_gradient():
     model = softmax_model(seed=3)
     box = attack.BlackBox(model)
-    start, one = (inversion.probes_by_queries(box, 3, 2, **GIVEN, coordinates=16, steps=s, lr=0.05, enough=2.0).images
+    start, one = (inversion.probes_by_queries(box, 3, 2, **GIVEN, coordinates=16, steps=s, lr=0.05,
+                                              enough=2.0).images
                   .flatten(0, 1) for s in (0, 1))
     x = start.clone().requires_grad_()
-    (g,) = torch.autograd.grad(F.cross_entropy(model(x), torch.tensor([0, 0, 1, 1, 2, 2]), reduction="sum"), x)
+    (g,) = torch.autograd.grad(F.cross_entropy(model(x), torch.tensor([0, 0, 1, 1, 2, 2]),
+                                               reduction="sum"), x)
     clear = g.abs() > 1e-2
     assert clear.float().mean() > 0.8
     expected = (start - 0.05 * g.sign()).clamp(0, 1)  # the first step of Adam has length lr
@@ -163,7 +174,8 @@ def test_one_iteration_over_all_coordinates_goes_down_the_gradient():
 
 def test_more_coordinates_than_pixels_are_refused():
     with pytest.raises(LabError, match="coordinates"):
-        inversion.probes_by_queries(attack.BlackBox(softmax_model()), 3, 1, **GIVEN, coordinates=17, steps=1)
+        inversion.probes_by_queries(attack.BlackBox(softmax_model()), 3, 1, **GIVEN, coordinates=17,
+                                    steps=1)
 
 
 # ----------------------------------------------------------------------------------------------- deleted classes
@@ -172,14 +184,17 @@ def test_more_coordinates_than_pixels_are_refused():
 def test_confidence_change_against_a_loop():
     before, after = softmax_model(3.0), softmax_model(3.0, seed=1)
     given = dict(mean=torch.tensor(0.2), std=torch.tensor(0.5))
-    probes = attack.Probes(torch.rand(3, 4, *SHAPE, generator=torch.Generator().manual_seed(0)), torch.ones(3, 4), 0.0)
+    probes = attack.Probes(torch.rand(3, 4, *SHAPE, generator=torch.Generator().manual_seed(0)),
+                           torch.ones(3, 4), 0.0)
     boxes = attack.BlackBox(before), attack.BlackBox(after)
     found = desk.confidence_change(*boxes, probes, **given)
     for k in range(3):
-        change = [(m((probes.images[k, j : j + 1] - 0.2) / 0.5).softmax(1)[0, k].item()) for m in (before, after)
+        change = [(m((probes.images[k, j : j + 1] - 0.2) / 0.5).softmax(1)[0, k].item())
+                  for m in (before, after)
                   for j in range(4)]
         assert found[k].item() == pytest.approx((sum(change[4:]) - sum(change[:4])) / 4, abs=1e-6)
-    assert boxes[0].queries == boxes[1].queries == 12 and found.dtype == torch.float64 and not found.requires_grad
+    assert (boxes[0].queries == boxes[1].queries == 12 and found.dtype == torch.float64
+            and not found.requires_grad)
     assert desk.confidence_change(boxes[0], boxes[0], probes, **given).tolist() == [0, 0, 0]
 
 
@@ -195,17 +210,20 @@ def test_the_class_walked_uphill_loses_the_most_confidence(deleted):
 
 # ---------------------------------------------------------------------------------------------- labels of an update
 
-NETS = {"mlp": lambda: lk.models.mlp((1, 8, 8), 6, 9), "strided_cnn": lambda: lk.models.strided_cnn((1, 8, 8), 6, 3),
+NETS = {"mlp": lambda: lk.models.mlp((1, 8, 8), 6, 9),
+        "strided_cnn": lambda: lk.models.strided_cnn((1, 8, 8), 6, 3),
         "small_cnn": lambda: lk.models.small_cnn((1, 8, 8), 6, 3)}
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_the_label_of_one_deleted_row_is_read_from_the_last_bias(name):
     for seed in range(3):
-        model, x = seeded(NETS[name], seed), torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
+        model, x = seeded(NETS[name], seed), torch.randn(1, 1, 8, 8,
+                                                         generator=torch.Generator().manual_seed(seed))
         for y in range(6):
             moved = update(model, x, torch.tensor([y]))
-            assert [inversion.label_of_update(model, s * moved).tolist() for s in (1.0, 1e-6, 1e4)] == [[y]] * 3
+            assert [inversion.label_of_update(model, s * moved).tolist() for s in (1.0, 1e-6,
+                                                                                   1e4)] == [[y]] * 3
 
 
 def test_the_labels_of_a_batch_are_right_in_most_cases_and_sorted():
@@ -219,14 +237,16 @@ def test_the_labels_of_a_batch_are_right_in_most_cases_and_sorted():
         right += found == list(pair)
     assert right > 0.8 * len(pairs)
     twice = update(model, torch.randn(2, 1, 8, 8, generator=g), torch.tensor([4, 4]))
-    assert inversion.label_of_update(model, twice, 2).tolist() == [4, 4]  # the same label may come twice
+    # the same label may come twice
+    assert inversion.label_of_update(model, twice, 2).tolist() == [4, 4]
     three = update(model, torch.randn(3, 1, 8, 8, generator=g), torch.tensor([4, 2, 4]))
     assert inversion.label_of_update(model, three, 3).tolist() == [2, 4, 4]
 
 
 def test_reading_the_label_leaves_the_update_alone_and_needs_a_bias():
     model = seeded(NETS["mlp"])
-    moved = update(model, torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([2]))
+    moved = update(model, torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)),
+                   torch.tensor([2]))
     copied = moved.clone()
     inversion.label_of_update(model, moved, 2)
     assert torch.equal(moved, copied)
@@ -275,7 +295,8 @@ def test_ridge_in_closed_form():
         torch.testing.assert_close(inversion.fit_linear(x, y, loss="square", penalty=3.0), expected)
 
 
-@pytest.mark.parametrize("loss, tolerance", [("square", 1e-8), ("logistic", 1e-6), ("softmax", 1e-4)])
+@pytest.mark.parametrize("loss, tolerance", [("square", 1e-8), ("logistic", 1e-6),
+                                             ("softmax", 1e-4)])
 def test_at_the_optimum_the_gradient_is_zero(loss, tolerance):
     x, y = table(loss)
     w = inversion.fit_linear(x, y, loss=loss, penalty=3.0).requires_grad_()
@@ -290,7 +311,8 @@ def test_at_the_optimum_the_gradient_is_zero(loss, tolerance):
     assert g.abs().max() < tolerance * len(x) and w.shape == (1 if loss == "logistic" else 3, 6)
 
 
-@pytest.mark.parametrize("loss, least", [("square", 1 - 1e-8), ("logistic", 0.99), ("softmax", 0.99)])
+@pytest.mark.parametrize("loss, least", [("square", 1 - 1e-8), ("logistic", 0.99),
+                                         ("softmax", 0.99)])
 def test_with_the_true_retained_rows_the_deleted_row_comes_back(loss, least):
     for row in (0, 7, 50):
         before, after, kept, x = deletion(loss, row=row)
@@ -305,7 +327,8 @@ def test_the_square_loss_comes_back_whatever_the_penalty():
         before, after, kept, x = deletion("square", penalty=penalty)
         found = inversion.rebuild_row(before, after, kept, n=120, loss="square", penalty=penalty)
         torch.testing.assert_close(found.row, x, rtol=1e-6, atol=1e-6)
-        wrong = inversion.rebuild_row(before, after, kept, n=120, loss="square", penalty=penalty + 50)
+        wrong = inversion.rebuild_row(before, after, kept, n=120, loss="square", penalty=penalty
+                                      + 50)
         assert (wrong.row - x).norm() > 0.05 * x.norm()
 
 
@@ -314,7 +337,8 @@ def test_public_rows_of_the_same_kind_do_and_more_of_them_do_better(loss):
     rows, errors = range(0, 48, 4), {}
     cases = [deletion(loss, n=400, row=r) for r in rows]
     for m in (10, 50, 150, 5000):  # two, ten, thirty, a thousand rows a column
-        found = [inversion.rebuild_row(b, a, table(loss, m, seed=r + 1000)[0], n=400, loss=loss, penalty=5.0).row
+        found = [inversion.rebuild_row(b, a, table(loss, m, seed=r + 1000)[0], n=400, loss=loss,
+                                       penalty=5.0).row
                  for r, (b, a, _, _) in zip(rows, cases, strict=True)]
         close = [cosine(f, x) for f, (*_, x) in zip(found, cases, strict=True)]
         errors[m] = 1 - float(np.median(close))
@@ -323,17 +347,22 @@ def test_public_rows_of_the_same_kind_do_and_more_of_them_do_better(loss):
 
 
 def test_a_row_whose_constant_is_lost_gets_a_usual_length_and_the_sign_that_fits():
-    """The ones-column's entry of the undone step is pushed through 0: before, that turned the row's sign."""
+    """The ones-column's entry of the undone step is pushed through 0: before, that turned the row's
+    sign.
+    """
     before, after, kept, x = deletion("square")
     good = dict(n=120, loss="square", penalty=5.0)
     found = inversion.rebuild_row(before, after, kept, **good)
     assert not found.ill_conditioned
     k, d = before.shape[0], before.shape[1] - 1
     extended = torch.cat([kept, torch.ones(len(kept), 1, dtype=kept.dtype)], 1)
-    curvature = extended.T @ extended * 119 / len(kept) + 5.0 * torch.diag(torch.tensor([1.0] * d + [0.0]).double())
+    curvature = extended.T @ extended * 119 / len(kept) + 5.0 * torch.diag(torch.tensor([1.0] * d
+                                                                                        + [0.0]).double())
     residual = (before @ torch.cat([x, x.new_ones(1)]))
-    residual = residual - torch.eye(k, dtype=x.dtype)[(residual - torch.eye(k).double()).norm(dim=1).argmin()]
-    for constant in (1e-3, -1e-3):  # the gradient residual · [x, constant] instead of residual · [x, 1]
+    residual = residual - torch.eye(k, dtype=x.dtype)[(residual
+                                                       - torch.eye(k).double()).norm(dim=1).argmin()]
+    # the gradient residual · [x, constant] instead of residual · [x, 1]
+    for constant in (1e-3, -1e-3):
         bent = torch.cat([x, x.new_tensor([constant])])
         moved = before + torch.linalg.solve(curvature, torch.outer(residual, bent).T).T
         got = inversion.rebuild_row(before, moved, kept, **good)
@@ -362,7 +391,8 @@ def test_rebuild_row_refuses_what_it_cannot_undo():
 def test_softmax_with_two_classes_is_refused_or_undone():
     x, y = table("logistic")
     try:
-        before, after = (inversion.fit_linear(x[s:], y[s:], loss="softmax", penalty=5.0) for s in (0, 1))
+        before, after = (inversion.fit_linear(x[s:], y[s:], loss="softmax", penalty=5.0)
+                         for s in (0, 1))
         found = inversion.rebuild_row(before, after, x[1:], n=120, loss="softmax", penalty=5.0)
     except LabError:
         return
@@ -378,7 +408,8 @@ def test_mse_and_psnr_by_hand():
     assert measure.mse(a, b).tolist() == [0.125, 1.0]
     assert measure.psnr(a, b).tolist() == pytest.approx([10 * math.log10(8), 0])
     assert measure.psnr(a, a).tolist() == pytest.approx([100, 100])
-    assert measure.psnr(a, (a + 1e-7).clamp(max=1)).max() == pytest.approx(100)  # nearer than float32 can tell
+    # nearer than float32 can tell
+    assert measure.psnr(a, (a + 1e-7).clamp(max=1)).max() == pytest.approx(100)
     assert measure.mse(a[None], b[None]).shape == (1, 2)
 
 
@@ -420,16 +451,19 @@ def test_ssim_against_its_definition(size):
 def test_ssim_against_scikit_image():
     skimage = pytest.importorskip("skimage.metrics")
     a, b = torch.rand(2, 1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    theirs = skimage.structural_similarity(a[0, 0].numpy(), b[0, 0].numpy(), data_range=1.0, gaussian_weights=True,
+    theirs = skimage.structural_similarity(a[0, 0].numpy(), b[0, 0].numpy(), data_range=1.0,
+                                           gaussian_weights=True,
                                            sigma=1.5, use_sample_covariance=False)
-    assert inversion.ssim(a, b).item() == pytest.approx(theirs, abs=0.02)  # it leaves the border out
+    # it leaves the border out
+    assert inversion.ssim(a, b).item() == pytest.approx(theirs, abs=0.02)
 
 
 def test_assign_against_all_orders():
     for seed in range(5):
         g = torch.Generator().manual_seed(seed)
         images, originals = (torch.rand(4, 1, 3, 3, generator=g) for _ in range(2))
-        best = min(itertools.permutations(range(4)), key=lambda o: measure.mse(images[list(o)], originals).sum())
+        best = min(itertools.permutations(range(4)), key=lambda o: measure.mse(images[list(o)],
+                                                                               originals).sum())
         assert measure.assign(images, originals).tolist() == list(best)
         shuffled = originals[torch.tensor([2, 3, 1, 0])]
         assert torch.equal(shuffled[measure.assign(shuffled, originals)], originals)
@@ -449,4 +483,5 @@ def test_black_box_attackers_reach_no_gradient_and_no_weights():
     with pytest.raises(AttributeError):
         attack.difference(box, box)
     probes = inversion.probes_by_queries(box, 3, 1, **GIVEN, coordinates=4, steps=2)
-    assert desk.confidence_change(box, box, probes, mean=ZERO, std=GIVEN["std"]).tolist() == [0, 0, 0]
+    assert desk.confidence_change(box, box, probes, mean=ZERO,
+                                  std=GIVEN["std"]).tolist() == [0, 0, 0]

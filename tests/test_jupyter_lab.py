@@ -1,4 +1,6 @@
-"""`make lab` as it is: JupyterLab listens on the loopback address alone, and serves nothing without its token."""
+"""`make lab` as it is: JupyterLab listens on the loopback address alone, and serves nothing without
+its token.
+"""
 
 import json
 import os
@@ -20,7 +22,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="m
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """What the server started by `make lab` says of itself: port, token, pid. Its settings are the defaults."""
+    """What the server started by `make lab` says of itself: port, token, pid. Its settings are the
+    defaults.
+    """
     folder = tmp_path_factory.mktemp("jupyter")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -29,12 +33,14 @@ def server(tmp_path_factory):
     (folder / "jupyter_server_config.json").write_text(json.dumps(
         {"ServerApp": {"port": port, "port_retries": 0, "open_browser": False}}))
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "MAKE"))}
-    places = dict.fromkeys(("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_WORKSPACES_DIR",
+    places = dict.fromkeys(("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR",
+                            "JUPYTERLAB_WORKSPACES_DIR",
                             "JUPYTERLAB_SETTINGS_DIR", "IPYTHONDIR"), str(folder))
     # the environment of these tests in place of .venv, which may not be there
     command = ["make", "lab", f"READY={folder / 'ready'}", f"BIN={Path(sys.executable).parent}"]
     with open(folder / "log", "w") as log:
-        make = subprocess.Popen(command, cwd=ROOT, env=clean | places, stdout=log, stderr=log, start_new_session=True)
+        make = subprocess.Popen(command, cwd=ROOT, env=clean | places, stdout=log, stderr=log,
+                                start_new_session=True)
     try:
         yield wait(make, folder, port)
     finally:
@@ -84,7 +90,8 @@ def test_nothing_is_served_without_the_token(server):
 
 def test_it_listens_on_the_loopback_address_alone(server):
     process = psutil.Process(server["pid"])
-    sockets = (getattr(process, "net_connections", None) or process.connections)()  # its name before psutil 6
+    # its name before psutil 6
+    sockets = (getattr(process, "net_connections", None) or process.connections)()
     listening = {c.laddr for c in sockets if c.status == psutil.CONN_LISTEN}
     assert (server["hostname"], server["port"]) in listening
     assert {address.ip for address in listening} == {"127.0.0.1"}

@@ -33,10 +33,14 @@ def test_numbers_of_weights():
     names = ("mlp", "strided_cnn", "small_cnn")
     sizes = {name: models.n_weights(models.build(name, rows(FASHION), 0)) for name in names}
     assert sizes["mlp"] == 784 * 256 + 256 + 256 * 10 + 10 == 203_530
-    assert sizes["strided_cnn"] == (16 * 16 + 16) + (16 * 16 * 32 + 32) + (32 * 49 * 10 + 10) == 24_186
-    assert sizes["small_cnn"] == (9 * 16 + 16) + (9 * 16 * 32 + 32) + (32 * 49 * 64 + 64) + (64 * 10 + 10)
-    for name, size in (("mlp", 204), ("strided_cnn", 24), ("small_cnn", 106)):  # what the docstrings say
-        assert f"{size} k weights" in models.MODELS[name].__doc__ and round(sizes[name] / 1000) == size
+    assert sizes["strided_cnn"] == (16 * 16 + 16) + (16 * 16 * 32 + 32) + (32 * 49 * 10
+                                                                           + 10) == 24_186
+    assert sizes["small_cnn"] == (9 * 16 + 16) + (9 * 16 * 32 + 32) + (32 * 49 * 64
+                                                                       + 64) + (64 * 10 + 10)
+    # what the docstrings say
+    for name, size in (("mlp", 204), ("strided_cnn", 24), ("small_cnn", 106)):
+        assert f"{size} k weights" in models.MODELS[name].__doc__ and round(sizes[name]
+                                                                            / 1000) == size
     frozen = models.mlp(TABLE, 2, 3)
     frozen[1].weight.requires_grad_(False)
     assert models.n_weights(frozen) == 3 + 3 * 2 + 2
@@ -66,8 +70,10 @@ def test_resnet18_has_the_small_stem():
     net.layer1.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
     assert net.eval()(torch.randn(2, 3, 32, 32)).shape == (2, 10)
     assert seen == [(2, 64, 32, 32)], "the stem must keep the 32×32 pixels"
-    assert models.n_weights(net) == 11_173_962  # the figure that papers give for this network on CIFAR-10
-    assert models.build("resnet18", rows(FASHION, 3), 0).eval()(torch.randn(1, 1, 28, 28)).shape == (1, 3)
+    # the figure that papers give for this network on CIFAR-10
+    assert models.n_weights(net) == 11_173_962
+    assert models.build("resnet18", rows(FASHION, 3), 0).eval()(torch.randn(1, 1, 28,
+                                                                            28)).shape == (1, 3)
 
 
 @pytest.mark.parametrize("name, shape, words", [

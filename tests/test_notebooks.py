@@ -1,4 +1,5 @@
-"""Every notebook: agrees with its source, reads well, runs again, runs on other seeds and data, stays in its budget.
+"""Every notebook: agrees with its source, reads well, runs again, runs on other seeds and data,
+stays in its budget.
 
 Notebooks are found by their names, so a new one is covered as soon as it is there.
 """
@@ -20,19 +21,24 @@ from course.runs.runner import run
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-# The quick profile on 2 cores; a test fails at FACTOR times as much. A notebook's budget is the time that its text
-# states, but at least the first and at most the second of these.
+# The quick profile on 2 cores; a test fails at FACTOR times as much. A notebook's budget is the
+# time that its text states, but at least the first and at most the second of these.
 SECONDS, MB = (60, 100), 1500
-STATED = {"twenty seconds": 20, "one minute": 60, "a minute": 60, "a minute and a half": 90, "two minutes": 120,
+STATED = {"twenty seconds": 20, "one minute": 60, "a minute": 60, "a minute and a half": 90,
+          "two minutes": 120,
           "three minutes": 180}
 FACTOR = float(os.environ.get("LABKIT_BUDGET_FACTOR", "2"))  # raise it on a slow or busy machine
-# Two runs of one seed are compared on these two chapters; LABKIT_SAME=all (make same) compares all of them.
+# Two runs of one seed are compared on these two chapters; LABKIT_SAME=all (make same) compares all
+# of them.
 SAME = None if os.environ.get("LABKIT_SAME") == "all" else ("basics", "verification")
-# Pictures of one's own cost a quarter of an hour; four chapters are left out unless LABKIT_PICTURES=all.
-LEFT_OUT = () if os.environ.get("LABKIT_PICTURES") == "all" else ("sisa", "requests", "inversion", "desk")
+# Pictures of one's own cost a quarter of an hour; four chapters are left out unless
+# LABKIT_PICTURES=all.
+LEFT_OUT = () if os.environ.get("LABKIT_PICTURES") == "all" else ("sisa", "requests", "inversion",
+                                                                  "desk")
 PICTURES = [p for p in NOTEBOOKS if p.stem[3:] not in LEFT_OUT]
 MARK = "# NBVAL_CHECK_OUTPUT"
-TIMES = {"cpu", "seconds", "cpu_seconds", "wall", "rte", "ms"}  # keys of values that are measured times
+# keys of values that are measured times
+TIMES = {"cpu", "seconds", "cpu_seconds", "wall", "rte", "ms"}
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
@@ -57,7 +63,8 @@ def outputs(path):
 
 
 def build(*arguments):
-    return subprocess.run([sys.executable, str(ROOT / "notebooks" / "build.py"), *arguments], capture_output=True,
+    return subprocess.run([sys.executable, str(ROOT / "notebooks" / "build.py"), *arguments],
+                          capture_output=True,
                           text=True)
 
 
@@ -105,7 +112,8 @@ def test_cells_fit_on_a_screen(path):
 def test_parameters_are_literals(path):
     tagged = [c for c in cells(path) if "parameters" in c.metadata.get("tags", [])]
     assert len(tagged) == 1
-    assert {"profile", "dataset", "seed", "seeds"} <= set(notebook_parameters(path))  # raises on anything else
+    # raises on anything else
+    assert {"profile", "dataset", "seed", "seeds"} <= set(notebook_parameters(path))
 
 
 @each
@@ -114,7 +122,8 @@ def test_figures_are_few_small_and_described(path):
     assert len(pictures) <= 8
     for picture in pictures:
         alt = picture.metadata.get("image/png", {}).get("alt", "")
-        assert len(alt) >= 40, f"a figure without alt text: show it with lab.figure (it has {alt!r})"
+        assert len(alt) >= 40, (f"a figure without alt text: show it with lab.figure (it has "
+                                f"{alt!r})")
         assert len(picture.data["image/png"]) * 3 / 4 <= 80_000, f"{alt[:50]}: over 80 kB"
 
 
@@ -123,18 +132,22 @@ def test_static_text_types_no_results(path):
     patterns = r"\d\s*±|±\s*\d|AUC (?:of|is|=) 0\.\d|\b\d+\.\d+\s*%"
     found = [(i, m.group(0)) for i, c in enumerate(cells(path), 1) if c.cell_type == "markdown"
              if (m := re.search(patterns, c.source))]
-    assert not found, f"numbers of results in markdown (cell, text): {found}; let a code cell display them"
+    assert not found, (f"numbers of results in markdown (cell, text): {found}; let a code cell "
+                       f"display them")
 
 
 @each
 def test_notebook_is_committed_with_its_outputs(path):
     node = nbformat.read(path, as_version=4)
-    assert [c.execution_count for c in cells(path, "code")] == list(range(1, len(cells(path, "code")) + 1))
+    assert [c.execution_count
+            for c in cells(path, "code")] == list(range(1, len(cells(path, "code")) + 1))
     assert not [o for o in outputs(path) if o.output_type == "error"]
-    assert set(node.metadata) == {"kernelspec", "language_info", "labkit"}, "built by make notebooks, with no leftovers"
+    assert set(node.metadata) == {"kernelspec", "language_info",
+                                  "labkit"}, "built by make notebooks, with no leftovers"
     assert all(set(c.metadata) <= {"tags"} for c in node.cells)
     text = path.read_text(encoding="utf-8")
-    assert "widget-view" not in text and not re.search(r" at 0x[0-9a-f]{6,}", text), "state of one process"
+    assert "widget-view" not in text and not re.search(r" at 0x[0-9a-f]{6,}",
+                                                       text), "state of one process"
 
 
 @each
@@ -143,7 +156,8 @@ def test_marked_cells_have_text_to_compare(path):
     assert marked, "nbval compares nothing in this notebook"
     for cell in marked:
         assert cell.outputs, f"nothing to compare below: {cell.source[:60]}"
-        assert all(o.output_type == "stream" and o.name == "stdout" and o.text.strip() for o in cell.outputs), \
+        assert all(o.output_type == "stream" and o.name == "stdout" and o.text.strip()
+                   for o in cell.outputs), \
             f"a marked cell prints text and nothing else: {cell.source[:60]}"
 
 
@@ -152,19 +166,23 @@ def test_marked_cells_have_text_to_compare(path):
 
 def nbval(*paths):
     """pytest --nbval-lax in a process of its own."""
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-q", "-p",
+               "no:cacheprovider"]
     return subprocess.run([*command, *map(str, paths)], cwd=ROOT, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
-    """An ImageFolder: the shop's clothes as 3-channel 32x32 pictures, each on a random colour, some upside down."""
+    """An ImageFolder: the shop's clothes as 3-channel 32x32 pictures, each on a random colour, some
+    upside down.
+    """
     from PIL import Image
 
     folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(5)
     with np.load(ROOT / "data" / "fashion.npz") as file:
         for part, n in (("train", 1200), ("test", 500)):
-            for i, (x, label) in enumerate(zip(file[f"x_{part}"][:n], file[f"y_{part}"][:n], strict=True)):
+            for i, (x, label) in enumerate(zip(file[f"x_{part}"][:n], file[f"y_{part}"][:n],
+                                               strict=True)):
                 grey = np.asarray(Image.fromarray(x).resize((32, 32)), np.float32)[..., None] / 255
                 ink, paper = rng.uniform(0.6, 1, 3), rng.uniform(0, 0.4, 3)
                 place = folder / part / f"class{label}"
@@ -177,13 +195,15 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="session")
 def record_of(tmp_path_factory, pictures, costs):
     """record_of(path, kind) -> the record of a papermill run; run once, then remembered."""
-    kinds = {"seed 1": dict(seed=1), "seed 1, again": dict(seed=1), "own pictures": dict(dataset=f"folder:{pictures}")}
+    kinds = {"seed 1": dict(seed=1), "seed 1, again": dict(seed=1),
+             "own pictures": dict(dataset=f"folder:{pictures}")}
     done = {}
 
     def get(path, kind):
         if (path, kind) not in done:
             record = run(path, out=tmp_path_factory.mktemp("runs"), progress=False, **kinds[kind])
-            costs.append((path.stem, kind, record["seconds"], record["cpu_seconds"], record["peak_mb"]))
+            costs.append((path.stem, kind, record["seconds"], record["cpu_seconds"],
+                          record["peak_mb"]))
             done[path, kind] = record
         return done[path, kind]
 
@@ -191,15 +211,20 @@ def record_of(tmp_path_factory, pictures, costs):
 
 
 def check_record(record):
-    """It ended well, and every claim has a verdict, but for larger profiles and those it says it cannot judge."""
+    """It ended well, and every claim has a verdict, but for larger profiles and those it says it
+    cannot judge.
+    """
     assert record["status"] == "ok", record["error"]
     claims = [c for c in load_claims().values() if c.chapter == record["notebook"][3:]]
-    wanted = {c.id for c in claims if PROFILES.index(c.profile) <= PROFILES.index(record["parameters"]["profile"])}
+    wanted = {c.id for c in claims if PROFILES.index(c.profile)
+              <= PROFILES.index(record["parameters"]["profile"])}
     verdicts = {c["id"]: c["verdict"] for c in record["claims"]}
     [executed] = Path(record["source"]).glob("*.ipynb")
-    excuses = sum("not judged" in str(o.get("data", {}).get("text/markdown", "")) for o in outputs(executed))
+    excuses = sum("not judged" in str(o.get("data", {}).get("text/markdown", ""))
+                  for o in outputs(executed))
     assert len(wanted - set(verdicts)) <= excuses, f"without a verdict: {wanted - set(verdicts)}"
-    assert not [name for name, verdict in verdicts.items() if verdict in ("too few", "not run", None)], verdicts
+    assert not [name for name, verdict in verdicts.items() if verdict in ("too few", "not run",
+                                                                          None)], verdicts
 
 
 @timed
@@ -216,7 +241,8 @@ def test_nbval_would_see_a_difference(tmp_path):
         cell = nbformat.v4.new_code_cell(f"{MARK}\nprint(1 + 1)", execution_count=1)
         cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=stored)]
         node = nbformat.v4.new_notebook(cells=[cell])
-        node.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+        node.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python",
+                                       "name": "python3"}
         nbformat.write(node, tmp_path / name)
         return tmp_path / name
 
@@ -244,7 +270,8 @@ def test_runs_on_pictures_of_ones_own(path, record_of):
 
 
 @timed
-@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if SAME is None or p.stem[3:] in SAME], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if SAME is None or p.stem[3:] in SAME],
+                         ids=lambda p: p.stem)
 def test_same_seed_gives_the_same_record(path, record_of):
     def without_times(value):
         if isinstance(value, dict):
@@ -253,7 +280,8 @@ def test_same_seed_gives_the_same_record(path, record_of):
 
     def numbers(record):
         claims = {c["id"]: without_times(c["values"]) for c in record["claims"]}
-        return without_times(record["records"]), claims, record["data"], record["notebook_hash"], record["labkit"]
+        return (without_times(record["records"]), claims, record["data"], record["notebook_hash"],
+                record["labkit"])
 
     first, second = (numbers(record_of(path, kind)) for kind in ("seed 1", "seed 1, again"))
     assert first == second
@@ -262,7 +290,9 @@ def test_same_seed_gives_the_same_record(path, record_of):
 @timed
 @each
 def test_stays_in_its_budget(path, record_of):
-    """Where there are two runs the quicker counts: what else the machine does is not the notebook's fault."""
+    """Where there are two runs the quicker counts: what else the machine does is not the notebook's
+    fault.
+    """
     kinds = ("seed 1", "seed 1, again") if SAME is None or path.stem[3:] in SAME else ("seed 1",)
     records = [record_of(path, kind) for kind in kinds]
     seconds, memory = (min(r[key] for r in records) for key in ("seconds", "peak_mb"))

@@ -1,4 +1,6 @@
-"""data/records/: the scoreboard's data are there, agree with the notebooks as they lie here, and with the README."""
+"""data/records/: the scoreboard's data are there, agree with the notebooks as they lie here, and
+with the README.
+"""
 
 import os
 import subprocess
@@ -21,7 +23,8 @@ TIMES = {"cpu", "seconds", "time"}  # parts of claims whose values are measured 
 
 
 def quick(notebook):
-    return [r for r in RECORDS if r["notebook"] == notebook and r["parameters"]["profile"] == "quick"]
+    return [r for r in RECORDS if r["notebook"] == notebook and r["parameters"]["profile"]
+            == "quick"]
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
@@ -30,12 +33,15 @@ def test_every_notebook_has_five_seeds_of_one_version(notebook):
     assert sorted(r["parameters"]["seed"] for r in found) == SEEDS
     assert {r["status"] for r in found} == {"ok"} and len({r["notebook_hash"] for r in found}) == 1
     assert len({r["labkit"] for r in found}) == 1 and len({r["data"] for r in found}) == 1
-    assert all(sum(p["verdict"] is not None for c in r["claims"] for p in c["parts"]) > 0 for r in found)
+    assert all(sum(p["verdict"] is not None for c in r["claims"] for p in c["parts"]) > 0
+               for r in found)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_the_record_of_seed_0_holds_what_the_notebook_shows(notebook):
-    """The notebook was built with two workers, the record with one: the figures are the same, times excepted."""
+    """The notebook was built with two workers, the record with one: the figures are the same, times
+    excepted.
+    """
     def values(record):
         return {(c["id"], p["name"]): p["values"] for c in record["claims"] for p in c["parts"]
                 if p["name"] not in TIMES}
@@ -48,7 +54,8 @@ def test_the_record_of_seed_0_holds_what_the_notebook_shows(notebook):
 def test_the_readme_shows_the_scoreboard_of_these_records(monkeypatch):
     monkeypatch.chdir(ROOT)
     board = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- scoreboard:begin -->")[1]
-    assert board.split("<!-- scoreboard:end -->")[0].strip() == to_markdown(scoreboard(RECORDS)).strip()
+    assert (board.split("<!-- scoreboard:end -->")[0].strip()
+            == to_markdown(scoreboard(RECORDS)).strip())
 
 
 def test_the_scoreboard_links_to_every_notebook_and_judges_every_claim(monkeypatch):
@@ -60,17 +67,23 @@ def test_the_scoreboard_links_to_every_notebook_and_judges_every_claim(monkeypat
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_the_notebook_shows_what_all_committed_runs_say(notebook):
-    node, runs = read(ROOT / "notebooks" / f"{notebook}.ipynb"), pooled_claims(notebook[3:], "quick", "fashion")
-    shown = [o["data"] for c in node.cells for o in c.get("outputs", []) if "claim" in o.get("data", {}).get(MIME, {})]
-    assert {o[MIME]["claim"]["id"] for o in shown} == set(runs) and all(r["runs"] >= 3 for r in runs.values())
+    node, runs = read(ROOT / "notebooks" / f"{notebook}.ipynb"), pooled_claims(notebook[3:],
+                                                                               "quick", "fashion")
+    shown = [o["data"] for c in node.cells for o in c.get("outputs", [])
+             if "claim" in o.get("data", {}).get(MIME, {})]
+    assert {o[MIME]["claim"]["id"] for o in shown} == set(runs) and all(r["runs"] >= 3
+                                                                        for r in runs.values())
     for output in shown:
         name = output[MIME]["claim"]["id"]
         again = claim_output(load_claims()[name], output[MIME]["claim"], runs[name])
-        assert output["text/plain"] == again["text/plain"], "run 'python notebooks/build.py --pooled'"
+        assert output["text/plain"] == again["text/plain"], ("run 'python notebooks/build.py "
+                                                             "--pooled'")
 
 
 def test_keeping_takes_only_runs_of_the_notebooks_as_they_are(tmp_path):
-    """A copy of a record whose notebook has changed since is left out, and said; exit 1 when nothing is left."""
+    """A copy of a record whose notebook has changed since is left out, and said; exit 1 when
+    nothing is left.
+    """
     import json
 
     record = {k: v for k, v in quick(NOTEBOOKS[0])[0].items() if k not in ("source", "digest")}
@@ -78,7 +91,8 @@ def test_keeping_takes_only_runs_of_the_notebooks_as_they_are(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "record.json").write_text(json.dumps(record), encoding="utf-8")
     before = {p.name: p.stat().st_mtime_ns for p in (ROOT / "data" / "records").iterdir()}
-    done = subprocess.run([sys.executable, ROOT / "notebooks" / "records.py", tmp_path], text=True, capture_output=True,
+    done = subprocess.run([sys.executable, ROOT / "notebooks" / "records.py", tmp_path], text=True,
+                          capture_output=True,
                           env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 1 and "another version of the notebook" in done.stderr
     assert {p.name: p.stat().st_mtime_ns for p in (ROOT / "data" / "records").iterdir()} == before

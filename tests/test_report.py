@@ -1,4 +1,6 @@
-"""labkit report: records from run folders and notebooks, pooled over seeds; the scoreboard in Markdown and HTML."""
+"""labkit report: records from run folders and notebooks, pooled over seeds; the scoreboard in
+Markdown and HTML.
+"""
 
 import csv
 import io
@@ -28,28 +30,35 @@ DAMAGE = load_claims()["basics-ga-damage"]
 
 
 def record(seed=0, values=(1.0, 1.1, 1.2), units=None, claim=DAMAGE, **changes):
-    parameters = {"profile": "quick", "dataset": "fashion", "seed": seed} | changes.pop("parameters", {})
-    judged = judge(claim, values if isinstance(values, dict) else list(values), profile=parameters["profile"],
+    parameters = {"profile": "quick", "dataset": "fashion",
+                  "seed": seed} | changes.pop("parameters", {})
+    judged = judge(claim, values if isinstance(values, dict) else list(values),
+                   profile=parameters["profile"],
                    units=units)
-    return {"notebook": "01_basics", "status": "ok", "error": None, "parameters": parameters, "seconds": 41.5,
-            "cpu_seconds": 80.2, "peak_mb": 512.0, "labkit": "aaa", "notebook_hash": "nnn", "data": "ddd",
+    return {"notebook": "01_basics", "status": "ok", "error": None, "parameters": parameters,
+            "seconds": 41.5,
+            "cpu_seconds": 80.2, "peak_mb": 512.0, "labkit": "aaa", "notebook_hash": "nnn",
+            "data": "ddd",
             "versions": {}, "device": "cpu", "started": "2025-01-01T00:00:00+00:00", "records": {},
             "claims": [judged]} | changes
 
 
 def save(folder, content):
     folder.mkdir(parents=True)
-    (folder / "record.json").write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    (folder / "record.json").write_text(content if isinstance(content, str)
+                                        else json.dumps(content), encoding="utf-8")
     return folder
 
 
 def executed(path, content, error=None):
     """An executed notebook whose outputs carry the record's claims."""
-    outputs = [nbformat.v4.new_output("display_data", data={"application/vnd.labkit+json": b, "text/plain": "."})
+    outputs = [nbformat.v4.new_output("display_data", data={"application/vnd.labkit+json": b,
+                                                            "text/plain": "."})
                for b in [{"kind": "setup", "data": "ddd", "versions": {}, "device": "cpu"}]
                + [{"kind": "claim", "claim": c} for c in content["claims"]]]
     if error:
-        outputs.append(nbformat.v4.new_output("error", ename=error, evalue="no\nimages", traceback=["Traceback"]))
+        outputs.append(nbformat.v4.new_output("error", ename=error, evalue="no\nimages",
+                                              traceback=["Traceback"]))
     source = "\n".join(f"{k} = {v!r}" for k, v in content["parameters"].items())
     node = nbformat.v4.new_notebook(cells=[
         nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]}),
@@ -75,7 +84,8 @@ def test_records_of_run_folders_and_notebooks(tmp_path):
     assert (found[3]["status"], found[3]["notebook"], found[3]["claims"]) == ("lost", "01-c", [])
     assert found[0]["claims"] == record(5)["claims"] and found[0]["data"] == "ddd"
     assert [r["parameters"]["seed"] for r in collect(tmp_path / "runs" / "01-a")] == [0]
-    assert [r["parameters"]["seed"] for r in collect([tmp_path / "runs" / "01-a" / "record.json"])] == [0]
+    assert [r["parameters"]["seed"]
+            for r in collect([tmp_path / "runs" / "01-a" / "record.json"])] == [0]
     with pytest.raises(LabError, match="nothing at"):
         collect([tmp_path / "none"])
 
@@ -86,17 +96,20 @@ def test_damaged_records_are_reported_and_not_fatal(tmp_path):
     save(runs / "01-b", '{"notebook": "01_basics", ')
     save(runs / "01-c", {"notebook": "01_basics", "status": "ok"})
     save(runs / "01-d", "[]")
-    save(runs / "01-e", record(1) | {"claims": [{"id": "basics-ga-damage", "profile": "quick", "parts": [{}]}]})
+    save(runs / "01-e",
+         record(1) | {"claims": [{"id": "basics-ga-damage", "profile": "quick", "parts": [{}]}]})
     (runs / "01-f").mkdir()
     executed(runs / "01-f" / "01_basics.ipynb", record(3))  # half a run: no record.json
     (runs / "02_x.ipynb").write_text("{", encoding="utf-8")
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")]), runs / "03_x.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")]),
+                   runs / "03_x.ipynb")
     found = collect([runs])
     assert [r["status"] for r in found].count("damaged") == 7
     table = scoreboard(found)
     assert rows(table)[0]["verdict"] == "reproduced"
     notes = "\n".join(table.attrs["notes"])
-    for text in ("01-b: damaged", "01-c: damaged", "lacks 'parameters'", "01-f: damaged", "no record.json",
+    for text in ("01-b: damaged", "01-c: damaged", "lacks 'parameters'", "01-f: damaged",
+                 "no record.json",
                  "02_x: damaged", "03_x: damaged", "not executed"):
         assert text in notes
     assert "Traceback" not in notes
@@ -122,7 +135,8 @@ def test_every_claim_is_in_the_table_and_seeds_are_pooled():
 
 def test_too_few_alone_enough_together():
     assert rows(scoreboard([record(0, [1.0, 1.1])]))[0]["verdict"] == "too few"
-    assert rows(scoreboard([record(s, [1.0 + s / 10]) for s in range(3)]))[0]["verdict"] == "reproduced"
+    assert rows(scoreboard([record(s, [1.0 + s / 10])
+                            for s in range(3)]))[0]["verdict"] == "reproduced"
 
 
 def test_repeated_seeds_are_refused():
@@ -137,8 +151,10 @@ def test_configurations_have_their_own_rows():
     narrow = record(0, parameters={"width": 8})
     wide = record(0, parameters={"width": 16})
     found = rows(scoreboard([record(0), other]))
-    assert [(r["dataset"], r["n"]) for r in found] == [("fashion", "3 seeds"), ("digits", "3 seeds")]
-    assert [r["dataset"] for r in rows(scoreboard([narrow, wide]))] == ["fashion, width=8", "fashion, width=16"]
+    assert [(r["dataset"], r["n"]) for r in found] == [("fashion", "3 seeds"),
+                                                       ("digits", "3 seeds")]
+    assert [r["dataset"] for r in rows(scoreboard([narrow, wide]))] == ["fashion, width=8",
+                                                                        "fashion, width=16"]
 
 
 def test_only_the_newest_code_counts_and_the_note_says_so():
@@ -156,7 +172,8 @@ def test_failed_and_skipped_runs_are_listed_and_not_counted(tmp_path):
     assert rows(table)[0]["verdict"] == "not run"
     assert table.attrs["notes"] == [
         "01_basics (profile quick, dataset fashion, seed 1): failed. ValueError: no (cell 3)",
-        "05_inversion (profile quick, dataset fashion, seed 0): skipped. NotForThisData: no images (cell 2)"]
+        "05_inversion (profile quick, dataset fashion, seed 0): skipped. NotForThisData: no images "
+        "(cell 2)"]
 
 
 def test_a_record_of_other_parts_is_left_out_with_a_note():
@@ -177,24 +194,30 @@ def test_conjunctions_checks_and_reports_are_shown():
     claims = load_claims()
     mia = record(0, {"original": [0.1, 0.11, 0.12], "retrained": [-0.05, 0.0, 0.05],
                      "removed": [0.1, 0.1, 0.12]}, claim=claims["basics-mia"])
-    exact = record(0, {"bitwise": [True] * 19 + [False], "needs-optimiser": [True]}, claim=claims["sisa-exact"],
+    exact = record(0, {"bitwise": [True] * 19 + [False], "needs-optimiser": [True]},
+                   claim=claims["sisa-exact"],
                    notebook="02_sisa")
-    arch = record(0, {"mlp": [3.0, 4.0, 5.0], "strided_cnn": ["a"], "small_cnn": []}, claim=claims["inv-arch"],
+    arch = record(0, {"mlp": [3.0, 4.0, 5.0], "strided_cnn": ["a"], "small_cnn": []},
+                  claim=claims["inv-arch"],
                   notebook="05_inversion")
     table = scoreboard([mia, exact, arch])
     row, judged = rows(table, "basics-mia")[0], mia["claims"][0]
     decisive = next(p for p in judged["parts"] if p["name"] == "retrained")
     words = in_words(decisive, claims["basics-mia"].parts[1])
     assert row["verdict"] == judged["verdict"] == "undecided"
-    assert row["ours"] == f"retrained {words}; a margin of ± {decisive['detectable']:.2g} would have been shown"
+    assert (row["ours"]
+            == f"retrained {words}; a margin of ± {decisive['detectable']:.2g} would have been "
+               f"shown")
     assert row["holds"] == parts_held(judged, claims["basics-mia"])
     assert rows(table, "sisa-exact")[0]["ours"] == "bitwise 19 of 20 hold"
     assert rows(table, "sisa-exact")[0]["verdict"] == "failed"
-    assert rows(table, "inv-arch")[0]["ours"] == "mlp 4 [2, 6]; strided_cnn 1 figure; small_cnn nothing"
+    assert (rows(table, "inv-arch")[0]["ours"]
+            == "mlp 4 [2, 6]; strided_cnn 1 figure; small_cnn nothing")
     assert rows(table, "inv-arch")[0]["verdict"] == "report"
 
 
-@pytest.mark.parametrize("mean, half, text", [(61.384, 2.1, "61 [59, 63]"), (0.61384, 0.021, "0.61 [0.59, 0.63]"),
+@pytest.mark.parametrize("mean, half, text", [(61.384, 2.1, "61 [59, 63]"),
+                                              (0.61384, 0.021, "0.61 [0.59, 0.63]"),
                                               (0.61384, 0.012, "0.614 [0.602, 0.626]"),
                                               (1234.5, 300, "1234 [934, 1534]"),
                                               (1.5, 0, "1.50 [1.50, 1.50]")])
@@ -207,14 +230,16 @@ def test_a_rounded_end_never_lies_on_the_line_that_decides():
     judged = {"kind": "effect", "mean": 0.5, "low": 0.04, "high": 0.96, "n": 3}
     assert in_words(judged, Part("a", "effect", "", bound=0.0)) == "0.50 [0.04, 0.96]"
     assert in_words(judged, Part("a", "effect", "", bound=0.5)) == "0.5 [0.0, 1.0]"
-    assert in_words(judged | {"kind": "equivalence"}, Part("a", "equivalence", "", margin=1.0)) == "0.50 [0.04, 0.96]"
+    assert in_words(judged | {"kind": "equivalence"}, Part("a", "equivalence", "",
+                                                           margin=1.0)) == "0.50 [0.04, 0.96]"
 
 
 # ------------------------------------------------------------------ drawing
 
 
 def test_markdown_and_html_hold_everything():
-    table = scoreboard([record(0), record(1, status="failed", error="ValueError: a | <b> (cell 1)")])
+    table = scoreboard([record(0), record(1, status="failed",
+                                          error="ValueError: a | <b> (cell 1)")])
     markdown = to_markdown(table)
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len(lines) == len(table) + 2
@@ -223,19 +248,25 @@ def test_markdown_and_html_hold_everything():
     page = to_html(table)
     assert page.startswith("<!DOCTYPE html>") and "<b>" not in page and "&lt;b&gt;" in page
     assert 'background:#0072B2;color:#FFFFFF">reproduced</td>' in page and ">not run</td>" in page
-    assert "http" not in page.replace("https://", "http").split("<body>")[0]  # nothing is fetched from elsewhere
+    # nothing is fetched from elsewhere
+    assert "http" not in page.replace("https://", "http").split("<body>")[0]
     assert "<script" not in page and "<link" not in page
 
 
 def test_rows_link_to_the_executed_notebook_of_their_first_run(tmp_path):
     for seed in (0, 1):
-        executed(save(tmp_path / "my runs" / f"01-s{seed}", record(seed)) / "01_basics.ipynb", record(seed))
-    save(tmp_path / "my runs" / "01-wide", record(0, parameters={"width": 9}))  # its notebook is gone
+        executed(save(tmp_path / "my runs" / f"01-s{seed}", record(seed)) / "01_basics.ipynb",
+                 record(seed))
+    # its notebook is gone
+    save(tmp_path / "my runs" / "01-wide", record(0, parameters={"width": 9}))
     table = scoreboard(collect(tmp_path / "my runs"))
-    linked = [line for line in to_markdown(table, tmp_path / "my runs").splitlines() if line.startswith("| [")]
-    assert len(linked) == 1 and linked[0].startswith("| [01](01-s0/01_basics.ipynb) | basics-ga-damage |")
+    linked = [line for line in to_markdown(table, tmp_path / "my runs").splitlines()
+              if line.startswith("| [")]
+    assert len(linked) == 1 and linked[0].startswith("| [01](01-s0/01_basics.ipynb) | "
+                                                     "basics-ga-damage |")
     assert "| [01](my%20runs/01-s0/01_basics.ipynb) |" in to_markdown(table, tmp_path)
-    assert '<td><a href="../my%20runs/01-s0/01_basics.ipynb">01</a></td>' in to_html(table, tmp_path / "site")
+    assert '<td><a href="../my%20runs/01-s0/01_basics.ipynb">01</a></td>' in to_html(table, tmp_path
+                                                                                     / "site")
     assert str(tmp_path) not in to_markdown(table, tmp_path) + to_html(table, tmp_path)
     alone = scoreboard(collect(executed(tmp_path / "01_basics.ipynb", record(0))))
     assert "| [01](01_basics.ipynb) | basics-ga-damage |" in to_markdown(alone, tmp_path)
@@ -246,7 +277,8 @@ def test_a_changed_predicate_has_its_mark_and_its_note():
     for claim in load_claims().values():
         row, = rows(table, claim.id)
         assert row["says"].endswith("†") == bool(claim.changed)
-        assert sum(n.startswith(f"† {claim.id}:") for n in table.attrs["changed"]) == len(claim.changed)
+        assert sum(n.startswith(f"† {claim.id}:")
+                   for n in table.attrs["changed"]) == len(claim.changed)
 
 
 # ------------------------------------------------------------------ for programs
@@ -254,27 +286,38 @@ def test_a_changed_predicate_has_its_mark_and_its_note():
 
 def test_csv_has_a_row_for_each_part_and_configuration(tmp_path):
     claims = load_claims()
-    mia = {"original": [0.1, 0.11, 0.12], "retrained": [-0.05, 0.0, 0.05], "removed": [0.1, 0.1, 0.12]}
-    exact = record(0, {"bitwise": [True] * 19 + [False], "needs-optimiser": [True]}, claim=claims["sisa-exact"],
+    mia = {"original": [0.1, 0.11, 0.12], "retrained": [-0.05, 0.0, 0.05],
+           "removed": [0.1, 0.1, 0.12]}
+    exact = record(0, {"bitwise": [True] * 19 + [False], "needs-optimiser": [True]},
+                   claim=claims["sisa-exact"],
                    notebook="02_sisa")
     records = [record(0, mia, units=[1, 2, 3], claim=claims["basics-mia"]),
                record(1, mia, units=[4, 5, 6], claim=claims["basics-mia"]),
-               record(0, mia, claim=claims["basics-mia"], parameters={"dataset": "digits", "rate": 0.5}), exact]
+               record(0, mia, claim=claims["basics-mia"], parameters={"dataset": "digits",
+                                                                      "rate": 0.5}), exact]
     table = parts_table(records)
     assert len(table) == sum(len(c.parts) for c in claims.values()) + 3
     written = write_table(tmp_path, "scoreboard", table)
-    assert written[0] == tmp_path / "scoreboard.csv" and len(list(tmp_path.iterdir())) == len(written)
+    assert (written[0] == tmp_path / "scoreboard.csv" and len(list(tmp_path.iterdir()))
+            == len(written))
     rows = list(csv.DictReader(io.StringIO(written[0].read_text(encoding="utf-8"))))
     fashion, digits = (r for r in rows if (r["claim"], r["part"]) == ("basics-mia", "original"))
-    pooled = judge(claims["basics-mia"], {k: v * 2 for k, v in mia.items()}, profile="quick")["parts"][0]
-    assert [float(fashion[k]) for k in ("mean", "low", "high")] == [pooled[k] for k in ("mean", "low", "high")]
-    assert (fashion["n"], fashion["unit"], fashion["seeds"], fashion["dataset"]) == ("6", "seed", "0 1", "fashion")
+    pooled = judge(claims["basics-mia"], {k: v * 2 for k, v in mia.items()},
+                   profile="quick")["parts"][0]
+    assert [float(fashion[k]) for k in ("mean", "low", "high")] == [pooled[k]
+                                                                    for k in ("mean", "low",
+                                                                              "high")]
+    assert (fashion["n"], fashion["unit"], fashion["seeds"], fashion["dataset"]) == ("6", "seed",
+                                                                                     "0 1", "fashion")
     assert (fashion["verdict"], fashion["claim_verdict"]) == ("reproduced", "undecided")
-    assert (fashion["labkit"], fashion["notebook_hash"], fashion["kind"]) == ("aaa", "nnn", "effect")
-    assert fashion["paper"] == claims["basics-mia"].paper and fashion["paper_figure"] == claims["basics-mia"].figure
+    assert (fashion["labkit"], fashion["notebook_hash"], fashion["kind"]) == ("aaa", "nnn",
+                                                                              "effect")
+    assert (fashion["paper"] == claims["basics-mia"].paper and fashion["paper_figure"]
+            == claims["basics-mia"].figure)
     assert (digits["dataset"], json.loads(digits["parameters"])) == ("digits", {"rate": 0.5})
     check = next(r for r in rows if (r["claim"], r["part"]) == ("sisa-exact", "bitwise"))
-    assert (float(check["mean"]), check["low"], check["n"], check["verdict"]) == (0.95, "", "20", "failed")
+    assert (float(check["mean"]), check["low"], check["n"], check["verdict"]) == (0.95, "", "20",
+                                                                                  "failed")
     idle = next(r for r in rows if r["claim"] == "inv-approx")
     assert (idle["verdict"], idle["mean"], idle["n"], idle["seeds"]) == ("not run", "", "0", "")
 
@@ -284,7 +327,8 @@ def test_parquet_holds_the_same_where_pyarrow_is(tmp_path):
     import pandas as pd
 
     table = parts_table([record(0)])
-    pd.testing.assert_frame_equal(pd.read_parquet(write_table(tmp_path, "scoreboard", table)[1]), table,
+    pd.testing.assert_frame_equal(pd.read_parquet(write_table(tmp_path, "scoreboard", table)[1]),
+                                  table,
                                   check_dtype=False)
 
 
@@ -293,7 +337,8 @@ BIB = data_path("references.bib").read_text(encoding="utf-8")
 
 def entries():
     """Key -> its fields, of data/references.bib."""
-    found = re.findall(r"(?ms)^@(?:article|inproceedings|misc)\{([a-z]+\d{4}[a-h]?),$(.*?)^\}$", BIB)
+    found = re.findall(r"(?ms)^@(?:article|inproceedings|misc)\{([a-z]+\d{4}[a-h]?),$(.*?)^\}$",
+                       BIB)
     assert len(found) == len({key for key, _ in found}) == BIB.count("@") == BIB.count("\n}\n")
     return {key: dict(re.findall(r"(?m)^  (\w+) = \{(.*)\},?$", text)) for key, text in found}
 
@@ -333,7 +378,8 @@ def test_bibtex_entries_have_no_empty_field_and_balanced_braces():
 
 def test_readme_block_is_replaced(tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text("# Course\n<!-- scoreboard:begin -->\nold\n<!-- scoreboard:end -->\nEnd.\n", encoding="utf-8")
+    readme.write_text("# Course\n<!-- scoreboard:begin -->\nold\n<!-- scoreboard:end -->\nEnd.\n",
+                      encoding="utf-8")
     for _ in range(2):
         update_readme(readme, "| a |\n")
         assert readme.read_text(encoding="utf-8") == (

@@ -1,4 +1,6 @@
-"""labkit run on tiny notebooks: the record, refusals, failures, dying kernels, and nothing left behind."""
+"""labkit run on tiny notebooks: the record, refusals, failures, dying kernels, and nothing left
+behind.
+"""
 
 import json
 import os
@@ -29,7 +31,8 @@ from course.runs.runner import check_parameters, parse_value, run
 from course.runs.sweep import sweep
 from labkit.base import LabError, cache_path
 
-PARAMETERS = 'profile = "quick"\ndataset = "fashion"\nseed = 0\nseeds = None\nrate = 0.5\nepochs = 3\nnames = ["a"]'
+PARAMETERS = ('profile = "quick"\ndataset = "fashion"\nseed = 0\nseeds = None\nrate = 0.5\nepochs '
+              '= 3\nnames = ["a"]')
 SHOW = ("from IPython.display import display\n"
         "def show(**b): display({'application/vnd.labkit+json': b, 'text/plain': 'x'}, raw=True)\n")
 
@@ -37,9 +40,11 @@ SHOW = ("from IPython.display import display\n"
 def write_notebook(folder, *cells, name="01_tiny", parameters=PARAMETERS):
     """A notebook of a parameters cell and these code cells. -> its path"""
     node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Tiny"),
-                                           nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})])
+                                           nbformat.v4.new_code_cell(parameters,
+                                                                     metadata={"tags": ["parameters"]})])
     node.cells += [nbformat.v4.new_code_cell(c) for c in cells]
-    node.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    node.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3",
+                                   "language": "python"}
     nbformat.write(node, folder / f"{name}.ipynb")
     return folder / f"{name}.ipynb"
 
@@ -71,14 +76,18 @@ def test_record_has_its_schema(done):
     assert [p.name for p in runs.iterdir()] == [final.name]  # no leftovers
     stored = json.loads((final / "record.json").read_text(encoding="utf-8"))
     assert stored == {k: v for k, v in record.items() if k != "source"}
-    assert set(stored) == {"notebook", "status", "error", "parameters", "seconds", "cpu_seconds", "peak_mb", "labkit",
-                           "notebook_hash", "data", "versions", "device", "started", "records", "claims",
+    assert set(stored) == {"notebook", "status", "error", "parameters", "seconds", "cpu_seconds",
+                           "peak_mb", "labkit",
+                           "notebook_hash", "data", "versions", "device", "started", "records",
+                           "claims",
                            "digest"}
     assert (stored["notebook"], stored["status"], stored["error"]) == ("01_tiny", "ok", None)
-    assert stored["parameters"] == {"profile": "quick", "dataset": "fashion", "seed": 3, "seeds": None, "rate": 1,
+    assert stored["parameters"] == {"profile": "quick", "dataset": "fashion", "seed": 3,
+                                    "seeds": None, "rate": 1,
                                     "epochs": 3, "names": ["a"]}
     assert (stored["data"], stored["versions"], stored["device"]) == ("d1", {"torch": "2"}, "cpu")
-    assert stored["labkit"] == labkit_hash() and stored["notebook_hash"] == notebook_hash(read(path))
+    assert (stored["labkit"] == labkit_hash() and stored["notebook_hash"]
+            == notebook_hash(read(path)))
     assert stored["started"].endswith("+00:00")
 
 
@@ -98,7 +107,8 @@ def test_the_hash_is_of_what_a_notebooks_numbers_depend_on(tmp_path, monkeypatch
         return [name for name in numbered if labkit_hash(name) != before[name]]
 
     assert len(numbered) >= 8
-    for place in ("grading/grade.py", "cli.py", "runs/sweep.py", "exercises/engine.py", "figures.py"):
+    for place in ("grading/grade.py", "cli.py", "runs/sweep.py", "exercises/engine.py",
+                  "figures.py"):
         assert changed("course", *place.split("/")) == [], place
     for place in (("labkit", "training.py"), ("labkit", "attack", "new.py"), ("course", "lab.py"),
                   ("course", "claims.py"), ("course", "claimfile.py")):
@@ -144,12 +154,14 @@ def test_same_run_replaces_and_other_seed_does_not(tmp_path):
     assert not stale.exists() and fresh.exists()  # leftovers go after a day
     fresh.rmdir()
     other = run(path, seed=1, out=tmp_path / "runs", progress=False)
-    assert {p.name for p in (tmp_path / "runs").iterdir()} == {Path(r["source"]).name for r in (again, other)}
+    assert {p.name for p in (tmp_path / "runs").iterdir()} == {Path(r["source"]).name
+                                                               for r in (again, other)}
 
 
 def test_a_copy_under_another_name_has_a_folder_of_its_own(tmp_path):
     first = run(write_notebook(tmp_path, "1 + 1"), out=tmp_path / "runs", progress=False)
-    copy = run(write_notebook(tmp_path, "1 + 1", name="01_copy"), out=tmp_path / "runs", progress=False)
+    copy = run(write_notebook(tmp_path, "1 + 1", name="01_copy"), out=tmp_path / "runs",
+               progress=False)
     assert first["notebook_hash"] == copy["notebook_hash"] and first["source"] != copy["source"]
     assert {r["notebook"] for r in collect(tmp_path / "runs")} == {"01_tiny", "01_copy"}
 
@@ -157,14 +169,16 @@ def test_a_copy_under_another_name_has_a_folder_of_its_own(tmp_path):
 def test_a_failing_rerun_leaves_the_finished_run(tmp_path, monkeypatch):
     ending = "import os\nclass NotForThisData(Exception): pass\nexec(os.environ['ENDING'])"
     path, runs, found = write_notebook(tmp_path, ending), tmp_path / "runs", {}
-    for word, ending in (("failed", "1 / 0"), ("skipped", "raise NotForThisData()"), ("failed", "1 / 0"), ("ok", "")):
+    for word, ending in (("failed", "1 / 0"), ("skipped", "raise NotForThisData()"),
+                         ("failed", "1 / 0"), ("ok", "")):
         monkeypatch.setenv("ENDING", ending)
         record = run(path, out=runs, progress=False)
         assert record["status"] == word and (Path(record["source"]) / "01_tiny.ipynb").exists()
         found[word] = Path(record["source"]).name
     kept = (runs / found["ok"] / "record.json").read_bytes()
     assert found["failed"] == f"{found['ok']}-failed" and found["skipped"] == found["ok"]
-    assert [p.name for p in runs.iterdir()] == [found["ok"]]  # what failed before is of no use any more
+    # what failed before is of no use any more
+    assert [p.name for p in runs.iterdir()] == [found["ok"]]
     for word, ending in (("failed", "1 / 0"), ("skipped", "raise NotForThisData()")):
         monkeypatch.setenv("ENDING", ending)
         assert Path(run(path, out=runs, progress=False)["source"]).name == f"{found['ok']}-{word}"
@@ -174,7 +188,8 @@ def test_a_failing_rerun_leaves_the_finished_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kernel", [None, {"name": "python3", "display_name": "Python 3"},
-                                    {"name": "of another machine", "display_name": "?", "language": "python"}])
+                                    {"name": "of another machine", "display_name": "?",
+                                     "language": "python"}])
 def test_a_notebook_whose_language_is_not_said_runs(tmp_path, kernel):
     path = write_notebook(tmp_path, "assert rate == 2")
     node = nbformat.read(path, 4)
@@ -189,7 +204,8 @@ def test_home_is_where_runs_go(tmp_path, monkeypatch):
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     record = run(write_notebook(tmp_path, "1"), out="~/runs", progress=False)
-    assert Path(record["source"]).parent == tmp_path / "home" / "runs" and not (tmp_path / "~").exists()
+    assert Path(record["source"]).parent == tmp_path / "home" / "runs" and not (tmp_path
+                                                                                / "~").exists()
     assert sweep([tmp_path / "01_tiny.ipynb"], out="~/runs")[0]["known"]
     monkeypatch.setenv("LABKIT_CACHE", "~/cache")
     assert cache_path() == tmp_path / "home" / "cache"
@@ -199,7 +215,8 @@ def test_home_is_where_runs_go(tmp_path, monkeypatch):
 
 
 def test_failed_cell(tmp_path):
-    record = run(write_notebook(tmp_path, SHOW + "show(kind='record', name='kept', value=1)", "1 / 0", "2"),
+    record = run(write_notebook(tmp_path, SHOW + "show(kind='record', name='kept', value=1)",
+                                "1 / 0", "2"),
                  out=tmp_path / "runs", progress=False)
     assert record["status"] == "failed"
     assert record["error"] == "ZeroDivisionError: division by zero (cell 4)"
@@ -208,19 +225,24 @@ def test_failed_cell(tmp_path):
 
 
 def test_not_for_this_data_is_skipped(tmp_path):
-    cell = "from labkit.base import NotForThisData\nraise NotForThisData('needs images, and\\nloans has none')"
-    record = run(write_notebook(tmp_path, cell), dataset="loans", out=tmp_path / "runs", progress=False)
+    cell = ("from labkit.base import NotForThisData\nraise NotForThisData('needs images, "
+            "and\\nloans has none')")
+    record = run(write_notebook(tmp_path, cell), dataset="loans", out=tmp_path / "runs",
+                 progress=False)
     assert record["status"] == "skipped"
     assert record["error"] == "NotForThisData: needs images, and loans has none (cell 3)"
 
 
 @pytest.mark.parametrize("death", ["import os; os._exit(1)", "import os; os.kill(os.getpid(), 9)"])
 def test_dying_kernel_fails_this_notebook_alone(tmp_path, death):
-    record = run(write_notebook(tmp_path, SHOW + "show(kind='record', name='kept', value=1)", death, "2"),
+    record = run(write_notebook(tmp_path, SHOW + "show(kind='record', name='kept', value=1)", death,
+                                "2"),
                  out=tmp_path / "runs", progress=False)
-    assert record["status"] == "failed" and "DeadKernel" in record["error"] and "(cell 4)" in record["error"]
+    assert (record["status"] == "failed" and "DeadKernel" in record["error"]
+            and "(cell 4)" in record["error"])
     assert "\n" not in record["error"] and record["records"] == {"kept": 1}
-    assert sorted(p.name for p in Path(record["source"]).iterdir()) == ["01_tiny.ipynb", "record.json"]
+    assert sorted(p.name for p in Path(record["source"]).iterdir()) == ["01_tiny.ipynb",
+                                                                        "record.json"]
     assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
@@ -233,7 +255,8 @@ def test_a_kernel_that_finds_its_port_taken_is_started_anew(tmp_path, monkeypatc
 
         def find(self, ip):
             starts.append(1)
-            return other.getsockname()[1] if len(starts) <= 5 * taken else free(self, ip)  # a kernel has five
+            # a kernel has five
+            return other.getsockname()[1] if len(starts) <= 5 * taken else free(self, ip)
 
         monkeypatch.setattr(LocalPortCache, "find_available_port", find)
         record = run(write_notebook(tmp_path, "1"), out=tmp_path / "runs", progress=False)
@@ -242,19 +265,24 @@ def test_a_kernel_that_finds_its_port_taken_is_started_anew(tmp_path, monkeypatc
 
 
 def test_time_limit(tmp_path):
-    record = run(write_notebook(tmp_path, "import time; time.sleep(60)"), timeout=3, out=tmp_path / "runs",
+    record = run(write_notebook(tmp_path, "import time; time.sleep(60)"), timeout=3,
+                 out=tmp_path / "runs",
                  progress=False)
-    assert record["status"] == "failed" and record["error"].startswith("Timeout: the notebook took longer than 3 s")
+    assert record["status"] == "failed" and record["error"].startswith("Timeout: the notebook took "
+                                                                       "longer than 3 s")
     assert record["seconds"] < 50
 
 
 def test_memory_limit_counts_the_workers_too(tmp_path):
-    cell = ("import subprocess, sys, time\nhog = 'import time; kept = bytearray(300_000_000); time.sleep(60)'\n"
-            "both = [subprocess.Popen([sys.executable, '-c', hog]) for _ in range(2)]\ntime.sleep(60)")
+    cell = ("import subprocess, sys, time\nhog = 'import time; kept = bytearray(300_000_000); "
+            "time.sleep(60)'\n"
+            "both = [subprocess.Popen([sys.executable, '-c', hog]) for _ in "
+            "range(2)]\ntime.sleep(60)")
     record = run(write_notebook(tmp_path, cell), memory=450, out=tmp_path / "runs", progress=False)
     assert record["error"] == "MemoryLimit: the notebook took more than 450 MB (cell 3)"
     assert record["status"] == "failed" and record["peak_mb"] > 450 and record["seconds"] < 50
-    fine = run(write_notebook(tmp_path, "1", name="02_fine"), memory=450, timeout=60, out=tmp_path / "runs",
+    fine = run(write_notebook(tmp_path, "1", name="02_fine"), memory=450, timeout=60,
+               out=tmp_path / "runs",
                progress=False)
     assert fine["status"] == "ok"
 
@@ -288,7 +316,8 @@ def test_a_lost_tag_is_named(tmp_path):
     node.cells[1].metadata = {}
     nbformat.write(node, path)
     assert check_parameters(path) == {}  # its own settings are what was asked for
-    for asked in ({"dataset": "digits"}, {"seed": 1}, {"profile": "full"}, {"parameters": {"epochs": 1}}):
+    for asked in ({"dataset": "digits"}, {"seed": 1}, {"profile": "full"},
+                  {"parameters": {"epochs": 1}}):
         with pytest.raises(LabError, match="no cell with the tag 'parameters'.*tag the cell"):
             check_parameters(path, **asked)
 
@@ -297,7 +326,8 @@ def test_what_the_notebook_would_refuse_is_refused_before_it_runs(tmp_path):
     path = write_notebook(tmp_path, "1")
     assert check_parameters(path, seed=2**64 - 1, parameters={"seeds": None})["seed"] == 2**64 - 1
     for asked, said in (({"seed": 2**64}, "64 bits"), ({"seed": -1}, "0 or more"),
-                        ({"parameters": {"seed": 2**64}}, "64 bits"), ({"parameters": {"seeds": 0}}, "seeds is 0"),
+                        ({"parameters": {"seed": 2**64}}, "64 bits"), ({"parameters": {"seeds": 0}},
+                                                                       "seeds is 0"),
                         ({"parameters": {"seeds": "many"}}, "seeds is 'many'"),
                         ({"parameters": {"dataset": "fashon"}}, "no data set 'fashon'")):
         with pytest.raises(LabError, match=said):
@@ -307,8 +337,10 @@ def test_what_the_notebook_would_refuse_is_refused_before_it_runs(tmp_path):
         Lab("start_here", seed=2**64)
 
 
-@pytest.mark.parametrize("name, good, bad", [("rate", 1, "fast"), ("epochs", 5, 5.0), ("epochs", 5, True),
-                                             ("names", ["b"], "b"), ("dataset", "digits", 5), ("seeds", 5, None)])
+@pytest.mark.parametrize("name, good, bad", [("rate", 1, "fast"), ("epochs", 5, 5.0),
+                                             ("epochs", 5, True),
+                                             ("names", ["b"], "b"), ("dataset", "digits", 5),
+                                             ("seeds", 5, None)])
 def test_types_are_those_of_the_defaults(tmp_path, name, good, bad):
     path = write_notebook(tmp_path, "1")
     assert check_parameters(path, parameters={name: good})[name] == good
@@ -318,7 +350,8 @@ def test_types_are_those_of_the_defaults(tmp_path, name, good, bad):
 
 
 def test_values_of_the_command_line():
-    read = {"3": 3, "0.1": 0.1, "1e-3": 0.001, "null": None, "None": None, "true": True, "[1, 2]": [1, 2],
+    read = {"3": 3, "0.1": 0.1, "1e-3": 0.001, "null": None, "None": None, "true": True,
+            "[1, 2]": [1, 2],
             "cifar10": "cifar10", "folder:a/b": "folder:a/b"}
     assert [parse_value(text) for text in read] == list(read.values())
     with pytest.raises(LabError, match="cannot be read"):
@@ -329,7 +362,8 @@ def test_parameters_must_be_literals(tmp_path):
     path = write_notebook(tmp_path, "1", parameters="seed = 0\nrate: float = -0.5\nout = open('x')")
     with pytest.raises(LabError, match="only literals"):
         notebook_parameters(path)
-    path = write_notebook(tmp_path, "1", parameters="seed = 0  # why\nrate: float = -0.5\npair = (1, 2)")
+    path = write_notebook(tmp_path, "1",
+                          parameters="seed = 0  # why\nrate: float = -0.5\npair = (1, 2)")
     assert notebook_parameters(path) == {"seed": 0, "rate": -0.5, "pair": (1, 2)}
 
 

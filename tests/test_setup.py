@@ -1,4 +1,6 @@
-"""Set-up: pyproject, environment.yml, the lock, the README's commands and the wheel agree; no file names a machine."""
+"""Set-up: pyproject, environment.yml, the lock, the README's commands and the wheel agree; no file
+names a machine.
+"""
 
 import json
 import os
@@ -21,22 +23,27 @@ CONDA_NAMES = {"pytorch": "torch"}  # conda-forge's name -> PyPI's, where they d
 def requirements():
     """Name -> range of everything that pyproject.toml asks for, the extras included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = project["dependencies"] + [r for extra in project["optional-dependencies"].values() for r in extra]
+    lines = project["dependencies"] + [r for extra in project["optional-dependencies"].values()
+                                       for r in extra]
     found = [Requirement(line) for line in lines]
-    return {canonicalize_name(r.name): r.specifier for r in found} | {"python": project["requires-python"]}
+    return {canonicalize_name(r.name): r.specifier for r in found} | {"python":
+                                                                      project["requires-python"]}
 
 
 def locked():
     """(name, version) of each line of the lock; a name may be there twice, with other markers."""
-    lines = [r for r in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines() if r.strip()]
-    found = [Requirement(line) for line in lines]  # a line that is an option is no requirement and raises here
+    lines = [r for r in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+             if r.strip()]
+    # a line that is an option is no requirement and raises here
+    found = [Requirement(line) for line in lines]
     assert all(str(r.specifier).startswith("==") and r.url is None for r in found)
     return [(canonicalize_name(r.name), str(r.specifier)[2:]) for r in found]
 
 
 def files():
     """The text files that belong to the project: tracked, or new and not ignored."""
-    shown = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True)
+    shown = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT,
+                           capture_output=True)
     if shown.returncode:
         pytest.skip("this is not a git checkout")
     for name in filter(None, shown.stdout.decode().split("\0")):
@@ -49,7 +56,8 @@ def test_environment_yml_and_pyproject_agree():
     entries = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
     by_pip = next(e["pip"] for e in entries if isinstance(e, dict))
     assert "-e ." in by_pip, "environment.yml must install labkit itself"
-    lines = [e for e in entries if isinstance(e, str) and e != "pip"] + [e for e in by_pip if e != "-e ."]
+    lines = [e for e in entries if isinstance(e, str) and e != "pip"] + [e for e in by_pip
+                                                                         if e != "-e ."]
     conda = {}
     for requirement in map(Requirement, lines):
         name = canonicalize_name(CONDA_NAMES.get(requirement.name, requirement.name))
@@ -65,7 +73,8 @@ def test_lock_satisfies_every_range():
     for name, wanted in requirements().items():
         if name != "python":
             assert name in versions, f"{name} is not in requirements.lock: make lock"
-            assert all(wanted.contains(v, prereleases=True) for v in versions[name]), f"{name}: make lock"
+            assert all(wanted.contains(v, prereleases=True)
+                       for v in versions[name]), f"{name}: make lock"
 
 
 def test_lock_holds_no_address_or_option():
@@ -83,13 +92,15 @@ def test_every_dependency_says_why():
 def test_readme_gives_the_two_commands():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     first_block = re.search(r"```(?:sh|bash)?\n(.*?)```", readme, re.S).group(1)
-    assert [line.split("#")[0].strip() for line in first_block.strip().splitlines()] == ["make course", "make test"]
+    assert [line.split("#")[0].strip()
+            for line in first_block.strip().splitlines()] == ["make course", "make test"]
 
 
 def test_commands_in_the_pages_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"(?m)^([a-z]+):", makefile))
-    verbs = subprocess.run([sys.executable, "-m", "course", "--help"], capture_output=True, text=True).stdout
+    verbs = subprocess.run([sys.executable, "-m", "course", "--help"], capture_output=True,
+                           text=True).stdout
     for page in ("README.md", "CONTRIBUTING.md"):
         text = (ROOT / page).read_text(encoding="utf-8")
         code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, re.S))
@@ -110,9 +121,12 @@ def test_every_notebook_is_named_where_readers_look():
              ("README.md", "docs/teaching.md", "notebooks/source/00_start_here.py")}
     for source in sorted((ROOT / "notebooks" / "source").glob("[0-9][0-9]_*.py")):
         number = source.stem[:2]
-        assert f"| {number} | [" in pages["README.md"] and f"(notebooks/{source.stem}.ipynb)" in pages["README.md"]
-        assert f"\n| {number} " in pages["docs/teaching.md"], f"docs/teaching.md has no minutes for {source.stem}"
-        assert f"\n# | {number} | " in pages["notebooks/source/00_start_here.py"], f"00 does not list {source.stem}"
+        assert (f"| {number} | [" in pages["README.md"] and f"(notebooks/{source.stem}.ipynb)"
+                in pages["README.md"])
+        assert f"\n| {number} " in pages["docs/teaching.md"], (f"docs/teaching.md has no minutes "
+                                                               f"for {source.stem}")
+        assert f"\n# | {number} | " in pages["notebooks/source/00_start_here.py"], (f"00 does not "
+                                                                                    f"list {source.stem}")
 
 
 def test_readme_shows_a_first_command_for_each_reader_and_stays_short():
@@ -131,9 +145,12 @@ def test_readme_shows_a_first_command_for_each_reader_and_stays_short():
 def test_citation_agrees_with_the_project():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert {"cff-version", "message", "title", "authors"} <= set(citation)  # what the format demands
-    assert (citation["title"], str(citation["version"])) == (project["description"], project["version"])
-    assert citation["license"] == project["license"]["text"] and all(a["name"] for a in citation["authors"])
+    # what the format demands
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert (citation["title"], str(citation["version"])) == (project["description"],
+                                                             project["version"])
+    assert citation["license"] == project["license"]["text"] and all(a["name"]
+                                                                     for a in citation["authors"])
 
 
 def test_ci_runs_the_readme_test_command():
@@ -142,7 +159,8 @@ def test_ci_runs_the_readme_test_command():
 
 
 def test_devcontainer_is_json_and_calls_setup():
-    settings = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    settings = json.loads((ROOT / ".devcontainer"
+                           / "devcontainer.json").read_text(encoding="utf-8"))
     assert settings["postCreateCommand"] == "make setup"
 
 
@@ -166,13 +184,15 @@ def test_make_says_what_is_wrong_with_an_old_python(tmp_path):
     old = tmp_path / "old python"
     old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)
-    done = subprocess.run(["make", "setup", f"PYTHON={str(old)!r}"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(["make", "setup", f"PYTHON={str(old)!r}"], cwd=tmp_path,
+                          capture_output=True, text=True)
     assert done.returncode and "3.11" in done.stdout and not (tmp_path / ".venv").exists()
 
 
 @pytest.mark.slow
 def test_wheel_carries_its_data_and_works_alone(tmp_path):
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")]
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d",
+             str(tmp_path / "dist")]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     [wheel] = (tmp_path / "dist").glob("*.whl")
@@ -192,7 +212,8 @@ def test_wheel_carries_its_data_and_works_alone(tmp_path):
     (tmp_path / "empty").mkdir()
 
     def python(*arguments):
-        return subprocess.run([sys.executable, *arguments], cwd=tmp_path / "empty", capture_output=True, text=True,
+        return subprocess.run([sys.executable, *arguments], cwd=tmp_path / "empty",
+                              capture_output=True, text=True,
                               env=os.environ | {"PYTHONPATH": str(tmp_path / "site")})
 
     done = python("-c", f"SITE = {str(tmp_path / 'site')!r}\n{script}")

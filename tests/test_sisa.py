@@ -1,4 +1,6 @@
-"""labkit.unlearn.sisa: formulas against simulation, exactness bit for bit, what is destroyed, and faults on disk."""
+"""labkit.unlearn.sisa: formulas against simulation, exactness bit for bit, what is destroyed, and
+faults on disk.
+"""
 
 import copy
 import shutil
@@ -32,7 +34,8 @@ def build(seed):
     """Buffers and random numbers count: BatchNorm has the ones, Dropout draws the others."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return nn.Sequential(nn.Flatten(), nn.Linear(DATA.x[0].numel(), 12), nn.BatchNorm1d(12), nn.ReLU(),
+        return nn.Sequential(nn.Flatten(), nn.Linear(DATA.x[0].numel(), 12), nn.BatchNorm1d(12),
+                             nn.ReLU(),
                              nn.Dropout(0.3), nn.Linear(12, 10))
 
 
@@ -51,7 +54,8 @@ def unlearn(e, forget, data=DATA):
 def rows_at(e, shard, slice_):
     """The rows of one slice (from 0) of a shard that are still there."""
     p = e.partition
-    return [i for i in range(len(p.shard)) if (p.shard[i], p.slice[i]) == (shard, slice_) and i not in e.removed]
+    return [i for i in range(len(p.shard)) if (p.shard[i], p.slice[i]) == (shard, slice_)
+            and i not in e.removed]
 
 
 def is_exact(e, data=DATA):
@@ -61,7 +65,8 @@ def is_exact(e, data=DATA):
 
 
 def same(a, b):
-    return all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(),
+                                                 strict=True))
 
 
 def contents(folder):
@@ -80,7 +85,8 @@ def near(draws, formula, slack=0.0):
 
 
 def equal_shards(n, shards, requests, draw):
-    """Rows left in the shards hit, one request at a time. The paper's setting: n / S rows a shard."""
+    """Rows left in the shards hit, one request at a time. The paper's setting: n / S rows a shard.
+    """
     shard = draw.permutation(np.arange(n) % shards)
     asked = draw.permutation(n)[:requests]
     there, one_by_one = np.ones(n, bool), 0
@@ -112,18 +118,23 @@ def hashed_visits(n, epochs, shards, slices, requests, keep, batch, draw):
     return total
 
 
-@pytest.mark.parametrize("shards, slices, requests, keep", [(4, 3, 1, 1), (3, 5, 6, 1), (4, 5, 6, 2), (5, 4, 8, 3)])
+@pytest.mark.parametrize("shards, slices, requests, keep", [(4, 3, 1, 1), (3, 5, 6, 1),
+                                                            (4, 5, 6, 2), (5, 4, 8, 3)])
 def test_the_visits_are_what_simulation_counts(shards, slices, requests, keep):
     n, draw = 150, np.random.default_rng(1)
     for batch in (True, False):
-        draws = [hashed_visits(n, 2, shards, slices, requests, keep, batch, draw) for _ in range(2000)]
-        # one after the other, the paper's formula takes the forgotten row off a shard of n/S rows, where a shard drawn
-        # by hash has 1 + (n − 1)/S rows given that the row is in it: less than one row a request
+        draws = [hashed_visits(n, 2, shards, slices, requests, keep, batch, draw)
+                 for _ in range(2000)]
+        # one after the other, the paper's formula takes the forgotten row off a shard of n/S rows,
+        # where a shard drawn by hash has 1 + (n − 1)/S rows given that the row is in it: less than
+        # one row a request
         slack = 0 if batch else 2 * requests
-        assert near(draws, cost.visits(n, 2, shards, slices, requests, batch=batch, keep=keep), slack)
+        assert near(draws, cost.visits(n, 2, shards, slices, requests, batch=batch, keep=keep),
+                    slack)
 
 
-@pytest.mark.parametrize("slices, requests, keep", [(1, 1, 1), (6, 1, 1), (5, 3, 1), (7, 4, 2), (6, 2, 4), (4, 2, 9)])
+@pytest.mark.parametrize("slices, requests, keep", [(1, 1, 1), (6, 1, 1), (5, 3, 1), (7, 4, 2),
+                                                    (6, 2, 4), (4, 2, 9)])
 def test_the_share_of_a_shard_to_train_again_is_what_enumeration_counts(slices, requests, keep):
     shares = []
     for hit in np.ndindex(*[slices] * requests):
@@ -154,7 +165,8 @@ def test_slices_take_as_many_visits_as_training_without(epochs, slices):
     assert sum(i / slices * each for i in range(1, slices + 1)) == pytest.approx(epochs)
 
 
-@pytest.mark.parametrize("changes", [{}, dict(keep=2), dict(save_optimizer=False), dict(momentum=0.0)])
+@pytest.mark.parametrize("changes", [{}, dict(keep=2), dict(save_optimizer=False),
+                                     dict(momentum=0.0)])
 def test_storage_is_what_lies_on_the_disk(tmp_path, changes):
     e = train(tmp_path, epochs=1, **changes)
     files = list(tmp_path.glob("*.safetensors"))
@@ -162,7 +174,8 @@ def test_storage_is_what_lies_on_the_disk(tmp_path, changes):
     told = sisa_chapter.storage(e.members[0], 4, 3, momentum=momentum, keep=changes.get("keep", 1))
     assert len(files) == 4 * len(kept_slices(3, changes.get("keep", 1)))
     measured = sisa.size(tmp_path)
-    assert measured == e.ledger[0]["bytes"] == sum(p.stat().st_size for p in tmp_path.glob("shard-*"))
+    assert measured == e.ledger[0]["bytes"] == sum(p.stat().st_size
+                                                   for p in tmp_path.glob("shard-*"))
     assert told < measured < told + 2500 * len(files)  # names, shapes, checksums
 
 
@@ -171,7 +184,8 @@ def test_storage_is_what_lies_on_the_disk(tmp_path, changes):
 def test_a_row_alone_decides_where_it_lies():
     long, short = sisa.by_hash(100, 5, 4, seed=3), sisa.by_hash(50, 5, 4, seed=3)
     assert torch.equal(long.shard[:50], short.shard) and torch.equal(long.slice[:50], short.slice)
-    assert sisa.place(17, 5, 4, 3) == (long.shard[17], long.slice[17]) == sisa.place(np.int64(17), 5, 4, 3)
+    assert sisa.place(17, 5, 4, 3) == (long.shard[17], long.slice[17]) == sisa.place(np.int64(17),
+                                                                                     5, 4, 3)
     other = sisa.by_hash(100, 5, 4, seed=4)
     assert not torch.equal(long.shard, other.shard) and not torch.equal(long.slice, other.slice)
     assert torch.equal(long.rows(2, 3, [7, 8]), torch.tensor([
@@ -182,7 +196,8 @@ def test_a_row_alone_decides_where_it_lies():
 def test_hashing_is_uniform_and_the_slice_independent_of_the_shard(shards, slices):
     n, cells = 20_000, shards * slices
     p = sisa.by_hash(n, shards, slices)
-    counts = np.bincount((p.shard * slices + p.slice).numpy(), minlength=cells)  # a shared factor would leave holes
+    # a shared factor would leave holes
+    counts = np.bincount((p.shard * slices + p.slice).numpy(), minlength=cells)
     chi_square = ((counts - n / cells)**2 / (n / cells)).sum()
     assert len(counts) == cells and chi_square < cells - 1 + 4 * (2 * (cells - 1))**0.5
 
@@ -196,24 +211,28 @@ def work(risk, partition):
 def spread(kind, n=1000):
     draw = np.random.default_rng(5)
     return {"even": np.ones(n), "random": draw.random(n), "steep": draw.random(n)**8,
-            "one row": np.where(np.arange(n) == 7, 1e4, 1e-4), "zeros": (np.arange(n) % 3 == 0) * 1.0}[kind]
+            "one row": np.where(np.arange(n) == 7, 1e4, 1e-4), "zeros": (np.arange(n) % 3 == 0)
+            * 1.0}[kind]
 
 
 @pytest.mark.parametrize("kind", ["even", "random", "steep", "one row", "zeros"])
 @pytest.mark.parametrize("shards", [1, 2, 7])
 def test_sharding_by_risk(kind, shards):
     risk = spread(kind)
-    p, least = (sisa_chapter.by_risk(risk, shards, 3, rule=rule) for rule in ("equal-requests", "least-work"))
+    p, least = (sisa_chapter.by_risk(risk, shards, 3, rule=rule) for rule in ("equal-requests",
+                                                                              "least-work"))
     for q in (p, least):
         assert q.shard.unique().tolist() == list(range(shards)), "a shard without a row"
         order = np.argsort(risk, kind="stable")
-        assert (np.diff(q.shard.numpy()[order]) >= 0).all(), "shards are not runs of the sorted rows"
+        assert (np.diff(q.shard.numpy()[order])
+                >= 0).all(), "shards are not runs of the sorted rows"
         assert q.slice.tolist() == [sisa.place(i, shards, 3)[1] for i in range(len(risk))]
     mass = np.array([risk[p.shard == s].sum() for s in range(shards)]) / risk.sum()
     if kind != "one row":
         assert np.abs(mass - 1 / shards).max() <= 2 * risk.max() / risk.sum() + 1e-9
         # equal requests a shard: what one costs is n / S, whatever the risk
-        assert work(risk, p) == pytest.approx(len(risk) / shards, rel=0.1 if kind == "steep" else 0.05)
+        assert work(risk, p) == pytest.approx(len(risk) / shards, rel=0.1 if kind == "steep"
+                                              else 0.05)
     assert work(risk, least) <= min(work(risk, p), -(-len(risk) // shards)) + 1e-9
 
 
@@ -222,17 +241,24 @@ def test_least_work_is_the_best_of_all_cuts(shards):
     for seed in range(5):
         risk = np.random.default_rng(seed).random(12)**4
         ordered = np.sort(risk) / risk.sum()
-        best = min(sum(ordered[a:b].sum() * (b - a) for a, b in zip((0, *cuts), (*cuts, 12), strict=True))
+        best = min(sum(ordered[a:b].sum() * (b - a) for a, b in zip((0, *cuts), (*cuts, 12),
+                                                                    strict=True))
                    for cuts in combinations(range(1, 12), shards - 1))
-        assert work(risk, sisa_chapter.by_risk(risk, shards, 2, rule="least-work")) == pytest.approx(best)
+        assert work(risk, sisa_chapter.by_risk(risk, shards, 2,
+                                               rule="least-work")) == pytest.approx(best)
 
 
 @pytest.mark.parametrize("wrong", [
-    lambda: sisa.by_hash(10, 11, 1), lambda: sisa.by_hash(10, 0, 1), lambda: sisa.by_hash(10, 1.5, 1),
-    lambda: sisa.by_hash(10, 2, 0), lambda: sisa.by_hash(10, 2, 1.5), lambda: sisa.by_hash(10, True, 2),
-    lambda: sisa_chapter.by_risk([1.0, 2.0], 3, 1), lambda: sisa_chapter.by_risk([1.0, np.nan], 1, 1),
-    lambda: sisa_chapter.by_risk([1.0, -1.0], 1, 1), lambda: sisa_chapter.by_risk([0.0, 0.0], 1, 1), lambda: sisa_chapter.by_risk([], 1, 1),
-    lambda: sisa_chapter.by_risk([1.0, np.inf], 1, 1), lambda: sisa_chapter.by_risk([1.0, 2.0], 1, 1, rule="best")])
+    lambda: sisa.by_hash(10, 11, 1), lambda: sisa.by_hash(10, 0, 1), lambda: sisa.by_hash(10, 1.5,
+                                                                                          1),
+    lambda: sisa.by_hash(10, 2, 0), lambda: sisa.by_hash(10, 2, 1.5), lambda: sisa.by_hash(10, True,
+                                                                                           2),
+    lambda: sisa_chapter.by_risk([1.0, 2.0], 3, 1), lambda: sisa_chapter.by_risk([1.0, np.nan], 1,
+                                                                                 1),
+    lambda: sisa_chapter.by_risk([1.0, -1.0], 1, 1), lambda: sisa_chapter.by_risk([0.0, 0.0], 1, 1),
+                                   lambda: sisa_chapter.by_risk([], 1, 1),
+    lambda: sisa_chapter.by_risk([1.0, np.inf], 1, 1), lambda: sisa_chapter.by_risk([1.0, 2.0], 1,
+                                                                                    1, rule="best")])
 def test_a_partition_that_cannot_be_is_refused(wrong):
     with pytest.raises(LabError):
         wrong()
@@ -247,7 +273,8 @@ def counted(before, after, asked):
     for row in asked:
         s, k = p.shard[row].item(), p.slice[row].item() // r["keep"] * r["keep"]
         start[s] = min(start.get(s, k), k)
-    left = [(p.shard[i].item(), p.slice[i].item()) for i in range(len(p.shard)) if i not in after.removed]
+    left = [(p.shard[i].item(), p.slice[i].item()) for i in range(len(p.shard))
+            if i not in after.removed]
     each = 2 * r["epochs"] / (r["slices"] + 1)
     return start, sum(round(each * sum(t == s and k <= step for t, k in left))
                       for s, k0 in start.items() for step in range(k0, r["slices"]))
@@ -265,13 +292,15 @@ def test_twenty_deletions_end_bit_for_bit_where_training_without_the_rows_ends(t
         if step == 3:
             asked = rows_at(e, 1, 2)[:2]  # two rows of one slice
         if step == 5:
-            asked = [rows_at(e, s, k)[0] for s, k in ((0, 3), (1, 1), (2, 2))]  # a batch over three shards
+            # a batch over three shards
+            asked = [rows_at(e, s, k)[0] for s, k in ((0, 3), (1, 1), (2, 2))]
         if step == 4:
             asked = [rows_at(e, 1, k)[0] for k in (3, 1, 2)]  # three slices of one shard
         before, e = e, unlearn(e, asked)
         start, visits = counted(before, e, asked)
         line = e.ledger[-1]
-        assert line["asked"] == asked and line["restarted after slice"] == start and line["visits"] == visits
+        assert (line["asked"] == asked and line["restarted after slice"] == start and line["visits"]
+                == visits)
         assert line["notes"] == [] and set(e.removed) == {*before.removed, *asked}
         for s in range(3):
             assert same(e.members[s], before.members[s]) == (s not in start)
@@ -302,7 +331,8 @@ def test_without_the_optimizer_state_a_restart_is_not_exact(tmp_path):
 
 def test_a_last_pass_over_one_row_is_no_batch_of_its_own(tmp_path):
     places = Partition(torch.arange(300) % 2, (torch.arange(300) >= 42).long(), 2, 2)
-    e = train(tmp_path, shards=2, slices=2, epochs=1.05 * 1.5, partition=places)  # 21 rows: 22 visits, 20 rows: 21
+    # 21 rows: 22 visits, 20 rows: 21
+    e = train(tmp_path, shards=2, slices=2, epochs=1.05 * 1.5, partition=places)
     e = unlearn(e, [0, 1])
     assert e.ledger[-1]["visits"] == 2 * (21 + round(1.05 * 149)) and is_exact(e)
 
@@ -357,7 +387,9 @@ def test_leaving_rows_out_from_the_start_is_the_same(tmp_path):
 
 def test_a_partition_made_anew_after_a_deletion_gives_another_model(tmp_path):
     def in_order(left):
-        """array_split over the rows that are left: one deletion moves the neighbours of every border."""
+        """array_split over the rows that are left: one deletion moves the neighbours of every
+        border.
+        """
         shard, slice_ = torch.zeros(300, dtype=torch.long), torch.zeros(300, dtype=torch.long)
         for s, part in enumerate(np.array_split(left, 4)):
             for k, rows in enumerate(np.array_split(part, 3)):
@@ -375,9 +407,11 @@ def test_verify_sees_a_run_that_reads_forgotten_rows(tmp_path, monkeypatch):
     a, b = train(tmp_path / "a", build=mlp), train(tmp_path / "b", build=mlp)
     honest, rows = unlearn(a, [5]), Partition.rows
     with monkeypatch.context() as m:
-        m.setattr(Partition, "rows", lambda self, shard, slices, removed=(): rows(self, shard, slices))
+        m.setattr(Partition, "rows", lambda self, shard, slices, removed=(): rows(self, shard,
+                                                                                  slices))
         cheat = unlearn(b, [5])
-        with pytest.raises((LabError, IndexError)):  # the from-scratch run meets NaN or the label −1
+        # the from-scratch run meets NaN or the label −1
+        with pytest.raises((LabError, IndexError)):
             sisa_chapter.verify_exact(honest, DATA, workers=1)
     assert is_exact(honest)
     result = sisa_chapter.verify_exact(cheat, DATA, workers=1)
@@ -385,7 +419,8 @@ def test_verify_sees_a_run_that_reads_forgotten_rows(tmp_path, monkeypatch):
     assert not result.equal
     assert f"shard {s} in use: model.1.weight" in result.differing
     assert all(d.startswith(f"shard {s} ") for d in result.differing)
-    assert not any(f"after slice {done}:" in d for d in result.differing for done in range(1, k + 1))
+    assert not any(f"after slice {done}:" in d for d in result.differing
+                   for done in range(1, k + 1))
 
 
 # ---- stale checkpoints, and what is left of them
@@ -413,9 +448,11 @@ def test_a_file_is_overwritten_before_it_is_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "unlink", spy)
     assert checkpoints.wipe(tmp_path, 2, 1) == 2
     assert {name: len(blob) for name, blob in seen.items()} == {
-        name: sizes[name] for name in sizes if name.startswith(("shard-002-after-002", "shard-002-after-003"))}
+        name: sizes[name] for name in sizes if name.startswith(("shard-002-after-002",
+                                                                "shard-002-after-003"))}
     assert not any(any(blob) for blob in seen.values())
-    assert len(list(tmp_path.glob("shard-002-*"))) == 2 and len(list(tmp_path.glob("shard-*"))) == 2 * (3 * 4 - 2)
+    assert (len(list(tmp_path.glob("shard-002-*"))) == 2 and len(list(tmp_path.glob("shard-*")))
+            == 2 * (3 * 4 - 2))
     assert e is not None and checkpoints.wipe(tmp_path, 2, 1) == 0
 
 
@@ -437,7 +474,8 @@ def test_what_is_forgotten_is_gone_even_if_retraining_never_starts(tmp_path, mon
         unlearn(e, [rows_at(e, 0, 0)[0]])
     with pytest.warns(UserWarning, match="missing"):
         again = sisa.load(tmp_path, DATA, build, workers=1)
-    assert set(again.removed) == set(ask) and len(again.ledger[-1]["notes"]) == 2 and is_exact(again)
+    assert (set(again.removed) == set(ask) and len(again.ledger[-1]["notes"]) == 2
+            and is_exact(again))
     assert again.ledger[-1]["asked"] == ask  # the request that was cut short is on record
     assert is_exact(unlearn(again, [rows_at(again, 1, 2)[0]]))
 
@@ -454,7 +492,8 @@ def test_killed_between_two_slices(tmp_path, monkeypatch):
         m.setattr(checkpoints, "save", killed)
         with pytest.raises(KeyboardInterrupt):
             unlearn(e, [rows_at(e, 1, 0)[0]])
-    with pytest.warns(UserWarning, match="after slice 3 is missing. Shard 1 is trained again from slice 2 on"):
+    with pytest.warns(UserWarning,
+                      match="after slice 3 is missing. Shard 1 is trained again from slice 2 on"):
         again = sisa.load(tmp_path, DATA, build, workers=1)
     assert is_exact(again)
 
@@ -515,8 +554,10 @@ def another_shard(target, folder):
         shutil.copy(file.with_name(file.name.replace("shard-001", "shard-002")), file)
 
 
-FAULTS = [(flip, "damaged"), (truncate, "damaged"), (delete, "missing"), (truncate_json, "cannot be read"),
-          (another_recipe, "another run"), (other_rows, "other rows"), (another_shard, "belongs to another|other rows")]
+FAULTS = [(flip, "damaged"), (truncate, "damaged"), (delete, "missing"),
+          (truncate_json, "cannot be read"),
+          (another_recipe, "another run"), (other_rows, "other rows"),
+          (another_shard, "belongs to another|other rows")]
 
 
 @pytest.mark.parametrize("fault, words", FAULTS)
@@ -524,7 +565,8 @@ def test_an_unsound_checkpoint_is_not_trusted(tmp_path, fault, words):
     e = train(tmp_path / "e")
     (tmp_path / "other").mkdir()
     fault(checkpoints.path(tmp_path / "e", 1, 2), tmp_path / "other")
-    with pytest.warns(UserWarning, match=f"shard 1 after slice 2 .*({words}).*trained again from slice 1 on"):
+    with pytest.warns(UserWarning,
+                      match=f"shard 1 after slice 2 .*({words}).*trained again from slice 1 on"):
         e = unlearn(e, [rows_at(e, 1, 2)[0], rows_at(e, 0, 2)[0]])
     assert e.ledger[-1]["restarted after slice"] == {0: 2, 1: 1} and len(e.ledger[-1]["notes"]) == 1
     assert is_exact(e)
@@ -563,7 +605,8 @@ def test_an_ensemble_is_opened_as_it_was_left(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         again = sisa.load(tmp_path, DATA, build, workers=1)
-    assert same(e, again) and again.ledger == e.ledger and again.removed == e.removed and not again.training
+    assert (same(e, again) and again.ledger == e.ledger and again.removed == e.removed
+            and not again.training)
     assert torch.equal(predict(e, DATA.x_test), predict(again, DATA.x_test))
     assert is_exact(unlearn(again, [5]))
 
@@ -577,8 +620,10 @@ def test_another_network_is_refused_when_opening(tmp_path):
 # ---- bad input
 
 @pytest.mark.parametrize("changes", [
-    dict(shards=301), dict(shards=0), dict(shards=1.5), dict(slices=0), dict(slices=1.5), dict(keep=0),
-    dict(keep=1.5), dict(partition=sisa.by_hash(300, 4, 2)), dict(partition=sisa.by_hash(299, 4, 3)),
+    dict(shards=301), dict(shards=0), dict(shards=1.5), dict(slices=0), dict(slices=1.5),
+                                     dict(keep=0),
+    dict(keep=1.5), dict(partition=sisa.by_hash(300, 4, 2)),
+                                     dict(partition=sisa.by_hash(299, 4, 3)),
     dict(without=[300]), dict(without=range(300)),
     dict(seed=-1), dict(batch_size=0), dict(epochs=0),
     dict(lr=1e6, build=mlp), dict(lr=1e6, build=mlp, workers=2)])
@@ -602,10 +647,12 @@ def test_a_folder_belongs_to_one_ensemble(tmp_path):
 def test_requests_that_cannot_be_are_refused_and_change_nothing(tmp_path):
     e = unlearn(train(tmp_path), [7])
     before = contents(tmp_path)
-    for wrong in ([300], [-1], [1, 1], [], [7], [1, 7], [1.5], "all", range(300), [i for i in range(300) if i != 7]):
+    for wrong in ([300], [-1], [1, 1], [], [7], [1, 7], [1.5], "all", range(300),
+                  [i for i in range(300) if i != 7]):
         with pytest.raises(LabError):
             unlearn(e, wrong)
-    for data in (first_lines(299), SimpleNamespace(x=torch.cat([DATA.x] * 2), y=torch.cat([DATA.y] * 2))):
+    for data in (first_lines(299), SimpleNamespace(x=torch.cat([DATA.x] * 2),
+                                                   y=torch.cat([DATA.y] * 2))):
         for act in (lambda d: unlearn(e, [1], d), lambda d: sisa_chapter.verify_exact(e, d),
                     lambda d: sisa.load(tmp_path, d, build)):
             with pytest.raises(LabError):
@@ -627,7 +674,8 @@ def test_something_must_be_left_in_the_end(tmp_path):
 
 def test_numbers_from_numpy_are_numbers(tmp_path):
     plain = train(tmp_path / "a", epochs=1)
-    numpys = train(tmp_path / "b", epochs=np.int64(1), shards=np.int64(4), slices=np.int64(3), seed=np.int64(1),
+    numpys = train(tmp_path / "b", epochs=np.int64(1), shards=np.int64(4), slices=np.int64(3),
+                   seed=np.int64(1),
                    keep=np.int64(1), batch_size=np.int64(16), lr=np.float64(0.1))
     assert same(plain, numpys) and same(sisa.load(tmp_path / "b", DATA, build), plain)
 
@@ -652,7 +700,8 @@ def test_weighted_votes_that_differ_by_little_are_not_equal():
     assert sisa.aggregate(logits, "vote", [3000, 3001]).argmax() == 1
     assert sisa.aggregate(logits, "vote", [3000, 3000]).argmax() == 1
     close = torch.tensor([[[1.0, 0.0]], [[0.0, 1.00001]]])  # equal votes, nearly equal means
-    assert sisa.aggregate(close, "vote").argmax() == 1 and sisa.aggregate(close.flip(0), "vote").argmax() == 1
+    assert sisa.aggregate(close, "vote").argmax() == 1 and sisa.aggregate(close.flip(0),
+                                                                          "vote").argmax() == 1
 
 
 def test_the_mean_is_that_of_the_softmax():
@@ -682,7 +731,8 @@ def test_a_shard_without_rows_has_no_vote(tmp_path):
 def test_an_ensemble_is_a_network_like_any_other(tmp_path):
     e = train(tmp_path, build=mlp, shards=2, epochs=10)
     logits = predict(e, DATA.x_test, batch_size=7)
-    assert logits.shape == (100, 10) and torch.allclose(logits.exp().sum(1), torch.ones(100), atol=1e-5)
+    assert logits.shape == (100, 10) and torch.allclose(logits.exp().sum(1), torch.ones(100),
+                                                        atol=1e-5)
     assert torch.allclose(logits, sisa.aggregate(e.logits(DATA.x_test), "mean"), atol=1e-5)
     assert evaluate(e, DATA, [1, 2, 3])["TA"] > 50  # 10 by guessing
     copied = copy.deepcopy(e)

@@ -1,4 +1,6 @@
-"""The web site: it builds without a warning, its links hold, and a browser reads every page without another host."""
+"""The web site: it builds without a warning, its links hold, and a browser reads every page without
+another host.
+"""
 
 import functools
 import html
@@ -33,12 +35,15 @@ RAW = re.compile(r"""\]\(|\]\[|\]\{                   # [a link](there), [one][1
                      |^\s*\#{1,6}\s|^\s*[*+]\s|^\s*```  # a heading, a list, a fence
                      |^\s*\||\|\s*$|\s\|\s|\|[ :]*--      # a table
                      |\*\*|__\w|`                      # strong words, code""", re.M | re.X)
-EMPTY = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+EMPTY = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source",
+         "track", "wbr"}
 INLINE = {"a", "abbr", "b", "em", "i", "small", "span", "strong", "sub", "sup"}
 
 
 class Page(HTMLParser):
-    """Of an HTML file: its addresses, ids, pictures, how many folds it has, and its article's words."""
+    """Of an HTML file: its addresses, ids, pictures, how many folds it has, and its article's
+    words.
+    """
 
     def __init__(self, path):
         super().__init__()
@@ -73,7 +78,8 @@ class Page(HTMLParser):
 def site(tmp_path_factory):
     pytest.importorskip("sphinx", reason="sphinx is not installed: make setup")
     out = tmp_path_factory.mktemp("site") / "site"
-    done = subprocess.run([sys.executable, lab.ROOT / "site" / "build.py", out], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, lab.ROOT / "site" / "build.py", out],
+                          capture_output=True, text=True)
     assert done.returncode == 0 and "WARNING" not in done.stderr, done.stdout + done.stderr
     return out
 
@@ -85,7 +91,8 @@ def address(site):
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0),
+                                             functools.partial(Quiet, directory=site))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -108,26 +115,34 @@ def test_links_lead_somewhere(site):
             parts = urllib.parse.urlsplit(html.unescape(link))
             if parts.scheme:
                 continue
-            target = (path.parent / urllib.parse.unquote(parts.path)).resolve() if parts.path else path
+            target = (path.parent
+                      / urllib.parse.unquote(parts.path)).resolve() if parts.path else path
             assert target.exists(), f"{path.name} leads to {link}"
             if parts.fragment and target in found:
-                assert urllib.parse.unquote(parts.fragment) in found[target].ids, f"{path.name} leads to {link}"
+                assert urllib.parse.unquote(parts.fragment) in found[target].ids, (f"{path.name} "
+                                                                                   f"leads to {link}")
     course = {link.split("#")[0] for link in found[site / "index.html"].links}
-    assert {f"notebooks/{n.stem}.html" for n in NOTEBOOKS} | {"scoreboard.html", "status.html"} <= course
+    assert {f"notebooks/{n.stem}.html" for n in NOTEBOOKS} | {"scoreboard.html",
+                                                              "status.html"} <= course
 
 
 def test_a_notebooks_page_says_what_its_outputs_say(site):
     for notebook in NOTEBOOKS:
         path = site / "notebooks" / f"{notebook.stem}.html"
         page, text = Page(path), path.read_text(encoding="utf-8")
-        alts = [o["metadata"]["image/png"]["alt"] for o in outputs(notebook) if "image/png" in o.get("data", {})]
+        alts = [o["metadata"]["image/png"]["alt"] for o in outputs(notebook)
+                if "image/png" in o.get("data", {})]
         assert alts and alts == page.pictures, "each picture keeps its description"
-        folded = ["".join(o["data"]["text/html"]) for o in outputs(notebook) if "text/html" in o.get("data", {})]
+        folded = ["".join(o["data"]["text/html"]) for o in outputs(notebook)
+                  if "text/html" in o.get("data", {})]
         assert page.folds >= sum(f.count("<details") for f in folded) >= 4
         assert f'href="{notebook.name}"' not in text
-        assert 'class="status"' in text and "torch" in text.split('class="status"')[1].split("</p>")[0]
-        assert f"notebooks/{notebook.stem}.html" in (site / "status.html").read_text(encoding="utf-8")
-        assert (site / "_sources" / "notebooks" / notebook.name).read_bytes() == notebook.read_bytes()
+        assert ('class="status"' in text
+                and "torch" in text.split('class="status"')[1].split("</p>")[0])
+        assert (f"notebooks/{notebook.stem}.html"
+                in (site / "status.html").read_text(encoding="utf-8"))
+        assert (site / "_sources" / "notebooks"
+                / notebook.name).read_bytes() == notebook.read_bytes()
 
 
 def test_no_page_shows_markdown(site):
@@ -138,19 +153,24 @@ def test_no_page_shows_markdown(site):
         assert not found, f"{path.relative_to(site)}: {found}"
 
 
-@pytest.mark.parametrize("raw", ["[00](notebooks/00.ipynb)", "a [word]{.verdict .passed}", "## Heading", "a | b | c",
+@pytest.mark.parametrize("raw", ["[00](notebooks/00.ipynb)", "a [word]{.verdict .passed}",
+                                 "## Heading", "a | b | c",
                                  "| --- |", "**no**", "`code`", "* item"])
 def test_markdown_is_seen(raw, tmp_path):
-    (tmp_path / "a.html").write_text(f"<article><p class='x'>An <em>a|b</em><br>c<p>{raw}</article>")
+    ((tmp_path / "a.html").write_text(f"<article><p class='x'>An "
+                                      f"<em>a|b</em><br>c<p>{raw}</article>"))
     assert RAW.search(Page(tmp_path / "a.html").words)
     for place in ("<pre>{}</pre>", "<p><code>{}</code>", "<p><span class='math'>{}</span>"):
-        (tmp_path / "a.html").write_text(f"<article><h1>A<a class='headerlink'>#</a></h1>{place.format(raw)}</article>")
+        (tmp_path / "a.html").write_text(f"<article><h1>A<a "
+                                         f"class='headerlink'>#</a></h1>{place.format(raw)}</article>")
         assert not RAW.search(Page(tmp_path / "a.html").words)
 
 
 def test_the_scoreboard_has_every_claim(site):
-    board = (lab.ROOT / "README.md").read_text(encoding="utf-8").split("<!-- scoreboard:begin -->")[1].split("<!--")[0]
-    claims = [line.split("|")[2].strip() for line in board.strip().splitlines()[2:] if line.startswith("|")]
+    board = (lab.ROOT
+             / "README.md").read_text(encoding="utf-8").split("<!-- scoreboard:begin -->")[1].split("<!--")[0]
+    claims = [line.split("|")[2].strip() for line in board.strip().splitlines()[2:]
+              if line.startswith("|")]
     text = (site / "scoreboard.html").read_text(encoding="utf-8")
     assert len(claims) > 40 and all(f">{name}<" in text for name in claims)
     assert 'class="verdict not-reproduced"' in text
@@ -171,7 +191,8 @@ def test_every_page_in_a_browser(site, address):
             assert page.locator("mjx-container").count() == formulas, name
             assert page.locator("mjx-merror, [data-mjx-error]").count() == 0, name
             assert page.evaluate(RAW_FORMULAS) == [], name
-            assert page.evaluate("[...document.images].every(i => i.alt.length >= 40 && i.naturalWidth)"), name
+            assert page.evaluate("[...document.images].every(i => i.alt.length >= 40 && "
+                                 "i.naturalWidth)"), name
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
             if path.stem in ("index", "scoreboard", "status"):
                 lab.screenshot(page, f"site_{path.stem}")
@@ -189,7 +210,8 @@ def test_keyboard_and_folds(address):
     with lab.browser_page(1280, 900) as page:
         page.goto(f"{address}/notebooks/{NOTEBOOKS[0].stem}.html")
         page.keyboard.press("Tab")
-        first = page.evaluate("[document.activeElement.textContent.trim(), document.activeElement.checkVisibility()]")
+        first = page.evaluate("[document.activeElement.textContent.trim(), "
+                              "document.activeElement.checkVisibility()]")
         assert "Skip to main content" in first[0] and first[1]
         page.keyboard.press("Enter")
         page.wait_for_function("location.hash === '#main-content'")
@@ -235,6 +257,7 @@ def test_search_finds_a_known_word(address):
         page.goto(f"{address}/search.html?q=influence")
         page.wait_for_selector("#search-results li a")
         page.wait_for_function("/finished|found/i.test(document.querySelector('#search-results').textContent)")
-        links = page.locator("#search-results li a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
+        links = page.locator("#search-results li a").evaluate_all("all => all.map(a => "
+                                                                  "a.getAttribute('href'))")
         assert any("03_requests" in link for link in links)
         assert not page.errors

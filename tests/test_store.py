@@ -1,4 +1,6 @@
-"""labkit.store: what is saved is loaded; a long run that is cut off goes on, damaged files count for nothing."""
+"""labkit.store: what is saved is loaded; a long run that is cut off goes on, damaged files count
+for nothing.
+"""
 
 import pytest
 import torch
@@ -34,10 +36,12 @@ def test_an_interrupted_loop_goes_on_and_ends_the_same(tmp_path, workers):
     again = lk.training.parallel(work, range(6), workers, keep=tmp_path / "kept")
     assert sorted(set(calls())) == list(range(6)) and calls().count(4) == 2
     assert all(calls().count(i) == 1 for i in done), "what was kept is not computed again"
-    assert str(again) == str(lk.training.parallel(work, range(6)))  # NaN does not equal itself, its text does
+    # NaN does not equal itself, its text does
+    assert str(again) == str(lk.training.parallel(work, range(6)))
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""])
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-1]
+                                    + bytes([b[-1] ^ 1]), lambda b: b""])
 def test_a_damaged_file_is_computed_again(tmp_path, damage):
     work, calls = counted(tmp_path)
     lk.training.parallel(work, [7], keep=tmp_path / "kept")
@@ -62,7 +66,8 @@ def test_a_kept_network_is_the_same_network_and_takes_its_seconds_along(tmp_path
     first, seconds = network(tmp_path, "seed 1, 0.95", fresh(), train)
     second, again = network(tmp_path, "seed 1, 0.95", fresh(), train)
     assert len(calls) == 1 and seconds == again and second is not first and not second.training
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(),
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(),
+                                                 second.state_dict().values(),
                                                  strict=True))
     network(tmp_path, "seed 2, 0.95", fresh(), train)
     network(None, "seed 1, 0.95", fresh(), train)
@@ -85,19 +90,23 @@ def test_the_folder_changes_with_what_the_results_depend_on(tmp_path, monkeypatc
 
 
 def test_what_is_saved_is_loaded_and_anything_else_is_said(tmp_path):
-    tensors = {"a": torch.arange(6).view(2, 3).T, "b": torch.tensor([True]), "c": torch.ones(2, dtype=torch.bfloat16)}
+    tensors = {"a": torch.arange(6).view(2, 3).T, "b": torch.tensor([True]),
+               "c": torch.ones(2, dtype=torch.bfloat16)}
     about = {"a, \"sha256\": \"": [0.1, float("inf"), None, "ß\n"], "n": {"1": 2}}
     for beside in (None, tmp_path / "x.safetensors"):
         lk.store.save(tmp_path / "new" / "x.json", about, tensors, beside)
         said, found = lk.store.load(tmp_path / "new" / "x.json", beside)
         assert said == about and found.keys() == tensors.keys()
-        assert all(torch.equal(found[k], t) and found[k].dtype == t.dtype for k, t in tensors.items())
-    assert [p.name for p in (tmp_path / "new").iterdir()] == ["x.json"], "nothing half written is left"
+        assert all(torch.equal(found[k], t) and found[k].dtype == t.dtype for k,
+                   t in tensors.items())
+    assert [p.name for p
+            in (tmp_path / "new").iterdir()] == ["x.json"], "nothing half written is left"
     lk.store.save(tmp_path / "y.json", about)
     assert lk.store.load(tmp_path / "y.json") == (about, {})
     (tmp_path / "z.json").write_bytes((tmp_path / "y.json").read_bytes().replace(b"0.1", b"0.2"))
     (tmp_path / "text").write_text("{}")
-    for name, words in (("none", "is missing"), ("new", "cannot be read"), ("text", "cannot be read"),
+    for name, words in (("none", "is missing"), ("new", "cannot be read"),
+                        ("text", "cannot be read"),
                         ("z.json", "is damaged: its checksum does not fit")):
         with pytest.raises(LookupError, match=f"^{words}$"):
             lk.store.load(tmp_path / name)

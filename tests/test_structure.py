@@ -1,4 +1,6 @@
-"""The two packages: who may import whom, how thick they may be, and that chapters are found by their folders."""
+"""The two packages: who may import whom, how thick they may be, and that chapters are found by
+their folders.
+"""
 
 import ast
 from pathlib import Path
@@ -12,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "notebooks" / "source").glob("*.py"))
 LABKIT = sorted((ROOT / "labkit").rglob("*.py"))
 COURSE = sorted((ROOT / "course").rglob("*.py"))
-# Who may import whom inside course: a place, and what of course it may use. Chapters follow a rule of their own.
+# Who may import whom inside course: a place, and what of course it may use. Chapters follow a rule
+# of their own.
 ALLOWED = {
     "chapters/__init__": set(),
     "claimfile": {"chapters"},
@@ -51,23 +54,29 @@ def place(path):
 def test_labkit_knows_no_notebook():
     found = {(p.name, m) for p in LABKIT for m in imported(p) if m.split(".")[0] == "course"}
     assert not found
-    assert any(m.startswith("labkit.training") for p in LABKIT for m in imported(p)), "it reads imports"
+    assert any(m.startswith("labkit.training") for p in LABKIT
+               for m in imported(p)), "it reads imports"
 
 
-@pytest.mark.parametrize("path", [p for p in COURSE if p.name not in ("__main__.py",) and p.parent.name != "course"
-                                  or p.stem in ALLOWED], ids=lambda p: p.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("path", [p for p in COURSE if p.name not in ("__main__.py",)
+                                  and p.parent.name != "course"
+                                  or p.stem in ALLOWED],
+                         ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_imports_point_down_only(path):
     used = {m.split(".")[1] for m in imported(path) if m.startswith("course.")}
     parts = path.relative_to(ROOT / "course").parts
-    if parts[0] == "chapters" and len(parts) == 3:  # a chapter: itself, and exercises what an exercise is made of
+    # a chapter: itself, and exercises what an exercise is made of
+    if parts[0] == "chapters" and len(parts) == 3:
         used = {m for m in imported(path) if m.startswith("course.")}
         own = f"course.chapters.{parts[1]}"
         allowed = ("course.exercises",) if path.stem.startswith("exercises") else ()
-        assert all((m + ".").startswith((own + ".", *allowed)) or m in ("course.chapters",) for m in used), used
+        assert all((m + ".").startswith((own + ".", *allowed)) or m in ("course.chapters",)
+                   for m in used), used
         return
     here = place(path)
     own = here.split("/")[0]
-    assert used - {own} <= ALLOWED[here], f"{path.name} imports {sorted(used - {own} - ALLOWED[here])}"
+    assert used - {own} <= ALLOWED[here], (f"{path.name} imports "
+                                           f"{sorted(used - {own} - ALLOWED[here])}")
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
@@ -77,7 +86,8 @@ def test_a_notebook_uses_its_own_chapter_only(source):
     used = {f"{n.module}.{a.name}" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)
             and (n.module or "").startswith("course") for a in n.names}
     own = f"course.chapters.{source.stem[3:]}"
-    free = {f"course.{name}" for name in ("Lab", "exercise", "figures", "widgets")} | {"course.doctor.checks"}
+    free = {f"course.{name}" for name in ("Lab", "exercise", "figures",
+                                          "widgets")} | {"course.doctor.checks"}
     assert all(m in free or (m + ".").startswith(own + ".") for m in used), used
     assert source.stem[3:] in chapters(), f"course/chapters/{source.stem[3:]} has no claims.yaml"
 
@@ -89,7 +99,9 @@ def names_in(tree):
 
 
 def test_what_one_chapter_alone_uses_stands_in_that_chapter():
-    """A public function of a verb is named by two chapters, by METHODS or by labkit itself, or it moves down."""
+    """A public function of a verb is named by two chapters, by METHODS or by labkit itself, or it
+    moves down.
+    """
     from labkit.unlearn import METHODS
 
     by_chapter = {s.stem[3:]: set() for s in SOURCES}
@@ -108,12 +120,15 @@ def test_what_one_chapter_alone_uses_stands_in_that_chapter():
         for node in tree.body:
             if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
                 continue
-            elsewhere = set().union(*(names_in(n) for t in trees.values() for n in t.body if n is not node))
+            elsewhere = set().union(*(names_in(n) for t in trees.values() for n in t.body
+                                      if n is not node))
             chapters_with = [c for c, names in by_chapter.items() if node.name in names]
-            if node.name == "UnlearningOracle":  # what an attacker may hold stays together, with the test of it
+            # what an attacker may hold stays together, with the test of it
+            if node.name == "UnlearningOracle":
                 continue
             if len(chapters_with) < 2 and node.name not in METHODS and node.name not in elsewhere:
-                lonely.append(f"{path.relative_to(ROOT)}: {node.name} ({', '.join(chapters_with) or 'nobody'})")
+                lonely.append(f"{path.relative_to(ROOT)}: {node.name} "
+                              f"({', '.join(chapters_with) or 'nobody'})")
     assert not lonely, "\n".join(lonely)
 
 
@@ -140,12 +155,14 @@ def test_a_module_can_be_read(path):
         assert len(public) <= 13, f"{len(public)} public functions"
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno - node.lineno < 40, f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
+            assert node.end_lineno - node.lineno < 40, (f"{node.name} has "
+                                                        f"{node.end_lineno - node.lineno + 1} lines")
 
 
 def test_no_list_of_chapters_stands_elsewhere():
     """Three chapters' names in one module of course or labkit would be such a list."""
-    names = [n for n in chapters() if n not in ("sisa", "requests")]  # words that mean other things too
+    # words that mean other things too
+    names = [n for n in chapters() if n not in ("sisa", "requests")]
     for path in LABKIT + [p for p in COURSE if "chapters" not in p.parts]:
         text = path.read_text(encoding="utf-8")
         assert sum(f'"{n}"' in text or f"_{n}" in text for n in names) < 3, path.name

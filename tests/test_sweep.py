@@ -1,4 +1,6 @@
-"""labkit sweep on tiny notebooks: nothing lost or run twice, whatever is killed; limits, refusals, a Dask cluster."""
+"""labkit sweep on tiny notebooks: nothing lost or run twice, whatever is killed; limits, refusals,
+a Dask cluster.
+"""
 
 import json
 import os
@@ -34,12 +36,15 @@ note("end")
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """An empty folder with notebooks/01_tiny.ipynb that notes each run; it is the working directory."""
+    """An empty folder with notebooks/01_tiny.ipynb that notes each run; it is the working
+    directory.
+    """
     (tmp_path / "notebooks").mkdir()
     write_notebook(tmp_path / "notebooks", COUNTS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
+    monkeypatch.setenv("PYTHONPATH",
+                       os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
     return tmp_path
 
 
@@ -52,7 +57,8 @@ def notes(place, word="end"):
 def begin(*words, **environment):
     """labkit sweep in a process of its own."""
     return subprocess.Popen([sys.executable, "-m", "course", "sweep", *map(str, words)], text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | environment,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ
+                            | environment,
                             start_new_session=True)
 
 
@@ -68,7 +74,9 @@ def status(found):
 
 
 def kernels(place):
-    """The processes that these runs started: they have this folder's file of notes in their environment."""
+    """The processes that these runs started: they have this folder's file of notes in their
+    environment.
+    """
     found = []
     for process in psutil.process_iter():
         try:
@@ -80,7 +88,8 @@ def kernels(place):
 
 
 def half_done(runs):
-    return [p.name for p in runs.iterdir() if p.name.startswith(".") or not (p / "record.json").exists()]
+    return [p.name for p in runs.iterdir() if p.name.startswith(".")
+            or not (p / "record.json").exists()]
 
 
 # ------------------------------------------------------------------ what is asked for
@@ -92,9 +101,12 @@ def test_seeds(text, seeds):
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text, said", [("4-0", "backwards: write 0-4"), ("0-3,2", "seed '2' is there twice"),
-                                        ("0-300000", "more than 10,000"), (f"0-{10**19}", "more than 10,000"),
-                                        ("0-5000,6000-12000", "more than 10,000"), ("9" * 5000, "too large"),
+@pytest.mark.parametrize("text, said", [("4-0", "backwards: write 0-4"),
+                                        ("0-3,2", "seed '2' is there twice"),
+                                        ("0-300000", "more than 10,000"),
+                                        (f"0-{10**19}", "more than 10,000"),
+                                        ("0-5000,6000-12000", "more than 10,000"),
+                                        ("9" * 5000, "too large"),
                                         ("1-" + "9" * 21, "too large")] + [
     (text, "cannot be read") for text in ("-1", "", "1,,2", "1.5", "0-", "a")])
 def test_bad_seeds(text, said):
@@ -110,12 +122,14 @@ def test_notebooks_by_number_range_name_and_all(place):
     folder = place / "notebooks"
     for name in ("02_more", "03_last"):
         write_notebook(folder, "1", name=name)
-    for words, stems in ((["01-03"], ["01_tiny", "02_more", "03_last"]), (["3-3", "01_tiny"], ["03_last", "01_tiny"]),
+    for words, stems in ((["01-03"], ["01_tiny", "02_more", "03_last"]),
+                         (["3-3", "01_tiny"], ["03_last", "01_tiny"]),
                          (["all"], ["01_tiny", "02_more", "03_last"])):
         assert [p.stem for p in parse_notebooks(words)] == stems
     for words, said in ((["03-01"], "backwards: write 01-03"), (["02-05"], "no notebook '05'"),
                         (["nine"], "no notebook"),
-                        (["01", "01-02"], "'01_tiny' is there twice"), (["all", "02"], "'02_more' is there twice"),
+                        (["01", "01-02"], "'01_tiny' is there twice"),
+                        (["all", "02"], "'02_more' is there twice"),
                         ([], "No notebook was named")):
         with pytest.raises(LabError, match=said):
             parse_notebooks(words)
@@ -125,24 +139,30 @@ def test_datasets(tmp_path):
     assert parse_datasets(None) == [None]
     assert parse_datasets(f"fashion,folder:{tmp_path}") == ["fashion", f"folder:{tmp_path}"]
     comma = tmp_path / "it's a [v2], final, really"
-    for place in (comma, tmp_path / "it's a [v2]"):  # the one before the comma is there too, or not yet
+    # the one before the comma is there too, or not yet
+    for place in (comma, tmp_path / "it's a [v2]"):
         comma.mkdir(exist_ok=True)
         place.mkdir(exist_ok=True)
-        assert parse_datasets(f"fashion, folder:{comma},digits") == ["fashion", f"folder:{comma}", "digits"]
+        assert parse_datasets(f"fashion, folder:{comma},digits") == ["fashion", f"folder:{comma}",
+                                                                     "digits"]
         comma.rmdir()
-    for text, said in (("fashon", "no data set 'fashon'"), ("fashion,", "no data set ''"), ("folder:none", "no folder"),
+    for text, said in (("fashon", "no data set 'fashon'"), ("fashion,", "no data set ''"),
+                       ("folder:none", "no folder"),
                        ("digits,digits", "twice")):
         with pytest.raises(LabError, match=said):
             parse_datasets(text)
 
 
 @pytest.mark.parametrize("settings, said", [
-    ({"jobs": 0}, "--jobs is 0"), ({"timeout": 0}, "--timeout is 0"), ({"memory": -5}, "--memory is -5"),
+    ({"jobs": 0}, "--jobs is 0"), ({"timeout": 0}, "--timeout is 0"),
+                                            ({"memory": -5}, "--memory is -5"),
     ({"seeds": [0, 2**64]}, "64 bits"),
-    ({"profile": "quik"}, "did you mean 'quick'"), ({"parameters": {"epoch": 1}}, "did you mean 'epochs'"),
+    ({"profile": "quik"}, "did you mean 'quick'"), ({"parameters": {"epoch": 1}},
+                                                    "did you mean 'epochs'"),
     ({"parameters": {"seed": 1}}, "from --seeds, not from -p"),
     ({"scheduler": "tcp://127.0.0.1:9"}, "No Dask scheduler"),
-    ({"scheduler": "nonsense"}, "No Dask scheduler"), ({"out": "notebooks/01_tiny.ipynb"}, "cannot be written"),
+    ({"scheduler": "nonsense"}, "No Dask scheduler"), ({"out": "notebooks/01_tiny.ipynb"},
+                                                       "cannot be written"),
 ])
 def test_bad_input_is_told_before_anything_runs(place, settings, said, monkeypatch):
     if "scheduler" in settings:
@@ -175,7 +195,8 @@ def test_without_dask_the_sentence_says_what_to_install(place, monkeypatch):
 
 
 def test_bad_words_on_the_command_line_are_one_line(place, capfd):
-    for words, said in (("01 --seeds 4-0", "backwards"), ("09", "no notebook"), ("01 --jobs 0", "--jobs"),
+    for words, said in (("01 --seeds 4-0", "backwards"), ("09", "no notebook"),
+                        ("01 --jobs 0", "--jobs"),
                         ("01 --dataset fashon", "no data set"), ("01 -p epochs", "has no value")):
         with pytest.raises(SystemExit) as stop:
             main(["sweep", *words.split()])
@@ -192,7 +213,8 @@ def test_every_run_once_and_only_what_changed_again(place):
     settings = {"datasets": ["fashion", "digits"], "jobs": 2, "parameters": {"rate": 1e-5}}
     found = sweep(parse_notebooks(["01"]), seeds=[0, 1], **settings)
     assert status(found) == ["ok"] * 4 and not any(r["known"] for r in found)
-    assert [r["seed"] for r in found] == [0, 0, 1, 1]  # cut short, it has every data set on the first seeds
+    # cut short, it has every data set on the first seeds
+    assert [r["seed"] for r in found] == [0, 0, 1, 1]
     assert sum(notes(place).values()) == 4 and not half_done(place / "runs")
     records = [json.loads((place / "runs" / r["name"] / "record.json").read_text()) for r in found]
     assert {r["parameters"]["rate"] for r in records} == {1e-5}
@@ -200,27 +222,35 @@ def test_every_run_once_and_only_what_changed_again(place):
     damaged = place / "runs" / found[1]["name"] / "record.json"
     damaged.write_text("[]")
     again = sweep(parse_notebooks(["all"]), seeds=[0], **settings)
-    assert [r["known"] for r in again] == [True, False, False, False] and sum(notes(place).values()) == 5
+    assert [r["known"] for r in again] == [True, False, False,
+                                           False] and sum(notes(place).values()) == 5
     write_notebook(place / "notebooks", COUNTS + "# changed")
-    assert [r["known"] for r in sweep(parse_notebooks(["all"]), **settings)] == [False, False, True, True]
+    assert [r["known"] for r in sweep(parse_notebooks(["all"]), **settings)] == [False, False, True,
+                                                                                 True]
     assert sum(notes(place).values()) == 7
 
 
 @pytest.mark.slow
 def test_failures_stay_alone_and_run_again(place):
     folder = place / "notebooks"
-    write_notebook(folder, "kept = bytearray(600_000_000)\nimport time; time.sleep(60)", name="02_hog")
+    write_notebook(folder, "kept = bytearray(600_000_000)\nimport time; time.sleep(60)",
+                   name="02_hog")
     write_notebook(folder, "import time; time.sleep(60)", name="03_slow")
     write_notebook(folder, "1 / 0", name="04_wrong")
-    write_notebook(folder, "import os, signal; os.kill(os.getppid(), signal.SIGKILL)\nimport time; time.sleep(60)",
+    write_notebook(folder, "import os, signal; os.kill(os.getppid(), signal.SIGKILL)\nimport time; "
+                           "time.sleep(60)",
                    name="05_kills")
-    write_notebook(folder, "class NotForThisData(Exception): pass\nraise NotForThisData('no')", name="06_skips")
+    write_notebook(folder, "class NotForThisData(Exception): pass\nraise NotForThisData('no')",
+                   name="06_skips")
     process = begin("all", "--jobs", 2, "--timeout", 20, "--memory", 400)
     out, err = process.communicate()
     assert process.returncode == 1 and "Traceback" not in out + err
-    assert "6 runs: " in out and "1 ok" in out and "1 skipped" in out and "3 failed" in out and "1 lost" in out
-    assert "labkit report runs" in out and len([line for line in out.splitlines() if line.startswith("[")]) == 6
-    for said in ("took more than 400 MB", "took longer than 20 s", "ZeroDivisionError", "exit code -9, no record"):
+    assert ("6 runs: " in out and "1 ok" in out and "1 skipped" in out and "3 failed" in out
+            and "1 lost" in out)
+    assert "labkit report runs" in out and len([line for line in out.splitlines()
+                                                if line.startswith("[")]) == 6
+    for said in ("took more than 400 MB", "took longer than 20 s", "ZeroDivisionError",
+                 "exit code -9, no record"):
         assert said in err
     wait_for(lambda: not kernels(place))
     write_notebook(folder, "1", name="05_kills")
@@ -241,7 +271,8 @@ def test_a_sweep_killed_in_the_middle_goes_on(place):
     out, err = second.communicate()
     assert second.returncode == 0, out + err
     assert "6 runs: 6 ok" in out
-    assert notes(place) == notes(place, "begin") == Counter({("fashion", str(s)): 1 for s in range(6)})
+    assert notes(place) == notes(place, "begin") == Counter({("fashion", str(s)): 1
+                                                             for s in range(6)})
     assert not half_done(place / "runs")
 
 
@@ -253,13 +284,16 @@ def test_ctrl_c_ends_every_process_and_leaves_no_half_record(place, number):
     wait_for(lambda: sum(notes(place, "begin").values()) >= 2)
     first.send_signal(number)
     out, err = first.communicate(timeout=300)
-    assert first.returncode == 130 and "the same command goes on" in out and "Traceback" not in out + err
+    assert (first.returncode == 130 and "the same command goes on" in out and "Traceback" not in out
+            + err)
     assert not kernels(place) and not half_done(place / "runs")
     recorded, ended = len(list((place / "runs").iterdir())), sum(notes(place).values())
     second = begin(*words)
     out, _ = second.communicate()
-    assert second.returncode == 0 and "6 runs: 6 ok" in out and f"{recorded} of them were there before" in out
-    assert sum(notes(place).values()) == 6 + ended - recorded  # a run that was stopped after its last cell counts twice
+    assert (second.returncode == 0 and "6 runs: 6 ok" in out
+            and f"{recorded} of them were there before" in out)
+    # a run that was stopped after its last cell counts twice
+    assert sum(notes(place).values()) == 6 + ended - recorded
 
 
 @pytest.mark.slow
@@ -268,13 +302,15 @@ def test_two_sweeps_at_once_share_the_runs(place):
     said = [process.communicate() for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert all("5 runs: 5 ok" in out for out, _ in said), said
-    assert notes(place) == Counter({("fashion", str(s)): 1 for s in range(5)}) and not half_done(place / "runs")
+    assert notes(place) == Counter({("fashion", str(s)): 1
+                                    for s in range(5)}) and not half_done(place / "runs")
 
 
 @pytest.mark.slow
 def test_a_dask_cluster_does_every_run_once_though_a_worker_dies(place):
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True,
+                                  dashboard_address=None) as cluster:
         process = begin("01", "--seeds", "0-5", "--scheduler", cluster.scheduler_address)
         wait_for(lambda: sum(notes(place).values()) >= 1 and notes(place, "begin") != notes(place))
         victim = next(iter(cluster.workers.values())).pid
@@ -282,7 +318,8 @@ def test_a_dask_cluster_does_every_run_once_though_a_worker_dies(place):
         out, err = process.communicate(timeout=300)
     assert process.returncode == 0, out + err
     assert "6 runs: 6 ok" in out
-    assert notes(place) == notes(place, "begin") == Counter({("fashion", str(s)): 1 for s in range(6)})
+    assert notes(place) == notes(place, "begin") == Counter({("fashion", str(s)): 1
+                                                             for s in range(6)})
     assert not half_done(place / "runs")
 
 
@@ -291,7 +328,8 @@ def test_ctrl_c_reaches_the_runs_of_a_dask_cluster(place):
     distributed = pytest.importorskip("distributed")
     os.environ["PAUSE"] = "60"
     try:
-        with distributed.LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:
+        with distributed.LocalCluster(n_workers=1, threads_per_worker=2,
+                                      dashboard_address=None) as cluster:
             process = begin("01", "--seeds", "0-3", "--scheduler", cluster.scheduler_address)
             wait_for(lambda: sum(notes(place, "begin").values()) == 2)
             process.send_signal(signal.SIGINT)

@@ -1,4 +1,6 @@
-"""Figures and explorers: colours that can be told apart, intervals that are drawn, redraws that are quick."""
+"""Figures and explorers: colours that can be told apart, intervals that are drawn, redraws that are
+quick.
+"""
 
 import ast
 import json
@@ -29,7 +31,8 @@ def _lab_colour(hex_colour, matrix):
     rgb = np.array([int(hex_colour[i:i + 2], 16) / 255 for i in (1, 3, 5)])
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     linear = np.clip(matrix @ linear, 0, 1)
-    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722],
+                    [0.0193, 0.1192, 0.9505]]) @ linear
     f = np.where((t := xyz / [0.9505, 1, 1.089]) > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116)
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
@@ -48,7 +51,8 @@ VISION = {
 
 @pytest.mark.parametrize("vision", VISION)
 def test_role_colours_are_told_apart(vision):
-    """A difference of 10 in CIE Lab is seen at a glance; every role also has a marker of its own."""
+    """A difference of 10 in CIE Lab is seen at a glance; every role also has a marker of its own.
+    """
     seen = {role: _lab_colour(c, VISION[vision]) for role, c in figures.COLOURS.items()}
     for a, b in combinations(seen, 2):
         assert np.linalg.norm(seen[a] - seen[b]) > 10, (vision, a, b)
@@ -85,7 +89,8 @@ def test_band_over_targets_is_taken_seed_by_seed():
 def test_the_band_of_a_share_in_percent_ends_at_0_and_100():
     import matplotlib.pyplot as plt
     ax = plt.figure().add_subplot()
-    runs, clusters = np.array([[100.0, 0.0, 100.0]] * 11 + [[0.0, 0.0, 100.0]]), [0] * 4 + [1] * 4 + [2] * 4
+    runs, clusters = np.array([[100.0, 0.0, 100.0]] * 11
+                              + [[0.0, 0.0, 100.0]]), [0] * 4 + [1] * 4 + [2] * 4
     figures.band(ax, [0, 1, 2], runs, "unlearned", clusters=clusters, limits=(0, 100))
     drawn = ax.collections[0].get_paths()[0].vertices
     assert drawn[:, 1].min() == 0 and drawn[:, 1].max() == 100
@@ -164,11 +169,14 @@ def test_every_picture_has_alt_text(path):
         assert len(output["metadata"].get("image/png", {}).get("alt", "")) >= 40
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks" / "source").glob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks" / "source").glob("*.py")),
+                         ids=lambda p: p.stem)
 def test_figures_come_through_the_helper(path):
     """plt.show() would bypass the alt text; an explorer has its static twin before it."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    called = [n.func.attr for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+    called = [n.func.attr for n in ast.walk(tree) if isinstance(n, ast.Call)
+              and isinstance(n.func, ast.Attribute)]
     assert "show" not in [n.func.attr for n in ast.walk(tree) if isinstance(n, ast.Call)
-                          and isinstance(n.func, ast.Attribute) and getattr(n.func.value, "id", "") == "plt"]
+                          and isinstance(n.func, ast.Attribute) and getattr(n.func.value, "id", "")
+                          == "plt"]
     assert called.count("figure") >= called.count("explorer")

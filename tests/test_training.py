@@ -1,4 +1,6 @@
-"""labkit.training against a bare PyTorch loop: the same batches, skipped rows, packs, workers and errors."""
+"""labkit.training against a bare PyTorch loop: the same batches, skipped rows, packs, workers and
+errors.
+"""
 
 import copy
 import os
@@ -33,11 +35,13 @@ def net(seed, hidden=9):
 
 
 def conv(seed):
-    return models.build("strided_cnn", SimpleNamespace(shape=(1, 8, 8), n_classes=K, x=torch.zeros(1)), seed, width=2)
+    return models.build("strided_cnn", SimpleNamespace(shape=(1, 8, 8), n_classes=K,
+                                                       x=torch.zeros(1)), seed, width=2)
 
 
 def same(a, b):
-    return all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(),
+                                                 strict=True))
 
 
 def close(a, b, **tolerance):
@@ -59,23 +63,27 @@ class Spy(nn.Module):
 
 # ---- fit
 
-@pytest.mark.parametrize("schedule, momentum", [("constant", 0.9), ("onecycle", 0.9), ("onecycle", 0.0)])
+@pytest.mark.parametrize("schedule, momentum", [("constant", 0.9), ("onecycle", 0.9),
+                                                ("onecycle", 0.0)])
 def test_fit_is_a_plain_loop(rows, schedule, momentum):
     x, y = rows
     by_hand, order = net(1), torch.Generator().manual_seed(7)
-    optimizer = torch.optim.SGD(by_hand.parameters(), 0.2, momentum, weight_decay=1e-3, nesterov=momentum > 0)
+    optimizer = torch.optim.SGD(by_hand.parameters(), 0.2, momentum, weight_decay=1e-3,
+                                nesterov=momentum > 0)
     step, steps = 0, 3 * 7
     for _ in range(3):
         for batch in torch.randperm(N, generator=order).split(32):
             if schedule == "onecycle":  # straight up over 30 % of the steps, straight down to 0
                 up = round(0.3 * steps)
-                optimizer.param_groups[0]["lr"] = 0.2 * min((step + 1) / up, (steps - step) / (steps - up))
+                optimizer.param_groups[0]["lr"] = 0.2 * min((step + 1) / up,
+                                                            (steps - step) / (steps - up))
             optimizer.zero_grad()
             F.cross_entropy(by_hand(x[batch]), y[batch]).backward()
             optimizer.step()
             step += 1
     model = net(1)
-    trained = fit(model, x, y, seed=7, schedule=schedule, momentum=momentum, weight_decay=1e-3, **RECIPE)
+    trained = fit(model, x, y, seed=7, schedule=schedule, momentum=momentum, weight_decay=1e-3,
+                  **RECIPE)
     assert trained is model and not trained.training
     assert same(trained, by_hand)
 
@@ -103,7 +111,8 @@ def test_skipped_rows_leave_the_other_batches_as_they_were(rows):
 
 def test_a_batch_without_rows_is_passed_over(rows):
     x, y = rows
-    last = torch.randperm(N, generator=torch.Generator().manual_seed(3))[192:]  # the whole last batch of epoch one
+    # the whole last batch of epoch one
+    last = torch.randperm(N, generator=torch.Generator().manual_seed(3))[192:]
     spy = Spy(net(1))
     fit(spy, x, y, seed=3, epochs=1, lr=0.1, batch_size=32, skip=last)
     assert [len(b) for b in spy.seen] == [32] * 6
@@ -125,7 +134,8 @@ def test_one_cycle_goes_up_then_down_to_zero(steps):
     rates = training._schedule("onecycle", 0.5, steps)
     top = rates.index(max(rates))
     assert len(rates) == steps and min(rates) > 0 and max(rates) <= 0.5
-    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(rates[top:],
+                                                                                  reverse=True)
     if steps >= 10:
         assert max(rates) == 0.5 and abs(top / steps - 0.3) < 0.1
         assert rates[-1] == pytest.approx(0.5 / (steps - round(0.3 * steps)))  # one step above 0
@@ -142,13 +152,16 @@ def test_multistep_falls_at_a_half_and_at_three_quarters():
 # ---- augmentation
 
 def test_flip_and_crop_moves_each_image_by_itself():
-    x = torch.arange(1.0, 1 + 64 * 2 * 6 * 5).view(64, 2, 6, 5)  # every value once: a pixel tells where it came from
+    # every value once: a pixel tells where it came from
+    x = torch.arange(1.0, 1 + 64 * 2 * 6 * 5).view(64, 2, 6, 5)
     moved = flip_and_crop(x, torch.Generator().manual_seed(0), pad=2)
     assert moved.shape == x.shape
     seen = set()
     for before, after in zip(x, moved, strict=True):
-        found = [(flip, top, left) for flip in (False, True) for top in range(5) for left in range(5) if torch.equal(
-            after, F.pad(before.flip(2) if flip else before, (2,) * 4)[:, top : top + 6, left : left + 5])]
+        found = [(flip, top, left) for flip in (False, True) for top in range(5)
+                 for left in range(5) if torch.equal(
+            after, F.pad(before.flip(2) if flip else before, (2,) * 4)[:, top : top + 6,
+                                                                       left : left + 5])]
         assert len(found) == 1
         seen.add(found[0])
     assert [len(set(parts)) for parts in zip(*seen, strict=True)] == [2, 5, 5]
@@ -180,12 +193,14 @@ def test_an_unknown_schedule_is_named(rows):
 
 
 @pytest.mark.parametrize("train", [
-    lambda x, y, **kw: fit(net(1), x, y, seed=0, **kw), lambda x, y, **kw: fit_packed([net(1)], x, y, seeds=[0], **kw)])
+    lambda x, y, **kw: fit(net(1), x, y, seed=0, **kw), lambda x, y, **kw: fit_packed([net(1)], x,
+                                                                                      y, seeds=[0], **kw)])
 def test_a_diverging_run_is_no_model(rows, train):
     x, y = rows
     with pytest.raises(Diverged, match="diverged.*smaller"):
         train(x, y, epochs=3, lr=1e9)
-    with pytest.raises(Diverged, match="diverged"):  # the loss was still finite before the last step
+    # the loss was still finite before the last step
+    with pytest.raises(Diverged, match="diverged"):
         train(x * 1e3, y, epochs=1, lr=1e38, batch_size=N, schedule="constant")
     with pytest.raises(Diverged, match="diverged"):
         train(torch.full_like(x, float("nan")), y, epochs=1, lr=0.1)
@@ -203,7 +218,8 @@ def test_predict_puts_the_mode_back_and_is_float32(rows):
         assert model.training is mode and all(m.training is mode for m in model)
         assert logits.dtype == torch.float32 and logits.shape == (N, K) and not logits.requires_grad
         torch.testing.assert_close(logits, predict(model, x, batch_size=N))
-    assert torch.equal(model[1].running_mean, statistics), "predicting must not move running statistics"
+    assert torch.equal(model[1].running_mean,
+                       statistics), "predicting must not move running statistics"
     assert predict(model.to(torch.bfloat16), x.bfloat16()).dtype == torch.float32
 
 
@@ -244,17 +260,22 @@ def test_the_number_of_workers_changes_no_bit(rows, kind):
     assert len(one) == len(two) == 5 and all(same(a, b) for a, b in zip(one, two, strict=True))
     assert all(same(nets[s], kind(s)) for s in range(5)), "the given networks must stay as they are"
     for s in range(5):
-        close(one[s], fit(kind(s), x, y, seed=seeds[s], skip=skip[s], **RECIPE), rtol=1e-4, atol=1e-5)
+        close(one[s], fit(kind(s), x, y, seed=seeds[s], skip=skip[s], **RECIPE), rtol=1e-4,
+              atol=1e-5)
 
 
 def test_the_pack_size_is_part_of_the_recipe(rows):
-    """Other packs may differ in the last digits; the docstring says how large a pack is and never more than that."""
+    """Other packs may differ in the last digits; the docstring says how large a pack is and never
+    more than that.
+    """
     x, y = rows
-    small, large = (fit_many([net(s) for s in range(4)], x, y, seeds=range(4), pack=p, workers=1, **RECIPE)
+    small, large = (fit_many([net(s) for s in range(4)], x, y, seeds=range(4), pack=p, workers=1,
+                             **RECIPE)
                     for p in (1, 4))
     for a, b in zip(small, large, strict=True):
         close(a, b, rtol=1e-4, atol=1e-5)
-    assert "`pack` at a time" in " ".join(fit_many.__doc__.split()) and "packed ones" in fit_packed.__doc__
+    assert ("`pack` at a time" in " ".join(fit_many.__doc__.split())
+            and "packed ones" in fit_packed.__doc__)
     assert fit_many([], x, y, seeds=[], **RECIPE) == []
 
 
@@ -280,7 +301,8 @@ def test_order_and_closures():
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("error", [LabError("Row 3 is odd: give an even one."), Diverged("Take a smaller one."),
+@pytest.mark.parametrize("error", [LabError("Row 3 is odd: give an even one."),
+                                   Diverged("Take a smaller one."),
                                    Odd("as it was"), KeyError("k")])
 def test_an_error_arrives_as_itself(workers, error):
     def job(i):

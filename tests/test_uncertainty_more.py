@@ -1,4 +1,6 @@
-"""Temperature, conformal sets and MC dropout against known answers; dropout in training and its random numbers."""
+"""Temperature, conformal sets and MC dropout against known answers; dropout in training and its
+random numbers.
+"""
 
 import copy
 import itertools
@@ -65,15 +67,19 @@ def test_the_temperature_stays_between_its_bounds():
 def test_conformal_sets_cover_what_they_promise(n, alpha):
     g = generator(n)
     p = (torch.randn(1000, 4, generator=g, dtype=torch.float64) * 2).softmax(1)
-    labels = torch.multinomial(p.flip(1) * 0.3 + p * 0.7, 1, generator=g).squeeze(1)  # the model is not right
+    # the model is not right
+    labels = torch.multinomial(p.flip(1) * 0.3 + p * 0.7, 1, generator=g).squeeze(1)
     covered = []
     for _ in range(200):
         order = torch.randperm(1000, generator=g)
         test = order[n:]
-        sets = requests.conformal_sets(p[test], requests.conformal_threshold(p[order[:n]], labels[order[:n]], alpha))
+        sets = requests.conformal_sets(p[test], requests.conformal_threshold(p[order[:n]],
+                                                                             labels[order[:n]],
+                                                                             alpha))
         covered.append(sets.gather(1, labels[test, None]).double().mean().item())
     error = np.std(covered) / math.sqrt(200)
-    assert np.mean(covered) == pytest.approx(math.ceil((n + 1) * (1 - alpha) - 1e-9) / (n + 1), abs=4 * error)
+    assert np.mean(covered) == pytest.approx(math.ceil((n + 1) * (1 - alpha) - 1e-9) / (n + 1),
+                                             abs=4 * error)
     assert np.mean(covered) >= 1 - alpha - 4 * error
 
 
@@ -81,7 +87,8 @@ def test_the_conformal_threshold_by_hand():
     scores = torch.tensor([0.3, 0.1, 0.5, 0.2, 0.4, 0.6, 0.9, 0.7, 0.8], dtype=torch.float64)
     p = torch.stack([1 - scores, scores], 1)
     for alpha, wanted in ((0.1, 0.9), (0.2, 0.8), (0.5, 0.5), (0.55, 0.5), (0.9, 0.1)):
-        assert requests.conformal_threshold(p, torch.zeros(9).long(), alpha) == pytest.approx(wanted)
+        assert requests.conformal_threshold(p, torch.zeros(9).long(),
+                                            alpha) == pytest.approx(wanted)
     assert requests.conformal_threshold(p, torch.zeros(9).long(), 0.09) == 1.0  # rank 10 of 9
     assert requests.conformal_threshold(p[:8], torch.zeros(8).long(), 0.1) == 1.0
     assert requests.conformal_sets(p, 1.0).all()
@@ -101,7 +108,8 @@ def test_mc_dropout_is_decided_by_its_seed():
     a, b, c = (requests.mc_dropout(model, x, passes=5, seed=s) for s in (1, 1, 2))
     assert torch.equal(a, b) and not torch.allclose(a, c, atol=1e-4)
     assert torch.equal(torch.get_rng_state(), state)
-    assert a.shape == (20, K) and torch.allclose(a.sum(1), torch.ones(20), atol=1e-6) and (a >= 0).all()
+    assert a.shape == (20, K) and torch.allclose(a.sum(1), torch.ones(20),
+                                                 atol=1e-6) and (a >= 0).all()
     assert not any(m.training for m in model.modules())
     assert not torch.allclose(a, model(x).softmax(1), atol=1e-4)
 
@@ -118,16 +126,20 @@ def test_mc_dropout_averages_over_all_masks():
 def test_mc_dropout_with_given_weights():
     model, other, (x, _) = build(0, dropout=0.3).eval(), build(1, dropout=0.3).eval(), rows(8)
     own = requests.mc_dropout(model, x, seed=3)
-    assert torch.equal(requests.mc_dropout(model, x, seed=3, params=dict(model.named_parameters())), own)
+    assert torch.equal(requests.mc_dropout(model, x, seed=3, params=dict(model.named_parameters())),
+                       own)
     given = requests.mc_dropout(model, x, seed=3, params=dict(other.named_parameters()))
-    assert torch.equal(given, requests.mc_dropout(other, x, seed=3)) and not torch.allclose(given, own, atol=1e-3)
+    assert torch.equal(given, requests.mc_dropout(other, x,
+                                                  seed=3)) and not torch.allclose(given, own,
+                                                                                  atol=1e-3)
     assert torch.equal(requests.mc_dropout(model, x, seed=3), own)
 
 
 def test_mc_dropout_can_be_aimed_at():
     model, x = build(dropout=0.3).double().eval(), rows(1, seed=3)[0].double()
     start = {k: p.detach() for k, p in model.named_parameters()}
-    direction = {k: torch.randn(p.shape, generator=generator(1), dtype=p.dtype) for k, p in start.items()}
+    direction = {k: torch.randn(p.shape, generator=generator(1), dtype=p.dtype) for k,
+                 p in start.items()}
 
     def out(params):
         return requests.mc_dropout(model, x, passes=7, seed=2, params=params)[0].log()
@@ -137,7 +149,8 @@ def test_mc_dropout_can_be_aimed_at():
 
     slope = (moved(1e-6) - moved(-1e-6)) / 2e-6
     jacobian = torch.func.jacrev(out)(start)
-    assert torch.allclose(sum((jacobian[k] * direction[k]).flatten(1).sum(1) for k in start), slope, atol=1e-6)
+    assert torch.allclose(sum((jacobian[k] * direction[k]).flatten(1).sum(1) for k in start), slope,
+                          atol=1e-6)
     held = lk.attack.hold(SimpleNamespace(x=rows(9)[0].double(), y=rows(9)[1]), range(6), 3)
     effects = requests.first_order_effects(model, held, out, tau=1e-4)
     weights = torch.tensor([1.0, 0, 1, 1, 0, 0], dtype=torch.float64)
@@ -163,7 +176,8 @@ def test_dropout_does_not_change_the_initial_weights():
             bare = nn.Sequential(nn.Flatten(), nn.Linear(D, 8), nn.ReLU(), nn.Linear(8, K))
         plain, zero, dropped = build(seed), build(seed, dropout=0), build(seed, dropout=0.5)
         assert same(plain, bare) and same(zero, bare) and same(dropped, bare)
-        assert len(plain) == len(zero) == 4 and isinstance(dropped[3], nn.Dropout) and dropped[3].p == 0.5
+        assert len(plain) == len(zero) == 4 and isinstance(dropped[3],
+                                                           nn.Dropout) and dropped[3].p == 0.5
     assert not same(build(0), build(1))
 
 
@@ -198,7 +212,8 @@ def test_dropout_drops_in_training_only():
 
 def test_many_networks_with_dropout_are_those_trained_alone():
     x, y = rows()
-    nets = fit_many([build(s, dropout=0.4) for s in range(2)], x, y, seeds=[5, 6], workers=1, **RECIPE)
+    nets = fit_many([build(s, dropout=0.4) for s in range(2)], x, y, seeds=[5, 6], workers=1,
+                    **RECIPE)
     for s, net in enumerate(nets):
         assert same(net, fit(build(s, dropout=0.4), x, y, seed=5 + s, **RECIPE))
 

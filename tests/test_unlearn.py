@@ -1,6 +1,7 @@
 """labkit.unlearn: each method against a closed form, and against the tests that fakes fail.
 
-The checks of the first part are plain functions: they run over every method of METHODS and over deliberate fakes.
+The checks of the first part are plain functions: they run over every method of METHODS and over
+deliberate fakes.
 """
 
 import copy
@@ -24,10 +25,13 @@ World = namedtuple("World", "data build recipe seed original forget retrained")
 NAMES = [*METHODS]
 NOBODY = torch.empty(0, dtype=torch.long)
 
-# the strengths of notebook 01's grid that suit 1,500 rows: their mean step is shorter than that of 6,000 rows
+# the strengths of notebook 01's grid that suit 1,500 rows: their mean step is shorter than that of
+# 6,000 rows
 SMALL = {"finetune": dict(lr=0.2, epochs=3, schedule="onecycle"), "gradient_ascent": dict(lr=0.08),
-         "neggrad_plus": dict(beta=0.85, epochs=3, lr=0.05), "random_labels": dict(lr=0.003), "scrub": dict(lr=0.06),
-         "first_order": dict(tau=2e-3), "influence": {}, "ssd": dict(alpha=3), "fisher_forgetting": dict(alpha=3e-6),
+         "neggrad_plus": dict(beta=0.85, epochs=3, lr=0.05), "random_labels": dict(lr=0.003),
+         "scrub": dict(lr=0.06),
+         "first_order": dict(tau=2e-3), "influence": {}, "ssd": dict(alpha=3),
+         "fisher_forgetting": dict(alpha=3e-6),
          "l1_finetune": dict(lr=0.2, epochs=3, schedule="onecycle"), "salun": dict(lr=0.003)}
 
 
@@ -42,7 +46,8 @@ def make_world(data, model, recipe, seed, **settings):
 
 
 def small_world(seed):
-    return make_world(lk.data.load("fashion", n_train=1500, n_test=500, seed=seed, device="cpu"), "mlp",
+    return make_world(lk.data.load("fashion", n_train=1500, n_test=500, seed=seed, device="cpu"),
+                      "mlp",
                       dict(epochs=20, lr=0.1, batch_size=64), seed, hidden=32)
 
 
@@ -63,28 +68,35 @@ def cnn():
 
 
 def call(method, world, forget, **settings):
-    """A method of METHODS (retrain with the original's own recipe), or any function of the same signature."""
+    """A method of METHODS (retrain with the original's own recipe), or any function of the same
+    signature.
+    """
     if method == "retrain":
         settings = dict(build=world.build, seed=world.seed) | world.recipe | settings
-    return (METHODS[method] if method in NAMES else method)(world.original, world.data, forget, **settings)
+    return (METHODS[method] if method in NAMES else method)(world.original, world.data, forget,
+                                                            **settings)
 
 
 def same(a, b):
-    return all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(),
+                                                 strict=True))
 
 
 # ---- what every method must pass; each raises AssertionError
 
 def leaves_the_given_model_alone(method, world):
     model, before, data = world.original, copy.deepcopy(world.original), world.data
-    x, y, grads = data.x.clone(), data.y.clone(), [copy.deepcopy(p.grad) for p in model.parameters()]
+    x, y, grads = data.x.clone(), data.y.clone(), [copy.deepcopy(p.grad)
+                                                   for p in model.parameters()]
     result = call(method, world, world.forget)
     assert result is not model and not result.training
     assert same(model, before)
     for p, g in zip(model.parameters(), grads, strict=True):
-        assert p.grad is None if g is None else torch.equal(p.grad, g), "gradients were left on the given model"
+        assert p.grad is None if g is None else torch.equal(p.grad, g), ("gradients were left on "
+                                                                         "the given model")
     theirs = {p.untyped_storage().data_ptr() for p in result.parameters()}
-    assert not theirs & {p.untyped_storage().data_ptr() for p in model.parameters()}, "the two share weights"
+    assert not theirs & {p.untyped_storage().data_ptr()
+                         for p in model.parameters()}, "the two share weights"
     assert torch.equal(data.x, x) and torch.equal(data.y, y), "the data were changed"
 
 
@@ -110,7 +122,9 @@ def gives_the_same_twice(method, world):
 
 
 def closes_the_gap(method, worlds, settings=None, at_least=0.04):
-    """The mean share of the distance in UA from the original to retraining: above 0, not above 1, model of use."""
+    """The mean share of the distance in UA from the original to retraining: above 0, not above 1,
+    model of use.
+    """
     closed, loss_of_ta = [], []
     for w in worlds:
         before, target = (evaluate(m, w.data, w.forget) for m in (w.original, w.retrained))
@@ -118,7 +132,8 @@ def closes_the_gap(method, worlds, settings=None, at_least=0.04):
         after = evaluate(call(method, w, w.forget, **(settings or {})), w.data, w.forget)
         closed.append((after["UA"] - before["UA"]) / (target["UA"] - before["UA"]))
         loss_of_ta.append(before["TA"] - after["TA"])
-    assert at_least < np.mean(closed), f"UA has hardly moved: {np.round(closed, 2)} of the way to retraining"
+    assert at_least < np.mean(closed), (f"UA has hardly moved: {np.round(closed, 2)} of the way to "
+                                        f"retraining")
     assert np.mean(closed) <= 1, f"UA has gone past retraining's: {np.round(closed, 2)} of the way"
     assert np.mean(loss_of_ta) < 10, f"TA has fallen by {np.round(loss_of_ta, 1)} points"
 
@@ -159,8 +174,10 @@ def test_the_shipped_defaults_are_sensible(model, seeds, settings, recipe):
 BAD_REQUESTS = {
     "twice": (torch.tensor([3, 7, 3]), "3 twice"), "beyond": (torch.tensor([0, 1500]), "1500"),
     "negative": (torch.tensor([-1]), "-1"), "floats": (torch.tensor([1.0, 2.0]), "float32"),
-    "mask": (torch.zeros(1500, dtype=torch.bool), "mask"), "everything": (torch.arange(1500), "whole training set"),
-    "a table": (torch.zeros(2, 2, dtype=torch.long), "flat list"), "text": ("all of it", "flat list"),
+    "mask": (torch.zeros(1500, dtype=torch.bool), "mask"), "everything": (torch.arange(1500),
+                                                                          "whole training set"),
+    "a table": (torch.zeros(2, 2, dtype=torch.long), "flat list"),
+                "text": ("all of it", "flat list"),
 }
 
 
@@ -173,7 +190,8 @@ def test_every_method_refuses_a_bad_request(name, request_, mlp):
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-STRENGTH = dict(finetune="lr", gradient_ascent="lr", neggrad_plus="lr", random_labels="lr", scrub="lr",
+STRENGTH = dict(finetune="lr", gradient_ascent="lr", neggrad_plus="lr", random_labels="lr",
+                scrub="lr",
                 first_order="tau", retrain="lr", fisher_forgetting="alpha", influence="scale",
                 l1_finetune="lr", salun="lr")
 
@@ -182,14 +200,16 @@ STRENGTH = dict(finetune="lr", gradient_ascent="lr", neggrad_plus="lr", random_l
 def test_a_method_that_blows_up_says_so(name, mlp):
     more = dict(cap=1e38) if name == "fisher_forgetting" else {}
     with pytest.raises(Diverged, match="diverged"):
-        call(name, mlp, mlp.forget, **{STRENGTH[name]: 1e200 if name == "influence" else 1e38}, **more)
+        call(name, mlp, mlp.forget, **{STRENGTH[name]: 1e200 if name == "influence" else 1e38},
+             **more)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_forget_sets_may_be_lists_and_arrays(name, mlp):
     rows = mlp.forget[:50]
     expected = call(name, mlp, rows)
-    assert same(expected, call(name, mlp, rows.tolist())) and same(expected, call(name, mlp, rows.numpy()))
+    assert same(expected, call(name, mlp, rows.tolist())) and same(expected,
+                                                                   call(name, mlp, rows.numpy()))
 
 
 def test_small_number_types_are_not_taken_for_masks(mlp):
@@ -237,10 +257,12 @@ def rolls_dice(model, data, forget):
 
 
 FAKES = [
-    (returns_what_it_got, [leaves_the_given_model_alone, asked_for_nothing_changes_nothing, reads_the_forget_set,
+    (returns_what_it_got, [leaves_the_given_model_alone, asked_for_nothing_changes_nothing,
+                           reads_the_forget_set,
                            closes_the_gap]),
     (returns_a_copy, [reads_the_forget_set, closes_the_gap]),
-    (trains_on_everything, [asked_for_nothing_changes_nothing, reads_the_forget_set, closes_the_gap]),
+    (trains_on_everything, [asked_for_nothing_changes_nothing, reads_the_forget_set,
+                            closes_the_gap]),
     (collapses, [asked_for_nothing_changes_nothing, closes_the_gap]),
     (edits_in_place, [leaves_the_given_model_alone, asked_for_nothing_changes_nothing]),
     (rolls_dice, [asked_for_nothing_changes_nothing, gives_the_same_twice]),
@@ -262,7 +284,9 @@ N, D, K = 60, 6, 3
 
 @pytest.fixture
 def toy():
-    """(data, model, forget): 60 different rows, a trained net of 4 hidden units, 10 rows to forget; doubles."""
+    """(data, model, forget): 60 different rows, a trained net of 4 hidden units, 10 rows to forget;
+    doubles.
+    """
     return make_toy()
 
 
@@ -271,11 +295,14 @@ def make_toy(hidden=4, n=N, d=D, train=30):
     x, x_test = torch.randn(n, d, generator=g).double(), torch.randn(20, d, generator=g).double()
     rule = torch.randn(d, K, generator=g).double()
     y = (x @ rule + torch.randn(n, K, generator=g).double()).argmax(1)
-    data = Data("toy", x, y, x_test, (x_test @ rule).argmax(1), ("a", "b", "c"), torch.zeros(d), torch.ones(d), {})
+    data = Data("toy", x, y, x_test, (x_test @ rule).argmax(1), ("a", "b", "c"), torch.zeros(d),
+                torch.ones(d), {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = nn.Sequential(nn.Flatten(), nn.Linear(d, hidden), nn.Tanh(), nn.Linear(hidden, K)).double()
-    return data, fit(model, x, y, epochs=train, lr=0.3, seed=0, batch_size=32), torch.arange(3, 43, 4)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(d, hidden), nn.Tanh(),
+                              nn.Linear(hidden, K)).double()
+    return data, fit(model, x, y, epochs=train, lr=0.3, seed=0,
+                     batch_size=32), torch.arange(3, 43, 4)
 
 
 def watched(model, log):
@@ -326,11 +353,13 @@ def test_retraining_starts_elsewhere_and_never_sees_a_forgotten_row(toy):
     again = METHODS["retrain"](original, data, forget, epochs=3, seed=1, **recipe)
     seen = torch.cat([which(data, b) for b in log])
     assert not torch.isin(seen, forget).any()
-    assert torch.equal(seen.bincount(minlength=N)[retained(forget)], torch.full((N - len(forget),), 3))
+    assert torch.equal(seen.bincount(minlength=N)[retained(forget)], torch.full((N - len(forget),),
+                                                                                3))
     fresh = METHODS["retrain"](original, data, forget, epochs=0, seed=2, **recipe)
     start = METHODS["retrain"](original, data, forget, epochs=0, seed=1, **recipe)
     assert same(fresh, build(2)) and same(start, build(1))
-    assert not any(torch.equal(a, b) for a, b in zip(fresh.parameters(), start.parameters(), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(fresh.parameters(), start.parameters(),
+                                                     strict=True))
     assert not same(again, METHODS["retrain"](original, data, forget, epochs=3, seed=2, **recipe))
     # the given model is only looked at to be replaced
     assert same(again, METHODS["retrain"](fresh, data, forget, epochs=3, seed=1, **recipe))
@@ -339,8 +368,10 @@ def test_retraining_starts_elsewhere_and_never_sees_a_forgotten_row(toy):
 def test_finetuning_is_fit_on_the_retain_set_from_the_given_weights(toy):
     data, model, forget = toy
     log = []
-    result = METHODS["finetune"](watched(copy.deepcopy(model), log), data, forget, epochs=3, lr=0.05, seed=9)
-    expected = fit(copy.deepcopy(model), data.x, data.y, epochs=3, lr=0.05, seed=9, schedule="constant", skip=forget)
+    result = METHODS["finetune"](watched(copy.deepcopy(model), log), data, forget, epochs=3,
+                                 lr=0.05, seed=9)
+    expected = fit(copy.deepcopy(model), data.x, data.y, epochs=3, lr=0.05, seed=9,
+                   schedule="constant", skip=forget)
     assert same(result, expected) and not same(result, model)
     seen = torch.cat([which(data, b) for b in log])
     assert sorted(set(seen.tolist())) == retained(forget).tolist()
@@ -349,18 +380,22 @@ def test_finetuning_is_fit_on_the_retain_set_from_the_given_weights(toy):
 def test_finetuning_one_step_is_plain_descent_on_the_retain_set(toy):
     data, model, forget = toy
     keep = retained(forget)
-    result = METHODS["finetune"](model, data, forget, epochs=1, lr=0.05, batch_size=N, momentum=0, weight_decay=0)
+    result = METHODS["finetune"](model, data, forget, epochs=1, lr=0.05, batch_size=N, momentum=0,
+                                 weight_decay=0)
     close(result, moved(model, [-0.05 * g for g in gradient(model, data.x[keep], data.y[keep])]))
 
 
 def test_ascent_is_one_step_uphill_and_sees_only_the_forget_set(toy):
     data, model, forget = toy
     log = []
-    result = METHODS["gradient_ascent"](watched(copy.deepcopy(model), log), data, forget, lr=0.05, batch_size=N)
+    result = METHODS["gradient_ascent"](watched(copy.deepcopy(model), log), data, forget, lr=0.05,
+                                        batch_size=N)
     close(result, moved(model, [0.05 * g for g in gradient(model, data.x[forget], data.y[forget])]))
     assert sorted(torch.cat([which(data, b) for b in log]).tolist()) == forget.tolist()
-    twice = METHODS["gradient_ascent"](model, data, forget, lr=0.05, batch_size=N, epochs=2, momentum=0)
-    close(twice, moved(result, [0.05 * g for g in gradient(result, data.x[forget], data.y[forget])]))
+    twice = METHODS["gradient_ascent"](model, data, forget, lr=0.05, batch_size=N, epochs=2,
+                                       momentum=0)
+    close(twice, moved(result, [0.05 * g for g in gradient(result, data.x[forget],
+                                                           data.y[forget])]))
     before, after = (F.cross_entropy(m(data.x[forget]), data.y[forget]) for m in (model, twice))
     assert after > before
 
@@ -371,7 +406,8 @@ def test_neggrad_plus_mixes_the_two_gradients(toy, beta):
     keep = retained(forget)
     result = METHODS["neggrad_plus"](model, data, forget, lr=0.05, beta=beta, batch_size=N)
     g_r, g_f = (gradient(model, data.x[i], data.y[i]) for i in (keep, forget))
-    close(result, moved(model, [-0.05 * (beta * r - (1 - beta) * f) for r, f in zip(g_r, g_f, strict=True)]))
+    close(result, moved(model, [-0.05 * (beta * r - (1 - beta) * f) for r,
+                                f in zip(g_r, g_f, strict=True)]))
 
 
 def test_neggrad_plus_passes_once_over_the_retain_set_with_forget_batches_in_turn(toy):
@@ -379,21 +415,26 @@ def test_neggrad_plus_passes_once_over_the_retain_set_with_forget_batches_in_tur
     log = []
     METHODS["neggrad_plus"](watched(copy.deepcopy(model), log), data, forget, batch_size=8)
     keep, drop = [which(data, b) for b in log[::2]], [which(data, b) for b in log[1::2]]
-    assert sorted(torch.cat(keep).tolist()) == retained(forget).tolist() and len(drop) == len(keep) == 7
-    assert [len(b) for b in drop] == [8, 2, 8, 2, 8, 2, 8] and torch.isin(torch.cat(drop), forget).all()
+    assert (sorted(torch.cat(keep).tolist()) == retained(forget).tolist() and len(drop) == len(keep)
+            == 7)
+    assert [len(b) for b in drop] == [8, 2, 8, 2, 8, 2, 8] and torch.isin(torch.cat(drop),
+                                                                          forget).all()
 
 
 def test_random_labels_are_never_the_true_ones(toy, monkeypatch):
     data, model, forget = toy
     log, targets, real = [], [], F.cross_entropy
-    monkeypatch.setattr(F, "cross_entropy", lambda out, y, **kw: targets.append(y.clone()) or real(out, y, **kw))
-    METHODS["random_labels"](watched(copy.deepcopy(model), log), data, forget, epochs=40, lr=1e-3, batch_size=32)
+    monkeypatch.setattr(F, "cross_entropy", lambda out, y, **kw: targets.append(y.clone())
+                        or real(out, y, **kw))
+    METHODS["random_labels"](watched(copy.deepcopy(model), log), data, forget, epochs=40, lr=1e-3,
+                             batch_size=32)
     assert [len(b) for b in log] == [32, 28] * 40
     rows, taught = torch.cat([which(data, b) for b in log]), torch.cat(targets)
     on_forget = torch.isin(rows, forget)
     assert torch.equal(taught[~on_forget], data.y[rows[~on_forget]])
     assert (taught[on_forget] != data.y[rows[on_forget]]).all()
-    for row in forget:  # drawn anew each epoch: over 40 epochs both wrong labels come up, about equally often
+    # drawn anew each epoch: over 40 epochs both wrong labels come up, about equally often
+    for row in forget:
         drawn = taught[rows == row]
         assert len(drawn) == 40 and 8 <= (drawn == drawn[0]).sum() <= 32
 
@@ -402,7 +443,8 @@ def test_random_labels_one_step(toy):
     data, model, forget = toy
     result = METHODS["random_labels"](model, data, forget, epochs=1, lr=0.05, batch_size=N, seed=3)
     y = data.y.clone()
-    y[forget] = (y[forget] + torch.randint(1, K, (len(forget),), generator=torch.Generator().manual_seed(3))) % K
+    y[forget] = (y[forget] + torch.randint(1, K, (len(forget),),
+                                           generator=torch.Generator().manual_seed(3))) % K
     close(result, moved(model, [-0.05 * g for g in gradient(model, data.x, y)]))
 
 
@@ -414,9 +456,12 @@ def kl(teacher, student, x, temperature=1.0):
 
 def test_scrub_starts_where_the_divergence_is_flat(toy):
     data, model, forget = toy
-    still = METHODS["scrub"](model, data, forget, epochs=1, lr=1.0, alpha=0.0, gamma=0.0, batch_size=N)
-    close(still, model, rtol=0, atol=1e-12)  # the teacher's own gradient is 0: nothing to walk along yet
-    one = METHODS["scrub"](model, data, forget, epochs=1, lr=0.05, gamma=0.7, batch_size=N, momentum=0)
+    still = METHODS["scrub"](model, data, forget, epochs=1, lr=1.0, alpha=0.0, gamma=0.0,
+                             batch_size=N)
+    # the teacher's own gradient is 0: nothing to walk along yet
+    close(still, model, rtol=0, atol=1e-12)
+    one = METHODS["scrub"](model, data, forget, epochs=1, lr=0.05, gamma=0.7, batch_size=N,
+                           momentum=0)
     keep = retained(forget)
     close(one, moved(model, [-0.05 * 0.7 * g for g in gradient(model, data.x[keep], data.y[keep])]))
 
@@ -428,11 +473,14 @@ def test_scrub_step_by_step(toy):
     for epoch in range(4):
         if epoch < 3:
             loss = -kl(teacher, student, data.x[forget], temperature) * temperature**2
-            student = moved(student, [-lr * g for g in torch.autograd.grad(loss, list(student.parameters()))])
+            student = moved(student,
+                            [-lr * g for g in torch.autograd.grad(loss, list(student.parameters()))])
         loss = gamma * F.cross_entropy(student(data.x[keep]), data.y[keep])
         loss = loss + alpha * kl(teacher, student, data.x[keep], temperature) * temperature**2
-        student = moved(student, [-lr * g for g in torch.autograd.grad(loss, list(student.parameters()))])
-    result = METHODS["scrub"](model, data, forget, epochs=4, max_epochs=3, lr=lr, gamma=gamma, alpha=alpha,
+        student = moved(student,
+                        [-lr * g for g in torch.autograd.grad(loss, list(student.parameters()))])
+    result = METHODS["scrub"](model, data, forget, epochs=4, max_epochs=3, lr=lr, gamma=gamma,
+                              alpha=alpha,
                               temperature=temperature, batch_size=N, momentum=0)
     close(result, student)
 
@@ -441,14 +489,16 @@ def test_scrub_obeys_its_teacher_on_the_retain_set(mlp):
     student = call("scrub", mlp, mlp.forget, **SMALL["scrub"])
     split = mlp.data.split(mlp.forget)
     with torch.no_grad():
-        on_retain, on_forget = (kl(mlp.original, student, mlp.data.x[i]).item() for i in (split.retain, split.forget))
+        on_retain, on_forget = (kl(mlp.original, student, mlp.data.x[i]).item()
+                                for i in (split.retain, split.forget))
     assert on_retain < 0.05 and on_forget > 1.5 * on_retain
 
 
 def test_first_order_is_one_summed_step(toy):
     data, model, forget = toy
     method, x, y = METHODS["first_order"], data.x, data.y
-    loop = [sum(g) for g in zip(*[gradient(model, x[i : i + 1], y[i : i + 1]) for i in forget.tolist()], strict=True)]
+    loop = [sum(g) for g in zip(*[gradient(model, x[i : i + 1], y[i : i + 1])
+                                  for i in forget.tolist()], strict=True)]
     close(method(model, data, forget, tau=0.01), moved(model, [0.01 * g for g in loop]))
     # a sum, not a mean: two requests add up
     a, b, both = (method(model, data, f, tau=0.01) for f in (forget[:4], forget[4:], forget))
@@ -464,7 +514,8 @@ def test_first_order_with_corrected_labels(toy):
     result = method(model, data, forget, tau=0.01, relabel=corrected)
     close(result, expected)
     assert F.cross_entropy(result(x), corrected) < F.cross_entropy(model(x), corrected)
-    close(method(model, data, forget, tau=0.01, relabel=data.y[forget]), model)  # nothing to correct
+    # nothing to correct
+    close(method(model, data, forget, tau=0.01, relabel=data.y[forget]), model)
 
 
 # ---- curvature
@@ -503,11 +554,13 @@ def test_curvature_products_are_those_of_the_explicit_matrix(toy, curvature):
     params = {k: p.detach() for k, p in model.named_parameters()}
     x, y = data.x[:20], data.y[:20]
     h = matrix(lambda v: curvature_product(model, params, x, y, v, curvature), params)
-    torch.testing.assert_close(h, explicit_curvature(model, params, x, y, curvature), rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(h, explicit_curvature(model, params, x, y, curvature), rtol=1e-8,
+                               atol=1e-10)
     torch.testing.assert_close(h, h.T)
     if curvature == "gauss-newton":
         assert torch.linalg.eigvalsh(h).min() > -1e-10
-    damped = matrix(lambda v: curvature_product(model, params, x, y, v, curvature, damping=0.3), params)
+    damped = matrix(lambda v: curvature_product(model, params, x, y, v, curvature, damping=0.3),
+                    params)
     torch.testing.assert_close(damped, h + 0.3 * torch.eye(len(h), dtype=h.dtype))
 
 
@@ -541,7 +594,8 @@ def test_conjugate_gradients_solve_the_system():
     downhill = conjugate_gradients(lambda v: {k: -t for k, t in v.items()}, right_side, 5)
     assert all((t == 0).all() for t in downhill.values()), "negative curvature: stop, do not walk"
     both = {k: torch.cat([t, -t]) for k, t in right_side.items()}
-    turned = conjugate_gradients(lambda v: {k: t * torch.tensor([1.0, -1]).view(-1, *[1] * (t.dim() - 1))
+    turned = conjugate_gradients(lambda v: {k: t * torch.tensor([1.0, -1]).view(-1, *[1]
+                                                                                * (t.dim() - 1))
                                             for k, t in product(v).items()}, both, 12)
     torch.testing.assert_close(turned["b"][0], exact[8:]), "one side stops, the other goes on"
     assert all((t[1] == 0).all() for t in turned.values())
@@ -575,7 +629,8 @@ def test_influence_steps_along_the_difference_of_the_gradients(toy):
     keep = retained(forget)
     g_all, g_keep = (gradient(model, data.x[i], data.y[i]) for i in (torch.arange(N), keep))
     expected = moved(model, [(a - r) / 1e6 * 1e5 for a, r in zip(g_all, g_keep, strict=True)])
-    close(METHODS["influence"](model, data, forget, damping=1e6, scale=1e5), expected, rtol=1e-4, atol=1e-8)
+    close(METHODS["influence"](model, data, forget, damping=1e6, scale=1e5), expected, rtol=1e-4,
+          atol=1e-8)
 
 
 # ---- Fisher information
@@ -583,7 +638,8 @@ def test_influence_steps_along_the_difference_of_the_gradients(toy):
 def fisher_by_rows(model, x, y):
     total = [torch.zeros_like(p) for p in model.parameters()]
     for i in range(len(x)):
-        total = [t + g**2 for t, g in zip(total, gradient(model, x[i : i + 1], y[i : i + 1]), strict=True)]
+        total = [t + g**2 for t, g in zip(total, gradient(model, x[i : i + 1], y[i : i + 1]),
+                                          strict=True)]
     return [t / len(x) for t in total]
 
 
@@ -601,15 +657,19 @@ def test_the_fisher_diagonal_is_the_mean_of_squared_row_gradients(toy):
 @pytest.mark.parametrize("alpha, dampening", [(1.5, 1.0), (2.0, 0.5), (1.0, 5.0)])
 def test_ssd_shrinks_the_selected_weights_by_the_formula(toy, alpha, dampening):
     data, model, forget = toy
-    of_all, of_forget = (fisher_by_rows(model, data.x[i], data.y[i]) for i in (torch.arange(N), forget))
-    results = [METHODS["ssd"](model, data, forget, alpha=alpha, dampening=dampening, rows=N, seed=s) for s in (0, 1)]
+    of_all, of_forget = (fisher_by_rows(model, data.x[i], data.y[i]) for i in (torch.arange(N),
+                                                                               forget))
+    results = [METHODS["ssd"](model, data, forget, alpha=alpha, dampening=dampening, rows=N, seed=s)
+               for s in (0, 1)]
     count = 0
     for result in results:  # another order of the rows gives the same model
-        for p, new, a, f in zip(model.parameters(), result.parameters(), of_all, of_forget, strict=True):
+        for p, new, a, f in zip(model.parameters(), result.parameters(), of_all, of_forget,
+                                strict=True):
             selected = f > alpha * a
             count += int(selected.sum())
             assert torch.equal(new[~selected], p[~selected])
-            torch.testing.assert_close(new, torch.where(selected, p * (dampening * a / f).clamp(max=1), p))
+            torch.testing.assert_close(new, torch.where(selected,
+                                                        p * (dampening * a / f).clamp(max=1), p))
     assert 0 < count < 2 * lk.models.n_weights(model)
     assert same(METHODS["ssd"](model, data, forget, alpha=1e9), model)
 
@@ -632,7 +692,8 @@ def noise(model, result):
 
 def test_fisher_forgetting_adds_noise_where_the_information_is_low():
     data, model, forget = make_toy(hidden=150, n=300, d=20, train=2)
-    information = torch.cat([f.flatten() for f in true_fisher(model, data.x[retained(forget, 300)])])
+    information = torch.cat([f.flatten()
+                             for f in true_fisher(model, data.x[retained(forget, 300)])])
     z2 = []
     for seed in range(3):
         result = METHODS["fisher_forgetting"](model, data, forget, alpha=1e-4, cap=1e12, seed=seed)
@@ -640,20 +701,24 @@ def test_fisher_forgetting_adds_noise_where_the_information_is_low():
     z2 = torch.stack(z2)  # squares of standard normals, 3,600 weights × 3 draws
     low, high = information.quantile(torch.tensor([0.25, 0.75]).double())
     assert information[information > 0].max() > 10 * low
-    for part in (information <= low, (low < information) & (information <= high), information > high):
+    for part in (information <= low, (low < information) & (information <= high),
+                 information > high):
         assert 0.85 < z2[:, part].mean() < 1.25, "the variance does not follow alpha / F"
-    assert abs(noise(model, result).mean()) < 4 * noise(model, result).std() / len(information) ** 0.5
+    assert (abs(noise(model, result).mean()) < 4 * noise(model, result).std() / len(information)
+            ** 0.5)
 
 
 def test_fisher_forgetting_is_capped_and_scales_with_alpha():
     data, model, forget = make_toy(hidden=150, n=100, d=20, train=2)
     method = METHODS["fisher_forgetting"]
     capped = noise(model, method(model, data, forget, alpha=1e-4, cap=0.5))
-    assert 0.93 < (capped**2 / (1e-4 * 0.5)).mean() < 1.07  # every 1 / F lies above this cap: 3,600 weights
+    # every 1 / F lies above this cap: 3,600 weights
+    assert 0.93 < (capped**2 / (1e-4 * 0.5)).mean() < 1.07
     other = noise(model, method(model, data, forget, alpha=4e-4, cap=0.5))
     torch.testing.assert_close(other, 2 * capped)
     assert same(method(model, data, forget, alpha=0.0), model)
-    assert not torch.equal(capped, noise(model, method(model, data, forget, alpha=1e-4, cap=0.5, seed=1)))
+    assert not torch.equal(capped, noise(model, method(model, data, forget, alpha=1e-4, cap=0.5,
+                                                       seed=1)))
 
 
 def test_the_list_of_methods_is_whole():

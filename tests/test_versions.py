@@ -1,4 +1,6 @@
-"""make versions: how it reads pytest's last line and writes its table; and that the table fits pyproject.toml."""
+"""make versions: how it reads pytest's last line and writes its table; and that the table fits
+pyproject.toml.
+"""
 
 import re
 import subprocess
@@ -23,12 +25,14 @@ def bounds():
 
 
 def test_the_oldest_allowed_versions_are_those_that_were_tried():
-    oldest = next((r for r in ROWS if r["set"] == "oldest"), None)  # rows are sorted: the one of the oldest Python
+    # rows are sorted: the one of the oldest Python
+    oldest = next((r for r in ROWS if r["set"] == "oldest"), None)
     assert oldest, "docs/versions.md has no row of the oldest packages: make versions"
     low = bounds()
     tried = {name: Version(oldest[name]) for name in versions.PACKAGES}
     assert tried == {n: low[n] for n in versions.PACKAGES}, "a bound has changed: make versions"
-    assert Version(oldest["python"]).release[:2] == low["python"].release[:2], "Python's bound has changed"
+    assert Version(oldest["python"]).release[:2] == low["python"].release[:2], ("Python's bound "
+                                                                                "has changed")
 
 
 def test_every_row_is_allowed_and_has_passed():
@@ -42,7 +46,8 @@ def test_every_row_is_allowed_and_has_passed():
 
 LINES = [("== 1234 passed, 5 skipped, 40 deselected in 200.10s (0:03:20) ==", ("1234", "0", "5")),
          ("2 failed, 10 passed, 1 warning, 3 errors in 4s", ("10", "5", "0")),
-         ("== 1 failed, 1 error in 4s ==", ("0", "no result", "0")), ("Killed", ("0", "no result", "0")),
+         ("== 1 failed, 1 error in 4s ==", ("0", "no result", "0")),
+         ("Killed", ("0", "no result", "0")),
          ("no tests ran in 0.1s", ("0", "no result", "0")),
          ("10 passed, 1 failed in 3s\nafterwards: 3 passed", ("10", "1", "0"))]
 
@@ -63,17 +68,20 @@ def test_agreement():
 def test_a_row_replaces_its_own_and_no_other():
     text = f"before\n{versions.BEGIN}\n{versions.END}\nafter\n"
     row = dict.fromkeys(versions.COLUMNS, "1")
-    for name, python in (("newest", "3.12.1"), ("newest", "3.11.9"), ("oldest", "3.12.1"), ("newest", "3.12.4")):
+    for name, python in (("newest", "3.12.1"), ("newest", "3.11.9"), ("oldest", "3.12.1"),
+                         ("newest", "3.12.4")):
         text = versions.replaced(text, row | {"set": name, "python": python})
     assert [(r["set"], r["python"]) for r in versions.table(text)] == [
         ("newest", "3.11.9"), ("oldest", "3.12.1"), ("newest", "3.12.4")]
-    assert text.startswith("before\n<!--") and text.endswith("-->\nafter\n") and versions.table("x".join(
-        [versions.BEGIN, versions.END])) == []
+    assert (text.startswith("before\n<!--") and text.endswith("-->\nafter\n")
+            and versions.table("x".join(
+        [versions.BEGIN, versions.END])) == [])
 
 
 def test_unknown_words_and_help(monkeypatch, capsys):
     monkeypatch.setattr(versions, "attempt", lambda *a: pytest.fail("nothing is to be tried"))
-    assert versions.main(["latest"]) == 1 and "'latest' is unknown; use oldest, newest" in capsys.readouterr().out
+    assert (versions.main(["latest"]) == 1 and "'latest' is unknown; use oldest, newest"
+            in capsys.readouterr().out)
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
     assert re.search(r"^make versions +\S", shown, re.M)
 
@@ -87,10 +95,12 @@ def test_main_asks_for_each_pair_and_tells_what_failed(monkeypatch, capsys, tmp_
     def attempt(name, python, path):
         asked.append((name, python, path))
         bad = (name, python) == ("oldest", "3.12")
-        return dict.fromkeys(versions.COLUMNS, "x") | {"set": name, "python": f"{python}.1", "failed": "2" if bad else
+        return dict.fromkeys(versions.COLUMNS, "x") | {"set": name, "python": f"{python}.1",
+                                                       "failed": "2" if bad else
                                                        "0", "notebook 01": "ok"}
 
     monkeypatch.setattr(versions, "attempt", attempt)
     assert versions.main(["newest", "3.12"]) == 0 and asked == [("newest", "3.12", "b")]
-    assert versions.main([]) == 1 and len(asked) == 5 and len(versions.table(page.read_text(encoding="utf-8"))) == 4
+    assert (versions.main([]) == 1 and len(asked) == 5
+            and len(versions.table(page.read_text(encoding="utf-8"))) == 4)
     assert versions.main(["3.11"]) == 0

@@ -1,4 +1,5 @@
-"""Notebook 12: a network that diverged is a method's lost run, counted and told; a reference that diverges ends it.
+"""Notebook 12: a network that diverged is a method's lost run, counted and told; a reference that
+diverges ends it.
 
 The functions are those of the notebook's source, on a data set of 8 × 8 pixels.
 """
@@ -28,7 +29,8 @@ def nb():
     data = lk.data.load("digits", at_most=(300, 100))
     names = {"copy", "np", "pd", "torch", "partial", "lk", "measure", "unlearn", "here"}
     space = {name: globals().get(name) for name in names} | {
-        "data": data, "n": len(data.y), "profile": "quick", "shape": {}, "CHOSEN": {"l1": 0, "GA": 0},
+        "data": data, "n": len(data.y), "profile": "quick", "shape": {},
+                                                             "CHOSEN": {"l1": 0, "GA": 0},
         "cfg": SimpleNamespace(lr=0.1, model="strided_cnn"),
         "recipe": dict(epochs=1, lr=0.05, batch_size=64), "probe": lambda model: 50.0,
         "mia_efficacy": lambda retain, test, forget: 100.0 * float(np.mean(forget < 0.5)),
@@ -37,7 +39,8 @@ def nb():
     tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
     wanted = {"build", "each_row", "show", "on", "attempt", "parallel", "score", "contest", "least",
               "three_convolutions"}
-    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in wanted]
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef)
+             and node.name in wanted]
     assert {node.name for node in found} == wanted
     exec(compile(ast.Module(found, []), str(SOURCE), "exec"), space)
     return SimpleNamespace(**space, space=space)
@@ -67,7 +70,8 @@ def test_a_methods_network_that_diverged_is_a_lost_row(nb, bad):
     by = {r["method"]: r for r in rows}
     assert [r["lost"] for r in rows] == [False, False, True, False]
     assert {c: by["l1"][c] for c in LOST} == LOST
-    assert np.isfinite(by["l1"]["cpu"]) and by["l1"]["digits"] == 10.0  # claims need a number of every split
+    # claims need a number of every split
+    assert np.isfinite(by["l1"]["cpu"]) and by["l1"]["digits"] == 10.0
     assert np.isnan(by["l1"]["distance"]) and np.isfinite(by["GA"]["distance"])
 
 
@@ -77,9 +81,11 @@ def test_a_reference_that_answers_nan_ends_the_notebook_with_what_to_lower(nb, w
     bad = blown_up(nb.build(0), data, None, 1)
     nb.space["METHODS"] = {"GA": lambda model, data, forget, strength: nb.build(1)}
     if who == "retrained":
-        nb.space["unlearn"] = SimpleNamespace(retrain=lambda *a, **k: bad, prune_then=here.prune_then)
+        nb.space["unlearn"] = SimpleNamespace(retrain=lambda *a, **k: bad,
+                                              prune_then=here.prune_then)
     job = ((data, 0, 0.0, bad if who == "original" else good, None, 0.0), 0, {"GA": [0]})
-    with pytest.raises(lk.LabError, match="original or a retrained network.*lower lr, now 0.1") as caught:
+    with pytest.raises(lk.LabError,
+                       match="original or a retrained network.*lower lr, now 0.1") as caught:
         nb.parallel(nb.contest, [job])
     assert not isinstance(caught.value, lk.Diverged), "attempt would take it for a method's"
 
