@@ -18,8 +18,8 @@ import time
 
 import torch
 
-from course.chapters import sisa as sisa_chapter
 import labkit as lk
+from course.chapters import sisa as sisa_chapter
 from labkit.unlearn import sisa
 
 # one request at most this share of the ensemble's seconds; two workers at least this gain

@@ -21,8 +21,8 @@ from pathlib import Path
 import nbformat
 import psutil
 
-from labkit.base import jobs as cores
 from course.runs.sweep import sweep
+from labkit.base import jobs as cores
 
 LIMIT = 1.8  # times as fast with two jobs, at least
 FREE = 1.7  # cores that must be idle before a round for it to count
