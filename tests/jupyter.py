@@ -163,7 +163,8 @@ def wait_until_idle(page, timeout=600):
 
 def code_cell(page, text):
     """The first code cell whose source holds `text` (a Playwright locator)."""
-    return page.locator(".jp-Notebook .jp-CodeCell").filter(has=page.locator(f".cm-content:has-text({text!r})")).first
+    return page.locator(".jp-Notebook .jp-CodeCell").filter(
+        has=page.locator(f".cm-content:has-text({text!r})")).first
 
 
 def type_and_run(page, cell, text):

@@ -80,8 +80,8 @@ def fashion():
 
 def slopes(f, at, h=1e-5):
     """Central differences of f in each coordinate. -> (m, …)."""
-    return torch.stack([(f(at + h * e) - f(at - h * e)) / (2 * h) for e in torch.eye(len(at),
-                                                                                     dtype=at.dtype)])
+    return torch.stack([(f(at + h * e) - f(at - h * e)) / (2 * h)
+                        for e in torch.eye(len(at), dtype=at.dtype)])
 
 
 def params_of(model):
@@ -95,16 +95,14 @@ def flat(tree):
 def row_gradients(model, x, y):
     """One backward pass a row. -> (m, weights)."""
     return torch.stack([torch.cat([g.flatten() for g in torch.autograd.grad(
-        F.cross_entropy(model(xi[None]), yi[None]), list(model.parameters()))]) for xi,
-                        yi in zip(x, y, strict=True)])
+        F.cross_entropy(model(xi[None]), yi[None]), list(model.parameters()))])
+        for xi, yi in zip(x, y, strict=True)])
 
 
 def output_gradients(model, x):
     """∇ of each logit of one input. -> (k, weights)."""
-    return torch.stack([torch.cat([g.flatten()
-                                   for g in torch.autograd.grad(z, list(model.parameters()),
-                                                                retain_graph=True)])
-                        for z in model(x[None])[0]])
+    return torch.stack([torch.cat([g.flatten() for g in torch.autograd.grad(
+        z, list(model.parameters()), retain_graph=True)]) for z in model(x[None])[0]])
 
 
 def dense_gauss_newton(model, x, damping):
@@ -139,8 +137,8 @@ def test_projection_is_the_nearest_feasible_point(budget, spread):
 def test_projection_of_extreme_weights():
     assert attack.project(-torch.rand(5), 1).tolist() == [0] * 5
     assert attack.project(torch.full((5,), 7.0), 9).tolist() == [1] * 5
-    assert attack.project(torch.tensor([9.0, 0.2, -3.0]), 1).tolist() == pytest.approx([1, 0, 0],
-                                                                                       abs=1e-6)
+    assert (attack.project(torch.tensor([9.0, 0.2, -3.0]), 1).tolist()
+            == pytest.approx([1, 0, 0], abs=1e-6))
     assert torch.allclose(attack.project(torch.full((8,), 50.0), 2), torch.full((8,), 0.25),
                           atol=1e-5)
     inside = torch.tensor([0.5, 0.0, 1.0])
@@ -151,8 +149,8 @@ def test_projection_of_extreme_weights():
 
 def test_many_curvature_products_at_once_are_those_of_the_dense_matrix(tiny):
     params, x, y = params_of(tiny.model), tiny.data.x, tiny.data.y
-    directions = {k: torch.randn(3, *p.shape, generator=generator(2), dtype=p.dtype) for k,
-                  p in params.items()}
+    directions = {k: torch.randn(3, *p.shape, generator=generator(2), dtype=p.dtype)
+                  for k, p in params.items()}
     got = torch.func.vmap(
         lambda v: curvature_product(tiny.model, params, x, y, v, damping=0.07))(directions)
     dense = dense_gauss_newton(tiny.model, x, 0.07)
@@ -160,8 +158,8 @@ def test_many_curvature_products_at_once_are_those_of_the_dense_matrix(tiny):
         one = {k: v[c] for k, v in directions.items()}
         wanted = curvature_product(tiny.model, params, x, y, one, "gauss-newton", 0.07)
         mine = flat({k: v[c] for k, v in got.items()})
-        assert torch.allclose(mine, flat(wanted), atol=1e-10) and torch.allclose(mine, dense
-                                                                                 @ flat(one), atol=1e-10)
+        assert (torch.allclose(mine, flat(wanted), atol=1e-10)
+                and torch.allclose(mine, dense @ flat(one), atol=1e-10))
 
 
 def test_conjugate_gradients_solve_every_right_hand_side():
@@ -202,14 +200,14 @@ def test_hypergradients_are_the_slopes_of_the_objective(tiny, name):
 
 @pytest.mark.parametrize("tau", [0.02, 1.7])
 def test_first_order_effects_are_the_jacobian_of_removal(tiny, tau):
-    out, unlearned = attack.logits_at(tiny.model, tiny.x), attack.removal(tiny.model, tiny.held,
-                                                                          tau=tau)
+    out, unlearned = (attack.logits_at(tiny.model, tiny.x),
+                      attack.removal(tiny.model, tiny.held, tau=tau))
     got = requests.first_order_effects(tiny.model, tiny.held, out, tau=tau)
     zero = torch.zeros(len(tiny.held), dtype=torch.float64)
     assert got.shape == (9, 3)
     assert torch.allclose(got, slopes(lambda w: out(unlearned(w)), zero), rtol=1e-5, atol=1e-8)
-    dots = row_gradients(tiny.model, tiny.held.x, tiny.held.y) @ output_gradients(tiny.model,
-                                                                                  tiny.x).T
+    dots = (row_gradients(tiny.model, tiny.held.x, tiny.held.y)
+            @ output_gradients(tiny.model, tiny.x).T)
     assert torch.allclose(got, tau * dots, atol=1e-10)
 
 
@@ -266,8 +264,8 @@ def test_on_a_linear_objective_the_best_rows_are_chosen(budget, negative):
     c[torch.randperm(20, generator=generator(1))[:negative]] *= -1
     choice = attack.choose(lambda w: w @ c, held)
     best = c.argsort()[: min(budget, negative)]
-    assert (set(choice.rows.tolist()) == set(held.rows[best].tolist()) and len(choice.rows)
-            == len(best))
+    assert (set(choice.rows.tolist()) == set(held.rows[best].tolist())
+            and len(choice.rows) == len(best))
     assert choice.rounded == pytest.approx(c[best].sum().item(), abs=1e-5)
 
 
@@ -290,8 +288,8 @@ def test_a_choice_is_fixed_by_its_inputs():
 
 def test_if_every_row_hurts_one_row_is_asked_for():
     choice = attack.choose(lambda w: w.sum(), some_holdings(10, 4))
-    assert (len(choice.rows) == 1 and choice.rounded == 1 and choice.relaxed
-            == pytest.approx(0, abs=1e-6))
+    assert (len(choice.rows) == 1 and choice.rounded == 1
+            and choice.relaxed == pytest.approx(0, abs=1e-6))
 
 
 def subsets(m, budget):
@@ -323,12 +321,11 @@ def test_a_choice_is_owned_within_budget_and_adds_up(budget):
     assert torch.equal(attack.check_request(choice.rows, held), choice.rows)
     assert choice.relaxed <= objective(torch.full((40,), budget / 40)).item() + 1e-6
     assert choice.relaxed == pytest.approx(objective(choice.weights).item(), abs=1e-5)
-    assert choice.rounded == pytest.approx(objective(torch.isin(held.rows,
-                                                                choice.rows).float()).item(),
-                                           abs=1e-5)
+    assert choice.rounded == pytest.approx(
+        objective(torch.isin(held.rows, choice.rows).float()).item(), abs=1e-5)
     assert choice.gap == choice.rounded - choice.relaxed
-    assert (choice.weights.min() >= 0 and choice.weights.max() <= 1 and choice.weights.sum()
-            <= budget + 1e-4)
+    assert (choice.weights.min() >= 0 and choice.weights.max() <= 1
+            and choice.weights.sum() <= budget + 1e-4)
     assert not choice.weights.requires_grad
 
 
@@ -337,13 +334,12 @@ def test_baselines():
     held = attack.hold(data, range(10, 40), 5)
     for seed in range(3):
         rows = attack.baseline("random", held, seed)
-        assert (torch.equal(rows, attack.baseline("random", held,
-                                                  seed)) and len(attack.check_request(rows, held))
-                == 5)
+        assert (torch.equal(rows, attack.baseline("random", held, seed))
+                and len(attack.check_request(rows, held)) == 5)
     assert not torch.equal(attack.baseline("random", held, 0), attack.baseline("random", held, 1))
     rows = attack.baseline("same-class", held, 0, label=2)
-    assert (data.y[rows]
-            == 2).all() and len(rows) == 5 and len(attack.check_request(rows, held)) == 5
+    assert ((data.y[rows] == 2).all() and len(rows) == 5
+            and len(attack.check_request(rows, held)) == 5)
     everything = attack.baseline("same-class", held.with_budget(30), 0, label=2)
     assert set(everything.tolist()) == {r for r in range(10, 40) if data.y[r] == 2}
     x = data.x[45]
@@ -458,8 +454,8 @@ def test_an_oracle_always_starts_from_the_deployed_model(fashion):
     first = oracle([1, 2, 3], x)
     oracle(range(10), x)
     assert torch.equal(oracle([1, 2, 3], x), first)
-    assert torch.allclose(first, predict(first_order(fashion.model, data, [1, 2, 3], tau=5e-3),
-                                         x).softmax(1))
+    assert torch.allclose(
+        first, predict(first_order(fashion.model, data, [1, 2, 3], tau=5e-3), x).softmax(1))
     assert not torch.allclose(first, predict(fashion.model, x).softmax(1), atol=1e-4)
     assert all(torch.equal(before[k], v) for k, v in fashion.model.state_dict().items())
 
@@ -493,7 +489,8 @@ def test_no_attribute_of_a_black_box_leads_to_the_network(boxed):
             if isinstance(value, torch.Tensor):
                 assert not value.requires_grad, name
                 for p in boxed.model.parameters():
-                    assert value.untyped_storage().data_ptr() != p.untyped_storage().data_ptr(), name
+                    assert (value.untyped_storage().data_ptr()
+                            != p.untyped_storage().data_ptr()), name
         for name in ("model", "parameters", "state_dict", "named_parameters", "__self__"):
             assert not hasattr(thing, name)
         with pytest.raises(AttributeError):
@@ -512,13 +509,13 @@ GRANTED = {
     # the attacker's own requests
     ("check_request", "request"), ("at_once", "request"), ("spread", "request"),
     ("baseline", "x"), ("check_target", "x"), ("side_effect", "x"), ("logits_at", "x"),
-           ("ensemble_outputs", "x"),
+    ("ensemble_outputs", "x"),
     ("zeroth_order_effects", "x"),  # the target
     ("craft", "x"), ("craft", "y"),  # own rows, before they are handed in
     ("row_losses", "x"), ("row_losses", "y"), ("monitored", "y"),  # own rows, out of the holdings
     # public, dummies
-    ("through_curvature", "x"), ("through_curvature", "y"), ("similarity", "x"),
-           ("similarity", "y"),
+    ("through_curvature", "x"), ("through_curvature", "y"),
+    ("similarity", "x"), ("similarity", "y"),
     ("fit_linear", "x"), ("fit_linear", "y"),  # the provider's own training
     # the provider looks at what it was asked
     ("isolation_gate", "request"), ("gradient_gate", "request"),
@@ -614,8 +611,8 @@ def test_two_points_are_unbiased_on_a_quadratic():
 
 def test_even_orders_cancel_exactly():
     u = torch.randn(50, 6, generator=generator(1))
-    assert not requests.two_point(lambda w: torch.stack([w.pow(2).sum(), w[0] * w[1], w.abs().max()
-                                                         + 3]), u, -u).any()
+    assert not requests.two_point(
+        lambda w: torch.stack([w.pow(2).sum(), w[0] * w[1], w.abs().max() + 3]), u, -u).any()
 
 
 def test_two_points_over_all_disjoint_pairs_give_the_centred_coefficients():
@@ -646,8 +643,8 @@ def test_targets_follow_the_rule():
     assert set(everything.tolist()) == fit_ and len(everything) == len(fit_)
     picked = attack.pick_targets(p, y, 20, 3)
     assert torch.equal(picked, attack.pick_targets(p, y, 20, 3)) and len(picked.unique()) == 20
-    assert not torch.equal(picked, attack.pick_targets(p, y, 20,
-                                                       4)) and set(picked.tolist()) <= fit_
+    assert (not torch.equal(picked, attack.pick_targets(p, y, 20, 4))
+            and set(picked.tolist()) <= fit_)
     narrow = attack.pick_targets(p, y, 3, 0, low=0.7, high=0.8)
     assert ((p[narrow].amax(1) >= 0.7) & (p[narrow].amax(1) <= 0.8)).all()
     with pytest.raises(LabError, match=f"{len(fit_)} rows"):
@@ -718,8 +715,8 @@ def test_the_soft_set_size_hardens():
             outputs = torch.cat([row.log(), torch.tensor([q], dtype=row.dtype)])
             assert attack.set_size(1, 1e-5)(outputs).item() == pytest.approx(int(size), abs=1e-6)
             assert attack.set_size(-1, 1e-5)(outputs).item() == pytest.approx(-int(size), abs=1e-6)
-            errors = [abs(attack.set_size(1, t)(outputs).item() - int(size)) for t in (1e-1, 1e-2,
-                                                                                       1e-3, 1e-4)]
+            errors = [abs(attack.set_size(1, t)(outputs).item() - int(size))
+                      for t in (1e-1, 1e-2, 1e-3, 1e-4)]
             assert errors[-1] <= errors[0] + 1e-9
 
 
@@ -746,19 +743,19 @@ def test_ensemble_outputs_are_the_log_of_the_mean(tiny):
 
 def test_effects_of_the_members_add_up(tiny):
     members, tau = [net(seed=s) for s in range(3)], 1e-5
-    effects = sum(requests.first_order_effects(m, tiny.held, requests.ensemble_outputs(members, i,
-                                                                                       tiny.x), tau=tau)
+    effects = sum(requests.first_order_effects(
+                      m, tiny.held, requests.ensemble_outputs(members, i, tiny.x), tau=tau)
                   for i, m in enumerate(members))
 
     def answer(weights):
         params = [attack.removal(m, tiny.held, tau=tau)(weights) for m in members]
-        return (sum(attack.logits_at(m, tiny.x)(p).softmax(-1) for m, p in zip(members, params,
-                                                                               strict=True)) / 3).log()
+        return (sum(attack.logits_at(m, tiny.x)(p).softmax(-1)
+                    for m, p in zip(members, params, strict=True)) / 3).log()
 
     weights = torch.tensor([1.0, 0, 1, 0, 0, 0, 1, 1, 0], dtype=torch.float64)
     change = answer(weights) - answer(torch.zeros_like(weights))
-    assert torch.allclose(weights @ effects, change, rtol=1e-3,
-                          atol=1e-9) and change.abs().max() > 1e-7
+    assert (torch.allclose(weights @ effects, change, rtol=1e-3, atol=1e-9)
+            and change.abs().max() > 1e-7)
 
 
 # ---- crafted rows
@@ -768,8 +765,8 @@ def crafted(fashion, **settings):
     x, y = data.x[:6], data.y[:6]
     target = data.x_test[0]
     other = (int(predict(fashion.model, target[None]).argmax()) + 1) % 10
-    return x, requests.craft(fashion.model, x, y, target, other, **{"eps": 0.2, "steps": 30,
-                                                                    **settings}), (
+    return x, requests.craft(fashion.model, x, y, target, other,
+                             **{"eps": 0.2, "steps": 30, **settings}), (
         fashion.model, y, target, other)
 
 
@@ -785,8 +782,8 @@ def test_crafted_rows_stay_near_and_match_better(fashion, eps):
 def test_crafted_rows_stay_within_the_range_of_pixels(fashion):
     low, high = fashion.data.x.min().item(), fashion.data.x.max().item()
     x, got, (model, y, target, other) = crafted(fashion, low=low, high=high)
-    assert (got.min() >= low - 1e-6 and got.max() <= high + 1e-6 and (got - x).abs().max() <= 0.2
-            + 1e-6)
+    assert (got.min() >= low - 1e-6 and got.max() <= high + 1e-6
+            and (got - x).abs().max() <= 0.2 + 1e-6)
     assert matching(model, got, y, target, other) > matching(model, x, y, target, other)
     channels = torch.full((1, 1, 1), low), torch.full((1, 1, 1), high)
     assert torch.equal(got, crafted(fashion, low=channels[0], high=channels[1])[1])
@@ -822,8 +819,8 @@ def test_matching_is_the_cosine_of_the_gradients(tiny):
     x, y = tiny.held.x[:3], tiny.held.y[:3]
     a = row_gradients(tiny.model, x, y).sum(0)
     b = -row_gradients(tiny.model, tiny.x[None], torch.tensor([2]))[0]
-    assert matching(tiny.model, x, y, tiny.x,
-                    2) == pytest.approx(float(a @ b / a.norm() / b.norm()), abs=1e-9)
+    assert (matching(tiny.model, x, y, tiny.x, 2)
+            == pytest.approx(float(a @ b / a.norm() / b.norm()), abs=1e-9))
 
 
 # ---- campaigns
@@ -904,10 +901,10 @@ def test_replanning_sees_the_present_model(boxed):
         seen.clear()
         requests.campaign(boxed.model, boxed.held, requests.replan(objective, horizon), shift_bias,
                           OTHERS[:3])
-        assert [b for *_, b in seen] == budgets and [len(rows) for _, rows,
-                                                     _ in seen] == [20, 18, 16]
-        assert torch.equal(seen[0][0], boxed.model[1].bias) and not torch.equal(seen[1][0],
-                                                                                seen[0][0])
+        assert ([b for *_, b in seen] == budgets
+                and [len(rows) for _, rows, _ in seen] == [20, 18, 16])
+        assert (torch.equal(seen[0][0], boxed.model[1].bias)
+                and not torch.equal(seen[1][0], seen[0][0]))
 
 
 def test_campaigns_that_cannot_be_are_refused(boxed):

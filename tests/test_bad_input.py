@@ -460,8 +460,8 @@ def test_every_method_has_a_bad_setting_above():
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_checks_the_request(method):
     before = [p.clone() for p in MODEL.parameters()]
-    for bad, word in ([40], "0 to 39"), ([1, 1], "twice"), ([0.5], "whole numbers"), (range(40),
-                                                                                      "whole training set"):
+    for bad, word in (([40], "0 to 39"), ([1, 1], "twice"), ([0.5], "whole numbers"),
+                      (range(40), "whole training set")):
         sentence(lambda bad=bad: METHODS[method](MODEL, DATA, bad, **NEEDED.get(method, {})), word)
     assert all(torch.equal(a, b) for a, b in zip(before, MODEL.parameters(), strict=True))
 
@@ -505,8 +505,9 @@ SPARSE = table(
     ("mask of no weight", lambda: sparsity_chapter.apply_mask(copy.deepcopy(MODEL),
                                                               {"z": MASK["1.weight"]}),
      "no such weight"),
-    ("model is dense", lambda: sparsity_chapter.prune_then(unlearn.finetune, MASK)(MODEL, DATA,
-                                                                                   [1]), "mask was lost"),
+    ("model is dense",
+     lambda: sparsity_chapter.prune_then(unlearn.finetune, MASK)(MODEL, DATA, [1]),
+     "mask was lost"),
     ("bound of two networks", lambda: sparsity_chapter.ascent_bound(MODEL, WIDE, DATA, lr=0.1,
                                                                     steps=3), "different shapes"),
     ("share", lambda: unlearn.saliency_mask(MODEL, DATA.x, DATA.y, 0), "share is 0"),
@@ -642,8 +643,9 @@ PROOFS = table(
      "the folder"),
     ("log of other data", lambda p: verification_chapter.load_log(p.folder, OTHER), "other data",
      "trained on"),
-    ("replay change", lambda p: verification_chapter.replay_errors(p.folder, DATA, build,
-                                                                   change="x"), "'order' or 'float64'"),
+    ("replay change",
+     lambda p: verification_chapter.replay_errors(p.folder, DATA, build, change="x"),
+     "'order' or 'float64'"),
     ("usage", lambda p: verification_chapter.usage(p.folder, 41), "of 40 rows"),
     ("follows", lambda p: verification_chapter.follows(p.folder, 41, [1], 0), "41"),
     ("epochs", lambda p: verification_chapter.train_logged(build(0), DATA, p.folder / "new",
@@ -656,10 +658,8 @@ PROOFS = table(
     ("stand-in", lambda p: verification_chapter.provider.forge(p.folder, DATA, [1],
                                                                p.folder / "new", build=build),
      "every=1"),
-    ("candidates", lambda p: verification_chapter.provider.adversarial_search(DATA, [1],
-                                                                              p.folder / "new",
-                                                                              build=build, candidates=0,
-                                                                **RECIPE), "candidates is 0"),
+    ("candidates", lambda p: verification_chapter.provider.adversarial_search(
+        DATA, [1], p.folder / "new", build=build, candidates=0, **RECIPE), "candidates is 0"),
     ("edited", lambda p: verification_chapter.provider.edit_log(MODEL, p.folder, p.folder / "new",
                                                                 [99]), "0 to 39"),
     ("hits", lambda p: verification_chapter.decide(31, 30, 0.9, 0.1), "31 hits of 30"),
@@ -1002,7 +1002,8 @@ def test_a_checkpoint_that_is_a_pickle_does_nothing(proof, tmp_path):
         shutil.copytree(proof.folder, folder)
         verification_chapter.log.file_of(folder, 0).write_bytes(blob)
         assert not judged(proof, folder).verified
-        sentence(lambda folder=folder: verification_chapter.checkpoint(verification_chapter.load_log(folder), 0), "is not the logged one")
+        sentence(lambda folder=folder: verification_chapter.checkpoint(
+            verification_chapter.load_log(folder), 0), "is not the logged one")
         (folder / "log.jsonl").write_bytes(blob)
         sentence(lambda folder=folder: verification_chapter.load_log(folder), "log")
     assert not (tmp_path / "sprung").exists()
@@ -1076,8 +1077,9 @@ def test_yaml_makes_no_objects(tmp_path):
 
 def test_nothing_in_the_package_unpickles_a_file():
     """The one pickle there is travels between labkit's own worker processes."""
-    risky = re.compile(r"torch\.load|pickle\.load|joblib\.load|np\.load|yaml\.(unsafe_|full_)?load|shelve|marshal|dill|"
-                       r"(?<![.\w])eval\(|(?<![.\w])exec\(|read_pickle|allow_pickle=True|weights_only=False|extractall")
+    risky = re.compile(r"torch\.load|pickle\.load|joblib\.load|np\.load|yaml\.(unsafe_|full_)?load|"
+                       r"shelve|marshal|dill|(?<![.\w])eval\(|(?<![.\w])exec\(|read_pickle|"
+                       r"allow_pickle=True|weights_only=False|extractall")
     found = {(p.relative_to(ROOT).as_posix(), line.strip())
              for package in ("labkit", "course") for p in (ROOT / package).rglob("*.py")
              for line in p.read_text(encoding="utf-8").splitlines() if risky.search(line)}
@@ -1085,8 +1087,8 @@ def test_nothing_in_the_package_unpickles_a_file():
                ("labkit/processes.py", "pickle.loads(blob)"),
                # a planted mistake: an edit of the solution's text, both written in the package
                ("course/exercises/data.py", "exec(compile(source, f\"<{what}>\"")]
-    assert [f for f in found if not any(f[0] == name and text in f[1] for name,
-                                        text in allowed)] == []
+    assert [f for f in found
+            if not any(f[0] == name and text in f[1] for name, text in allowed)] == []
     assert len(found) == len(allowed)
 
 

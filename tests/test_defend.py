@@ -73,8 +73,8 @@ def test_one_user_has_few_interests(data):
     def largest_share(requests):
         return np.mean([torch.bincount(data.y[r]).max().item() / len(r) for r in requests])
 
-    assert largest_share(benign("one-user", data, count=200)) > largest_share(benign("random", data,
-                                                                                     count=200)) + 0.15
+    assert (largest_share(benign("one-user", data, count=200))
+            > largest_share(benign("random", data, count=200)) + 0.15)
 
 
 def test_the_shares_of_users_are_those_of_the_dirichlet(data):
@@ -118,8 +118,8 @@ def test_the_realistic_streams_leave_the_easy_one_out():
 
 def test_gates_do_not_mind_a_request_that_changes_nothing():
     logits, y = torch.randn(50, K, generator=torch.Generator().manual_seed(1)), torch.arange(50) % K
-    assert requests_chapter.loss_gate(logits, logits.clone(),
-                                      y) == 0 and requests_chapter.label_gate(logits, logits.clone()) == 0
+    assert (requests_chapter.loss_gate(logits, logits.clone(), y) == 0
+            and requests_chapter.label_gate(logits, logits.clone()) == 0)
 
 
 def test_gates_by_hand():

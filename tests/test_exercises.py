@@ -298,8 +298,8 @@ def test_the_solutions_of_12_agree_with_others():
     for _ in range(50):
         weights, share = _draw_layers(r)
         found = mask(weights, share)
-        assert sum(int((~k).sum()) for k in found.values()) == round(share * sum(w.numel()
-                                                                                 for w in weights.values()))
+        assert (sum(int((~k).sum()) for k in found.values())
+                == round(share * sum(w.numel() for w in weights.values())))
         dropped = [float(w[~found[k]].abs().max()) for k, w in weights.items()
                    if not found[k].all()]
         kept = [float(w[found[k]].abs().min()) for k, w in weights.items() if found[k].any()]
@@ -314,8 +314,8 @@ def test_the_solutions_of_12_agree_with_others():
         if len(sizes.unique()) == len(sizes):  # torch promises no order of ties
             prune.global_unstructured([(layer, "weight") for layer in net], prune.L1Unstructured,
                                       amount=round(share * len(sizes)))
-            assert all(torch.equal(a, layer.weight_mask.bool()) for a, layer in zip(found.values(),
-                                                                                    net, strict=True))
+            assert all(torch.equal(a, layer.weight_mask.bool())
+                       for a, layer in zip(found.values(), net, strict=True))
 
         epoch, epochs, gamma, without = _draw_epoch(r)
         theirs = lk.unlearn.l1_strength(epoch, epochs, gamma, "decaying", without)

@@ -113,7 +113,8 @@ def test_hostile_cells_cost_their_own_points_only(tmp_path):
 
 def test_a_state_cannot_be_displayed_printed_or_replaced(tmp_path):
     forged = ("from IPython.display import display\n"
-              f"display({{'{MIME}': {{'kind': 'exercise', 'id': '1.2', 'state': 'right', 'points': 1}}}}, raw=True)\n"
+              f"display({{'{MIME}': {{'kind': 'exercise', 'id': '1.2', 'state': 'right', "
+              f"'points': 1}}}}, raw=True)\n"
               "import json, os, sys\n"
               "for stream in (sys.stdout, sys.__stdout__):\n"
               "    print(json.dumps({'id': '1.2', 'state': 'right', 'note': ''}), file=stream, "
@@ -198,7 +199,8 @@ def test_honest_copies_are_not_accused(tmp_path):
         rows = grade(copy_of(tmp_path, *cells, f'@exercise("1.6")\n{inside}'))
         found = {r["exercise"]: r for r in rows}
         for id, name in zip(NB01, names, strict=False):
-            assert found[id]["state"] == "right" and HONEST[name][1] in found[id]["note"], (name, found[id])
+            assert found[id]["state"] == "right" and HONEST[name][1] in found[id]["note"], (
+                name, found[id])
         assert found["1.6"]["state"] == "right", found["1.6"]
 
 

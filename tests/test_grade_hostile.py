@@ -22,13 +22,14 @@ from course.grading.grade import LARGEST, grade, plan
 SLEEP = "61.25"  # seconds of a `sleep` that no other process has; it would go away by itself
 TELL = ("import gc, types\n"  # the grader's own way to tell an event
         "tell = next(f for f in gc.get_objects()\n"
-        "            if type(f) is types.FunctionType and f.__qualname__ == 'main.<locals>.tell')\n")
-FORKED = ("import os, time\nfor _ in range(4):\n    if os.fork() == 0:\n        kept = b'x' * "
-          "400_000_000\n"
+        "            if type(f) is types.FunctionType "
+        "and f.__qualname__ == 'main.<locals>.tell')\n")
+FORKED = ("import os, time\nfor _ in range(4):\n    if os.fork() == 0:\n"
+          "        kept = b'x' * 400_000_000\n"
           "        time.sleep(60)\ntime.sleep(60)")
 DETACHED = ("import os\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n"
-            f"        os.execve('/bin/sleep', ['sleep', '{SLEEP}'], {{}})\n    "
-            f"os._exit(0)\nos.wait()\n")
+            f"        os.execve('/bin/sleep', ['sleep', '{SLEEP}'], {{}})\n"
+            f"    os._exit(0)\nos.wait()\n")
 
 # name: (what stands in the cell before the function, which is right; its state; words of the note)
 CASES = {
@@ -191,7 +192,8 @@ def home(): open(os.path.expanduser("~{user}/labkit-test-x"), "wb").write(b"x")
 def outside(): open({outside!r}, "wb").write(b"x")
 def package(): open(lk.__file__, "ab").write(b"")
 def remount():
-    if ctypes.CDLL(None).mount(None, b"/", None, 32 | 4096, None): raise OSError("mount")  # MS_REMOUNT | MS_BIND
+    if ctypes.CDLL(None).mount(None, b"/", None, 32 | 4096, None): raise OSError("mount")\
+  # MS_REMOUNT | MS_BIND
 def others(): os.kill({pid}, 0)
 def disk():
     for i in range(8): open(f"{{i}}", "wb").write(b"x" * 50_000_000)

@@ -29,8 +29,8 @@ def call(tmp_path):
     git = {k: v for who in ("AUTHOR", "COMMITTER") for k, v in
            ((f"GIT_{who}_NAME", "nobody"), (f"GIT_{who}_EMAIL", "nobody@example.org"))}
     env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | away | git | {
-        "PATH": here, "PRE_COMMIT_HOME": str(tmp_path
-                                             / "cache"), "PIP_NO_INDEX": "1", "GIT_ALLOW_PROTOCOL": "file",
+        "PATH": here, "PRE_COMMIT_HOME": str(tmp_path / "cache"), "PIP_NO_INDEX": "1",
+        "GIT_ALLOW_PROTOCOL": "file",
         "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
     def run(folder, *words):

@@ -57,7 +57,7 @@ def mlp(hidden=7):
     return lk.models.mlp(SHAPE, 4, hidden)
 
 
-# ------------------------------------------------------------------------------------------------ the analytic leak
+# -------------------------------------------------------------------------------- the analytic leak
 
 LEAKS = {
     "mlp": (mlp, 1),
@@ -103,7 +103,7 @@ def test_no_leak_without_a_biased_linear_layer():
         attack.leak(model, attack.flat(model))
 
 
-# ------------------------------------------------------------------------------------------- differences of weights
+# --------------------------------------------------------------------------- differences of weights
 
 
 @pytest.mark.parametrize("deleted", [[3], [1, 6]])
@@ -173,7 +173,7 @@ def test_flat_and_unflat_are_inverse_and_in_order():
     assert all(torch.equal(back[k], p.double()) for k, p in model.named_parameters())
 
 
-# ------------------------------------------------------------------------------------------ influence, multiplied back
+# ----------------------------------------------------------------------- influence, multiplied back
 
 
 def dense_curvature(model, x):
@@ -198,7 +198,7 @@ def test_through_curvature_is_the_dense_gauss_newton_matrix_and_undoes_influence
     torch.testing.assert_close(relabelled, g)  # Gauss-Newton does not read the labels
 
 
-# ------------------------------------------------------------------------------------------------------- similarity
+# --------------------------------------------------------------------------------------- similarity
 
 
 class Residual(nn.Module):
@@ -298,7 +298,7 @@ def test_similarity_is_differentiable_in_images_and_soft_labels(make):
                                     (x.unflatten(0, (2, 2)).requires_grad_(), logits))
 
 
-# -------------------------------------------------------------------------------------------------- total variation
+# ---------------------------------------------------------------------------------- total variation
 
 
 def test_total_variation_by_hand_and_by_loop():
@@ -314,7 +314,7 @@ def test_total_variation_by_hand_and_by_loop():
         assert found.item() == pytest.approx(sum(across) / len(across) + sum(down) / len(down))
 
 
-# ------------------------------------------------------------------------------------------------------- the search
+# --------------------------------------------------------------------------------------- the search
 
 
 @pytest.fixture(scope="module")

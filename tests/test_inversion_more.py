@@ -63,7 +63,7 @@ class Answers:
         return self.model(x).softmax(1)
 
 
-# ----------------------------------------------------------------------------------------------------------- probes
+# ------------------------------------------------------------------------------------------- probes
 
 
 def test_gradient_probes_are_sure_and_inside_the_pixels():
@@ -178,7 +178,7 @@ def test_more_coordinates_than_pixels_are_refused():
                                     steps=1)
 
 
-# ----------------------------------------------------------------------------------------------- deleted classes
+# ---------------------------------------------------------------------------------- deleted classes
 
 
 def test_confidence_change_against_a_loop():
@@ -208,7 +208,7 @@ def test_the_class_walked_uphill_loses_the_most_confidence(deleted):
     assert change.argmin() == deleted and change[deleted] < 0
 
 
-# ---------------------------------------------------------------------------------------------- labels of an update
+# ------------------------------------------------------------------------------ labels of an update
 
 NETS = {"mlp": lambda: lk.models.mlp((1, 8, 8), 6, 9),
         "strided_cnn": lambda: lk.models.strided_cnn((1, 8, 8), 6, 3),
@@ -222,8 +222,8 @@ def test_the_label_of_one_deleted_row_is_read_from_the_last_bias(name):
                                                          generator=torch.Generator().manual_seed(seed))
         for y in range(6):
             moved = update(model, x, torch.tensor([y]))
-            assert [inversion.label_of_update(model, s * moved).tolist() for s in (1.0, 1e-6,
-                                                                                   1e4)] == [[y]] * 3
+            assert [inversion.label_of_update(model, s * moved).tolist()
+                    for s in (1.0, 1e-6, 1e4)] == [[y]] * 3
 
 
 def test_the_labels_of_a_batch_are_right_in_most_cases_and_sorted():
@@ -261,7 +261,7 @@ def test_an_update_without_a_negative_entry_names_no_class():
         inversion.label_of_update(model, torch.zeros(51))
 
 
-# ---------------------------------------------------------------------------------------------------- linear models
+# ------------------------------------------------------------------------------------ linear models
 
 LOSSES = {"square": 3, "logistic": 2, "softmax": 3}
 
@@ -356,11 +356,11 @@ def test_a_row_whose_constant_is_lost_gets_a_usual_length_and_the_sign_that_fits
     assert not found.ill_conditioned
     k, d = before.shape[0], before.shape[1] - 1
     extended = torch.cat([kept, torch.ones(len(kept), 1, dtype=kept.dtype)], 1)
-    curvature = extended.T @ extended * 119 / len(kept) + 5.0 * torch.diag(torch.tensor([1.0] * d
-                                                                                        + [0.0]).double())
+    curvature = extended.T @ extended * 119 / len(kept) + 5.0 * torch.diag(
+        torch.tensor([1.0] * d + [0.0]).double())
     residual = (before @ torch.cat([x, x.new_ones(1)]))
-    residual = residual - torch.eye(k, dtype=x.dtype)[(residual
-                                                       - torch.eye(k).double()).norm(dim=1).argmin()]
+    residual = residual - torch.eye(k, dtype=x.dtype)[
+        (residual - torch.eye(k).double()).norm(dim=1).argmin()]
     # the gradient residual · [x, constant] instead of residual · [x, 1]
     for constant in (1e-3, -1e-3):
         bent = torch.cat([x, x.new_tensor([constant])])
@@ -399,7 +399,7 @@ def test_softmax_with_two_classes_is_refused_or_undone():
     assert cosine(found.row, x[0]) > 0.99
 
 
-# --------------------------------------------------------------------------------------------------- image measures
+# ----------------------------------------------------------------------------------- image measures
 
 
 def test_mse_and_psnr_by_hand():
@@ -462,15 +462,15 @@ def test_assign_against_all_orders():
     for seed in range(5):
         g = torch.Generator().manual_seed(seed)
         images, originals = (torch.rand(4, 1, 3, 3, generator=g) for _ in range(2))
-        best = min(itertools.permutations(range(4)), key=lambda o: measure.mse(images[list(o)],
-                                                                               originals).sum())
+        best = min(itertools.permutations(range(4)),
+                   key=lambda o: measure.mse(images[list(o)], originals).sum())
         assert measure.assign(images, originals).tolist() == list(best)
         shuffled = originals[torch.tensor([2, 3, 1, 0])]
         assert torch.equal(shuffled[measure.assign(shuffled, originals)], originals)
 
 
 
-# ----------------------------------------------------------------------------------------------------- threat model
+# ------------------------------------------------------------------------------------- threat model
 
 def test_black_box_attackers_reach_no_gradient_and_no_weights():
     box = attack.BlackBox(softmax_model())

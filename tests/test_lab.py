@@ -186,7 +186,8 @@ def test_a_rare_class_ends_the_notebook_as_skipped(lab, tmp_path, monkeypatch):
         count("train", name, n), count("test", name, n_test)
     assert bundles(lab.load)[0].rare(7, 1) == [("rare", 6, 5)], "as loaded"
     with pytest.raises(NotForThisData,
-                       match=r"at least 7 training and 1 test rows.* class 'rare' has 6 and 5: add"):
+                       match=r"at least 7 training and 1 test rows.* class 'rare' "
+                             r"has 6 and 5: add"):
         bundles(lambda: lab.load(min_rows=(7, 1)))
     with pytest.raises(NotForThisData, match=r"'cat' has 30 and 20 \(and 1 more have"):
         bundles(lambda: lab.load(min_rows=(35, 5)))

@@ -161,7 +161,7 @@ def test_marked_cells_have_text_to_compare(path):
             f"a marked cell prints text and nothing else: {cell.source[:60]}"
 
 
-# ------------------------------------------------------------------ run again (each run is shared by the tests)
+# ------------------------------------------------------ run again (each run is shared by the tests)
 
 
 def nbval(*paths):

@@ -298,26 +298,25 @@ def test_csv_has_a_row_for_each_part_and_configuration(tmp_path):
     table = parts_table(records)
     assert len(table) == sum(len(c.parts) for c in claims.values()) + 3
     written = write_table(tmp_path, "scoreboard", table)
-    assert (written[0] == tmp_path / "scoreboard.csv" and len(list(tmp_path.iterdir()))
-            == len(written))
+    assert (written[0] == tmp_path / "scoreboard.csv"
+            and len(list(tmp_path.iterdir())) == len(written))
     rows = list(csv.DictReader(io.StringIO(written[0].read_text(encoding="utf-8"))))
     fashion, digits = (r for r in rows if (r["claim"], r["part"]) == ("basics-mia", "original"))
     pooled = judge(claims["basics-mia"], {k: v * 2 for k, v in mia.items()},
                    profile="quick")["parts"][0]
-    assert [float(fashion[k]) for k in ("mean", "low", "high")] == [pooled[k]
-                                                                    for k in ("mean", "low",
-                                                                              "high")]
-    assert (fashion["n"], fashion["unit"], fashion["seeds"], fashion["dataset"]) == ("6", "seed",
-                                                                                     "0 1", "fashion")
+    assert ([float(fashion[k]) for k in ("mean", "low", "high")]
+            == [pooled[k] for k in ("mean", "low", "high")])
+    assert ((fashion["n"], fashion["unit"], fashion["seeds"], fashion["dataset"])
+            == ("6", "seed", "0 1", "fashion"))
     assert (fashion["verdict"], fashion["claim_verdict"]) == ("reproduced", "undecided")
-    assert (fashion["labkit"], fashion["notebook_hash"], fashion["kind"]) == ("aaa", "nnn",
-                                                                              "effect")
-    assert (fashion["paper"] == claims["basics-mia"].paper and fashion["paper_figure"]
-            == claims["basics-mia"].figure)
+    assert ((fashion["labkit"], fashion["notebook_hash"], fashion["kind"])
+            == ("aaa", "nnn", "effect"))
+    assert (fashion["paper"] == claims["basics-mia"].paper
+            and fashion["paper_figure"] == claims["basics-mia"].figure)
     assert (digits["dataset"], json.loads(digits["parameters"])) == ("digits", {"rate": 0.5})
     check = next(r for r in rows if (r["claim"], r["part"]) == ("sisa-exact", "bitwise"))
-    assert (float(check["mean"]), check["low"], check["n"], check["verdict"]) == (0.95, "", "20",
-                                                                                  "failed")
+    assert ((float(check["mean"]), check["low"], check["n"], check["verdict"])
+            == (0.95, "", "20", "failed"))
     idle = next(r for r in rows if r["claim"] == "inv-approx")
     assert (idle["verdict"], idle["mean"], idle["n"], idle["seeds"]) == ("not run", "", "0", "")
 

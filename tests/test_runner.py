@@ -39,9 +39,9 @@ SHOW = ("from IPython.display import display\n"
 
 def write_notebook(folder, *cells, name="01_tiny", parameters=PARAMETERS):
     """A notebook of a parameters cell and these code cells. -> its path"""
-    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Tiny"),
-                                           nbformat.v4.new_code_cell(parameters,
-                                                                     metadata={"tags": ["parameters"]})])
+    node = nbformat.v4.new_notebook(cells=[
+        nbformat.v4.new_markdown_cell("# Tiny"),
+        nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})])
     node.cells += [nbformat.v4.new_code_cell(c) for c in cells]
     node.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3",
                                    "language": "python"}

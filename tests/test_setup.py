@@ -123,10 +123,10 @@ def test_every_notebook_is_named_where_readers_look():
         number = source.stem[:2]
         assert (f"| {number} | [" in pages["README.md"] and f"(notebooks/{source.stem}.ipynb)"
                 in pages["README.md"])
-        assert f"\n| {number} " in pages["docs/teaching.md"], (f"docs/teaching.md has no minutes "
-                                                               f"for {source.stem}")
-        assert f"\n# | {number} | " in pages["notebooks/source/00_start_here.py"], (f"00 does not "
-                                                                                    f"list {source.stem}")
+        assert f"\n| {number} " in pages["docs/teaching.md"], (
+            f"docs/teaching.md has no minutes for {source.stem}")
+        assert f"\n# | {number} | " in pages["notebooks/source/00_start_here.py"], (
+            f"00 does not list {source.stem}")
 
 
 def test_readme_shows_a_first_command_for_each_reader_and_stays_short():
@@ -165,9 +165,11 @@ def test_devcontainer_is_json_and_calls_setup():
 
 
 # The patterns are written with a [x] inside, so that they do not find themselves.
-PLACES = r"(?<![\w.}])/(?:[w]ork|[r]oot|[h]ome/\w+|[U]sers/\w+)/|[C]:\\+Users|/[o]pt/(?:pypi|wheels)"
-REGISTRIES = (r"[p]ypi\.org/simple|[f]iles\.pythonhosted|[-]-(?:extra-)?index-url[ =]|[-]-find-links|"
-              r"[d]ownload\.pytorch\.org|[r]egistry\.npmjs|[a]naconda\.org|[m]cr\.microsoft|[g]hcr\.io|[d]ocker\.io")
+PLACES = (r"(?<![\w.}])/(?:[w]ork|[r]oot|[h]ome/\w+|[U]sers/\w+)/|[C]:\\+Users|"
+          r"/[o]pt/(?:pypi|wheels)")
+REGISTRIES = (r"[p]ypi\.org/simple|[f]iles\.pythonhosted|[-]-(?:extra-)?index-url[ =]|"
+              r"[-]-find-links|[d]ownload\.pytorch\.org|[r]egistry\.npmjs|[a]naconda\.org|"
+              r"[m]cr\.microsoft|[g]hcr\.io|[d]ocker\.io")
 
 
 @pytest.mark.parametrize("pattern", [PLACES, REGISTRIES], ids=["paths", "registries"])

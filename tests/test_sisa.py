@@ -54,8 +54,8 @@ def unlearn(e, forget, data=DATA):
 def rows_at(e, shard, slice_):
     """The rows of one slice (from 0) of a shard that are still there."""
     p = e.partition
-    return [i for i in range(len(p.shard)) if (p.shard[i], p.slice[i]) == (shard, slice_)
-            and i not in e.removed]
+    return [i for i in range(len(p.shard))
+            if (p.shard[i], p.slice[i]) == (shard, slice_) and i not in e.removed]
 
 
 def is_exact(e, data=DATA):
@@ -184,8 +184,8 @@ def test_storage_is_what_lies_on_the_disk(tmp_path, changes):
 def test_a_row_alone_decides_where_it_lies():
     long, short = sisa.by_hash(100, 5, 4, seed=3), sisa.by_hash(50, 5, 4, seed=3)
     assert torch.equal(long.shard[:50], short.shard) and torch.equal(long.slice[:50], short.slice)
-    assert sisa.place(17, 5, 4, 3) == (long.shard[17], long.slice[17]) == sisa.place(np.int64(17),
-                                                                                     5, 4, 3)
+    assert (sisa.place(17, 5, 4, 3) == (long.shard[17], long.slice[17])
+            == sisa.place(np.int64(17), 5, 4, 3))
     other = sisa.by_hash(100, 5, 4, seed=4)
     assert not torch.equal(long.shard, other.shard) and not torch.equal(long.slice, other.slice)
     assert torch.equal(long.rows(2, 3, [7, 8]), torch.tensor([
@@ -211,28 +211,28 @@ def work(risk, partition):
 def spread(kind, n=1000):
     draw = np.random.default_rng(5)
     return {"even": np.ones(n), "random": draw.random(n), "steep": draw.random(n)**8,
-            "one row": np.where(np.arange(n) == 7, 1e4, 1e-4), "zeros": (np.arange(n) % 3 == 0)
-            * 1.0}[kind]
+            "one row": np.where(np.arange(n) == 7, 1e4, 1e-4),
+            "zeros": (np.arange(n) % 3 == 0) * 1.0}[kind]
 
 
 @pytest.mark.parametrize("kind", ["even", "random", "steep", "one row", "zeros"])
 @pytest.mark.parametrize("shards", [1, 2, 7])
 def test_sharding_by_risk(kind, shards):
     risk = spread(kind)
-    p, least = (sisa_chapter.by_risk(risk, shards, 3, rule=rule) for rule in ("equal-requests",
-                                                                              "least-work"))
+    p, least = (sisa_chapter.by_risk(risk, shards, 3, rule=rule)
+                for rule in ("equal-requests", "least-work"))
     for q in (p, least):
         assert q.shard.unique().tolist() == list(range(shards)), "a shard without a row"
         order = np.argsort(risk, kind="stable")
-        assert (np.diff(q.shard.numpy()[order])
-                >= 0).all(), "shards are not runs of the sorted rows"
+        assert (np.diff(q.shard.numpy()[order]) >= 0).all(), (
+            "shards are not runs of the sorted rows")
         assert q.slice.tolist() == [sisa.place(i, shards, 3)[1] for i in range(len(risk))]
     mass = np.array([risk[p.shard == s].sum() for s in range(shards)]) / risk.sum()
     if kind != "one row":
         assert np.abs(mass - 1 / shards).max() <= 2 * risk.max() / risk.sum() + 1e-9
         # equal requests a shard: what one costs is n / S, whatever the risk
-        assert work(risk, p) == pytest.approx(len(risk) / shards, rel=0.1 if kind == "steep"
-                                              else 0.05)
+        assert work(risk, p) == pytest.approx(len(risk) / shards,
+                                              rel=0.1 if kind == "steep" else 0.05)
     assert work(risk, least) <= min(work(risk, p), -(-len(risk) // shards)) + 1e-9
 
 
@@ -241,24 +241,22 @@ def test_least_work_is_the_best_of_all_cuts(shards):
     for seed in range(5):
         risk = np.random.default_rng(seed).random(12)**4
         ordered = np.sort(risk) / risk.sum()
-        best = min(sum(ordered[a:b].sum() * (b - a) for a, b in zip((0, *cuts), (*cuts, 12),
-                                                                    strict=True))
+        best = min(sum(ordered[a:b].sum() * (b - a)
+                       for a, b in zip((0, *cuts), (*cuts, 12), strict=True))
                    for cuts in combinations(range(1, 12), shards - 1))
-        assert work(risk, sisa_chapter.by_risk(risk, shards, 2,
-                                               rule="least-work")) == pytest.approx(best)
+        assert (work(risk, sisa_chapter.by_risk(risk, shards, 2, rule="least-work"))
+                == pytest.approx(best))
 
 
 @pytest.mark.parametrize("wrong", [
-    lambda: sisa.by_hash(10, 11, 1), lambda: sisa.by_hash(10, 0, 1), lambda: sisa.by_hash(10, 1.5,
-                                                                                          1),
-    lambda: sisa.by_hash(10, 2, 0), lambda: sisa.by_hash(10, 2, 1.5), lambda: sisa.by_hash(10, True,
-                                                                                           2),
-    lambda: sisa_chapter.by_risk([1.0, 2.0], 3, 1), lambda: sisa_chapter.by_risk([1.0, np.nan], 1,
-                                                                                 1),
+    lambda: sisa.by_hash(10, 11, 1), lambda: sisa.by_hash(10, 0, 1),
+    lambda: sisa.by_hash(10, 1.5, 1), lambda: sisa.by_hash(10, 2, 0),
+    lambda: sisa.by_hash(10, 2, 1.5), lambda: sisa.by_hash(10, True, 2),
+    lambda: sisa_chapter.by_risk([1.0, 2.0], 3, 1),
+    lambda: sisa_chapter.by_risk([1.0, np.nan], 1, 1),
     lambda: sisa_chapter.by_risk([1.0, -1.0], 1, 1), lambda: sisa_chapter.by_risk([0.0, 0.0], 1, 1),
-                                   lambda: sisa_chapter.by_risk([], 1, 1),
-    lambda: sisa_chapter.by_risk([1.0, np.inf], 1, 1), lambda: sisa_chapter.by_risk([1.0, 2.0], 1,
-                                                                                    1, rule="best")])
+    lambda: sisa_chapter.by_risk([], 1, 1), lambda: sisa_chapter.by_risk([1.0, np.inf], 1, 1),
+    lambda: sisa_chapter.by_risk([1.0, 2.0], 1, 1, rule="best")])
 def test_a_partition_that_cannot_be_is_refused(wrong):
     with pytest.raises(LabError):
         wrong()
@@ -299,8 +297,8 @@ def test_twenty_deletions_end_bit_for_bit_where_training_without_the_rows_ends(t
         before, e = e, unlearn(e, asked)
         start, visits = counted(before, e, asked)
         line = e.ledger[-1]
-        assert (line["asked"] == asked and line["restarted after slice"] == start and line["visits"]
-                == visits)
+        assert (line["asked"] == asked and line["restarted after slice"] == start
+                and line["visits"] == visits)
         assert line["notes"] == [] and set(e.removed) == {*before.removed, *asked}
         for s in range(3):
             assert same(e.members[s], before.members[s]) == (s not in start)
@@ -407,8 +405,8 @@ def test_verify_sees_a_run_that_reads_forgotten_rows(tmp_path, monkeypatch):
     a, b = train(tmp_path / "a", build=mlp), train(tmp_path / "b", build=mlp)
     honest, rows = unlearn(a, [5]), Partition.rows
     with monkeypatch.context() as m:
-        m.setattr(Partition, "rows", lambda self, shard, slices, removed=(): rows(self, shard,
-                                                                                  slices))
+        m.setattr(Partition, "rows",
+                  lambda self, shard, slices, removed=(): rows(self, shard, slices))
         cheat = unlearn(b, [5])
         # the from-scratch run meets NaN or the label −1
         with pytest.raises((LabError, IndexError)):
@@ -448,11 +446,11 @@ def test_a_file_is_overwritten_before_it_is_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "unlink", spy)
     assert checkpoints.wipe(tmp_path, 2, 1) == 2
     assert {name: len(blob) for name, blob in seen.items()} == {
-        name: sizes[name] for name in sizes if name.startswith(("shard-002-after-002",
-                                                                "shard-002-after-003"))}
+        name: sizes[name] for name in sizes
+        if name.startswith(("shard-002-after-002", "shard-002-after-003"))}
     assert not any(any(blob) for blob in seen.values())
-    assert (len(list(tmp_path.glob("shard-002-*"))) == 2 and len(list(tmp_path.glob("shard-*")))
-            == 2 * (3 * 4 - 2))
+    assert (len(list(tmp_path.glob("shard-002-*"))) == 2
+            and len(list(tmp_path.glob("shard-*"))) == 2 * (3 * 4 - 2))
     assert e is not None and checkpoints.wipe(tmp_path, 2, 1) == 0
 
 
@@ -555,9 +553,8 @@ def another_shard(target, folder):
 
 
 FAULTS = [(flip, "damaged"), (truncate, "damaged"), (delete, "missing"),
-          (truncate_json, "cannot be read"),
-          (another_recipe, "another run"), (other_rows, "other rows"),
-          (another_shard, "belongs to another|other rows")]
+          (truncate_json, "cannot be read"), (another_recipe, "another run"),
+          (other_rows, "other rows"), (another_shard, "belongs to another|other rows")]
 
 
 @pytest.mark.parametrize("fault, words", FAULTS)
@@ -621,9 +618,8 @@ def test_another_network_is_refused_when_opening(tmp_path):
 
 @pytest.mark.parametrize("changes", [
     dict(shards=301), dict(shards=0), dict(shards=1.5), dict(slices=0), dict(slices=1.5),
-                                     dict(keep=0),
-    dict(keep=1.5), dict(partition=sisa.by_hash(300, 4, 2)),
-                                     dict(partition=sisa.by_hash(299, 4, 3)),
+    dict(keep=0), dict(keep=1.5),
+    dict(partition=sisa.by_hash(300, 4, 2)), dict(partition=sisa.by_hash(299, 4, 3)),
     dict(without=[300]), dict(without=range(300)),
     dict(seed=-1), dict(batch_size=0), dict(epochs=0),
     dict(lr=1e6, build=mlp), dict(lr=1e6, build=mlp, workers=2)])
@@ -651,8 +647,8 @@ def test_requests_that_cannot_be_are_refused_and_change_nothing(tmp_path):
                   [i for i in range(300) if i != 7]):
         with pytest.raises(LabError):
             unlearn(e, wrong)
-    for data in (first_lines(299), SimpleNamespace(x=torch.cat([DATA.x] * 2),
-                                                   y=torch.cat([DATA.y] * 2))):
+    for data in (first_lines(299),
+                 SimpleNamespace(x=torch.cat([DATA.x] * 2), y=torch.cat([DATA.y] * 2))):
         for act in (lambda d: unlearn(e, [1], d), lambda d: sisa_chapter.verify_exact(e, d),
                     lambda d: sisa.load(tmp_path, d, build)):
             with pytest.raises(LabError):
@@ -675,8 +671,7 @@ def test_something_must_be_left_in_the_end(tmp_path):
 def test_numbers_from_numpy_are_numbers(tmp_path):
     plain = train(tmp_path / "a", epochs=1)
     numpys = train(tmp_path / "b", epochs=np.int64(1), shards=np.int64(4), slices=np.int64(3),
-                   seed=np.int64(1),
-                   keep=np.int64(1), batch_size=np.int64(16), lr=np.float64(0.1))
+                   seed=np.int64(1), keep=np.int64(1), batch_size=np.int64(16), lr=np.float64(0.1))
     assert same(plain, numpys) and same(sisa.load(tmp_path / "b", DATA, build), plain)
 
 
@@ -700,8 +695,8 @@ def test_weighted_votes_that_differ_by_little_are_not_equal():
     assert sisa.aggregate(logits, "vote", [3000, 3001]).argmax() == 1
     assert sisa.aggregate(logits, "vote", [3000, 3000]).argmax() == 1
     close = torch.tensor([[[1.0, 0.0]], [[0.0, 1.00001]]])  # equal votes, nearly equal means
-    assert sisa.aggregate(close, "vote").argmax() == 1 and sisa.aggregate(close.flip(0),
-                                                                          "vote").argmax() == 1
+    assert (sisa.aggregate(close, "vote").argmax() == 1
+            and sisa.aggregate(close.flip(0), "vote").argmax() == 1)
 
 
 def test_the_mean_is_that_of_the_softmax():
@@ -731,8 +726,8 @@ def test_a_shard_without_rows_has_no_vote(tmp_path):
 def test_an_ensemble_is_a_network_like_any_other(tmp_path):
     e = train(tmp_path, build=mlp, shards=2, epochs=10)
     logits = predict(e, DATA.x_test, batch_size=7)
-    assert logits.shape == (100, 10) and torch.allclose(logits.exp().sum(1), torch.ones(100),
-                                                        atol=1e-5)
+    assert (logits.shape == (100, 10)
+            and torch.allclose(logits.exp().sum(1), torch.ones(100), atol=1e-5))
     assert torch.allclose(logits, sisa.aggregate(e.logits(DATA.x_test), "mean"), atol=1e-5)
     assert evaluate(e, DATA, [1, 2, 3])["TA"] > 50  # 10 by guessing
     copied = copy.deepcopy(e)

@@ -24,7 +24,8 @@ OVERFLOWING = """() => [...document.querySelectorAll('main *')].filter(e => {
     const box = e.getBoundingClientRect();
     return box.width && box.right > innerWidth + 1 && !e.closest('.bd-sidebar-secondary');
 }).map(e => `${e.tagName} ${e.textContent.slice(0, 60)}`)"""
-RAW_FORMULAS = """() => [...document.querySelectorAll('article :is(p, li, td, h1, h2, h3)')].map(e => {
+RAW_FORMULAS = """\
+() => [...document.querySelectorAll('article :is(p, li, td, h1, h2, h3)')].map(e => {
     const copy = e.cloneNode(true);
     copy.querySelectorAll('pre, code, mjx-container').forEach(x => x.remove());
     return copy.textContent;
@@ -119,11 +120,11 @@ def test_links_lead_somewhere(site):
                       / urllib.parse.unquote(parts.path)).resolve() if parts.path else path
             assert target.exists(), f"{path.name} leads to {link}"
             if parts.fragment and target in found:
-                assert urllib.parse.unquote(parts.fragment) in found[target].ids, (f"{path.name} "
-                                                                                   f"leads to {link}")
+                assert urllib.parse.unquote(parts.fragment) in found[target].ids, (
+                    f"{path.name} leads to {link}")
     course = {link.split("#")[0] for link in found[site / "index.html"].links}
-    assert {f"notebooks/{n.stem}.html" for n in NOTEBOOKS} | {"scoreboard.html",
-                                                              "status.html"} <= course
+    assert ({f"notebooks/{n.stem}.html" for n in NOTEBOOKS} | {"scoreboard.html", "status.html"}
+            <= course)
 
 
 def test_a_notebooks_page_says_what_its_outputs_say(site):
@@ -167,8 +168,8 @@ def test_markdown_is_seen(raw, tmp_path):
 
 
 def test_the_scoreboard_has_every_claim(site):
-    board = (lab.ROOT
-             / "README.md").read_text(encoding="utf-8").split("<!-- scoreboard:begin -->")[1].split("<!--")[0]
+    board = (lab.ROOT / "README.md").read_text(encoding="utf-8").split(
+        "<!-- scoreboard:begin -->")[1].split("<!--")[0]
     claims = [line.split("|")[2].strip() for line in board.strip().splitlines()[2:]
               if line.startswith("|")]
     text = (site / "scoreboard.html").read_text(encoding="utf-8")
@@ -220,8 +221,8 @@ def test_keyboard_and_folds(address):
             page.keyboard.press("Tab")
             seen.append(page.evaluate("""() => {
                 const e = document.activeElement, look = getComputedStyle(e);
-                return [!!e.closest('main'), look.outlineStyle !== 'none' || look.boxShadow !== 'none'];
-            }"""))
+                return [!!e.closest('main'), look.outlineStyle !== 'none' """
+                "|| look.boxShadow !== 'none'];\n            }"))
         assert all(inside and visible for inside, visible in seen), seen
         fold = page.locator("details").filter(has_text="Hint 1").first
         assert not fold.evaluate("d => d.open")

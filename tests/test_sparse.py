@@ -130,7 +130,8 @@ def test_a_lost_mask_is_caught(world):
                        match=r"The mask was lost: \d+ of the \d+ pruned weights of 0.weight"):
         sparsity_chapter.check_mask(lost, world.mask)
     one = copy.deepcopy(world.model)
-    one[0].weight.data[~world.mask["0.weight"]] += torch.eye(int((~world.mask["0.weight"]).sum()))[0] * 1e-30
+    one[0].weight.data[~world.mask["0.weight"]] += torch.eye(
+        int((~world.mask["0.weight"]).sum()))[0] * 1e-30
     with pytest.raises(LabError, match="1 of the"):
         sparsity_chapter.check_mask(one, world.mask)
     with pytest.raises(LabError, match="lost"):
@@ -268,9 +269,8 @@ def test_with_nothing_pruned_every_method_is_itself(world):
 
 def test_ascent_on_a_pruned_model_moves_the_kept_weights_alone(world):
     one_step = dict(lr=0.05, momentum=0, batch_size=10**6)
-    result = sparsity_chapter.prune_then(METHODS["gradient_ascent"], world.mask)(world.model,
-                                                                                 world.data, world.forget,
-                                                                       **one_step)
+    result = sparsity_chapter.prune_then(METHODS["gradient_ascent"], world.mask)(
+        world.model, world.data, world.forget, **one_step)
     loss = F.cross_entropy(world.model(world.data.x[world.forget]), world.data.y[world.forget])
     slopes = torch.autograd.grad(loss, list(world.model.parameters()))
     for (k, p), q, g in zip(world.model.named_parameters(), result.parameters(), slopes,
@@ -416,8 +416,9 @@ def test_salun_moves_salient_weights_alone(world):
 def test_the_bound_is_the_product_it_says(world):
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).double()
     start = copy.deepcopy(model)
-    data = SimpleNamespace(x=torch.randn(40, 64, generator=torch.Generator().manual_seed(0)).double(),
-                           y=torch.arange(40) % 3)
+    data = SimpleNamespace(
+        x=torch.randn(40, 64, generator=torch.Generator().manual_seed(0)).double(),
+        y=torch.arange(40) % 3)
     with torch.no_grad():
         model[1].weight += 0.1
         model[1].bias += 0.2

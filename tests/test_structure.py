@@ -155,8 +155,8 @@ def test_a_module_can_be_read(path):
         assert len(public) <= 13, f"{len(public)} public functions"
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno - node.lineno < 40, (f"{node.name} has "
-                                                        f"{node.end_lineno - node.lineno + 1} lines")
+            assert node.end_lineno - node.lineno < 40, (
+                f"{node.name} has {node.end_lineno - node.lineno + 1} lines")
 
 
 def test_no_list_of_chapters_stands_elsewhere():

@@ -185,7 +185,8 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence_and_nothing_behind_it(
             process = begin("01", "--seeds", 1, "--scheduler", address)
             out, err = process.communicate(timeout=120)
             assert process.returncode == 2 and not out
-            assert err.startswith(f"labkit: No Dask scheduler answers at '{address}'") and err.count("\n") == 1, err
+            assert (err.startswith(f"labkit: No Dask scheduler answers at '{address}'")
+                    and err.count("\n") == 1), err
 
 
 def test_without_dask_the_sentence_says_what_to_install(place, monkeypatch):

@@ -193,8 +193,8 @@ def test_an_unknown_schedule_is_named(rows):
 
 
 @pytest.mark.parametrize("train", [
-    lambda x, y, **kw: fit(net(1), x, y, seed=0, **kw), lambda x, y, **kw: fit_packed([net(1)], x,
-                                                                                      y, seeds=[0], **kw)])
+    lambda x, y, **kw: fit(net(1), x, y, seed=0, **kw),
+    lambda x, y, **kw: fit_packed([net(1)], x, y, seeds=[0], **kw)])
 def test_a_diverging_run_is_no_model(rows, train):
     x, y = rows
     with pytest.raises(Diverged, match="diverged.*smaller"):

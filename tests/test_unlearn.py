@@ -25,13 +25,12 @@ World = namedtuple("World", "data build recipe seed original forget retrained")
 NAMES = [*METHODS]
 NOBODY = torch.empty(0, dtype=torch.long)
 
-# the strengths of notebook 01's grid that suit 1,500 rows: their mean step is shorter than that of
-# 6,000 rows
+# the strengths of notebook 01's grid that suit 1,500 rows: their mean step is shorter than that
+# of 6,000 rows
 SMALL = {"finetune": dict(lr=0.2, epochs=3, schedule="onecycle"), "gradient_ascent": dict(lr=0.08),
          "neggrad_plus": dict(beta=0.85, epochs=3, lr=0.05), "random_labels": dict(lr=0.003),
-         "scrub": dict(lr=0.06),
-         "first_order": dict(tau=2e-3), "influence": {}, "ssd": dict(alpha=3),
-         "fisher_forgetting": dict(alpha=3e-6),
+         "scrub": dict(lr=0.06), "first_order": dict(tau=2e-3), "influence": {},
+         "ssd": dict(alpha=3), "fisher_forgetting": dict(alpha=3e-6),
          "l1_finetune": dict(lr=0.2, epochs=3, schedule="onecycle"), "salun": dict(lr=0.003)}
 
 
@@ -86,17 +85,17 @@ def same(a, b):
 
 def leaves_the_given_model_alone(method, world):
     model, before, data = world.original, copy.deepcopy(world.original), world.data
-    x, y, grads = data.x.clone(), data.y.clone(), [copy.deepcopy(p.grad)
-                                                   for p in model.parameters()]
+    x, y, grads = (data.x.clone(), data.y.clone(),
+                   [copy.deepcopy(p.grad) for p in model.parameters()])
     result = call(method, world, world.forget)
     assert result is not model and not result.training
     assert same(model, before)
     for p, g in zip(model.parameters(), grads, strict=True):
-        assert p.grad is None if g is None else torch.equal(p.grad, g), ("gradients were left on "
-                                                                         "the given model")
+        assert p.grad is None if g is None else torch.equal(p.grad, g), (
+            "gradients were left on the given model")
     theirs = {p.untyped_storage().data_ptr() for p in result.parameters()}
-    assert not theirs & {p.untyped_storage().data_ptr()
-                         for p in model.parameters()}, "the two share weights"
+    assert not theirs & {p.untyped_storage().data_ptr() for p in model.parameters()}, (
+        "the two share weights")
     assert torch.equal(data.x, x) and torch.equal(data.y, y), "the data were changed"
 
 
@@ -132,8 +131,8 @@ def closes_the_gap(method, worlds, settings=None, at_least=0.04):
         after = evaluate(call(method, w, w.forget, **(settings or {})), w.data, w.forget)
         closed.append((after["UA"] - before["UA"]) / (target["UA"] - before["UA"]))
         loss_of_ta.append(before["TA"] - after["TA"])
-    assert at_least < np.mean(closed), (f"UA has hardly moved: {np.round(closed, 2)} of the way to "
-                                        f"retraining")
+    assert at_least < np.mean(closed), (
+        f"UA has hardly moved: {np.round(closed, 2)} of the way to retraining")
     assert np.mean(closed) <= 1, f"UA has gone past retraining's: {np.round(closed, 2)} of the way"
     assert np.mean(loss_of_ta) < 10, f"TA has fallen by {np.round(loss_of_ta, 1)} points"
 
@@ -174,10 +173,10 @@ def test_the_shipped_defaults_are_sensible(model, seeds, settings, recipe):
 BAD_REQUESTS = {
     "twice": (torch.tensor([3, 7, 3]), "3 twice"), "beyond": (torch.tensor([0, 1500]), "1500"),
     "negative": (torch.tensor([-1]), "-1"), "floats": (torch.tensor([1.0, 2.0]), "float32"),
-    "mask": (torch.zeros(1500, dtype=torch.bool), "mask"), "everything": (torch.arange(1500),
-                                                                          "whole training set"),
+    "mask": (torch.zeros(1500, dtype=torch.bool), "mask"),
+    "everything": (torch.arange(1500), "whole training set"),
     "a table": (torch.zeros(2, 2, dtype=torch.long), "flat list"),
-                "text": ("all of it", "flat list"),
+    "text": ("all of it", "flat list"),
 }
 
 
@@ -208,8 +207,8 @@ def test_a_method_that_blows_up_says_so(name, mlp):
 def test_forget_sets_may_be_lists_and_arrays(name, mlp):
     rows = mlp.forget[:50]
     expected = call(name, mlp, rows)
-    assert same(expected, call(name, mlp, rows.tolist())) and same(expected,
-                                                                   call(name, mlp, rows.numpy()))
+    assert (same(expected, call(name, mlp, rows.tolist()))
+            and same(expected, call(name, mlp, rows.numpy())))
 
 
 def test_small_number_types_are_not_taken_for_masks(mlp):
@@ -258,8 +257,7 @@ def rolls_dice(model, data, forget):
 
 FAKES = [
     (returns_what_it_got, [leaves_the_given_model_alone, asked_for_nothing_changes_nothing,
-                           reads_the_forget_set,
-                           closes_the_gap]),
+                           reads_the_forget_set, closes_the_gap]),
     (returns_a_copy, [reads_the_forget_set, closes_the_gap]),
     (trains_on_everything, [asked_for_nothing_changes_nothing, reads_the_forget_set,
                             closes_the_gap]),
@@ -295,14 +293,14 @@ def make_toy(hidden=4, n=N, d=D, train=30):
     x, x_test = torch.randn(n, d, generator=g).double(), torch.randn(20, d, generator=g).double()
     rule = torch.randn(d, K, generator=g).double()
     y = (x @ rule + torch.randn(n, K, generator=g).double()).argmax(1)
-    data = Data("toy", x, y, x_test, (x_test @ rule).argmax(1), ("a", "b", "c"), torch.zeros(d),
-                torch.ones(d), {})
+    data = Data("toy", x, y, x_test, (x_test @ rule).argmax(1), ("a", "b", "c"),
+                torch.zeros(d), torch.ones(d), {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Linear(d, hidden), nn.Tanh(),
                               nn.Linear(hidden, K)).double()
-    return data, fit(model, x, y, epochs=train, lr=0.3, seed=0,
-                     batch_size=32), torch.arange(3, 43, 4)
+    return (data, fit(model, x, y, epochs=train, lr=0.3, seed=0, batch_size=32),
+            torch.arange(3, 43, 4))
 
 
 def watched(model, log):
@@ -353,13 +351,13 @@ def test_retraining_starts_elsewhere_and_never_sees_a_forgotten_row(toy):
     again = METHODS["retrain"](original, data, forget, epochs=3, seed=1, **recipe)
     seen = torch.cat([which(data, b) for b in log])
     assert not torch.isin(seen, forget).any()
-    assert torch.equal(seen.bincount(minlength=N)[retained(forget)], torch.full((N - len(forget),),
-                                                                                3))
+    assert torch.equal(seen.bincount(minlength=N)[retained(forget)],
+                       torch.full((N - len(forget),), 3))
     fresh = METHODS["retrain"](original, data, forget, epochs=0, seed=2, **recipe)
     start = METHODS["retrain"](original, data, forget, epochs=0, seed=1, **recipe)
     assert same(fresh, build(2)) and same(start, build(1))
-    assert not any(torch.equal(a, b) for a, b in zip(fresh.parameters(), start.parameters(),
-                                                     strict=True))
+    assert not any(torch.equal(a, b)
+                   for a, b in zip(fresh.parameters(), start.parameters(), strict=True))
     assert not same(again, METHODS["retrain"](original, data, forget, epochs=3, seed=2, **recipe))
     # the given model is only looked at to be replaced
     assert same(again, METHODS["retrain"](fresh, data, forget, epochs=3, seed=1, **recipe))
@@ -394,8 +392,8 @@ def test_ascent_is_one_step_uphill_and_sees_only_the_forget_set(toy):
     assert sorted(torch.cat([which(data, b) for b in log]).tolist()) == forget.tolist()
     twice = METHODS["gradient_ascent"](model, data, forget, lr=0.05, batch_size=N, epochs=2,
                                        momentum=0)
-    close(twice, moved(result, [0.05 * g for g in gradient(result, data.x[forget],
-                                                           data.y[forget])]))
+    close(twice, moved(result, [0.05 * g
+                                for g in gradient(result, data.x[forget], data.y[forget])]))
     before, after = (F.cross_entropy(m(data.x[forget]), data.y[forget]) for m in (model, twice))
     assert after > before
 
@@ -406,8 +404,8 @@ def test_neggrad_plus_mixes_the_two_gradients(toy, beta):
     keep = retained(forget)
     result = METHODS["neggrad_plus"](model, data, forget, lr=0.05, beta=beta, batch_size=N)
     g_r, g_f = (gradient(model, data.x[i], data.y[i]) for i in (keep, forget))
-    close(result, moved(model, [-0.05 * (beta * r - (1 - beta) * f) for r,
-                                f in zip(g_r, g_f, strict=True)]))
+    close(result, moved(model, [-0.05 * (beta * r - (1 - beta) * f)
+                                for r, f in zip(g_r, g_f, strict=True)]))
 
 
 def test_neggrad_plus_passes_once_over_the_retain_set_with_forget_batches_in_turn(toy):
@@ -415,17 +413,17 @@ def test_neggrad_plus_passes_once_over_the_retain_set_with_forget_batches_in_tur
     log = []
     METHODS["neggrad_plus"](watched(copy.deepcopy(model), log), data, forget, batch_size=8)
     keep, drop = [which(data, b) for b in log[::2]], [which(data, b) for b in log[1::2]]
-    assert (sorted(torch.cat(keep).tolist()) == retained(forget).tolist() and len(drop) == len(keep)
-            == 7)
-    assert [len(b) for b in drop] == [8, 2, 8, 2, 8, 2, 8] and torch.isin(torch.cat(drop),
-                                                                          forget).all()
+    assert (sorted(torch.cat(keep).tolist()) == retained(forget).tolist()
+            and len(drop) == len(keep) == 7)
+    assert ([len(b) for b in drop] == [8, 2, 8, 2, 8, 2, 8]
+            and torch.isin(torch.cat(drop), forget).all())
 
 
 def test_random_labels_are_never_the_true_ones(toy, monkeypatch):
     data, model, forget = toy
     log, targets, real = [], [], F.cross_entropy
-    monkeypatch.setattr(F, "cross_entropy", lambda out, y, **kw: targets.append(y.clone())
-                        or real(out, y, **kw))
+    monkeypatch.setattr(F, "cross_entropy",
+                        lambda out, y, **kw: targets.append(y.clone()) or real(out, y, **kw))
     METHODS["random_labels"](watched(copy.deepcopy(model), log), data, forget, epochs=40, lr=1e-3,
                              batch_size=32)
     assert [len(b) for b in log] == [32, 28] * 40
@@ -473,15 +471,14 @@ def test_scrub_step_by_step(toy):
     for epoch in range(4):
         if epoch < 3:
             loss = -kl(teacher, student, data.x[forget], temperature) * temperature**2
-            student = moved(student,
-                            [-lr * g for g in torch.autograd.grad(loss, list(student.parameters()))])
+            student = moved(
+                student, [-lr * g for g in torch.autograd.grad(loss, list(student.parameters()))])
         loss = gamma * F.cross_entropy(student(data.x[keep]), data.y[keep])
         loss = loss + alpha * kl(teacher, student, data.x[keep], temperature) * temperature**2
-        student = moved(student,
-                        [-lr * g for g in torch.autograd.grad(loss, list(student.parameters()))])
+        student = moved(
+            student, [-lr * g for g in torch.autograd.grad(loss, list(student.parameters()))])
     result = METHODS["scrub"](model, data, forget, epochs=4, max_epochs=3, lr=lr, gamma=gamma,
-                              alpha=alpha,
-                              temperature=temperature, batch_size=N, momentum=0)
+                              alpha=alpha, temperature=temperature, batch_size=N, momentum=0)
     close(result, student)
 
 
@@ -594,9 +591,9 @@ def test_conjugate_gradients_solve_the_system():
     downhill = conjugate_gradients(lambda v: {k: -t for k, t in v.items()}, right_side, 5)
     assert all((t == 0).all() for t in downhill.values()), "negative curvature: stop, do not walk"
     both = {k: torch.cat([t, -t]) for k, t in right_side.items()}
-    turned = conjugate_gradients(lambda v: {k: t * torch.tensor([1.0, -1]).view(-1, *[1]
-                                                                                * (t.dim() - 1))
-                                            for k, t in product(v).items()}, both, 12)
+    turned = conjugate_gradients(
+        lambda v: {k: t * torch.tensor([1.0, -1]).view(-1, *[1] * (t.dim() - 1))
+                   for k, t in product(v).items()}, both, 12)
     torch.testing.assert_close(turned["b"][0], exact[8:]), "one side stops, the other goes on"
     assert all((t[1] == 0).all() for t in turned.values())
 
@@ -657,8 +654,8 @@ def test_the_fisher_diagonal_is_the_mean_of_squared_row_gradients(toy):
 @pytest.mark.parametrize("alpha, dampening", [(1.5, 1.0), (2.0, 0.5), (1.0, 5.0)])
 def test_ssd_shrinks_the_selected_weights_by_the_formula(toy, alpha, dampening):
     data, model, forget = toy
-    of_all, of_forget = (fisher_by_rows(model, data.x[i], data.y[i]) for i in (torch.arange(N),
-                                                                               forget))
+    of_all, of_forget = (fisher_by_rows(model, data.x[i], data.y[i])
+                         for i in (torch.arange(N), forget))
     results = [METHODS["ssd"](model, data, forget, alpha=alpha, dampening=dampening, rows=N, seed=s)
                for s in (0, 1)]
     count = 0
@@ -668,8 +665,8 @@ def test_ssd_shrinks_the_selected_weights_by_the_formula(toy, alpha, dampening):
             selected = f > alpha * a
             count += int(selected.sum())
             assert torch.equal(new[~selected], p[~selected])
-            torch.testing.assert_close(new, torch.where(selected,
-                                                        p * (dampening * a / f).clamp(max=1), p))
+            torch.testing.assert_close(
+                new, torch.where(selected, p * (dampening * a / f).clamp(max=1), p))
     assert 0 < count < 2 * lk.models.n_weights(model)
     assert same(METHODS["ssd"](model, data, forget, alpha=1e9), model)
 
@@ -704,8 +701,8 @@ def test_fisher_forgetting_adds_noise_where_the_information_is_low():
     for part in (information <= low, (low < information) & (information <= high),
                  information > high):
         assert 0.85 < z2[:, part].mean() < 1.25, "the variance does not follow alpha / F"
-    assert (abs(noise(model, result).mean()) < 4 * noise(model, result).std() / len(information)
-            ** 0.5)
+    assert (abs(noise(model, result).mean())
+            < 4 * noise(model, result).std() / len(information) ** 0.5)
 
 
 def test_fisher_forgetting_is_capped_and_scales_with_alpha():
@@ -717,15 +714,16 @@ def test_fisher_forgetting_is_capped_and_scales_with_alpha():
     other = noise(model, method(model, data, forget, alpha=4e-4, cap=0.5))
     torch.testing.assert_close(other, 2 * capped)
     assert same(method(model, data, forget, alpha=0.0), model)
-    assert not torch.equal(capped, noise(model, method(model, data, forget, alpha=1e-4, cap=0.5,
-                                                       seed=1)))
+    assert not torch.equal(capped, noise(model,
+                                         method(model, data, forget, alpha=1e-4, cap=0.5, seed=1)))
 
 
 def test_the_list_of_methods_is_whole():
     assert {"retrain", *SMALL} == set(METHODS) and second_order.ssd is lk.unlearn.ssd
     for name, method in METHODS.items():
         assert method.__name__ == name and getattr(lk.unlearn, name) is method
-        assert "et al. 20" in " ".join(method.__doc__.split()) or name == "retrain", f"{name} names no source"
+        assert "et al. 20" in " ".join(method.__doc__.split()) or name == "retrain", (
+            f"{name} names no source")
 
 
 @pytest.mark.parametrize("name", ["retrain", "finetune", "l1_finetune"])

@@ -30,7 +30,7 @@ def tail(n, rate, k):
     return sum(math.comb(n, i) * r**i * (1 - r) ** (n - i) for i in range(k + 1))
 
 
-# ------------------------------------------------------------------------------------------------- the binomial test
+# -------------------------------------------------------------------------------- the binomial test
 
 
 @pytest.mark.parametrize(("q", "p", "n", "beta"), [
@@ -79,8 +79,8 @@ def test_error_rates_of_simulated_owners():
 def test_more_queries_and_more_owners_make_the_test_stronger():
     betas = [verification_chapter.decide(0, n, 0.3, 0.1).beta for n in (10, 30, 100, 300)]
     assert betas == sorted(betas, reverse=True)
-    one, many = verification_chapter.decide(8, 30, 0.35, 0.1), verification_chapter.pool([8] * 10,
-                                                                                         30, [0.3, 0.4] * 5, [0.05, 0.15] * 5)
+    one, many = (verification_chapter.decide(8, 30, 0.35, 0.1),
+                 verification_chapter.pool([8] * 10, 30, [0.3, 0.4] * 5, [0.05, 0.15] * 5))
     assert many == verification_chapter.decide(80, 300, 0.35, 0.1) and many.beta < one.beta / 100
     assert one.deleted and not many.deleted  # 27 % hits: one owner cannot tell, ten can
 
@@ -115,8 +115,8 @@ def test_more_queries_and_more_owners_make_the_test_stronger():
     (lambda: verification_chapter.fresh_rate(BlackBox(build(0)), DATA.x, Trigger((1,), 2.0, 3),
                                              DATA.shape, 0, triggers=0),
      "triggers is 0"),
-    (lambda: verification_chapter.fresh_rate(BlackBox(build(0)), DATA.x, Trigger(tuple(range(60)),
-                                                                                 2.0, 3), DATA.shape, 0),
+    (lambda: verification_chapter.fresh_rate(
+        BlackBox(build(0)), DATA.x, Trigger(tuple(range(60)), 2.0, 3), DATA.shape, 0),
      "smaller trigger"),
 ])
 def test_bad_input_is_refused_in_one_sentence(call, said):
@@ -125,7 +125,7 @@ def test_bad_input_is_refused_in_one_sentence(call, said):
     assert said in str(refusal.value) and str(refusal.value).endswith(".")
 
 
-# ------------------------------------------------------------------------------------------------ triggers and models
+# ------------------------------------------------------------------------------ triggers and models
 
 
 def test_stamp_touches_its_pixels_and_nothing_else():

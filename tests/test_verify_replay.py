@@ -74,7 +74,7 @@ def copied(runs, tmp_path):
     return runs.honest[0], tmp_path / "log"
 
 
-# ---------------------------------------------------------------------------------------------------------- the log
+# ------------------------------------------------------------------------------------------ the log
 
 
 @pytest.mark.parametrize("settings", [dict(), dict(momentum=0.9, weight_decay=5e-4)])
@@ -142,7 +142,7 @@ def test_a_quick_log_is_small(tmp_path):
         assert sum(p.stat().st_size for p in (tmp_path / name).iterdir()) < 20e6
 
 
-# ------------------------------------------------------------------------------------------------------- the verifier
+# ------------------------------------------------------------------------------------- the verifier
 
 
 @pytest.mark.parametrize("settings", [dict(), dict(every=4), dict(every=1000),
@@ -218,7 +218,7 @@ def test_the_floor_is_small_and_not_zero(runs):
         verification_chapter.replay_errors(runs.honest[1], DATA, build, change="threads")
 
 
-# ------------------------------------------------------------------------------------------------------- the providers
+# ------------------------------------------------------------------------------------ the providers
 
 
 def test_ignoring_is_caught_by_the_batches(runs):
@@ -252,15 +252,16 @@ def test_adversarial_retraining_passes(runs, name):
 
 
 def test_usage_gives_nearest_neighbours_away(runs):
-    p = {name: verification_chapter.max_use_pvalue(verification_chapter.usage(getattr(runs, name)[1], 400), 360)
+    p = {name: verification_chapter.max_use_pvalue(
+            verification_chapter.usage(getattr(runs, name)[1], 400), 360)
          for name in ("honest", "search", "nearest")}
     assert p["honest"] == p["search"] == 1
     many = torch.zeros(3, 10, dtype=torch.long)
     many[:, 0] = 5
     assert verification_chapter.max_use_pvalue(many, 10) == pytest.approx(10 * 0.1**15)
     g = torch.Generator().manual_seed(0)
-    null = [verification_chapter.max_use_pvalue(torch.bincount(torch.randint(50, (200,),
-                                                                             generator=g), minlength=50)[None], 50)
+    null = [verification_chapter.max_use_pvalue(
+                torch.bincount(torch.randint(50, (200,), generator=g), minlength=50)[None], 50)
             for _ in range(400)]
     # honest sampling with replacement is accused no more often
     assert sum(v <= 0.05 for v in null) / 400 <= 0.07
@@ -461,7 +462,7 @@ def test_forging_needs_every_checkpoint(tmp_path):
     assert not check(forged).verified and check(forged).errors.median() > 1e-4
 
 
-# ---------------------------------------------------------------------------------------------------- damaged evidence
+# --------------------------------------------------------------------------------- damaged evidence
 
 
 def only_reason(run, said, **changes):

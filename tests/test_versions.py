@@ -39,7 +39,8 @@ def test_every_row_is_allowed_and_has_passed():
     assert {r["set"] for r in ROWS if r["python"].startswith("3.11.")} == set(versions.SETS)
     for row in ROWS:
         for name in versions.PACKAGES:
-            assert SpecifierSet(str(requirements()[name])).contains(row[name]), f"{name} {row[name]}: make versions"
+            assert SpecifierSet(str(requirements()[name])).contains(row[name]), (
+                f"{name} {row[name]}: make versions")
         assert (row["notebook 01"], row["failed"]) == ("ok", "0") and int(row["passed"]) > 1000, row
         assert "the same" in row["verdicts"] and re.fullmatch(r"20\d\d-\d\d-\d\d", row["date"]), row
 

@@ -63,7 +63,7 @@ def move(model, vector):
             p += part
 
 
-# -------------------------------------------------------------------------------------------------- the model released
+# ------------------------------------------------------------------------------- the model released
 
 
 @pytest.mark.parametrize("make", [lambda: mlp(40), cnn])
@@ -163,7 +163,7 @@ def test_the_given_model_is_never_changed(change):
                                                                 attack.flat(model))
 
 
-# --------------------------------------------------------------------------------------------------------- the answers
+# -------------------------------------------------------------------------------------- the answers
 
 
 class Fixed(nn.Module):
@@ -262,7 +262,7 @@ def test_the_label_attack_runs_on_rescaled_answers():
         assert change.argmin() == 2
 
 
-# ------------------------------------------------------------------------------------------------- adaptive inversion
+# ------------------------------------------------------------------------------- adaptive inversion
 
 
 class Residual(nn.Module):
@@ -383,13 +383,13 @@ def test_subtracting_the_path_leaves_the_update():
     update = 1e-5 * gradient(theta, x[:1], y[:1])
     unlearned = copy.deepcopy(theta)
     move(unlearned, update)
-    tune = lambda m, seed: desk_chapter.finetune_release(m, x[1:], y[1:], steps=4, lr=0.01,
-                                                         seed=seed)  # noqa: E731
+    tune = lambda m, seed: desk_chapter.finetune_release(  # noqa: E731
+        m, x[1:], y[1:], steps=4, lr=0.01, seed=seed)
     released = tune(unlearned, 0)
-    naive, own = attack.difference(theta, released), desk_chapter.subtract_path(theta, released,
-                                                                                [tune(theta, 0)])
-    assert F.cosine_similarity(naive, update, dim=0) < 0.3 < 0.99 < F.cosine_similarity(own, update,
-                                                                                        dim=0)
+    naive, own = (attack.difference(theta, released),
+                  desk_chapter.subtract_path(theta, released, [tune(theta, 0)]))
+    assert (F.cosine_similarity(naive, update, dim=0) < 0.3 < 0.99
+            < F.cosine_similarity(own, update, dim=0))
     others = [tune(theta, s) for s in (1, 2, 3)]
     torch.testing.assert_close(desk_chapter.subtract_path(theta, released, others),
                                naive - sum(attack.flat(m) - attack.flat(theta) for m in others) / 3)
@@ -397,7 +397,7 @@ def test_subtracting_the_path_leaves_the_update():
         desk_chapter.subtract_path(theta, released, [])
 
 
-# --------------------------------------------------------------------------------------------------- private training
+# --------------------------------------------------------------------------------- private training
 
 
 def clipped_mean(model, x, y, clip):
@@ -524,7 +524,7 @@ def test_private_training_learns():
     assert (trained(x).argmax(1) == y).double().mean() > 0.75 and spent.epsilon <= 8.0
 
 
-# -------------------------------------------------------------------------------------------------- what ε stands for
+# -------------------------------------------------------------------------------- what ε stands for
 
 
 @pytest.mark.parametrize("sigma, steps, delta", [(1.0, 1, 1e-5), (4.0, 20, 1e-5), (0.7, 3, 1e-3),
@@ -590,7 +590,7 @@ def test_groups_are_rows_changed_one_after_the_other(epsilon, k):
     assert defend.group_epsilon(50.0, 0.1, 100) == (5000.0, 1.0)
 
 
-# ----------------------------------------------------------------------------------------------------------- refusals
+# ----------------------------------------------------------------------------------------- refusals
 
 
 @pytest.mark.parametrize("settings, says", [
