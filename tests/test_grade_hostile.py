@@ -72,6 +72,9 @@ CASES = {
     "it replaces the comparison":
          ("import course.exercises.engine as e\ne.difference = lambda *a, **k: None",
           "tampered", "replaced course.exercises.engine.difference"),
+    "it replaces what a chapter's check stands on":
+         ("import course.chapters.basics.exercises as e\ne._gap_cases = lambda: []",
+          "tampered", "replaced course.chapters.basics.exercises._gap_cases"),
     "it replaces what the comparison calls": ("np.isclose = lambda *a, **k: np.array(True)",
                                               "tampered",
                                               "replaced numpy.isclose"),

@@ -132,9 +132,9 @@ def _needed(spare, used):
     """(place -> statement that a name in use comes from, all names in use).
 
     spare: (place, text, names that it gives). Each name once: a copy of ten thousand helpers must
-    not take an hour.
+    not take an hour. What every copy gets (USUAL) is not taken from it a second time.
     """
-    givers, taken, todo = {}, {}, sorted(used)
+    givers, taken, todo = {}, {}, sorted(used - set(USUAL))
     for place, text, names in spare:
         for name in names:
             givers.setdefault(name, []).append((place, text))

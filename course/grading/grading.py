@@ -15,6 +15,8 @@ import re
 import sys
 from contextlib import suppress
 
+# the check, and the solutions and cases that it stands on
+OURS = re.compile(r"course\.exercises\b|course\.chapters\.\w+\.exercises\b")
 TIMED = re.compile(r"\A(\s*)%%.*")  # %%time and the like above a cell, which is run without it
 
 
@@ -189,7 +191,7 @@ def _contents(torch):
     """(name, module or class, its callables now) of what a check calls."""
     places = {"builtins": builtins, "numpy": sys.modules["numpy"], "torch": torch,
               "torch.Tensor": torch.Tensor}
-    places |= {name: m for name, m in sys.modules.items() if name.startswith("course.exercises")}
+    places |= {name: m for name, m in sys.modules.items() if OURS.match(name)}
     # IPython's, and torch's that is changed by its default dtype
     shell = ("exit", "quit", "display", "get_ipython", "Storage")
     return [(name, place, {k: v for k, v in vars(place).items() if callable(v) and k not in shell})
