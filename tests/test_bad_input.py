@@ -572,7 +572,7 @@ ATTACKS = table(
                                                            attack.logits_at(MODEL, DATA.x[0]),
                                                            damping=-1),
      "damping is -1"),
-    ("table", invert(shape=(4,)), "rebuild_row"),
+    ("table", invert(shape=(4,)), "closed form"),
     ("target too short", invert(TARGET[:, :5]), "5 numbers", "43 weights"),
     ("no target", invert(torch.zeros(0, 43)), "at least one difference"),
     ("targets 3-d", invert(TARGET[None]), "(1, 1, 43)"),

@@ -434,7 +434,7 @@ def test_a_zero_target_and_a_table_are_refused(case):
     model, targets, y, originals = case
     with pytest.raises(LabError, match="target is zero"):
         search((model, targets * torch.tensor([1, 0, 1, 1])[:, None], y, originals), steps=1)
-    with pytest.raises(NotForThisData, match="rebuild_row"):
+    with pytest.raises(NotForThisData, match="closed form"):
         search(case, shape=(64,), steps=1)
 
 

@@ -722,16 +722,14 @@ axes[0].set_ylabel("confidence in the label")
 handles = [plt.Line2D([], [], color=figures.COLOURS[c], marker=m, label=t) for c, m, t in
            (("other", "o", "random requests"), ("attack", "^", "to make surer"),
             ("original", "v", "to make unsure"))]
-
-# %%
 handles += [plt.Line2D([], [], color="black", linestyle=":", label="acted on above")]
 fig.legend(handles=handles, loc="outside lower center", ncols=4)
-lab.figure(fig, "For each target an arrow up, to its confidence after requests for "
-                "over-confidence, and an arrow down, "
-                "after requests for under-confidence, from its confidence after random requests: "
-                "first-order unlearning "
-                "left, exact retraining right, targets sorted by their confidence before any "
-                "request.")
+lab.figure(fig, "For each target an arrow up, to its confidence after requests for over-confidence, "
+                "and an arrow down, after requests for under-confidence, from its confidence after "
+                "random requests: first-order unlearning left, exact retraining right, targets "
+                "sorted by their confidence before any request.")
+
+# %%
 crossed = {how: [(surer[how].p_random < ACT) & (surer[how].p >= ACT), (unsure[how].p_random >= ACT)
                  & (unsure[how].p < ACT)]
            for how in surer}
@@ -950,11 +948,11 @@ for row, (goal, text) in zip(axes, picks):
     row[0].set_ylabel(text, fontsize=10)
     for ax in row:
         ax.set(xticks=[], yticks=[])
+lab.figure(fig, "Three rows of images: on the left the target, then seven of the rows asked for to "
+                "make the model surer, to make it unsure, and to flip the label, each with its "
+                "class.")
 
 # %%
-lab.figure(fig, "Three rows of images: on the left the target, then seven of the rows asked for to "
-                "make the model surer, "
-                "to make it unsure, and to flip the label, each with its class.")
 same = {g: np.array([(victims[i].data.y[requests[i, j]["retraining", g]]
                       == victims[i].label[j]).double().mean().item()
                      for i, j in ALL]) for g in GOALS}

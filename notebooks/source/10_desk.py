@@ -933,6 +933,8 @@ PANELS = {"requests": ("label flips beyond a random request's (% of targets)", C
 looks = {"undefended": ("other", -0.22, "no defence"), "plain": ("defence", 0.0, "defended"),
          "adaptive": ("attack", 0.22, "defended, attacker knows")}
 members = {kind: [name for name, x in outcome.items() if x.kind == kind] for kind in PANELS}
+
+# %%
 fig, axes = plt.subplots(3, 1, figsize=(7.2, 6.2), height_ratios=[len(m) for m in members.values()])
 for ax, (kind, (label, limits)) in zip(axes, PANELS.items()):
     for row, name in enumerate(members[kind]):
@@ -949,8 +951,6 @@ for ax, (kind, (label, limits)) in zip(axes, PANELS.items()):
     ax.grid(False)
     ax.tick_params(labelsize=10)
     ax.xaxis.label.set_size(11)
-
-# %%
 axes[0].axvline(0, color="black", linewidth=1)
 axes[2].axvline(100 / k, color="black", linestyle=":", label="guess")
 fig.legend(*[sum(both_ends, []) for both_ends in zip(*(ax.get_legend_handles_labels()

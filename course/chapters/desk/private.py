@@ -106,7 +106,7 @@ def epsilon_of(noise_multiplier, sample_rate, steps, delta) -> float:
     return composed([Spent(math.nan, delta, noise_multiplier, steps, sample_rate)], delta)
 
 
-@checked
+@checked(steps="from 1")
 def noise_for(epsilon, delta, sample_rate, steps) -> float:
     """Opacus' σ, whose ε is at most `epsilon` and at least epsilon − 0.01; 0 for math.inf."""
     return 0.0 if epsilon == math.inf else _noise_for(epsilon, delta, sample_rate, steps)
