@@ -561,6 +561,8 @@ def test_the_noise_looked_up_is_the_least_that_keeps_epsilon():
                                    1e-5) <= 3.0 < desk_chapter.epsilon_of(sigma - 2e-3, 0.05, 60,
                                                                           1e-5)
     assert desk_chapter.noise_for(math.inf, 1e-5, 0.05, 60) == 0
+    with pytest.raises(LabError, match="steps is 0"):  # no step spends anything: no σ is the least
+        desk_chapter.noise_for(3.0, 1e-5, 0.05, 0)
 
 
 def test_releases_compose():
