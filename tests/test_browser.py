@@ -95,7 +95,7 @@ def test_notebook_00_and_its_exercise(url):
         lab.run_all(page)
         lab.wait_until_idle(page)
         assert not lab.cell_errors(page)
-        cell = lab.code_cell(page, "exercise")
+        cell = lab.code_cell(page, "@exercise")
         assert "not attempted" in cell.locator(".jp-OutputArea").text_content()
         for text, mark, cause in ((WRONG, "✗", "largest probability"), (RIGHT, "✓", "")):
             lab.type_and_run(page, cell, text)
