@@ -149,8 +149,17 @@ def report(
         **PLACE, help="Update the scoreboard in this file.")] = None,
 ):
     """Draw the scoreboard of all claims and what the runs cost; write it in several formats."""
-    from course.report.draw import to_html, to_markdown, update_readme, write, write_table
-    from course.report.report import collect, parts_table, runs_table, scoreboard
+    from course.report import (
+        collect,
+        parts_table,
+        runs_table,
+        scoreboard,
+        to_html,
+        to_markdown,
+        update_readme,
+        write,
+        write_table,
+    )
     from labkit.base import data_path
 
     places = runs or [Path("runs")]
