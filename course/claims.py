@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from scipy.special import stdtrit
 
 from course.chapters import number
 from course.claimfile import PROFILES, Claim, Part
@@ -121,8 +122,6 @@ def _verdict(part, result):
 
 def _detectable(part, result, units):
     """The distance beyond the bound, or the margin, decided with a power of 80 %: t, not exact."""
-    from scipy.special import stdtrit
-
     t = stdtrit(units - 1, 0.975)
     error = (result["high"] - result["low"]) / 2 / t
     return float(error * (t + stdtrit(units - 1, 0.9 if part.kind == "equivalence" else 0.8)))

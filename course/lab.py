@@ -1,7 +1,4 @@
-"""Lab: one run of one notebook. Profile, seeds, data, records, claims.
-
-Each is shown as a table or a sentence and kept in the notebook's own output.
-"""
+"""Lab: one run of one notebook. What it finds is shown, and kept in the notebook's own output."""
 
 import html
 import io
@@ -10,6 +7,7 @@ import platform
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython import get_ipython
@@ -155,8 +153,6 @@ class Lab:
 
     def figure(self, fig, alt: str):
         """Show a matplotlib figure as PNG, described for those who cannot see it; close it."""
-        import matplotlib.pyplot as plt
-
         if len(alt) < 40:
             raise LabError("A figure's alt text says what is seen in it, in one sentence of at "
                            "least 40 characters.")

@@ -9,27 +9,18 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from course import words
 from course.chapters import number
 from course.claimfile import load_claims
 from course.pooling import pooled, run_in_words
-from course.runs.records import collect
-from course.words import (
-    COLOURS,
-    change_in_words,
-    counted,
-    parts_held,
-    parts_in_words,
-    would_have_shown,
-)
+from course.runs.records import collect as collect  # for those who script against records
 from labkit.base import LabError, make_folder, write_bytes
-
-__all__ = ["collect", "scoreboard", "parts_table", "runs_table", "to_markdown", "to_html",
-           "update_readme", "write", "write_table"]
 
 COLUMNS = ["notebook", "claim", "says", "paper", "paper's figure", "ours", "needs", "holds", "n",
            "verdict", "profile", "dataset"]
 NAMED = ("profile", "dataset", "seed")  # parameters that have columns of their own
-BACKS = COLOURS | {"too few": "#BBBBBB", "not run": "#DDDDDD"}
+BACKS = words.COLOURS | {"too few": "#BBBBBB", "not run": "#DDDDDD"}
+NOT_RUN = {"verdict": "not run", "parameters": {}, "seeds": [], "executed": []}
 BEGIN, END = "<!-- scoreboard:begin -->", "<!-- scoreboard:end -->"
 
 
@@ -46,39 +37,37 @@ def scoreboard(records) -> pd.DataFrame:
                           for claim, record in pairs], columns=COLUMNS).fillna("")
     notes += [f"{run_in_words(r)}: {r['status']}. {r.get('error') or ''}".strip()
               for r in records if r["status"] != "ok"]
-    changed = [f"† {claim.id}: predicate {change_in_words(c)}"
+    changed = [f"† {claim.id}: predicate {words.change_in_words(c)}"
                for claim in load_claims().values() for c in claim.changed]
-    links = [next(iter(record["executed"]), None) if record else None for _, record in pairs]
+    links = [next(iter(record["executed"]), None) for _, record in pairs]
     table.attrs = {"links": links, "changed": changed, "notes": notes}
     return table
 
 
 def _row(claim, record, beside):
     """beside: all records of this claim; what tells them apart stands after the data set."""
-    row = {"notebook": number(claim.chapter), "claim": claim.id,
-           "says": claim.says + " †" * bool(claim.changed), "paper": claim.paper,
-           "paper's figure": claim.figure, "verdict": "not run"}
-    if record is None:
+    row = {"notebook": number(claim.chapter), "claim": claim.id, "says": words.said(claim),
+           "paper": claim.paper, "paper's figure": claim.figure, "verdict": record["verdict"]}
+    if record["verdict"] == "not run":
         return row
     part, rule = next((p, rule) for p, rule in zip(record["parts"], claim.parts, strict=True)
                       if p["name"] == record["decided_by"])
-    ours = parts_in_words(record, claim, deciding=record["verdict"] != "report")
+    ours = words.parts_in_words(record, claim, deciding=record["verdict"] != "report")
     settings = [f", {k}={v}" for k, v in record["parameters"].items()
                 if k not in NAMED and any(o["parameters"].get(k) != v for o in beside)]
-    runs = record["runs"]
+    runs = f" in {record['runs']} runs" * (record["runs"] > 1)
     return row | {
-        "ours": "; ".join(filter(None, [ours, would_have_shown(part, rule)])),
-        "needs": _needs(rule), "holds": parts_held(record, claim),
-        "n": counted(part["n"], claim.unit) + f" in {runs} runs" * (runs > 1),
-        "verdict": record["verdict"], "profile": record["profile"],
+        "ours": "; ".join(filter(None, [ours, words.would_have_shown(part, rule)])),
+        "needs": _needs(rule), "holds": words.parts_held(record, claim),
+        "n": words.counted(part["n"], claim.unit) + runs, "profile": record["profile"],
         "dataset": record["dataset"] + "".join(settings)}
 
 
 def _needs(rule) -> str:
     """What the interval must do for the claim to hold, in words."""
-    words = {"check": "all hold", "equivalence": f"within ± {rule.margin}",
-             "effect": f"{rule.side} {rule.bound:g}", "report": ""}[rule.kind]
-    return words + ", by construction" * bool(rule.by_construction)
+    decides = {"check": "all hold", "equivalence": f"within ± {rule.margin}",
+               "effect": f"{rule.side} {rule.bound:g}", "report": ""}[rule.kind]
+    return decides + ", by construction" * bool(rule.by_construction)
 
 
 def parts_table(records) -> pd.DataFrame:
@@ -88,21 +77,18 @@ def parts_table(records) -> pd.DataFrame:
     claim. seeds: the outer ones, a space between. parameters: the others, as JSON.
     """
     rows = []
-    for claim, record in _pooled(records)[0]:
-        run = record or {"parameters": {}, "parts": [], "seeds": [], "verdict": "not run"}
-        measured, given = {p["name"]: p for p in run["parts"]}, run["parameters"]
-        others = json.dumps({k: v for k, v in given.items() if k not in NAMED}, sort_keys=True,
-                            default=str)
-        for rule in claim.parts:
-            part = measured.get(rule.name, {"n": 0, "verdict": "not run"})
+    for claim, run in _pooled(records)[0]:
+        others = {k: v for k, v in run["parameters"].items() if k not in NAMED}
+        others = json.dumps(others, sort_keys=True, default=str) if run["seeds"] else ""
+        for part, rule in zip(run["parts"], claim.parts, strict=True):
             rows.append({
                 "notebook": number(claim.chapter), "claim": claim.id, "part": rule.name,
                 "kind": rule.kind, "quantity": rule.quantity, "needs": _needs(rule),
                 "by_construction": bool(rule.by_construction), "changed": len(claim.changed),
                 **{k: part.get(k) for k in ("mean", "low", "high", "detectable", "n")},
                 "unit": claim.unit, "verdict": part["verdict"], "claim_verdict": run["verdict"],
-                "profile": given.get("profile"), "dataset": given.get("dataset"),
-                "seeds": " ".join(map(str, run["seeds"])), "parameters": others if record else "",
+                **{k: run["parameters"].get(k) for k in ("profile", "dataset")},
+                "seeds": " ".join(map(str, run["seeds"])), "parameters": others,
                 "paper": claim.paper, "paper_figure": claim.figure,
                 **{k: run.get(k) for k in ("labkit", "notebook_hash", "data")}})
     return pd.DataFrame(rows).astype(dict.fromkeys(("mean", "low", "high", "detectable"), float))
@@ -117,11 +103,13 @@ def runs_table(records) -> pd.DataFrame:
 
 
 def _pooled(records):
-    """-> [(claim, its pooled record or None)] in order, notes on what was left out."""
-    claims, notes = load_claims(), []
+    """-> [(claim, its pooled record, or NOT_RUN with its parts)], notes on what was left out"""
+    claims, notes, pairs = load_claims(), [], []
     merged = pooled([r | {"executed": _executed(r)} for r in records], claims, notes)
-    return [(claim, record) for claim in claims.values()
-            for record in [m for m in merged if m["id"] == claim.id] or [None]], notes
+    for claim in claims.values():
+        idle = NOT_RUN | {"parts": [{"n": 0, "verdict": "not run"}] * len(claim.parts)}
+        pairs += [(claim, m) for m in [m for m in merged if m["id"] == claim.id] or [idle]]
+    return pairs, notes
 
 
 def _executed(record):

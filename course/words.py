@@ -2,6 +2,8 @@
 
 import html
 
+import pandas as pd
+
 from course.claimfile import Change, Claim, Part
 from course.runs.notebook import MIME
 from labkit.measure.intervals import decimals
@@ -15,6 +17,11 @@ COLOURS = {"reproduced": "#0072B2", "passed": "#0072B2", "undecided": "#F0E442",
 def counted(n: int, word: str) -> str:
     """1 seed, 2 seeds"""
     return f"{n} {word}{'s' * (n != 1)}"
+
+
+def said(claim: Claim) -> str:
+    """What the paper says, with a † where our predicate has changed."""
+    return claim.says + " †" * bool(claim.changed)
 
 
 def in_words(result: dict, part: Part) -> str:
@@ -101,16 +108,13 @@ def claim_output(claim: Claim, result: dict, committed: dict | None) -> dict:
 
 def claims_output(catalogue, results, committed) -> dict:
     """The table of a notebook's claims; committed: claim id -> judged over the committed runs."""
-    import pandas as pd
-
     rows = []
     for c in results:
         claim, together = catalogue[c["id"]], committed.get(c["id"])
-        rows.append({
-            "claim": claim.says + " †" * bool(claim.changed), "paper": claim.paper,
-            "its figure": claim.figure, "this run": parts_in_words(c, claim),
-            "verdict of this run": c["verdict"], "all committed runs":
-            f"{together['verdict']} ({together['runs']})" if together else "none"})
+        pooled = f"{together['verdict']} ({together['runs']})" if together else "none"
+        rows.append({"claim": said(claim), "paper": claim.paper, "its figure": claim.figure,
+                     "this run": parts_in_words(c, claim), "verdict of this run": c["verdict"],
+                     "all committed runs": pooled})
     caption = "Claims of this notebook, with 95 % intervals († predicate changed)"
     return output({"kind": "claims"}, caption, table_html(pd.DataFrame(rows), caption, 2))
 
