@@ -79,7 +79,7 @@ def parts_table(records) -> pd.DataFrame:
     rows = []
     for claim, run in _pooled(records)[0]:
         others = {k: v for k, v in run["parameters"].items() if k not in NAMED}
-        others = json.dumps(others, sort_keys=True, default=str) if run["seeds"] else ""
+        text = json.dumps(others, sort_keys=True, default=str)
         for part, rule in zip(run["parts"], claim.parts, strict=True):
             rows.append({
                 "notebook": number(claim.chapter), "claim": claim.id, "part": rule.name,
@@ -88,7 +88,8 @@ def parts_table(records) -> pd.DataFrame:
                 **{k: part.get(k) for k in ("mean", "low", "high", "detectable", "n")},
                 "unit": claim.unit, "verdict": part["verdict"], "claim_verdict": run["verdict"],
                 **{k: run["parameters"].get(k) for k in ("profile", "dataset")},
-                "seeds": " ".join(map(str, run["seeds"])), "parameters": others,
+                "seeds": " ".join(map(str, run["seeds"])),
+                "parameters": text if run["verdict"] != "not run" else "",
                 "paper": claim.paper, "paper_figure": claim.figure,
                 **{k: run.get(k) for k in ("labkit", "notebook_hash", "data")}})
     return pd.DataFrame(rows).astype(dict.fromkeys(("mean", "low", "high", "detectable"), float))

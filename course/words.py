@@ -121,7 +121,9 @@ def claims_output(catalogue, results, committed) -> dict:
 
 def table_html(frame, caption: str, digits: int) -> str:
     """A pandas table in HTML, all of it escaped; its index is shown where it has a name."""
-    decimal = f"{{:.{digits}f}}".format
-    floats = {c: decimal for c in frame.columns if frame[c].dtype.kind == "f"}
-    body = frame.to_html(index=frame.index.name is not None, border=0, formatters=floats)
+    shown = frame.copy()
+    for column in shown.columns:
+        if shown[column].dtype.kind == "f":
+            shown[column] = shown[column].map(lambda v: f"{v:.{digits}f}")
+    body = shown.to_html(index=shown.index.name is not None, border=0)
     return f"<div><b>{html.escape(caption)}</b>{body}</div>"
