@@ -1,6 +1,4 @@
-"""Runs a notebook with papermill and keeps what came of it: runs/<run>/ with the executed notebook
-and record.json.
-"""
+"""Runs a notebook with papermill and keeps it, executed, with its record.json in runs/<run>/."""
 
 import difflib
 import json
@@ -16,8 +14,8 @@ from course.claimfile import PROFILES
 from course.runs.choices import check_dataset
 from course.runs.folders import digest, put, tidy, under_way
 from course.runs.notebook import (
+    ending,
     find_notebook,
-    first_error,
     harvest,
     injected,
     labkit_hash,
@@ -26,7 +24,14 @@ from course.runs.notebook import (
     read,
 )
 from course.runs.watch import watching
-from labkit.base import LARGEST_SEED, UNWRITABLE, LabError, home, sha256
+from labkit.base import UNWRITABLE, LabError, home, sha256
+from labkit.rules import RULES, check, is_number, is_whole
+
+COUNT = (lambda v: v is None or is_whole(v) and v > 0,
+         "a number of seeds, 1 or more, or None for the profile's own")
+LIMIT = (lambda v: v is None or is_number(v) and v > 0, "a number above 0")
+PINNED = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE",
+          "PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # the last: older kernels warn on stderr
 
 
 def check_parameters(path, *, profile="quick", dataset=None, seed=0, parameters=None) -> dict:
@@ -49,12 +54,8 @@ def check_parameters(path, *, profile="quick", dataset=None, seed=0, parameters=
         if not _fits(value, defaults[name]):
             raise LabError(f"{stem}: the parameter {name!r} is {value!r}, but must be of the type "
                            f"{type(defaults[name]).__name__}, like its default {defaults[name]!r}.")
-    if type(given.get("seed", 0)) is int and not 0 <= given.get("seed", 0) <= LARGEST_SEED:
-        raise LabError(f"The seed is {given['seed']}: give a whole number, 0 or more, of 64 bits "
-                       "at most.")
-    if (count := given.get("seeds")) is not None and (type(count) is not int or count < 1):
-        raise LabError(f"seeds is {count!r}: give a number of seeds, 1 or more, or None for the "
-                       "profile's own.")
+    check("The seed", given.get("seed", 0), RULES["seed"])
+    check("seeds", given.get("seeds"), COUNT)
     if isinstance(given.get("dataset"), str):
         check_dataset(given["dataset"])
     return defaults | given
@@ -62,9 +63,8 @@ def check_parameters(path, *, profile="quick", dataset=None, seed=0, parameters=
 
 def check_limits(timeout, memory):
     """LabError when a limit, seconds or MB, is no number above 0. None is none."""
-    for name, limit in (("--timeout", timeout), ("--memory", memory)):
-        if limit is not None and (not isinstance(limit, int | float) or not limit > 0):
-            raise LabError(f"The limit {name} is {limit!r}: give a number above 0.")
+    check("The limit --timeout", timeout, LIMIT)
+    check("The limit --memory", memory, LIMIT)
 
 
 def parse_value(text: str):
@@ -125,24 +125,17 @@ def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out
 
 
 def _execute(path, executed, values, timeout, memory, bar):
-    from jupyter_client.kernelspec import NoSuchKernel
-
     started, clock, cpu = datetime.now(UTC), time.perf_counter(), _children_cpu()
     watched, result = {"peak": 0, "over": None}, {"status": "ok", "error": None}
-    pinned = dict(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE",
-                  PYDEVD_DISABLE_FILE_VALIDATION="1")  # the last: older kernels warn on stderr
-    with _environment(**pinned), watching(watched, timeout, memory):
+    with _pinned(), watching(watched, timeout, memory):
         try:
             _papermill(path, executed, values, bar, watched)
-        except NoSuchKernel:
-            raise LabError("There is no Jupyter kernel 'python3': run 'python -m ipykernel "
-                           "install'.") from None
         except Exception as problem:  # it fails this notebook alone; but not a full disk
             if isinstance(problem, OSError) and problem.errno in UNWRITABLE:
                 raise
             result = _failure(problem, executed, watched["over"])
-    cpu = None if cpu is None else round(_children_cpu() - cpu, 3)
-    return result | {"seconds": round(time.perf_counter() - clock, 3), "cpu_seconds": cpu,
+    return result | {"seconds": round(time.perf_counter() - clock, 3),
+                     "cpu_seconds": round(_children_cpu() - cpu, 3) or None,  # None: on Windows
                      "peak_mb": round(watched["peak"] / 2**20, 1),
                      "started": started.isoformat(timespec="seconds")}
 
@@ -168,10 +161,8 @@ def _papermill(path, executed, values, bar, watched):
 
 def _failure(problem, executed, over):
     node = read(executed) if executed.exists() else None
-    if not over and node and (error := first_error(node)):
-        name, message, number = error
-        return {"status": "skipped" if name == "NotForThisData" else "failed",
-                "error": f"{name}: {message} (cell {number})"}
+    if node and not over and (found := ending(node))["status"] != "ok":
+        return found
     cells = [c for c in node.cells if not injected(c)] if node else []
     begun = [i for i, c in enumerate(cells, 1)
              if c.metadata.get("papermill", {}).get("start_time")]
@@ -180,8 +171,8 @@ def _failure(problem, executed, over):
 
 
 @contextmanager
-def _environment(**values):
-    added = {k: v for k, v in values.items() if k not in os.environ}
+def _pinned():
+    added = {k: v for k, v in PINNED.items() if k not in os.environ}
     os.environ.update(added)
     try:
         yield
@@ -191,12 +182,7 @@ def _environment(**values):
 
 
 def _children_cpu():
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    return os.times().children_user + os.times().children_system
 
 
 def _fits(value, default):
