@@ -92,13 +92,18 @@ def put(temporary, final) -> Path:
 
 
 def tidy(runs):
-    """Put in place what was complete when killed; remove what other killed runs left a day ago."""
-    for left in sorted(runs.glob(".tmp-*")):
+    """Put in place what was complete when killed; remove what other killed runs left a day ago, and
+    the locks of runs that have a record.
+    """
+    for left in _traces(runs):
+        final = runs / run_of(left)
         if alive := held(left):
             continue
         with suppress(OSError):
-            if alive is False and record_in(left) and not (runs / run_of(left)).exists():
-                left.rename(runs / run_of(left))
+            if left.is_file() and record_in(final):
+                left.unlink()
+            elif alive is False and record_in(left) and not final.exists():
+                left.rename(final)
             elif time.time() - left.stat().st_mtime > STALE:
                 shutil.rmtree(left, ignore_errors=True)
 
@@ -106,7 +111,7 @@ def tidy(runs):
 def unfinished(runs) -> dict:
     """Run -> a record for each that was begun and left none: "lost" (killed) or "under way"."""
     begun = {}
-    for left in sorted([*runs.glob(".lock-*"), *runs.glob(".tmp-*")]):
+    for left in _traces(runs):
         if not (runs / run_of(left) / "record.json").exists():
             begun.setdefault(run_of(left), []).append(left)
     return {name: _unfinished(name, traces) for name, traces in begun.items()}
@@ -123,6 +128,11 @@ def _unfinished(name, traces):
     maybe = " or is still under way" if None in alive else ""
     return record | {"status": "lost", "error": "It was killed before its record was complete"
                                                 f"{maybe}. Run it again."}
+
+
+def _traces(runs):
+    """The locks and unfinished folders there are."""
+    return sorted([*runs.glob(".lock-*"), *runs.glob(".tmp-*")])
 
 
 def run_of(trace) -> str:

@@ -10,7 +10,7 @@ from labkit.base import LabError, home, sha256
 MIME = "application/vnd.labkit+json"
 ROOT = Path(__file__).resolve().parents[2]
 JUDGES = ("claimfile", "claims", "lab")  # what of course/ decides about numbers and verdicts
-INJECTED = ("injected-parameters", "papermill-error-cell-tag")  # cells that papermill adds
+INJECTED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of papermill's cells
 
 
 def find_notebook(name, folder=None) -> Path:
@@ -82,7 +82,7 @@ def harvest(node) -> dict:
 
 def ending(node) -> dict:
     """Status and error of an executed notebook, by its first cell that failed; cells from 1 on."""
-    for number, cell in enumerate((c for c in node.cells if not injected(c)), start=1):
+    for number, cell in enumerate(own_cells(node), start=1):
         for output in cell.get("outputs", []):
             if output.output_type == "error":
                 name, message = output.ename.split(".")[-1], " ".join(output.evalue.split())
@@ -93,13 +93,13 @@ def ending(node) -> dict:
 
 def notebook_hash(node) -> str:
     """12 hex digits over the cells' sources, without outputs and papermill's own cells."""
-    cells = [[c.cell_type, c.source] for c in node.cells if not injected(c)]
+    cells = [[c.cell_type, c.source] for c in own_cells(node)]
     return sha256(json.dumps(cells).encode(), digits=12)
 
 
-def injected(cell):
-    """Whether papermill added this cell."""
-    return any(tag in INJECTED for tag in cell.metadata.get("tags", []))
+def own_cells(node) -> list:
+    """The cells but for those that papermill added."""
+    return [c for c in node.cells if not INJECTED & set(c.metadata.get("tags", []))]
 
 
 def labkit_hash(notebook: str = "") -> str:

@@ -19,12 +19,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
-from tqdm import tqdm
 
 from course.runs.cluster import cluster
 from course.runs.folders import DONE, digest, locked, record_in, tidy
-from course.runs.notebook import ROOT, labkit_hash, notebook_hash, read
-from course.runs.runner import check_limits, check_parameters, run_name
+from course.runs.notebook import labkit_hash, notebook_hash, read
+from course.runs.runner import PINNED, check_parameters, run_name
 from labkit.base import LabError, home, make_folder, write_bytes
 from labkit.base import jobs as cores
 from labkit.rules import check
@@ -46,37 +45,28 @@ def sweep(paths, *, seeds=(0,), datasets=(None,), profile="quick", parameters=No
     check("--jobs", jobs, (lambda v: v > 0, "the notebooks to run at a time, 1 or more"))
     if clash := [SWEPT[name] for name in parameters or {} if name in SWEPT]:
         raise LabError(f"A sweep takes that parameter from {clash[0]}, not from -p.")
-    check_limits(timeout, memory)
     out = home(out).resolve()
     everything = _jobs(paths, seeds, datasets, profile, parameters or {}, out, timeout, memory)
     tidy(make_folder(out))
-    results = _known(everything, out)
-    due = len(everything) - len(results)
+    for job in everything:
+        job["before"] = record_in(out / job["name"])
+    results = {job["name"]: _result(job, job["before"], known=True) for job in everything
+               if job["before"] and job["before"]["status"] in DONE}
+    known = len(results)
     stop = out / f".stop-{os.getpid()}-{secrets.token_hex(4)}"
     shared = {"out": str(out), "stop": str(stop), "cwd": os.getcwd(),
-              "workers": 1 if scheduler else max(1, cores() // jobs)}
+              "workers": str(1 if scheduler else max(1, cores() // jobs))}
     several = cluster(scheduler) if scheduler else ThreadPoolExecutor(jobs)
-    with several as workers, _stopping(stop), tqdm(
-            total=due, desc="sweep", unit="run", disable=None) as bar:
+    with several as workers, _stopping(stop):
         while left := [j | shared for j in everything if j["name"] not in results]:
             for job, record in _ended(workers, left):
                 if record["status"] != "busy":
                     results[job["name"]] = _result(job, record)
-                    _tell(bar, results[job["name"]], len(results) + due - len(everything))
+                if record["status"] not in ("busy", "stopped"):
+                    print(f"[{len(results) - known}/{len(everything) - known}] {job['name']}: "
+                          f"{record['status']}", flush=True)
             time.sleep(0.25 * (len(results) < len(everything)))  # another sweep is at the rest
     return [results[job["name"]] for job in everything]
-
-
-def _known(everything, out):
-    """Name -> result of the runs that were finished before; each job gets its record of before."""
-    results = {}
-    for job in everything:
-        record = job["before"] = record_in(out / job["name"])
-        if record and record["status"] in DONE:
-            results[job["name"]] = _result(job, record, known=True)
-            with suppress(OSError):
-                (out / f".lock-{job['name']}").unlink()  # left by a run whose sweep was killed
-    return results
 
 
 def _jobs(paths, seeds, datasets, profile, parameters, out, timeout, memory):
@@ -88,7 +78,7 @@ def _jobs(paths, seeds, datasets, profile, parameters, out, timeout, memory):
         hashes = (notebook_hash(read(path)), labkit_hash(path.stem))
         for dataset in datasets:
             usual = check_parameters(path, profile=profile, dataset=dataset, seed=max(seeds),
-                                     parameters=parameters)
+                                     parameters=parameters, **limits)
             for seed in seeds:
                 values = usual | ({"seed": seed} if "seed" in usual else {})
                 words = ["run", str(Path(path).resolve()), f"--profile={profile}", f"--seed={seed}",
@@ -118,13 +108,15 @@ def _one(job):
     The run inherits the lock on it: it still has it when the sweep was killed with -9.
     """
     lock = Path(job["out"]) / f".lock-{job['name']}"
+    if _stopped(job):
+        return {"status": "stopped"}
     try:
         lock.touch()
         with locked(lock, wait=False) as (mine, handles):
             if mine:  # its last holder may have removed the file that we opened
                 mine = os.fstat(handles[0]).st_nlink > 0
-            if _stopped(job) or mine is False:
-                return {"status": "stopped" if _stopped(job) else "busy"}
+            if mine is False:
+                return {"status": "busy"}
             record = _new_record(job) or _started(job, handles)
             lock.unlink(missing_ok=True)
             return record
@@ -140,7 +132,7 @@ def _started(job, handles):
         child = subprocess.Popen(
             [sys.executable, "-m", "course", *job["words"]], cwd=job["cwd"], stderr=said,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=handles,
-            env=_environment(job["workers"]), start_new_session=True)
+            env=os.environ | PINNED | {"LABKIT_JOBS": job["workers"]}, start_new_session=True)
         while child.poll() is None:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(0.25)
@@ -212,21 +204,3 @@ def _stopping(stop):
             signal.signal(number, handler)
         with suppress(OSError):
             stop.unlink()
-
-
-def _tell(bar, result, done):
-    """A line a run, and the bar with the time left on a terminal."""
-    bar.update()
-    if result["status"] != "stopped":
-        error = f" ({result['error']})" if result["error"] else ""
-        with bar.external_write_mode():
-            print(f"[{done}/{bar.total}] {result['name']}: {result['status']}{error}", flush=True)
-
-
-def _environment(workers):
-    """One thread a process; a notebook's workers such that all runs together fill the cores."""
-    paths = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
-    if not ROOT.name.endswith("-packages"):  # not installed: the runs take this copy too
-        paths.insert(0, str(ROOT))
-    return os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE",
-                         "LABKIT_JOBS": str(workers), "PYTHONPATH": os.pathsep.join(paths)}
