@@ -95,17 +95,18 @@ def tidy(runs):
     """Put in place what was complete when killed; remove what other killed runs left a day ago, and
     the locks of runs that have a record.
     """
-    for left in _traces(runs):
-        final = runs / run_of(left)
-        if alive := held(left):
-            continue
-        with suppress(OSError):
-            if left.is_file() and record_in(final):
-                left.unlink()
-            elif alive is False and record_in(left) and not final.exists():
-                left.rename(final)
-            elif time.time() - left.stat().st_mtime > STALE:
-                shutil.rmtree(left, ignore_errors=True)
+    with locked(runs):  # not while another process has put the old run aside
+        for left in _traces(runs):
+            final = runs / run_of(left)
+            if alive := held(left):
+                continue
+            with suppress(OSError):
+                if left.is_file() and record_in(final):
+                    left.unlink()
+                elif alive is False and record_in(left) and not final.exists():
+                    left.rename(final)
+                elif time.time() - left.stat().st_mtime > STALE:
+                    shutil.rmtree(left, ignore_errors=True)
 
 
 def unfinished(runs) -> dict:

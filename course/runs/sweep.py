@@ -84,8 +84,7 @@ def _jobs(paths, seeds, datasets, profile, parameters, out, timeout, memory):
                 words = ["run", str(Path(path).resolve()), f"--profile={profile}", f"--seed={seed}",
                          f"--out={out}", *([f"--dataset={dataset}"] if dataset else []), *extra]
                 found.append({"name": run_name(path.stem, values, hashes), "notebook": path.stem,
-                              "dataset": values.get("dataset", ""), "seed": seed, "words": words,
-                              "parameters": values})
+                              "seed": seed, "words": words, "parameters": values})
     # stable: a sweep cut short has all notebooks on the first seeds
     return sorted(found, key=lambda job: job["seed"])
 
@@ -169,7 +168,7 @@ def _stopped(job):
 
 
 def _result(job, record, known=False):
-    shown = {k: job[k] for k in ("name", "notebook", "dataset", "seed")}
+    shown = {k: job[k] for k in ("name", "notebook", "seed")}
     return shown | {"status": record["status"], "error": record.get("error"), "known": known}
 
 
