@@ -46,7 +46,7 @@ def _pairs(argv):
 
 
 @app.callback(invoke_without_command=True)
-def _top(version: Annotated[bool, typer.Option(help="Show the version.")] = False):
+def _top(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False):
     if version:
         from labkit import __version__
 

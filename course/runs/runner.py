@@ -6,9 +6,9 @@ import os
 import re
 import sys
 import time
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import patch  # the one thing in the library that puts a mapping back
 
 from course.claimfile import PROFILES
 from course.runs import notebook as books
@@ -117,9 +117,9 @@ def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out
 
 
 def _execute(path, executed, values, timeout, memory, bar):
-    started, clock, cpu = datetime.now(UTC), time.perf_counter(), _children_cpu()
+    started, clock, cpu = datetime.now(UTC), time.perf_counter(), sum(os.times()[2:4])
     watched, result = {"peak": 0, "over": None}, {"status": "ok", "error": None}
-    with _pinned(), watching(watched, timeout, memory):
+    with patch.dict(os.environ, PINNED | dict(os.environ)), watching(watched, timeout, memory):
         try:
             _papermill(path, executed, values, bar, watched)
         except Exception as problem:  # it fails this notebook alone; but not a full disk
@@ -127,7 +127,8 @@ def _execute(path, executed, values, timeout, memory, bar):
                 raise
             result = _failure(problem, executed, watched["over"])
     return result | {"seconds": round(time.perf_counter() - clock, 3),
-                     "cpu_seconds": round(_children_cpu() - cpu, 3) or None,  # None: on Windows
+                     # of the children, user and system; Windows does not count them
+                     "cpu_seconds": round(sum(os.times()[2:4]) - cpu, 3) or None,
                      "peak_mb": round(watched["peak"] / 2**20, 1),
                      "started": started.isoformat(timespec="seconds")}
 
@@ -159,18 +160,3 @@ def _failure(problem, executed, over):
              if c.metadata.get("papermill", {}).get("start_time")]
     message = over or f"{type(problem).__name__}: {' '.join(str(problem).split())}"
     return {"status": "failed", "error": message + (f" (cell {begun[-1]})" if begun else "")}
-
-
-@contextmanager
-def _pinned():
-    added = {k: v for k, v in PINNED.items() if k not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
-
-
-def _children_cpu():
-    return os.times().children_user + os.times().children_system
