@@ -18,9 +18,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-GROUPS = {"quick": ["-m", "not slow and not waiting", "-n", str(min(CORES, 8)),
+GROUPS = {"quick": ["-m", "not slow", "-n", str(min(CORES, 8)),
                     "--dist", "worksteal"],
-          "waiting": ["-m", "waiting", "-n", "2", "--dist", "load", "--maxschedchunk", "1"],
+          "waiting": ["-m", "waiting", "-n", "2", "--dist", "loadfile"],
           "slow": ["-m", "slow and not waiting", "-n", str(min(CORES, 4)), "--dist", "loadgroup"]}
 # What a run of a notebook may cost: CPU seconds, MB of its processes together.
 BUDGETS = {"quick": (110, 1500), "smoke": (20, 1500)}
