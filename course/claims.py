@@ -34,7 +34,8 @@ def judge_part(part: Part, values, *, min_units=3, clusters=None, enough_power=T
                            f"{bad[0]!r}.")
         result["mean"] = float(np.mean(values)) if values else None
         verdict = "passed" if n >= (part.min_units or 1) else "too few"
-        return result | {"verdict": verdict if all(values) else "failed", "values": values}
+        verdict = verdict if all(values) else "failed"
+        return result | {"verdict": verdict if enough_power else "too few", "values": values}
 
     numeric = all(isinstance(v, (int, float)) for v in values)
     if not numeric and kind != "report":

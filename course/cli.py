@@ -19,7 +19,7 @@ def _home(text):
 
 
 PLACE = {"parser": _home, "metavar": "PATH"}
-Profile = Annotated[str, typer.Option(help="quick, full or paper.")]
+Profile = Annotated[str, typer.Option(help="smoke, quick, full or paper.")]
 Parameters = Annotated[list[str] | None, typer.Option(
     "-p", "--parameter", metavar="NAME VALUE", help="Another parameter of the notebook.")]
 Out = Annotated[Path, typer.Option(**PLACE, help="The folder that gets one folder a run.")]

@@ -27,14 +27,14 @@ from labkit.base import LabError, NotForThisData, data_path
 from labkit.rules import checked_seed, is_whole
 
 MIME = "application/vnd.labkit+json"
-CAPS = {"quick": (6000, 2000), "full": None, "paper": None}  # rows: quick stays quick on any data
+CAPS = {"smoke": (1500, 600), "quick": (6000, 2000), "full": None, "paper": None}  # rows
 
 
 class Lab:
     """lab = Lab("basics", profile=profile, dataset=dataset, seed=seed): prints versions and device.
 
-    profile: quick | full | paper; dataset: a name or folder:PATH; seed: all that is random is
-    spawned from it; seeds: how many seeds are judged, None for the profile's own number.
+    profile: smoke | quick | full | paper; dataset: a name or folder:PATH; seed: all that is random
+    is spawned from it; seeds: how many seeds are judged, None for the profile's own number.
     """
 
     def __init__(self, chapter, *, profile="quick", dataset="fashion", seed=0, seeds=None):
@@ -59,9 +59,9 @@ class Lab:
               f"Notebook {self.notebook} · profile {profile} · seed {seed} · {versions} · "
               f"{self.device}, {base.jobs()} workers")
 
-    def settings(self, *, quick, full=None, paper=None) -> SimpleNamespace:
-        """The profile's settings; `full` starts from quick's, `paper` from full's."""
-        chosen = dict(quick)
+    def settings(self, *, quick, smoke=None, full=None, paper=None) -> SimpleNamespace:
+        """The profile's settings; `smoke` and `full` start from quick's, `paper` from full's."""
+        chosen = quick | (smoke or {} if self.profile == "smoke" else {})
         for name, change in (("full", full), ("paper", paper)):
             if PROFILES.index(self.profile) >= PROFILES.index(name):
                 chosen |= change or {}
@@ -95,12 +95,12 @@ class Lab:
         return data
 
     def unfinished(self, part: str) -> Path | None:
-        """Where a part of a long run leaves its results, to go on after a stop; None in quick.
+        """Where a part of a long run leaves its results, to go on after a stop; None up to quick.
 
         Another folder for other data, settings or seeds, for another version of labkit, and after
         any change in the cells up to this one. For parallel(…, keep=…).
         """
-        if self.profile == "quick":
+        if self.profile in ("smoke", "quick"):
             return None
         from course.runs.notebook import labkit_hash
 

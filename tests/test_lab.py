@@ -65,10 +65,11 @@ def refuses(function, *words):
 
 # ---- settings
 
-def test_settings_inherit_from_quick_to_full_to_paper():
+def test_settings_start_from_quick_in_smoke_and_full_and_from_full_in_paper():
     layers = dict(quick=dict(rows=10, epochs=1, seeds=2), full=dict(rows=100, seeds=5),
-                  paper=dict(epochs=60))
-    expected = {"quick": dict(rows=10, epochs=1, seeds=2), "full": dict(rows=100, epochs=1,
+                  paper=dict(epochs=60), smoke=dict(rows=3))
+    expected = {"smoke": dict(rows=3, epochs=1, seeds=2),
+                "quick": dict(rows=10, epochs=1, seeds=2), "full": dict(rows=100, epochs=1,
                                                                         seeds=5),
                 "paper": dict(rows=100, epochs=60, seeds=5)}
     for profile, settings in expected.items():

@@ -27,7 +27,7 @@
 # the NeurIPS 2023 unlearning challenge.
 
 # %% tags=["parameters"]
-profile = "quick"  # quick | full | paper
+profile = "quick"  # smoke | quick | full | paper
 dataset = "fashion"  # any name of labkit.data.names(), or folder:PATH
 seed = 0  # everything random is spawned from it
 seeds = None  # number of judged seeds; None: the profile's own
@@ -69,7 +69,7 @@ cfg = lab.settings(
 judged = lab.seeds(cfg.seeds, "judge")
 tuning = lab.seeds(cfg.tuning_seeds, "tune")
 data = lab.load(at_most=cfg.rows)
-if profile == "quick" and len(data.shape) == 3 and np.prod(data.shape) > 1000:
+if profile in ("smoke", "quick") and len(data.shape) == 3 and np.prod(data.shape) > 1000:
     data = replace(data, x=F.avg_pool2d(data.x, 2), x_test=F.avg_pool2d(data.x_test, 2))
     lab.say("These pictures are large for `quick`: they are used at half their width and height, "
             "which keeps the run "

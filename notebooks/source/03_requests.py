@@ -26,7 +26,7 @@
 # they do.**
 
 # %% tags=["parameters"]
-profile = "quick"  # quick | full | paper
+profile = "quick"  # smoke | quick | full | paper
 dataset = "fashion"  # any name of labkit.data.names(), or folder:PATH
 seed = 0  # everything random is spawned from it
 seeds = None  # number of judged seeds; None: the profile's own
@@ -66,7 +66,7 @@ cfg = lab.settings(
 )
 judged, tuning = lab.seeds(cfg.seeds, "judge"), lab.seeds(4, "tune")
 data = lab.load(at_most=cfg.rows, moments="test")
-if profile == "quick" and data.x[0].numel() > 1000:
+if profile in ("smoke", "quick") and data.x[0].numel() > 1000:
     halves = {f: getattr(data, f)[::2].clone() for f in ("x", "y", "x_test", "y_test")}
     data = replace(data, **halves, noisy=data.noisy[:0])
     lab.say("These pictures are large: every second row is used, which keeps the time within "

@@ -26,7 +26,7 @@
 # released code could, and the set-up below follows it.
 
 # %% tags=["parameters"]
-profile = "quick"  # quick | full | paper
+profile = "quick"  # smoke | quick | full | paper
 dataset = "fashion"  # any image set of labkit.data.names(), or folder:PATH
 seed = 0  # everything random is spawned from it
 seeds = None  # number of judged seeds; None: the profile's own
@@ -69,7 +69,7 @@ data = lab.load(at_most=cfg.rows, moments="test")
 (lab.require(len(data.shape) == 3,
              "Notebook 05 rebuilds pictures: take a set of images; section 7 is about tables "
              "anyway."))
-if profile == "quick" and data.x[0].numel() > 1000:
+if profile in ("smoke", "quick") and data.x[0].numel() > 1000:
     halves = {f: getattr(data, f)[::2].clone() for f in ("x", "y", "x_test", "y_test")}
     data, judged = replace(data, **halves, noisy=data.noisy[:0]), judged[:3]
     lab.say("These pictures are large: every second row is used, and three seeds, which keeps time "

@@ -23,7 +23,7 @@
 # (model sparsity and unlearning); Fan et al. 2024 (SalUn, a successor); Xiao et al. 2025 (what the mask remembers).
 
 # %% tags=["parameters"]
-profile = "quick"  # quick | full | paper
+profile = "quick"  # smoke | quick | full | paper
 dataset = "fashion"  # any image set of labkit.data.names(), or folder:PATH
 seed = 0  # everything random is spawned from it
 seeds = None  # number of judged seeds; None: the profile's own
