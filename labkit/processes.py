@@ -57,8 +57,8 @@ def _forked(function, items, workers):
         with (warnings.catch_warnings(action="ignore", category=DeprecationWarning),
               ProcessPoolExecutor(workers, get_context("fork"), _end_with_parent,
                                   (os.getpid(),)) as pool):
-            blobs = pool.map(_forked_call, range(len(items)))
-            return [pickle.loads(blob) for blob in blobs]  # as they come: all need twice the room
+            blobs = pool.map(_forked_call, range(len(items)))  # opened as they come
+            return [pickle.loads(blob) for blob in blobs]
     except BrokenProcessPool:
         raise LabError("A worker process was killed from outside, as the system does when memory "
                        "runs short: run this again, with LABKIT_JOBS=1 in the environment if it "
