@@ -437,7 +437,7 @@ SETTINGS = {  # each is tried on every method that has it
             "gamma_schedule": ["rising"],
     "no_l1_epochs": [5, -1], "tau": [NAN, "x"], "damping": [-1, NAN], "scale": [INF],
             "cg_steps": [0, 1.5],
-    "rows": [0, -1], "chunk": [0], "cap": [-1], "dampening": [-1], "curvature": ["fisher"],
+    "n_rows": [0, -1], "chunk": [0], "cap": [-1], "dampening": [-1], "curvature": ["fisher"],
             "share": [0, 2],
     "build": [None],
 }
