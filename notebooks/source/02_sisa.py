@@ -54,7 +54,10 @@ figures.style()
 cfg = lab.settings(
     quick=dict(model="mlp", model_settings=dict(hidden=64), rows=(6000, 2000), epochs=5, lr=0.05,
                batch_size=32,
-               seeds=6, counting_rows=1500, counting_epochs=2, counting_seeds=20, side_seeds=4),
+               seeds=6, counting_rows=1500, counting_epochs=2, counting_seeds=20, side_seeds=4,
+               requests=20),
+    smoke=dict(rows=(1200, 600), epochs=3, seeds=2, counting_rows=400, counting_epochs=1,
+               counting_seeds=2, side_seeds=1, requests=6),
     full=dict(model="strided_cnn", model_settings={}, rows=None, epochs=8, seeds=5, side_seeds=5),
     paper=dict(model="resnet18", epochs=30),
 )
@@ -280,7 +283,8 @@ def twenty_requests(partition, seed):
 
 # %%
 def exactness(save_optimizer):
-    """Twenty requests in a row; was the ensemble equal to training from scratch after each of them?
+    """Twenty requests in a row (six in `smoke`): was the ensemble equal to training from scratch
+    after each of them?
     """
     d = some_rows(data, cfg.counting_rows, judged[0])
     settings = dict(build=small_net, shards=SHARDS, slices=SLICES, seed=judged[0], epochs=4,
@@ -288,15 +292,14 @@ def exactness(save_optimizer):
     with tempfile.TemporaryDirectory() as folder:
         e = sisa.train(d, f"{folder}/e", save_optimizer=save_optimizer, workers=1, **settings)
         found = []
-        for request in twenty_requests(e.partition, judged[0])[: 20 if save_optimizer else 10]:
+        asked = cfg.requests if save_optimizer else cfg.requests // 2
+        for request in twenty_requests(e.partition, judged[0])[:asked]:
             new = sisa.unlearn(e, d, request, workers=1)
             from_checkpoint = any(new.ledger[-1]["restarted after slice"].values())
             found.append((request, from_checkpoint, here.verify_exact(new, d, workers=1)))
             if save_optimizer:
                 e = new
-            # ten are enough here; each meets a fresh ensemble, so that one difference is not
-            # counted twice
-            else:
+            else:  # half are enough here, each on a fresh ensemble: no difference counts twice
                 e = sisa.train(d, f"{folder}/{len(found)}", save_optimizer=False, workers=1,
                                **settings)
     return found
