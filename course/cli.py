@@ -149,27 +149,27 @@ def report(
         **PLACE, help="Update the scoreboard in this file.")] = None,
 ):
     """Draw the scoreboard of all claims and what the runs cost; write it in several formats."""
-    from course.report.draw import to_html, to_markdown, update_readme, write, write_table
-    from course.report.report import collect, parts_table, runs_table, scoreboard
+    from course import report as made
     from labkit.base import data_path
 
     places = runs or [Path("runs")]
-    records = collect(places)
-    table = scoreboard(records)
+    records = made.collect(places)
+    table = made.scoreboard(records)
     if not out:
         of_runs = places[0].is_dir() and not any(places[0].glob("*.ipynb"))
         out = places[0] if of_runs else Path("runs")
     if readme:  # first: what is wrong with it is told before anything is written
-        update_readme(readme, to_markdown(table, readme.parent))
+        made.update_readme(readme, made.to_markdown(table, readme.parent))
     written = [out / "scoreboard.md", out / "scoreboard.html", out / "references.bib"]
     cited = data_path("references.bib").read_bytes()
-    texts = to_markdown(table, out), to_html(table, out), cited
+    texts = made.to_markdown(table, out), made.to_html(table, out), cited
     for path, text in zip(written, texts, strict=True):
-        write(path, text)
-    written += write_table(out, "scoreboard", parts_table(records)) + ([readme] if readme else [])
+        made.write(path, text)
+    written += made.write_table(out, "scoreboard", made.parts_table(records))
+    written += [readme] if readme else []
     columns = ["claim", "paper's figure", "ours", "n", "verdict", "profile", "dataset"]
     _show(table[columns], "Scoreboard")
-    _show(runs_table(records).fillna("").astype(str), "Runs")
+    _show(made.runs_table(records).fillna("").astype(str), "Runs")
     for note in table.attrs["notes"]:
         print(f"- {note}")
     print(f"Written: {', '.join(map(str, written))}")

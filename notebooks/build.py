@@ -126,7 +126,7 @@ def build(source, path, force):
 
 def take(source, path, runs):
     """The notebook with the outputs of its quick run on fashion, seed 0; the cells must agree."""
-    from course.report.report import collect
+    from course.report import collect
     from course.runs.notebook import injected, notebook_hash
 
     node = convert(source)
@@ -154,8 +154,9 @@ def take(source, path, runs):
 def pooled(source, path):
     """Writes the outputs of claims anew, for the records in data/records/, and nothing else."""
     from course.claimfile import load_claims
-    from course.lab import MIME, claim_output, claims_output, pooled_claims
-    from course.runs.notebook import notebook_parameters
+    from course.pooling import pooled_claims
+    from course.runs.notebook import MIME, notebook_parameters
+    from course.words import claim_output, claims_output
 
     node, catalogue, results = nbformat.read(path, as_version=4), load_claims(), {}
     given = notebook_parameters(path)
