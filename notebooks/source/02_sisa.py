@@ -55,9 +55,9 @@ cfg = lab.settings(
     quick=dict(model="mlp", model_settings=dict(hidden=64), rows=(6000, 2000), epochs=5, lr=0.05,
                batch_size=32,
                seeds=6, counting_rows=1500, counting_epochs=2, counting_seeds=20, side_seeds=4,
-               requests=20),
-    smoke=dict(rows=(1200, 600), epochs=3, seeds=2, counting_rows=400, counting_epochs=1,
-               counting_seeds=2, side_seeds=1, requests=6),
+               requests=20, singles=5, timed=3, keep_requests=12),
+    smoke=dict(rows=(1000, 500), epochs=2, seeds=2, counting_rows=400, counting_epochs=1,
+               counting_seeds=2, side_seeds=1, requests=6, singles=1, timed=1, keep_requests=4),
     full=dict(model="strided_cnn", model_settings={}, rows=None, epochs=8, seeds=5, side_seeds=5),
     paper=dict(model="resnet18", epochs=30),
 )
@@ -407,7 +407,7 @@ def counted(job):
                        lr=cfg.lr, workers=1,
                        batch_size=64)
         whole = e.ledger[0]["visits"] / len(d.y)
-        for K in [1] * 5 + [S, 3 * S]:
+        for K in [1] * cfg.singles + [S, 3 * S]:
             request = draw(rng, there, K)
             e = sisa.unlearn(e, d, request, workers=1)
             rows.append(dict(seed=seed, S=S, R=R, K=K, counted=e.ledger[-1]["visits"],
@@ -541,7 +541,7 @@ def ensembles(job):
                      lone=np.mean([accuracy(a, d.y_test) for a in answers]))
         if (S, R) == (SHARDS, SLICES):
             order = np.random.default_rng(seed).permutation(len(d.y))
-            for request in np.concatenate([order[e.partition.slice[order] == r][:3]
+            for request in np.concatenate([order[e.partition.slice[order] == r][:cfg.timed]
                                            for r in range(R)]):
                 e = sisa.unlearn(e, d, [request], workers=1)
             for what in ("visits", "cpu_seconds"):
@@ -641,7 +641,7 @@ def keeping(job):
                        epochs=cfg.counting_epochs, lr=cfg.lr,
                        keep=keep, workers=1, batch_size=64)
         whole, stored = e.ledger[0]["visits"], sisa.size(folder)
-        for request in np.random.default_rng(seed).permutation(len(d.y))[:12]:
+        for request in np.random.default_rng(seed).permutation(len(d.y))[:cfg.keep_requests]:
             e = sisa.unlearn(e, d, [request], workers=1)
     return dict(seed=seed, keep=keep, stored=stored,
                 gain=whole / np.mean([line["visits"] for line in e.ledger[1:]]))
