@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .base import Diverged, LabError
+from .base import Diverged, LabError, seed_torch
 from .processes import parallel
 from .rules import checked
 
@@ -137,7 +137,7 @@ def dropout_masks(model, seed):
     drops = any(isinstance(m, nn.Dropout) for m in model.modules())
     with torch.random.fork_rng(devices=[], enabled=drops):
         if drops:
-            torch.manual_seed(seed)
+            seed_torch(seed)
         yield
 
 

@@ -54,7 +54,10 @@ figures.style()
 cfg = lab.settings(
     quick=dict(model="mlp", model_settings=dict(hidden=64), rows=(6000, 2000), epochs=5, lr=0.05,
                batch_size=32,
-               seeds=6, counting_rows=1500, counting_epochs=2, counting_seeds=20, side_seeds=4),
+               seeds=6, counting_rows=1500, counting_epochs=2, counting_seeds=20, side_seeds=4,
+               requests=20, singles=5, timed=3, keep_requests=12),
+    smoke=dict(rows=(1000, 500), epochs=2, seeds=2, counting_rows=400, counting_epochs=1,
+               counting_seeds=2, side_seeds=1, requests=6, singles=1, timed=1, keep_requests=4),
     full=dict(model="strided_cnn", model_settings={}, rows=None, epochs=8, seeds=5, side_seeds=5),
     paper=dict(model="resnet18", epochs=30),
 )
@@ -280,7 +283,8 @@ def twenty_requests(partition, seed):
 
 # %%
 def exactness(save_optimizer):
-    """Twenty requests in a row; was the ensemble equal to training from scratch after each of them?
+    """Twenty requests in a row (six in `smoke`): was the ensemble equal to training from scratch
+    after each of them?
     """
     d = some_rows(data, cfg.counting_rows, judged[0])
     settings = dict(build=small_net, shards=SHARDS, slices=SLICES, seed=judged[0], epochs=4,
@@ -288,15 +292,14 @@ def exactness(save_optimizer):
     with tempfile.TemporaryDirectory() as folder:
         e = sisa.train(d, f"{folder}/e", save_optimizer=save_optimizer, workers=1, **settings)
         found = []
-        for request in twenty_requests(e.partition, judged[0])[: 20 if save_optimizer else 10]:
+        asked = cfg.requests if save_optimizer else cfg.requests // 2
+        for request in twenty_requests(e.partition, judged[0])[:asked]:
             new = sisa.unlearn(e, d, request, workers=1)
             from_checkpoint = any(new.ledger[-1]["restarted after slice"].values())
             found.append((request, from_checkpoint, here.verify_exact(new, d, workers=1)))
             if save_optimizer:
                 e = new
-            # ten are enough here; each meets a fresh ensemble, so that one difference is not
-            # counted twice
-            else:
+            else:  # half are enough here, each on a fresh ensemble: no difference counts twice
                 e = sisa.train(d, f"{folder}/{len(found)}", save_optimizer=False, workers=1,
                                **settings)
     return found
@@ -404,7 +407,7 @@ def counted(job):
                        lr=cfg.lr, workers=1,
                        batch_size=64)
         whole = e.ledger[0]["visits"] / len(d.y)
-        for K in [1] * 5 + [S, 3 * S]:
+        for K in [1] * cfg.singles + [S, 3 * S]:
             request = draw(rng, there, K)
             e = sisa.unlearn(e, d, request, workers=1)
             rows.append(dict(seed=seed, S=S, R=R, K=K, counted=e.ledger[-1]["visits"],
@@ -538,7 +541,7 @@ def ensembles(job):
                      lone=np.mean([accuracy(a, d.y_test) for a in answers]))
         if (S, R) == (SHARDS, SLICES):
             order = np.random.default_rng(seed).permutation(len(d.y))
-            for request in np.concatenate([order[e.partition.slice[order] == r][:3]
+            for request in np.concatenate([order[e.partition.slice[order] == r][:cfg.timed]
                                            for r in range(R)]):
                 e = sisa.unlearn(e, d, [request], workers=1)
             for what in ("visits", "cpu_seconds"):
@@ -638,7 +641,7 @@ def keeping(job):
                        epochs=cfg.counting_epochs, lr=cfg.lr,
                        keep=keep, workers=1, batch_size=64)
         whole, stored = e.ledger[0]["visits"], sisa.size(folder)
-        for request in np.random.default_rng(seed).permutation(len(d.y))[:12]:
+        for request in np.random.default_rng(seed).permutation(len(d.y))[:cfg.keep_requests]:
             e = sisa.unlearn(e, d, [request], workers=1)
     return dict(seed=seed, keep=keep, stored=stored,
                 gain=whole / np.mean([line["visits"] for line in e.ledger[1:]]))
