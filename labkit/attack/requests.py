@@ -190,13 +190,12 @@ def _jacobian(model, out):
 
 
 def _row_products(model, holdings, directions):
-    """⟨v_c, ∇ℓ_i⟩ for each row i and direction v_c, one forward pass a direction. -> (m, r)."""
+    """⟨v_c, ∇ℓ_i⟩ for each row i and direction v_c, all in one forward pass. -> (m, r)."""
     params = _params(model)
 
     def losses(p):
         return row_losses(model, p, holdings.x, holdings.y)
 
-    def along(c):
-        return jvp(losses, (params,), ({k: v[c] for k, v in directions.items()},))[1]
-
-    return torch.stack([along(c) for c in range(len(next(iter(directions.values()))))], 1)
+    along = vmap(lambda v: jvp(losses, (params,), (v,))[1],
+                 chunk_size=max(1, 20_000 // len(holdings)))  # many rows: memory for few directions
+    return along(directions).T.contiguous()
