@@ -61,12 +61,14 @@ cfg = lab.settings(
                batch_size=128,
                weight_decay=0.02, seeds=3, more=3, targets=7, few=3, benign=250, tuning=4,
                pairs=(8, 20, 56), cg=5),
-    smoke=dict(rows=(500, 500), lr=0.05, seeds=2, more=1, targets=2, few=1, benign=25,
-               tuning=2, pairs=(4, 8), cg=2),
+    smoke=dict(model_settings=dict(hidden=16), rows=(400, 400), lr=0.05, seeds=2, more=1,
+               targets=2, few=1, benign=25, tuning=2, pairs=(4, 8), cg=1),
     full=dict(model="strided_cnn", model_settings={}, rows=(1000, 2000), lr=0.05, seeds=5, more=1,
               targets=3, few=2),
     paper=dict(model="resnet18", rows=None, epochs=30, weight_decay=5e-4),
 )
+
+# %%
 judged, tuning = lab.seeds(cfg.seeds, "judge"), lab.seeds(cfg.tuning, "tune")
 data = lab.load(at_most=cfg.rows, moments="test")
 if profile == "quick" and data.x[0].numel() > 1000:
@@ -131,7 +133,7 @@ victims = lk.training.parallel(victim, judged)
 ALL = [(i, j) for i in range(len(victims)) for j in range(cfg.targets)]  # every (victim, target)
 FEW = [(i, j) for i, j in ALL if j < cfg.few]  # the first few of each victim, for what is dear
 # targets of one victim share a network: every interval is one over networks
-networks = [i for i, _ in ALL]
+networks, few_networks = [i for i, _ in ALL], [i for i, _ in FEW]
 
 # %%
 
@@ -843,7 +845,8 @@ lab.say(f"After one random request and exact retraining, a person would see {int
 # %% [markdown]
 # ### How many rows does it take?
 #
-# The same attack with smaller budgets, and for the explorer below with other margins $\kappa$.
+# The same attack on the first few targets of each victim with smaller budgets, and for the explorer below with other
+# margins $\kappa$.
 
 # %%
 BUDGETS = sorted({max(1, round(share * BUDGET)) for share in (1 / 6, 1 / 2, 1)})
@@ -873,7 +876,7 @@ def smaller(job):
     return rows, asked
 
 
-done = dict(zip(ALL, lk.training.parallel(smaller, ALL)))
+done = dict(zip(FEW, lk.training.parallel(smaller, FEW)))
 
 # %%
 def smaller_retrained(job):
@@ -888,9 +891,10 @@ def smaller_retrained(job):
 
 
 cols = ["i", "j", "how", "goal", "p", "H", "kept"]
-whole = table[(table.how == exact) & (table.aim == "retraining")][cols]  # section 4 has these
+whole = table[(table.how == exact) & (table.aim == "retraining")
+              & (table.j < cfg.few)][cols]  # section 4 has these
 curve = pd.DataFrame(sum([r for r, _ in done.values()], [])
-                     + sum(lk.training.parallel(smaller_retrained, ALL), []))
+                     + sum(lk.training.parallel(smaller_retrained, FEW), []))
 curve = pd.concat([curve, whole.assign(budget=BUDGET, kappa=KAPPA)])
 curve = curve.join(control[["p", "H"]].add_suffix("_random"), on=["i", "j", "how"])
 curve["dH"] = curve.H - curve.H_random
@@ -904,10 +908,10 @@ def succeeded(how, goal, kappa=KAPPA):
                     1)
 
 # %%
-def whiskers(ax, at, columns, role, text, limits=None, line="-"):
+def whiskers(ax, at, columns, role, text, limits=None, line="-", clusters=networks):
     """The mean of each column of targets, joined by a line, with its interval over networks."""
     for x, column in zip(at, columns):
-        figures.interval(ax, x, list(column), role, limits=limits, clusters=networks)
+        figures.interval(ax, x, list(column), role, limits=limits, clusters=clusters)
     ax.plot(at, [np.mean(column) for column in columns], line, color=figures.COLOURS[role],
             marker=figures.MARKERS[role], label=text)
 
@@ -918,7 +922,7 @@ for ax, how in zip(axes, ("first-order", exact)):
                                           ("under", "original", "to make unsure", "--", 0),
                                           ("flip", "other", "label attack", ":", 0.025)):
         whiskers(ax, np.add(BUDGETS, shift * BUDGET), 100 * succeeded(how, goal).T, role, text,
-                 PERCENT, line)
+                 PERCENT, line, few_networks)
     ax.set(xlabel="rows asked for", title=how[0].upper() + how[1:], ylim=(-4, 104), xticks=BUDGETS)
 axes[0].set_ylabel("success (% of targets)")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -928,10 +932,11 @@ lab.figure(fig, "Share of targets moved beyond the spread of retraining with the
                 "retraining right.")
 lab.say(f"With {BUDGETS[1]} rows, {100 * BUDGETS[1] / n:.1f} % of the training set, retraining "
         f"makes "
-        + " and ".join(f"{percent(succeeded(exact, g)[:, 1])} of the targets {text}"
+        + " and ".join(f"{percent(succeeded(exact, g)[:, 1], few_networks)} of the targets {text}"
                        for g, text in (("over", "surer"), ("under", "unsure")))
         + f", beyond its spread and with the label kept; with {BUDGETS[-1]} rows, "
-        + " and ".join(percent(succeeded(exact, g)[:, -1]) for g in ("over", "under")) + ".")
+        + " and ".join(percent(succeeded(exact, g)[:, -1], few_networks) for g in ("over", "under"))
+        + f". These are the first {len(FEW)} targets.")
 
 # %% [markdown]
 # ### Which images are asked for?
@@ -982,6 +987,19 @@ lab.say(f"Of the attacker's rows, {100 * own.mean():.0f} % carry a target's labe
 # `BlackBox` or an `UnlearningOracle`. They have no weights and count what is asked.
 
 # %%
+def remembering(unlearn):
+    """The same unlearning, which computes a request once: fewer pairs are the first of more."""
+    known = {}
+
+    def on_trial(_, request):
+        key = tuple(request.tolist())
+        if key not in known:
+            known[key] = unlearn(request)
+        return known[key]
+
+    return on_trial
+
+# %%
 def from_answers(job):
     """Requests chosen on surrogates, and by trial requests; the second judged under first-order
     unlearning at once.
@@ -993,14 +1011,7 @@ def from_answers(job):
                            for s in surrogates[i]) / len(surrogates[i])
     asked = {g: attack.choose(attack.through(effects, start, GOALS[g](v.label[j])), v.held).rows
              for g in ("over", "under")}
-    known = {}  # fewer pairs are the first of more pairs: the provider computes each trial once
-
-    def on_trial(_, r):
-        key = tuple(r.tolist())
-        if key not in known:
-            known[key] = HOW["first-order"](v, r)
-        return known[key]
-
+    on_trial = remembering(lambda r: HOW["first-order"](v, r))
     for pairs in cfg.pairs:
         oracle = attack.UnlearningOracle(v.model, on_trial, v.held, limit=2 * pairs)
         effects = here.zeroth_order_effects(oracle, v.x[j], pairs=pairs, seed=j)
@@ -1357,6 +1368,7 @@ def planted(job):
                 test=test[0] - test[1], pictures=x[rows[:7]].cpu())
 
 
+# %%
 genuinely = lk.training.parallel(  # retrained without the same rows, which were never prepared
     lambda i: train(victims[i].data, [victims[i].seed], [controls[i]["random 1"]])[0],
     range(len(victims)))
@@ -1697,14 +1709,14 @@ lab.say(f"A promise of ε = 3 and δ = 0.00001 for one row is one of ε = {epsil
 panel_figure = Figure(figsize=(10, 4.6), layout="none")
 left_ax, right_ax = panel_figure.subplots(1, 2)
 panel_figure.subplots_adjust(left=0.07, right=0.98, bottom=0.14, top=0.9, wspace=0.2)
-sticks = left_ax.hlines(range(len(ALL)), 0, 0, color=figures.COLOURS["other"], alpha=0.5)
+sticks = left_ax.hlines(range(len(FEW)), 0, 0, color=figures.COLOURS["other"], alpha=0.5)
 grey = left_ax.plot([], [], "o", color=figures.COLOURS["other"], label="random requests")[0]
 kept_dots = left_ax.plot([], [], "^", color=figures.COLOURS["attack"],
                          label="chosen, label kept")[0]
 lost_dots = left_ax.plot([], [], "x", color=figures.COLOURS["attack"], markersize=9,
                          label="chosen, label lost")[0]
 left_ax.axvline(ACT, color="black", linestyle=":")
-left_ax.set(xlim=(0, 1.02), ylim=(-0.7, len(ALL) - 0.3), xlabel="probability of the label",
+left_ax.set(xlim=(0, 1.02), ylim=(-0.7, len(FEW) - 0.3), xlabel="probability of the label",
             ylabel="targets", yticks=[])
 left_ax.legend(loc="upper left", fontsize=10)
 share_line = right_ax.plot([], [], "-o", color=figures.COLOURS["attack"])[0]
@@ -1781,11 +1793,12 @@ lab.say(f"Without the hinge the entropy is {told(bare, 'H')} after the request (
 
 # %%
 moves = white[exact].groupby(["i", "j"]).move.mean()
+quarter = max(1, len(moves) // 4)
 lab.say(f"All {len(moves)} targets, under exact retraining: moved by {moves.mean():.2f} nats on "
         f"average. The best quarter "
-        f"of them, picked afterwards: {moves.nlargest(max(1, len(moves) // 4)).mean():.2f}. The worst "
+        f"of them, picked afterwards: {moves.nlargest(quarter).mean():.2f}. The worst "
         f"quarter: "
-        f"{moves.nsmallest(max(1, len(moves) // 4)).mean():.2f}.")
+        f"{moves.nsmallest(quarter).mean():.2f}.")
 
 # %% [markdown]
 # **The attacker's own estimate.** Section 3 compared what influence promised with what retraining gave. Here is
