@@ -668,8 +668,10 @@ worst = min(AIMED, key=lambda how: of(how, "under").kept.mean())
 lab.say("Requests to make unsure keep the label of "
         f"{percent(of('first-order', 'under').kept)} of the targets where the provider computes "
         f"what the "
-        f"attacker computed. Where it does not, fewer may be kept: under {worst} it is "
-        f"{percent(of(worst, 'under').kept, of(worst, 'under').i)}.",
+        f"attacker computed."
+        + (f" Where it does not, fewer may be kept: under {worst} it is "
+           f"{percent(of(worst, 'under').kept, of(worst, 'under').i)}."
+           if worst != "first-order" else ""),
         f"{int(lost.sum())} of {len(table)} outcomes are lost because the network diverged; they "
         f"are left out of the means "
         "and count as no success." if lost.any() else "")
