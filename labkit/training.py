@@ -99,8 +99,10 @@ def fit_packed(models, x, y, *, epochs, lr, seeds, batch_size=128, momentum=0.9,
     steps = round(epochs * -(-n // batch_size))
     optimizer = sgd(weights, lr, momentum, weight_decay)
     rates, flat, loss = _schedule(schedule, lr, steps), x.flatten(1), torch.zeros(())
-    for t, batch in enumerate(_batches(n, batch_size, steps, seeds, x.device)):
-        out = _logits(weights, flat[batch])
+    orders = seeds[:1] if len(set(seeds)) == 1 else seeds  # of one seed: gathered once for all
+    for t, batch in enumerate(_batches(n, batch_size, steps, orders, x.device)):
+        rows, batch = flat[batch].expand(k, -1, -1), batch.expand(k, -1)
+        out = _logits(weights, rows)
         w = keep.gather(1, batch)
         losses = F.cross_entropy(out.flatten(0, 1), y[batch].flatten(), reduction="none")
         # each model's own mean; gradients do not mix

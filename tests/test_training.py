@@ -225,17 +225,19 @@ def test_predict_puts_the_mode_back_and_is_float32(rows):
 
 # ---- fit_packed
 
+@pytest.mark.parametrize("seeds", [[4, 5, 6], [4, 4, 4]])  # of one seed: the batches are shared
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
-def test_a_pack_trains_each_model_as_fit_does(rows, momentum):
+def test_a_pack_trains_each_model_as_fit_does(rows, momentum, seeds):
     x, y = rows
     skip = [torch.empty(0, dtype=torch.long), torch.arange(0, 60, 2), torch.tensor([202, 0, 17])]
     nets, before = [net(s) for s in (1, 2, 3)], [copy.deepcopy(net(s)) for s in (1, 2, 3)]
-    packed = fit_packed(nets, x, y, seeds=[4, 5, 6], skip=skip, momentum=momentum, **RECIPE)
+    packed = fit_packed(nets, x, y, seeds=seeds, skip=skip, momentum=momentum, **RECIPE)
     for i in range(3):
-        alone = fit(net(i + 1), x, y, seed=4 + i, skip=skip[i], momentum=momentum, **RECIPE)
+        alone = fit(net(i + 1), x, y, seed=seeds[i], skip=skip[i], momentum=momentum, **RECIPE)
         close(packed[i], alone, rtol=1e-4, atol=1e-5)
         assert same(nets[i], before[i]) and packed[i] is not nets[i] and not packed[i].training
-    alone = fit_packed([net(2)], x, y, seeds=[5], skip=[skip[1]], momentum=momentum, **RECIPE)
+    alone = fit_packed([net(2)], x, y, seeds=seeds[1:2], skip=[skip[1]], momentum=momentum,
+                       **RECIPE)
     close(packed[1], alone[0], rtol=1e-4, atol=1e-5)  # a model's neighbours do not matter
 
 

@@ -193,14 +193,13 @@ def jacobian(model, out) -> dict:
 def row_products(model, holdings, directions) -> torch.Tensor:
     """⟨v_c, ∇ℓ_i⟩ of each owned row and direction. directions: name -> (r, …). -> (m, r).
 
-    One forward pass a direction.
+    All directions in one forward pass.
     """
     params = params_of(model)
 
     def losses(p):
         return row_losses(model, p, holdings.x, holdings.y)
 
-    def along(c):
-        return jvp(losses, (params,), ({k: v[c] for k, v in directions.items()},))[1]
-
-    return torch.stack([along(c) for c in range(len(next(iter(directions.values()))))], 1)
+    along = vmap(lambda v: jvp(losses, (params,), (v,))[1],
+                 chunk_size=max(1, 20_000 // len(holdings)))  # many rows: memory for few directions
+    return along(directions).T.contiguous()

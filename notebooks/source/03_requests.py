@@ -59,14 +59,19 @@ figures.style()
 cfg = lab.settings(
     quick=dict(model="mlp", model_settings=dict(hidden=32), rows=(2000, 2000), epochs=8, lr=0.1,
                batch_size=128,
-               weight_decay=0.02, seeds=3, more=3, targets=7, few=3, benign=250),
+               weight_decay=0.02, seeds=3, more=3, targets=7, few=3, benign=250, tuning=4,
+               pairs=(8, 20, 56), cg=5),
+    smoke=dict(model_settings=dict(hidden=16), rows=(400, 400), lr=0.05, seeds=2, more=1,
+               targets=2, few=1, benign=25, tuning=2, pairs=(4, 8), cg=1),
     full=dict(model="strided_cnn", model_settings={}, rows=(1000, 2000), lr=0.05, seeds=5, more=1,
               targets=3, few=2),
     paper=dict(model="resnet18", rows=None, epochs=30, weight_decay=5e-4),
 )
-judged, tuning = lab.seeds(cfg.seeds, "judge"), lab.seeds(4, "tune")
+
+# %%
+judged, tuning = lab.seeds(cfg.seeds, "judge"), lab.seeds(cfg.tuning, "tune")
 data = lab.load(at_most=cfg.rows, moments="test")
-if profile in ("smoke", "quick") and data.x[0].numel() > 1000:
+if profile == "quick" and data.x[0].numel() > 1000:
     halves = {f: getattr(data, f)[::2].clone() for f in ("x", "y", "x_test", "y_test")}
     data = replace(data, **halves, noisy=data.noisy[:0])
     lab.say("These pictures are large: every second row is used, which keeps the time within "
@@ -128,7 +133,7 @@ victims = lk.training.parallel(victim, judged)
 ALL = [(i, j) for i in range(len(victims)) for j in range(cfg.targets)]  # every (victim, target)
 FEW = [(i, j) for i, j in ALL if j < cfg.few]  # the first few of each victim, for what is dear
 # targets of one victim share a network: every interval is one over networks
-networks = [i for i, _ in ALL]
+networks, few_networks = [i for i, _ in ALL], [i for i, _ in FEW]
 
 # %%
 
@@ -238,7 +243,7 @@ def hypergradient(theta, gradients, weights, tau, loss_gradient):
 
 # %% [markdown]
 # How strong is the step, $\tau$? Too small, and nothing is unlearned; too large, and the model breaks by itself. A
-# provider would compare with retraining. So the rule is: on four **other** seeds, with random requests, take the largest
+# provider would compare with retraining. So the rule is: on a few **other** seeds, with random requests, take the largest
 # $\tau$ whose model is at most half a point of test accuracy below the retrained one. (Other seeds are other splits of
 # the same images. Only three numbers are taken from them: $\tau$, the shrinking of section 3, the budget of section 8.)
 
@@ -663,8 +668,10 @@ worst = min(AIMED, key=lambda how: of(how, "under").kept.mean())
 lab.say("Requests to make unsure keep the label of "
         f"{percent(of('first-order', 'under').kept)} of the targets where the provider computes "
         f"what the "
-        f"attacker computed. Where it does not, fewer may be kept: under {worst} it is "
-        f"{percent(of(worst, 'under').kept, of(worst, 'under').i)}.",
+        f"attacker computed."
+        + (f" Where it does not, fewer may be kept: under {worst} it is "
+           f"{percent(of(worst, 'under').kept, of(worst, 'under').i)}."
+           if worst != "first-order" else ""),
         f"{int(lost.sum())} of {len(table)} outcomes are lost because the network diverged; they "
         f"are left out of the means "
         "and count as no success." if lost.any() else "")
@@ -840,7 +847,8 @@ lab.say(f"After one random request and exact retraining, a person would see {int
 # %% [markdown]
 # ### How many rows does it take?
 #
-# The same attack with smaller budgets, and for the explorer below with other margins $\kappa$.
+# The same attack on the first few targets of each victim with smaller budgets, and for the explorer below with other
+# margins $\kappa$.
 
 # %%
 BUDGETS = sorted({max(1, round(share * BUDGET)) for share in (1 / 6, 1 / 2, 1)})
@@ -870,7 +878,7 @@ def smaller(job):
     return rows, asked
 
 
-done = dict(zip(ALL, lk.training.parallel(smaller, ALL)))
+done = dict(zip(FEW, lk.training.parallel(smaller, FEW)))
 
 # %%
 def smaller_retrained(job):
@@ -885,9 +893,10 @@ def smaller_retrained(job):
 
 
 cols = ["i", "j", "how", "goal", "p", "H", "kept"]
-whole = table[(table.how == exact) & (table.aim == "retraining")][cols]  # section 4 has these
+whole = table[(table.how == exact) & (table.aim == "retraining")
+              & (table.j < cfg.few)][cols]  # section 4 has these
 curve = pd.DataFrame(sum([r for r, _ in done.values()], [])
-                     + sum(lk.training.parallel(smaller_retrained, ALL), []))
+                     + sum(lk.training.parallel(smaller_retrained, FEW), []))
 curve = pd.concat([curve, whole.assign(budget=BUDGET, kappa=KAPPA)])
 curve = curve.join(control[["p", "H"]].add_suffix("_random"), on=["i", "j", "how"])
 curve["dH"] = curve.H - curve.H_random
@@ -901,10 +910,10 @@ def succeeded(how, goal, kappa=KAPPA):
                     1)
 
 # %%
-def whiskers(ax, at, columns, role, text, limits=None, line="-"):
+def whiskers(ax, at, columns, role, text, limits=None, line="-", clusters=networks):
     """The mean of each column of targets, joined by a line, with its interval over networks."""
     for x, column in zip(at, columns):
-        figures.interval(ax, x, list(column), role, limits=limits, clusters=networks)
+        figures.interval(ax, x, list(column), role, limits=limits, clusters=clusters)
     ax.plot(at, [np.mean(column) for column in columns], line, color=figures.COLOURS[role],
             marker=figures.MARKERS[role], label=text)
 
@@ -915,7 +924,7 @@ for ax, how in zip(axes, ("first-order", exact)):
                                           ("under", "original", "to make unsure", "--", 0),
                                           ("flip", "other", "label attack", ":", 0.025)):
         whiskers(ax, np.add(BUDGETS, shift * BUDGET), 100 * succeeded(how, goal).T, role, text,
-                 PERCENT, line)
+                 PERCENT, line, few_networks)
     ax.set(xlabel="rows asked for", title=how[0].upper() + how[1:], ylim=(-4, 104), xticks=BUDGETS)
 axes[0].set_ylabel("success (% of targets)")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -925,10 +934,11 @@ lab.figure(fig, "Share of targets moved beyond the spread of retraining with the
                 "retraining right.")
 lab.say(f"With {BUDGETS[1]} rows, {100 * BUDGETS[1] / n:.1f} % of the training set, retraining "
         f"makes "
-        + " and ".join(f"{percent(succeeded(exact, g)[:, 1])} of the targets {text}"
+        + " and ".join(f"{percent(succeeded(exact, g)[:, 1], few_networks)} of the targets {text}"
                        for g, text in (("over", "surer"), ("under", "unsure")))
         + f", beyond its spread and with the label kept; with {BUDGETS[-1]} rows, "
-        + " and ".join(percent(succeeded(exact, g)[:, -1]) for g in ("over", "under")) + ".")
+        + " and ".join(percent(succeeded(exact, g)[:, -1], few_networks) for g in ("over", "under"))
+        + f". These are the first {len(FEW)} targets.")
 
 # %% [markdown]
 # ### Which images are asked for?
@@ -979,9 +989,19 @@ lab.say(f"Of the attacker's rows, {100 * own.mean():.0f} % carry a target's labe
 # `BlackBox` or an `UnlearningOracle`. They have no weights and count what is asked.
 
 # %%
-PAIRS = (8, 20, 56)
+def remembering(unlearn):
+    """The same unlearning, which computes a request once: fewer pairs are the first of more."""
+    known = {}
 
+    def on_trial(_, request):
+        key = tuple(request.tolist())
+        if key not in known:
+            known[key] = unlearn(request)
+        return known[key]
 
+    return on_trial
+
+# %%
 def from_answers(job):
     """Requests chosen on surrogates, and by trial requests; the second judged under first-order
     unlearning at once.
@@ -993,9 +1013,9 @@ def from_answers(job):
                            for s in surrogates[i]) / len(surrogates[i])
     asked = {g: attack.choose(attack.through(effects, start, GOALS[g](v.label[j])), v.held).rows
              for g in ("over", "under")}
-    for pairs in PAIRS:
-        oracle = attack.UnlearningOracle(v.model, lambda _, r: HOW["first-order"](v, r), v.held,
-                                         limit=2 * pairs)
+    on_trial = remembering(lambda r: HOW["first-order"](v, r))
+    for pairs in cfg.pairs:
+        oracle = attack.UnlearningOracle(v.model, on_trial, v.held, limit=2 * pairs)
         effects = here.zeroth_order_effects(oracle, v.x[j], pairs=pairs, seed=j)
         for goal in ("over", "under"):
             picked = attack.choose(attack.through(effects, start, GOALS[goal](v.label[j])),
@@ -1102,23 +1122,31 @@ def other_networks(i):
     return lk.training.fit(drop, v.data.x, v.data.y, seed=v.seed, **recipe), five
 
 # %%
-def estimates(v, drop, five, x, request):
-    """After first-order unlearning of a request: entropy by MC dropout (new masks) and ensemble,
-    size of the conformal set."""
-    model, drop, *five = (lk.unlearn.first_order(m, v.data, request, tau=tau)
-                          for m in (v.model, drop, *five))
-    p = lk.training.predict(model, v.validation[0]).softmax(1)
-    q = conformal_threshold(1 - p.gather(1, v.validation[1][:, None]).squeeze(1), 0.1)
-    with torch.no_grad():
-        dropout = here.mc_dropout(drop, x[None], 50, seed=1)
-        ensemble = sum(m(x[None]).softmax(1) for m in five) / len(five)
-        sets = here.conformal_sets(model(x[None]).softmax(1), q)
-    return dict(dropout=lk.measure.entropy(dropout).item(),
-                ensemble=lk.measure.entropy(ensemble).item(),
-                conformal=float(sets.sum()))
+@torch.no_grad()
+def estimate(name, v, networks, x):
+    """Entropy by MC dropout (new masks) or ensemble, or size of the conformal set, at an input."""
+    if name == "dropout":
+        return lk.measure.entropy(here.mc_dropout(networks[0], x[None], 50, seed=1)).item()
+    p = sum(m(x[None]).softmax(1) for m in networks) / len(networks)
+    if name == "ensemble":
+        return lk.measure.entropy(p).item()
+    calibrated = lk.training.predict(networks[0], v.validation[0]).softmax(1)
+    scores = 1 - calibrated.gather(1, v.validation[1][:, None]).squeeze(1)
+    return float(here.conformal_sets(p, conformal_threshold(scores, 0.1)).sum())
+
+
+def without(v, networks, request):
+    """Each network after first-order unlearning of the request."""
+    return [lk.unlearn.first_order(m, v.data, request, tau=tau) for m in networks]
 
 
 extras = lk.training.parallel(other_networks, range(len(victims)))
+behind = [{"dropout": [drop], "ensemble": five, "conformal": [v.model]}
+          for v, (drop, five) in zip(victims, extras)]  # the networks behind each estimate
+# the random requests are the same for all targets of a victim
+after_random = [{name: [without(v, networks, asked[k]) for k in RANDOM[:2]]
+                 for name, networks in every.items()}
+                for v, every, asked in zip(victims, behind, controls)]
 
 # %%
 def requests_against(v, parts, name):
@@ -1152,11 +1180,11 @@ def aimed(job):
                                                          params=p)[0].log())],
             "ensemble": [(m, here.ensemble_outputs(five, k, x)) for k, m in enumerate(five)],
             "conformal": [(v.model, with_threshold)]}
-    blind = [estimates(v, drop, five, x, controls[job[0]][k]) for k in RANDOM[:2]]
     for name, parts in outs.items():
-        after = {g: estimates(v, drop, five, x, r)[name] for g, r in requests_against(v, parts,
-                                                                                      name).items()}
-        at_random = (blind[0][name] + blind[1][name]) / 2
+        after = {g: estimate(name, v, without(v, behind[job[0]][name], r), x)
+                 for g, r in requests_against(v, parts, name).items()}
+        blind = [estimate(name, v, networks, x) for networks in after_random[job[0]][name]]
+        at_random = (blind[0] + blind[1]) / 2
         rows += [dict(i=job[0], j=j, estimator=name, goal=g, move=s * (after[g] - at_random),
                       at_random=at_random)
                  for g, s in (("over", -1), ("under", 1))]
@@ -1246,7 +1274,7 @@ def joint(i):
     """
     v, asked = victims[i], {}
     step = attack.removal(v.model, v.held, tau=tau)
-    newton = here.newton(v.model, v.held, damping=cfg.weight_decay, cg_steps=5)
+    newton = here.newton(v.model, v.held, damping=cfg.weight_decay, cg_steps=cfg.cg)
     for name, goal in goals_for_all(v).items():
         asked["first-order", name] = attack.choose(lambda w, goal=goal: goal(step(w)), v.held,
                                                    steps=12).rows
@@ -1335,13 +1363,17 @@ def planted(job):
     poisoned = SimpleNamespace(**{**vars(v), "data": d, "model": model})
     first = {k: answer(v, j, m)["p"] for k, m in (("before", model), ("after", unlearned(poisoned, "first-order", rows)))}
     genuine = {k: answer(v, j, m)["p"] for k, m in (("before", v.model), ("after", unlearned(v, "first-order", rows)))}
-    again = answer(v, j, train(d, [v.seed], [rows])[0])["p"], answer(v, j, train(v.data, [v.seed], [rows])[0])["p"]
+    again = answer(v, j, train(d, [v.seed], [rows])[0])["p"], answer(v, j, genuinely[i])["p"]
     test = [lk.measure.accuracy(lk.training.predict(m, v.measure[0]), v.measure[1]) for m in (model, v.model)]
     return dict(i=i, before=first["before"], after=first["after"], genuine_before=genuine["before"],
                 genuine_after=genuine["after"], same=again[0] == again[1],
                 test=test[0] - test[1], pictures=x[rows[:7]].cpu())
 
 
+# %%
+genuinely = lk.training.parallel(  # retrained without the same rows, which were never prepared
+    lambda i: train(victims[i].data, [victims[i].seed], [controls[i]["random 1"]])[0],
+    range(len(victims)))
 crafted = pd.DataFrame(lk.training.parallel(planted, FEW))
 
 # %%
@@ -1547,10 +1579,10 @@ def scores(v, ready, request):
     unlearning.
     """
     before, alone, proxy, _ = ready
-    trial = unlearned(v, "first-order", request)
-    after = before if trial is None else lk.training.predict(trial, v.validation[0])
-    on_trial = here.loss_gate(before, after, v.validation[1]), here.label_gate(before, after)
-    if trial is None:
+    try:
+        after = lk.training.predict(HOW["first-order"](v, request), v.validation[0])
+        on_trial = here.loss_gate(before, after, v.validation[1]), here.label_gate(before, after)
+    except lk.Diverged:
         on_trial = 1e9, 1.0  # a copy that breaks is as suspicious as can be
     return dict(zip(GATES, (*on_trial, here.isolation_gate(alone, request),
                             here.gradient_gate(proxy, request))))
@@ -1565,7 +1597,9 @@ def gated(job):
         return [dict(i=i, j=j, stream=stream, aim=aim, goal=goal) | scores(v, desks[i], r)
                 for j in range(cfg.targets) for (aim, goal), r in requests[i, j].items() if aim
                 != "none"]
-    asked = defend.benign(stream, v.data, BUDGET, cfg.benign, v.seed % 10**6, desks[i][-1])
+    # a threshold at 1 % needs a hundred, here of the random stream alone
+    count = cfg.benign if stream in defend.REALISTIC else max(100, cfg.benign)
+    asked = defend.benign(stream, v.data, BUDGET, count, v.seed % 10**6, desks[i][-1])
     # fresh ones, which check the threshold
     checks = cfg.benign // 5 if stream in defend.REALISTIC else 0
     fresh = defend.benign(stream, v.data, BUDGET, checks, v.seed % 10**6 + 1, desks[i][-1])
@@ -1677,14 +1711,14 @@ lab.say(f"A promise of ε = 3 and δ = 0.00001 for one row is one of ε = {epsil
 panel_figure = Figure(figsize=(10, 4.6), layout="none")
 left_ax, right_ax = panel_figure.subplots(1, 2)
 panel_figure.subplots_adjust(left=0.07, right=0.98, bottom=0.14, top=0.9, wspace=0.2)
-sticks = left_ax.hlines(range(len(ALL)), 0, 0, color=figures.COLOURS["other"], alpha=0.5)
+sticks = left_ax.hlines(range(len(FEW)), 0, 0, color=figures.COLOURS["other"], alpha=0.5)
 grey = left_ax.plot([], [], "o", color=figures.COLOURS["other"], label="random requests")[0]
 kept_dots = left_ax.plot([], [], "^", color=figures.COLOURS["attack"],
                          label="chosen, label kept")[0]
 lost_dots = left_ax.plot([], [], "x", color=figures.COLOURS["attack"], markersize=9,
                          label="chosen, label lost")[0]
 left_ax.axvline(ACT, color="black", linestyle=":")
-left_ax.set(xlim=(0, 1.02), ylim=(-0.7, len(ALL) - 0.3), xlabel="probability of the label",
+left_ax.set(xlim=(0, 1.02), ylim=(-0.7, len(FEW) - 0.3), xlabel="probability of the label",
             ylabel="targets", yticks=[])
 left_ax.legend(loc="upper left", fontsize=10)
 share_line = right_ax.plot([], [], "-o", color=figures.COLOURS["attack"])[0]
@@ -1761,11 +1795,12 @@ lab.say(f"Without the hinge the entropy is {told(bare, 'H')} after the request (
 
 # %%
 moves = white[exact].groupby(["i", "j"]).move.mean()
+quarter = max(1, len(moves) // 4)
 lab.say(f"All {len(moves)} targets, under exact retraining: moved by {moves.mean():.2f} nats on "
         f"average. The best quarter "
-        f"of them, picked afterwards: {moves.nlargest(len(moves) // 4).mean():.2f}. The worst "
+        f"of them, picked afterwards: {moves.nlargest(quarter).mean():.2f}. The worst "
         f"quarter: "
-        f"{moves.nsmallest(len(moves) // 4).mean():.2f}.")
+        f"{moves.nsmallest(quarter).mean():.2f}.")
 
 # %% [markdown]
 # **The attacker's own estimate.** Section 3 compared what influence promised with what retraining gave. Here is

@@ -60,6 +60,9 @@ cfg = lab.settings(
                weight_decay=0.02, seeds=3, targets=7, benign=105, steps=60,
                private=dict(epochs=6, batch_size=128, lr=0.25),
                epsilons=(math.inf, 3.0), private_targets=4),
+    smoke=dict(model_settings=dict(hidden=16), rows=(900, 600), lr=0.05, seeds=2, targets=2,
+               benign=24, steps=5, private_targets=1,
+               private=dict(epochs=2, batch_size=128, lr=0.25)),
     full=dict(rows=(6000, 4000), seeds=5, targets=8, benign=400, steps=200,
               epsilons=(math.inf, 8.0, 3.0, 1.0)),
     paper=dict(model_settings=dict(hidden=256), rows=None, epochs=30, weight_decay=5e-4),
@@ -68,7 +71,7 @@ judged, tuning = lab.seeds(cfg.seeds, "judge"), lab.seeds(2, "tune")
 size = math.prod(lk.data.load(dataset, at_most=(300, 300)).shape)  # a look at a few pictures
 
 # %%
-if size > 1000 and cfg.rows:
+if size > 1000 and cfg.rows and profile != "smoke":
     cfg.rows = tuple(round(0.55 * m) for m in cfg.rows)
     lab.say(f"These pictures are large ({size:,} numbers each): {cfg.rows[0]:,} training rows are "
             f"taken at most, 55 % of what small "
@@ -220,14 +223,14 @@ def slope(v):
     notebook 03.
     """
     asked, predicted = [], []
-    for j in range(4):
+    for j in range(min(4, cfg.targets)):
         start, effects = influence(v, v.held, j)
         asked.append(attack.choose(attack.through(effects, start, attack.label_flip(v.label[j])),
                                    v.held).rows)
         moved = start + effects[torch.isin(v.held.rows, asked[-1])].sum(0)
         predicted.append((attack.margin(moved, v.label[j])
                           - attack.margin(start, v.label[j])).item())
-    models = train(v.data, [v.seed] * 4, asked)
+    models = train(v.data, [v.seed] * len(asked), asked)
     z = [[lk.training.predict(m, v.x[[j]])[0] for m in (model, v.model)] for j,
          model in enumerate(models)]
     real = [(attack.margin(a, v.label[j]) - attack.margin(b, v.label[j])).item() for j,
@@ -392,7 +395,10 @@ def expected_margin(v, j, aim, request):
 
 # %%
 def people(v, stream, count, part):
-    """Benign requests of three sizes, a third each: people ask for few rows or many."""
+    """Benign requests of three sizes, a third each: people ask for few rows or many. A hundred at
+    least where a limit at 1 % is set on them.
+    """
+    count = max(102, count) if part.endswith("hold") else count
     return [r for m, s in zip((BUDGET // 3, 2 * BUDGET // 3, BUDGET), lk.spawn_seeds(v.seed, 3,
                                                                                      part))
             for r in defend.benign(stream, v.data, m, count // 3, s % 10**6, v.losses)]
