@@ -46,18 +46,6 @@ def device(name=None):
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def seed_torch(seed: int):
-    """torch.manual_seed; without an accelerator it seeds the CPU alone, with the same numbers.
-
-    A torch that is built for GPUs and finds none keeps a printed stack of each call: 1 ms or more.
-    """
-    import torch
-    if torch.accelerator.is_available():
-        torch.manual_seed(seed)
-    else:
-        torch.default_generator.manual_seed(seed)
-
-
 def jobs() -> int:
     """Worker processes to use: LABKIT_JOBS, else the cores this process may use."""
     text = os.environ.get("LABKIT_JOBS", "")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .base import Diverged, LabError, seed_torch
+from .base import Diverged, LabError
 from .processes import parallel
 from .rules import checked
 
@@ -139,7 +139,7 @@ def dropout_masks(model, seed):
     drops = any(isinstance(m, nn.Dropout) for m in model.modules())
     with torch.random.fork_rng(devices=[], enabled=drops):
         if drops:
-            seed_torch(seed)
+            torch.manual_seed(seed)
         yield
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...base import Diverged, seed_torch
+from ...base import Diverged
 from ...training import sgd, step
 from . import checkpoints
 
@@ -50,7 +50,7 @@ def train_slice(model, optimizer, data, rows, shard, i, recipe):
     slices, size = recipe["slices"], recipe["batch_size"]
     left = visits = round(2 * recipe["epochs"] / (slices + 1) * len(rows))
     with torch.random.fork_rng(devices=[]):
-        seed_torch(seed_of(recipe["seed"], shard, i))  # order of the rows, dropout
+        torch.manual_seed(seed_of(recipe["seed"], shard, i))  # order of the rows, dropout
         batches = []
         while left > 0:
             order = torch.randperm(len(rows))[:left]
