@@ -1,9 +1,5 @@
 """Runs learners' code in a process that is limited, watched and ended with all it has started; in
-bubblewrap if it can.
-
-Limits: seconds, memory of all processes together, their number, the size of a file. What the code
-prints is not read; events come over a pipe, each behind a secret. course.grading.grading is the
-other end.
+bubblewrap if it can. course.grading.grading is the other end, which sends events.
 """
 
 import ctypes
@@ -38,6 +34,9 @@ STATES = ("right", "tampered", "wrong", "error", "timeout", "out of memory", "cr
 KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "PATHEXT", "COMSPEC")
 PLACES = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "IPYTHONDIR", "MPLCONFIGDIR")
 PACKAGE = Path(__file__).resolve().parents[2]
+SET = {"PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg",
+       "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": "", "LABKIT_DEVICE": "cpu",
+       "PYTHONIOENCODING": "utf-8"}
 
 
 def bubblewrap() -> tuple[list[str], str]:
@@ -84,35 +83,30 @@ def run(program, found, timeout, memory, sandbox) -> tuple[list[str], str, str]:
         shell = ["sh", "-c", '"$@"; exit $?', "sh"] if os.name == "posix" else []
         command = _filled(sandbox or shell, folder)
         command += [sys.executable, "-m", "course.grading.grading"]
-        nonce, lines = secrets.token_hex(16), queue.Queue()
+        kept = {k: os.environ[k] for k in KEPT if k in os.environ}
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            cwd=folder, env=_environment(folder), start_new_session=os.name == "posix")
+            cwd=folder, env=kept | dict.fromkeys(PLACES, folder) | SET,
+            start_new_session=os.name == "posix")
         try:
+            nonce, lines = secrets.token_hex(16), queue.Queue()
             pump = (process.stdout, nonce, lines)
             threading.Thread(target=_pump, args=pump, daemon=True).start()
             ids = [i for item in program for i in item["ids"]]
+            longest = START + 2 * timeout * (len(ids) + 1)
             job = {"nonce": nonce, "program": program, "done": list(found), "memory": memory,
-                   "disk": DISK, "seconds": min(10.0, timeout / 2),
-                   "cpu": START + 2 * timeout * (len(ids) + 1)}
+                   "disk": DISK, "seconds": min(10.0, timeout / 2), "cpu": longest}
             with suppress(OSError):
                 process.stdin.write(json.dumps(job).encode())
                 process.stdin.close()
-            return _follow(process, lines, ids, found, timeout, memory, mine)
+            return _follow(process, lines, ids, found, timeout, longest, memory, mine)
         finally:
             _kill(process, mine)
 
 
-def _environment(folder):
-    return {k: os.environ[k] for k in KEPT if k in os.environ} | dict.fromkeys(PLACES, folder) | {
-        "PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg",
-        "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": "", "LABKIT_DEVICE": "cpu",
-        "PYTHONIOENCODING": "utf-8"}
-
-
-def _follow(process, lines, ids, found, timeout, memory, mine):
-    began, doing, limit, since = [], "it could not be started", START, time.monotonic()
-    latest = since + START + 2 * timeout * (len(ids) + 1)  # whatever it says about itself
+def _follow(process, lines, ids, found, timeout, longest, memory, mine):
+    began, doing, limit, since = [], "labkit was being imported", START, time.monotonic()
+    latest = since + longest  # whatever it says about itself
     before = _shared(), time.time()
     while True:
         for event in _waiting(lines):
@@ -128,8 +122,8 @@ def _follow(process, lines, ids, found, timeout, memory, mine):
                 better(found, event["id"], event["state"], one_line(event.get("note")))
             if isinstance(event.get("begin"), list):
                 began = [i for i in ids if i in event["begin"]]
+                doing = "the cell was running" if began else "no exercise's cell was running"
                 limit, since = timeout, time.monotonic()
-            doing = one_line(event.get("doing", doing))
         if time.monotonic() > min(since + limit, latest):
             return began, "timeout", f"{doing}, for longer than {limit:g} s"
         family = _family(mine)
@@ -168,17 +162,12 @@ def _pump(stream, nonce, lines):
 @contextmanager
 def _adopting():
     """Yields the children that were here. On Linux, what leaves its parent becomes one."""
-    before = set(psutil.Process().children(recursive=True))
-    _subreaper(1)
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: None
+    prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     try:
-        yield before
+        yield set(psutil.Process().children(recursive=True))
     finally:
-        _subreaper(0)
-
-
-def _subreaper(on):
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(36, on, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+        prctl(36, 0, 0, 0, 0)
 
 
 def _family(mine):
@@ -193,7 +182,7 @@ def _files_in_memory(family, shared, since):
     Not simply what the machine has more of than the `shared` MB before: a browser takes as much.
     That is the measure only where a process hides its files (prctl with PR_SET_DUMPABLE).
     """
-    sizes, held = {}, ("/memfd:", "/dev/shm/")
+    found, held = [], ("/memfd:", "/dev/shm/")
     for process in family:
         try:
             files = list(os.scandir(f"/proc/{process.pid}/fd"))
@@ -204,14 +193,11 @@ def _files_in_memory(family, shared, since):
         for file in files:
             with suppress(OSError):
                 if os.readlink(file.path).startswith(held):
-                    found = os.stat(file.path)
-                    sizes[found.st_dev, found.st_ino] = found.st_blocks * 512
+                    found.append(os.stat(file.path))
     with suppress(OSError):
-        for file in os.scandir("/dev/shm"):
-            found = file.stat(follow_symlinks=False)
-            if found.st_uid == os.getuid() and found.st_ctime >= since:
-                sizes[found.st_dev, found.st_ino] = found.st_blocks * 512
-    return sum(sizes.values()) / 2**20
+        here = [file.stat(follow_symlinks=False) for file in os.scandir("/dev/shm")]
+        found += [f for f in here if f.st_uid == os.getuid() and f.st_ctime >= since]
+    return sum({(f.st_dev, f.st_ino): f.st_blocks for f in found}.values()) * 512 / 2**20
 
 
 def _shared():
@@ -221,15 +207,13 @@ def _shared():
 
 def _kill(process, mine):
     """End a process and all that came from it; what is being ended may start others."""
-    process.kill()
-    if os.name == "posix":
-        with suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with suppress(OSError, AttributeError):  # Windows has no groups
+        os.killpg(process.pid, signal.SIGKILL)
     for _ in range(100):
-        if not (left := _family(mine)):
-            return
-        for member in left:
+        for member in (left := _family(mine)):
             with suppress(psutil.Error):
                 member.kill()
         psutil.wait_procs(left, timeout=1)  # which also takes their exit statuses
+        if not left:
+            break
+    process.wait()

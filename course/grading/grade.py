@@ -1,17 +1,9 @@
 """labkit grade: runs the exercise cells of learners' copies, each copy in a process of its own.
 
-What runs is not the whole notebook (a minute a learner) but its exercise cells, in their order,
-after np, torch, F, lk and exercise are imported; of the other cells only the imports, functions,
-classes and literal constants whose names the exercise cells use. The check is the grader's, made
-anew; outputs stored in the copy count for nothing.
-
-The learner's code and the check share a process. Faked outputs, a replaced `exercise` and printed
-results do not count there; somebody who studies this file and takes the process apart can still
-cheat. Read the code of a surprising success.
+docs/teaching.md says what runs of a copy, what counts, and what a learner could still forge.
 """
 
 import ast
-import os
 import re
 from collections import Counter
 from contextlib import suppress
@@ -29,10 +21,7 @@ TRIES = 5  # cells with one exercise that are run; the last ones
 LAB = re.compile(r"""Lab\(\s*["'](\w+)""")
 LARGEST = 20  # MB; a copy with all its figures has less than 1
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # for ast, on hostile text
-USUAL = {"np": "import numpy as np", "torch": "import torch", "lk": "import labkit as lk",
-         "exercise": "from course import exercise"}  # what every copy gets
-PREAMBLE = USUAL | {"F": "import torch.nn.functional as F", "pd": "import pandas as pd",
-                    "copy": "import copy"}
+GIVEN = {"np", "torch", "lk", "exercise"}  # what no copy need give, see grading.py
 
 
 def grade(path, *, timeout=30.0, memory=2000.0, sandbox=None) -> list[dict]:
@@ -40,10 +29,8 @@ def grade(path, *, timeout=30.0, memory=2000.0, sandbox=None) -> list[dict]:
 
     timeout: seconds an exercise cell may take, its check included; memory: MB (PSS) of all its
     processes together. sandbox: the words before the command, as `bubblewrap()` returns them.
-    States: right, wrong, error (the function raised), not attempted, missing (no such cell),
-    crashed (the cell failed or its process ended), timeout, out of memory, tampered (the copy
-    replaced parts of the grader). A copy that cannot be graded gives one row with an empty exercise
-    and the reason as its state.
+    States: contain.STATES. A copy that cannot be graded gives one row with an empty exercise and
+    the reason as its state.
     """
     def row(id="", state="", note=""):
         of = EXERCISES[id].points if id else 0
@@ -74,7 +61,7 @@ def _found(program, timeout, memory, sandbox):
     while wanted - set(found):
         known = len(found)
         rest = [i for i in program
-                if set(i["ids"]) - set(found) or (not i["ids"] and (helpers or i.get("ours")))]
+                if set(i["ids"]) - set(found) or (helpers and not i["ids"])]
         began, end, note = run(rest, found, timeout, memory, sandbox)
         for id in began:
             found.setdefault(id, (end, note))
@@ -108,14 +95,20 @@ def plan(path) -> tuple[list[dict], list[str]]:
     """
     cells = [str(c.source) for c in _opened(path).cells if c.cell_type == "code"]
     asked = [[i for i in _ids(source) if i in EXERCISES] for source in cells]
-    items = {(n, 0): {"ids": ids, "source": cells[n]} for n, ids in enumerate(_keys(asked)) if ids}
-    spare = [((n, k), text, names) for n, source in enumerate(cells) if not asked[n]
-             for k, (text, names) in enumerate(_helpers(source))]
-    taken, used = _needed(spare, set().union(*(_names(i["source"]) for i in items.values())))
-    items |= {place: {"ids": [], "source": text} for place, text in taken.items()}
-    ours = [line for name, line in PREAMBLE.items() if name in used | set(USUAL)]
-    program = [{"ids": [], "source": line, "ours": True} for line in ours]
-    return program + [items[place] for place in sorted(items)], _expected(path, cells, asked)
+    program = {(n, 0): {"ids": ids, "source": cells[n]}
+               for n, ids in enumerate(_keys(asked)) if ids}
+    todo = [name for item in program.values() for name in _names(item["source"])]
+    givers = {}  # name -> (place, text) of the statements that give it
+    for n in (n for n, ids in enumerate(asked) if not ids):
+        for k, (text, names) in enumerate(_helpers(cells[n])):
+            for name in names - GIVEN:
+                givers.setdefault(name, []).append(((n, k), text))
+    givers.setdefault("pd", [((-1, 0), "import pandas as pd")])
+    while todo:
+        for place, text in givers.pop(todo.pop(), []):  # once: a copy may have 10,000 helpers
+            program[place] = {"ids": [], "source": text}
+            todo += _names(text)
+    return [program[place] for place in sorted(program)], _expected(path, cells, asked)
 
 
 def _keys(asked):
@@ -126,25 +119,6 @@ def _keys(asked):
         nth = {i: seen[i] - max(0, many[i] - TRIES) for i in ids}
         keys.append([i if n == 1 else f"{i}#{n}" for i, n in nth.items() if n > 0])
     return keys
-
-
-def _needed(spare, used):
-    """(place -> statement that a name in use comes from, all names in use).
-
-    spare: (place, text, names that it gives). Each name once: a copy of ten thousand helpers must
-    not take an hour. What every copy gets (USUAL) is not taken from it a second time.
-    """
-    givers, taken, todo = {}, {}, sorted(used - set(USUAL))
-    for place, text, names in spare:
-        for name in names:
-            givers.setdefault(name, []).append((place, text))
-    while todo:
-        for place, text in givers.pop(todo.pop(), []):
-            if place not in taken:
-                taken[place] = text
-                todo += sorted(_names(text))
-                used |= _names(text)
-    return taken, used
 
 
 def _expected(path, cells, asked):
@@ -161,14 +135,10 @@ def write_csv(rows, path):
     import pandas as pd
 
     table = pd.DataFrame(rows, columns=["file", "exercise", "state", "points"])
+    if Path(path).exists() and not Path(path).is_file():  # a device must not be replaced
+        raise LabError(f"{str(path)!r} cannot be written (it is no file): give another --csv.")
     content = table.to_csv(index=False, lineterminator="\r\n").encode(errors="backslashreplace")
-    if os.path.isfile(path) and not os.path.islink(path) or not os.path.lexists(path):
-        return write_bytes(path, content, "give another --csv")
-    try:  # /dev/stdout and the like cannot be replaced
-        Path(path).write_bytes(content)
-    except OSError as problem:
-        raise LabError(f"{str(path)!r} cannot be written ({problem.strerror}): give another "
-                       "--csv.") from None
+    write_bytes(path, content, "give another --csv")
 
 
 def _opened(path):
@@ -177,11 +147,9 @@ def _opened(path):
     if path.is_symlink():
         raise LabError(f"{path.name} is a link, which may lead anywhere: give the file itself.")
     if path.exists() and not path.is_file():
-        raise LabError(f"{path.name} is no notebook that can be read (it is no file): give an "
-                       ".ipynb file that Jupyter opens.")
+        raise LabError(f"{path.name} cannot be read (it is no file): give an .ipynb file.")
     if path.exists() and path.stat().st_size > LARGEST * 2**20:
-        raise LabError(f"{path.name} has more than {LARGEST} MB: clear its outputs in Jupyter, "
-                       "save it, give it again.")
+        raise LabError(f"{path.name} has more than {LARGEST} MB: clear its outputs and save it.")
     return read(path)
 
 
@@ -192,10 +160,8 @@ def _ids(source):
     except UNREADABLE:
         return list(dict.fromkeys(CELL.findall(source)))
     asked = [c for c in calls if getattr(c.func, "attr", getattr(c.func, "id", "")) == "exercise"]
-    given = [a for c in asked
-             for a in (*c.args[:1], *(k.value for k in c.keywords if k.arg == "id"))]
-    return list(dict.fromkeys(a.value for a in given if isinstance(a, ast.Constant)
-                              and isinstance(a.value, str)))
+    given = [a for c in asked for a in (*c.args, *(k.value for k in c.keywords))]
+    return list(dict.fromkeys(getattr(a, "value", None) for a in given))
 
 
 def _names(source):
