@@ -29,8 +29,8 @@ PROCESSES = 32  # that a copy may have at once
 DISK = 100  # MB that it may write in bubblewrap
 EVENTS = 1000  # that are read of one process; the honest ones are a few for each exercise
 STATES = ("right", "tampered", "wrong", "error", "timeout", "out of memory", "crashed",
-          "not attempted", "missing")  # the better first
-# Of the environment; no secrets go along.
+          "not attempted", "missing")  # the better first; docs/teaching.md says what they mean
+# The environment; no secrets go along.
 KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "PATHEXT", "COMSPEC")
 PLACES = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "IPYTHONDIR", "MPLCONFIGDIR")
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -39,27 +39,26 @@ SET = {"PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg",
        "PYTHONIOENCODING": "utf-8"}
 
 
-def bubblewrap() -> tuple[list[str], str]:
-    """(the words that wrap a command with FOLDER for the writable one, a sentence to tell)."""
-    words, why = _words(), "is not installed"
+def bubblewrap() -> tuple[bool, str]:
+    """(whether it works here, a sentence to tell)."""
+    why = "is not installed"
     if shutil.which("bwrap"):
         with tempfile.TemporaryDirectory() as folder, suppress(OSError, subprocess.TimeoutExpired):
-            probe = [*_filled(words, folder), sys.executable, "-c", "import numpy"]
+            probe = [*_bubblewrapped(folder), sys.executable, "-c", "import numpy"]
             if subprocess.run(probe, capture_output=True, timeout=30).returncode == 0:
-                return words, ("In bubblewrap: learners' code may write one temporary folder and "
-                               "has no network.")
+                return True, ("In bubblewrap: learners' code may write one temporary folder and "
+                              "has no network.")
         why = "does not work here (it has to be 0.8 or newer, and allowed to make namespaces)"
-    return [], (f"bubblewrap {why}: learners' code runs with your rights. It could write your "
-                "files and use the network. Grade only code you would run, or install bubblewrap "
-                "(Linux).")
+    return False, (f"bubblewrap {why}: learners' code runs with your rights. It could write your "
+                   "files and use the network. Grade only code you would run, or install "
+                   "bubblewrap (Linux).")
 
 
-def _filled(words, folder):
-    return [folder if w == "FOLDER" else w for w in words]
+def _bubblewrapped(folder):
+    """The words before a command that may write this folder, of DISK MB.
 
-
-def _words():
-    """The system read-only; homes and sockets (Docker's) unseen; no network, no capabilities."""
+    The system is read-only; homes and sockets (Docker's) unseen; no network, no capabilities.
+    """
     tops = (Path("/tmp"), Path("/run"), Path.home().resolve())
     hidden = [p for p in tops if p.is_dir() and p != Path("/")]
     needed = {Path(p).resolve() for p in (
@@ -68,20 +67,20 @@ def _words():
     words = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
     words += [w for p in hidden for w in ("--tmpfs", str(p))]
     words += [w for p in needed for w in ("--ro-bind", str(p), str(p))]
-    words += ["--size", str(DISK * 2**20), "--tmpfs", "FOLDER"]
+    words += ["--size", str(DISK * 2**20), "--tmpfs", folder]
     # read-only: these would take any amount of memory
     words += [w for p in ("/dev", *hidden) for w in ("--remount-ro", str(p))]
-    return [*words, *("--chdir FOLDER --unshare-all --cap-drop ALL --die-with-parent "
-                      "--new-session").split()]
+    words += ["--chdir", folder, "--unshare-all", "--cap-drop", "ALL"]
+    return [*words, "--die-with-parent", "--new-session"]
 
 
 def run(program, found, timeout, memory, sandbox) -> tuple[list[str], str, str]:
-    """Run a program, put its states in `found`. -> (exercises under way, how it ended, note)"""
+    """Run a program, put its states in `found`. -> (keys under way, how it ended, note)"""
     place = tempfile.TemporaryDirectory(prefix="labkit-grade-", ignore_cleanup_errors=True)
     with place as folder, _adopting() as mine:
         # a shell in between, so that code that kills its parent does not kill the grader
         shell = ["sh", "-c", '"$@"; exit $?', "sh"] if os.name == "posix" else []
-        command = _filled(sandbox or shell, folder)
+        command = _bubblewrapped(folder) if sandbox else shell
         command += [sys.executable, "-m", "course.grading.grading"]
         kept = {k: os.environ[k] for k in KEPT if k in os.environ}
         process = subprocess.Popen(
@@ -92,24 +91,26 @@ def run(program, found, timeout, memory, sandbox) -> tuple[list[str], str, str]:
             nonce, lines = secrets.token_hex(16), queue.Queue()
             pump = (process.stdout, nonce, lines)
             threading.Thread(target=_pump, args=pump, daemon=True).start()
-            ids = [i for item in program for i in item["ids"]]
-            longest = START + 2 * timeout * (len(ids) + 1)
-            job = {"nonce": nonce, "program": program, "done": list(found), "memory": memory,
-                   "disk": DISK, "seconds": min(10.0, timeout / 2), "cpu": longest}
+            keys = keys_of(program)
+            longest = START + 2 * timeout * (len(keys) + 1)
+            job = {"nonce": nonce, "program": program, "done": [id for _, id in found],
+                   "memory": memory, "disk": DISK, "seconds": min(10.0, timeout / 2),
+                   "cpu": longest}
             with suppress(OSError):
                 process.stdin.write(json.dumps(job).encode())
                 process.stdin.close()
-            return _follow(process, lines, ids, found, timeout, longest, memory, mine)
+            return _follow(process, lines, keys, found, timeout, longest, memory, mine)
         finally:
             _kill(process, mine)
 
 
-def _follow(process, lines, ids, found, timeout, longest, memory, mine):
+def _follow(process, lines, keys, found, timeout, longest, memory, mine):
     began, doing, limit, since = [], "labkit was being imported", START, time.monotonic()
     latest = since + longest  # whatever it says about itself
     before = _shared(), time.time()
     while True:
-        for event in _waiting(lines):
+        with suppress(queue.Empty):
+            event = lines.get(timeout=0.1)
             if event is None:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(5)
@@ -118,12 +119,15 @@ def _follow(process, lines, ids, found, timeout, longest, memory, mine):
                 return began, "crashed", f"{doing}; exit code {process.returncode}"
             if event.get("end"):
                 return [], "done", ""
-            if event.get("id") in ids and event.get("state") in STATES:
-                better(found, event["id"], event["state"], one_line(event.get("note")))
-            if isinstance(event.get("begin"), list):
-                began = [i for i in ids if i in event["begin"]]
+            key = event.get("cell"), event.get("id")
+            if key in keys and event.get("state") in STATES:
+                better(found, key, event["state"], one_line(event.get("note")))
+            if "begin" in event and event["begin"] in [None, *(cell for cell, _ in keys)]:
+                began = [key for key in keys if key[0] == event["begin"]]
                 doing = "the cell was running" if began else "no exercise's cell was running"
                 limit, since = timeout, time.monotonic()
+            if not lines.empty():  # what is seen below must not be an earlier cell's
+                continue
         if time.monotonic() > min(since + limit, latest):
             return began, "timeout", f"{doing}, for longer than {limit:g} s"
         family = _family(mine)
@@ -133,18 +137,15 @@ def _follow(process, lines, ids, found, timeout, longest, memory, mine):
             return began, "out of memory", f"{doing}, and took more than {memory:g} MB"
 
 
-def better(found, id, state, note):
-    """Keep the better of two results for one exercise, by STATES; of two alike the later."""
-    if id not in found or STATES.index(state) <= STATES.index(found[id][0]):
-        found[id] = (state, note)
+def keys_of(program):
+    """(cell, exercise) of all exercises: a copy may have several cells with one."""
+    return [(item["cell"], id) for item in program for id in item["ids"]]
 
 
-def _waiting(lines):
-    """The events that have come, all: what is seen now must not be an earlier cell's."""
-    with suppress(queue.Empty):
-        yield lines.get(timeout=0.1)
-        while True:
-            yield lines.get_nowait()
+def better(found, key, state, note):
+    """Keep the better of two results of one key, by STATES; of two alike the later."""
+    if key not in found or STATES.index(state) <= STATES.index(found[key][0]):
+        found[key] = (state, note)
 
 
 def _pump(stream, nonce, lines):

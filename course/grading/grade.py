@@ -11,8 +11,7 @@ from pathlib import Path
 
 from course.chapters import chapters
 from course.exercises import EXERCISES
-from course.grading.contain import better, run
-from course.grading.grading import exercise_of
+from course.grading.contain import better, keys_of, run
 from course.runs.notebook import read
 from labkit.base import LabError, write_bytes
 
@@ -24,11 +23,11 @@ UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # for ast, 
 GIVEN = {"np", "torch", "lk", "exercise"}  # what no copy need give, see grading.py
 
 
-def grade(path, *, timeout=30.0, memory=2000.0, sandbox=None) -> list[dict]:
+def grade(path, *, timeout=30.0, memory=2000.0, sandbox=False) -> list[dict]:
     """One row an exercise: file, exercise, state, points, of, note.
 
     timeout: seconds an exercise cell may take, its check included; memory: MB (PSS) of all its
-    processes together. sandbox: the words before the command, as `bubblewrap()` returns them.
+    processes together. sandbox: whether they run in bubblewrap.
     States: contain.STATES. A copy that cannot be graded gives one row with an empty exercise and
     the reason as its state.
     """
@@ -44,7 +43,7 @@ def grade(path, *, timeout=30.0, memory=2000.0, sandbox=None) -> list[dict]:
     if not expected:
         return [row(state="no exercises",
                     note="neither an exercise cell nor the number of a notebook is in it")]
-    found, why = _found(program, timeout, memory, sandbox or [])
+    found, why = _found(program, timeout, memory, sandbox)
     if why:
         return [row(state="cannot be graded", note=why)]
     best = _best(found)
@@ -54,17 +53,16 @@ def grade(path, *, timeout=30.0, memory=2000.0, sandbox=None) -> list[dict]:
 def _found(program, timeout, memory, sandbox):
     """Run the program, and again after each exercise that ended the process.
 
-    -> (key -> (state, note), why nothing can be graded or None)
+    -> ((cell, exercise) -> (state, note), why nothing can be graded or None)
     """
-    wanted = {id for item in program for id in item["ids"]}
-    found, helpers = {}, True
+    wanted, found, helpers = set(keys_of(program)), {}, True
     while wanted - set(found):
         known = len(found)
         rest = [i for i in program
-                if set(i["ids"]) - set(found) or (helpers and not i["ids"])]
+                if set(keys_of([i])) - set(found) or (helpers and not i["ids"])]
         began, end, note = run(rest, found, timeout, memory, sandbox)
-        for id in began:
-            found.setdefault(id, (end, note))
+        for key in began:
+            found.setdefault(key, (end, note))
         if len(found) == known:  # it ended before, or between, the exercises
             note = f"its process ended without a result ({end}: {note})"
             if not helpers and not found:
@@ -77,9 +75,9 @@ def _found(program, timeout, memory, sandbox):
 def _best(found):
     """Exercise -> (state, note): the best of its cells, and how many there are."""
     best, tries = {}, {}
-    for key, result in found.items():
-        better(best, exercise_of(key), *result)
-        tries.setdefault(exercise_of(key), []).append(result[0])
+    for (_, id), result in found.items():
+        better(best, id, *result)
+        tries.setdefault(id, []).append(result[0])
     for id, states in tries.items():
         if len(states) > 1:
             told = f"{len(states)} cells have it ({', '.join(states)}) and the best counts"
@@ -88,15 +86,16 @@ def _best(found):
 
 
 def plan(path) -> tuple[list[dict], list[str]]:
-    """(what to run, in the copy's order; the exercises it should have).
-
-    Of several cells with one exercise all are run; the ids of the second begin with a key of their
-    own, "1.2#2".
+    """(what to run, in the copy's order: cells with exercises, and statements that they need;
+    the exercises it should have).
     """
     cells = [str(c.source) for c in _opened(path).cells if c.cell_type == "code"]
     asked = [[i for i in _ids(source) if i in EXERCISES] for source in cells]
-    program = {(n, 0): {"ids": ids, "source": cells[n]}
-               for n, ids in enumerate(_keys(asked)) if ids}
+    program, tries = {}, Counter()
+    for n in reversed(range(len(cells))):
+        if ids := [i for i in asked[n] if tries[i] < TRIES]:
+            program[n, 0] = {"cell": n, "ids": ids, "source": cells[n]}
+        tries.update(ids)
     todo = [name for item in program.values() for name in _names(item["source"])]
     givers = {}  # name -> (place, text) of the statements that give it
     for n in (n for n, ids in enumerate(asked) if not ids):
@@ -109,16 +108,6 @@ def plan(path) -> tuple[list[dict], list[str]]:
             program[place] = {"ids": [], "source": text}
             todo += _names(text)
     return [program[place] for place in sorted(program)], _expected(path, cells, asked)
-
-
-def _keys(asked):
-    """The keys under which each cell's ids are run: the last TRIES cells of an exercise."""
-    many, seen, keys = Counter(i for ids in asked for i in ids), Counter(), []
-    for ids in asked:
-        seen.update(ids)
-        nth = {i: seen[i] - max(0, many[i] - TRIES) for i in ids}
-        keys.append([i if n == 1 else f"{i}#{n}" for i, n in nth.items() if n > 0])
-    return keys
 
 
 def _expected(path, cells, asked):

@@ -51,24 +51,24 @@ def run(job, tell):
     # torch imports and replaces in itself, before all else, what it needs later (seconds)
     torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
     torch.func.grad(torch.sum)(torch.ones(1))
-    cell, helpers = {}, []  # cell: its keys, those told, its imports that failed
+    cell, helpers = {}, []  # cell: its number, the exercises told, its imports that failed
     scope = _namespace(torch, job, tell, cell)
     # a leap over the memory limit fails before it is sampled
     _limit(DATA=_data() + job["memory"] * 2**20)
-    tell(begin=[])
+    tell(begin=None)
     for item in job["program"]:
-        cell |= {"ids": item["ids"], "told": [], "failed": []}
+        cell |= {"cell": item.get("cell"), "told": [], "failed": []}
         if not item["ids"]:
             problem = _problem(item["source"], scope, cell["failed"])
             helpers += [f"a helper of it failed: {p}" for p in (problem, *cell["failed"]) if p]
             continue
-        tell(begin=item["ids"])
+        tell(begin=item["cell"])
         problem = _problem(TIMED.sub(r"\1", item["source"]), scope, cell["failed"])
         words = [problem or "its cell ran, and no check was asked for", *cell["failed"], *helpers]
         state = _state("crashed", problem) if problem else "missing"
-        for key in (k for k in item["ids"] if k not in cell["told"]):
-            tell(id=key, state=state, note=one_line("; ".join(words)))
-        tell(begin=[])
+        for id in (i for i in item["ids"] if i not in cell["told"]):
+            tell(cell=item["cell"], id=id, state=state, note=one_line("; ".join(words)))
+        tell(begin=None)
 
 
 def _namespace(torch, job, tell, cell):
@@ -90,17 +90,16 @@ def _namespace(torch, job, tell, cell):
             if replaced := _put_back(modules):
                 state = "tampered"
                 note = f"the copy replaced {replaced}, which the check uses: look at its code"
-            key = next((k for k in cell["ids"] if exercise_of(k) == id), id)
-            cell["told"].append(key)
-            words = filter(None, [*cell["failed"], note])
-            tell(id=key, state=state, note=one_line("; ".join(words)))
+            cell["told"].append(id)
+            words = "; ".join(filter(None, [*cell["failed"], note]))
+            tell(cell=cell["cell"], id=id, state=state, note=one_line(words))
             return function if result.state == "right" else known[id].solution
 
         return decorate
 
     course.exercise = exercises.exercise = exercise
     modules = _contents(torch)
-    solutions = [known[exercise_of(key)].solution for key in job["done"]]  # by earlier processes
+    solutions = [known[id].solution for id in job["done"]]  # by earlier processes
     sys.modules["__main__"] = types.ModuleType("__main__")
     scope = vars(sys.modules["__main__"])
     scope |= {s.__name__: s for s in solutions}
@@ -136,11 +135,6 @@ def _problem(source, scope, failed):
 
 def _error(error):
     return one_line(f"{type(error).__name__}: {error}")
-
-
-def exercise_of(key):
-    """The exercise of a key: "1.2" of "1.2", or of "1.2#2" for the second cell with it."""
-    return key.split("#")[0]
 
 
 def _state(state, text):
