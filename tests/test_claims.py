@@ -12,8 +12,9 @@ from scipy import stats
 
 from course.chapters import HERE, chapters
 from course.claimfile import Claim, Part, cited, load_claims
-from course.claims import ORDER, judge, judge_part, parts_held, would_have_shown
+from course.claims import ORDER, judge, judge_part
 from course.pooling import merge
+from course.words import parts_held, would_have_shown
 from labkit.base import LabError
 from labkit.measure.intervals import interval
 
@@ -176,6 +177,14 @@ def test_too_few_units_never_get_a_verdict():
     full = claim(EFFECT, profile="full")
     assert judge(full, [5.0, 5.1, 5.2], profile="quick")["verdict"] == "too few"
     assert judge(full, [5.0, 5.1, 5.2], profile="paper")["verdict"] == "reproduced"
+
+
+def test_the_profile_smoke_judges_nothing_but_reports():
+    for part, values in ((EFFECT, [5.0, 5.1, 5.2]), (EQUAL, [0.0, 0.1, 0.0]),
+                         (CHECK, [True] * 9), (CHECK, [False] * 9)):
+        judged = judge(claim(part), values, profile="smoke")
+        assert judged["verdict"] == judged["parts"][0]["verdict"] == "too few"
+    assert judge(claim(REPORT), [1.0], profile="smoke")["verdict"] == "report"
 
 
 def test_one_value_has_no_interval_and_the_record_is_json():
@@ -423,6 +432,7 @@ def test_what_arithmetic_decides_is_called_so():
     (lambda c: c["parts"].append(c["parts"][0]), "'basics-target'.*'parts' must be named apart"),
     (lambda c: c.update(id="basics-cost"), "'basics-cost'.*'id' is there twice"),
     (lambda c: c.update(profile="fast"), "'basics-target'.*'profile'"),
+    (lambda c: c.update(profile="smoke"), "'basics-target'.*'profile'"),
     (lambda c: c.update(paper="Nobody 1999"), "'basics-target'.*'paper'"),
     (lambda c: c.update(parts=[]), "'basics-target'.*'parts'"),
     (lambda c: c.update(notebook=1), "'basics-target'.*'notebook'"),

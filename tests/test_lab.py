@@ -18,7 +18,8 @@ from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
 import labkit as lk
-from course.lab import MIME, Lab
+from course.lab import Lab
+from course.runs.notebook import MIME
 from labkit import base
 from labkit.base import LabError, NotForThisData, show
 
@@ -65,10 +66,11 @@ def refuses(function, *words):
 
 # ---- settings
 
-def test_settings_inherit_from_quick_to_full_to_paper():
+def test_settings_start_from_quick_in_smoke_and_full_and_from_full_in_paper():
     layers = dict(quick=dict(rows=10, epochs=1, seeds=2), full=dict(rows=100, seeds=5),
-                  paper=dict(epochs=60))
-    expected = {"quick": dict(rows=10, epochs=1, seeds=2), "full": dict(rows=100, epochs=1,
+                  paper=dict(epochs=60), smoke=dict(rows=3))
+    expected = {"smoke": dict(rows=3, epochs=1, seeds=2),
+                "quick": dict(rows=10, epochs=1, seeds=2), "full": dict(rows=100, epochs=1,
                                                                         seeds=5),
                 "paper": dict(rows=100, epochs=60, seeds=5)}
     for profile, settings in expected.items():
@@ -277,7 +279,7 @@ def test_a_claim_is_judged_shown_and_kept(lab):
 
 def test_beside_a_run_stands_what_all_committed_runs_say(lab, monkeypatch, tmp_path):
     """Five committed runs decide what this one leaves open; another data set has none of them."""
-    from course import lab as module
+    from course import pooling as module
 
     rng = np.random.default_rng(0)
     for seed in range(5):

@@ -22,7 +22,7 @@
 # *Time*: about twenty seconds to run. *You need*: Python, and to have seen a neural network being trained once.
 
 # %% tags=["parameters"]
-profile = "quick"  # quick | full | paper
+profile = "quick"  # smoke | quick | full | paper
 dataset = "fashion"  # any name of labkit.data.names(), or folder:PATH
 seed = 0  # everything random is spawned from it
 seeds = None  # number of seeds; None: the profile's own
@@ -127,7 +127,7 @@ cfg = lab.settings(quick=dict(model="mlp", model_settings=dict(hidden=64), epoch
                    full=dict(model="strided_cnn", model_settings={}, lr=0.1, seeds=5),
                    paper=dict(model="resnet18", epochs=60))
 rows = data
-if profile == "quick" and np.prod(data.shape) > 1000:
+if profile in ("smoke", "quick") and np.prod(data.shape) > 1000:
     rows = replace(data, x=F.avg_pool2d(data.x, 2), x_test=F.avg_pool2d(data.x_test, 2))
     lab.say("These pictures are large for `quick`: the networks get them at half their width and "
             "height.")
@@ -196,9 +196,10 @@ lab.say(f"The networks give the right label {show(met, **percent)} on the rows t
 #
 # ### Profiles
 #
-# The parameters at the top choose how much is computed. `quick` is for a laptop and a lesson. `full` takes larger
-# networks and more seeds, some minutes a notebook. `paper` takes what the papers took, and a GPU. Change `profile` and
-# run all cells, or leave the notebook alone and say `labkit run 00 --profile full --seed 1` in a terminal.
+# The parameters at the top choose how much is computed. `smoke` takes seconds: it shows that everything works on your
+# machine, and judges nothing. `quick` is for a laptop and a lesson. `full` takes larger networks and more seeds, some
+# minutes a notebook. `paper` takes what the papers took, and a GPU. Change `profile` and run all cells, or leave the
+# notebook alone and say `labkit run 00 --profile full --seed 1` in a terminal.
 #
 # ## 5 · The course
 #

@@ -26,7 +26,7 @@
 # Thudi et al. 2022 (what an audit of weights cannot show).
 
 # %% tags=["parameters"]
-profile = "quick"  # quick | full | paper
+profile = "quick"  # smoke | quick | full | paper
 dataset = "fashion"  # any name of labkit.data.names(), or folder:PATH
 seed = 0  # everything random is spawned from it
 seeds = None  # number of judged seeds; None: the profile's own
@@ -61,7 +61,7 @@ cfg = lab.settings(
 SHARDS, SLICES, MANY = 5, 4, (1, 2, 5, 10, 20)
 judged = lab.seeds(cfg.seeds, "judge")
 data = lab.load(at_most=cfg.rows, moments="test")
-if profile == "quick" and len(data.shape) == 3 and np.prod(data.shape) > 1000:
+if profile in ("smoke", "quick") and len(data.shape) == 3 and np.prod(data.shape) > 1000:
     data = replace(data, x=F.avg_pool2d(data.x, 2), x_test=F.avg_pool2d(data.x_test, 2))
     lab.say("These pictures are large for `quick`: they are used at half their width and height, "
             "which keeps the run "

@@ -26,7 +26,7 @@
 # released code could, and the set-up below follows it.
 
 # %% tags=["parameters"]
-profile = "quick"  # quick | full | paper
+profile = "quick"  # smoke | quick | full | paper
 dataset = "fashion"  # any image set of labkit.data.names(), or folder:PATH
 seed = 0  # everything random is spawned from it
 seeds = None  # number of judged seeds; None: the profile's own
@@ -69,7 +69,7 @@ data = lab.load(at_most=cfg.rows, moments="test")
 (lab.require(len(data.shape) == 3,
              "Notebook 05 rebuilds pictures: take a set of images; section 7 is about tables "
              "anyway."))
-if profile == "quick" and data.x[0].numel() > 1000:
+if profile in ("smoke", "quick") and data.x[0].numel() > 1000:
     halves = {f: getattr(data, f)[::2].clone() for f in ("x", "y", "x_test", "y_test")}
     data, judged = replace(data, **halves, noisy=data.noisy[:0]), judged[:3]
     lab.say("These pictures are large: every second row is used, and three seeds, which keeps time "
@@ -707,7 +707,7 @@ def methods(i, net="mlp", N=64):
                                         epochs=cfg.epochs, lr=cfg.lr)}
     out = {}
     for j in TARGETS:
-        moved = lk.unlearn.influence(theta, whole, torch.tensor([j]), damping=damping, cg_steps=12, rows=200)
+        moved = lk.unlearn.influence(theta, whole, torch.tensor([j]), damping=damping, cg_steps=12, n_rows=200)
         out.setdefault("influence", []).append(attack.difference(theta, moved))
         undone = here.through_curvature(theta, out["influence"][-1], x, y, damping=damping)
         out.setdefault("influence, curvature undone", []).append(undone)
@@ -815,7 +815,7 @@ def crowd(job):
         # a mean gradient keeps labels apart, but not the order within a label
         for c in label[g].unique():
             same = (label[g] == c).nonzero().flatten()
-            images[same] = images[same][lk.measure.assign(images[same], pixels[g][same])]
+            images[same] = images[same][here.assign(images[same], pixels[g][same])]
         out += (psnr(images, pixels[g]) - guess[g]).tolist()
     return out
 
@@ -1324,7 +1324,7 @@ def explored(u):
                       tv=torch.tensor(TVS),
                       frames=STEPS_SHOWN[:-1])
         for at, tv in enumerate(TVS):
-            order = lk.measure.assign(runs.images[at], w.pixels[:u])
+            order = here.assign(runs.images[at], w.pixels[:u])
             out |= {(how, tv, s): frame[at][order].cpu() for s, frame in runs.frames.items()}
     return out
 

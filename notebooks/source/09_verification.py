@@ -27,7 +27,7 @@
 # does not run as it stands. Algorithms that had to be filled in are called our reconstruction.
 
 # %% tags=["parameters"]
-profile = "quick"  # quick | full | paper
+profile = "quick"  # smoke | quick | full | paper
 dataset = "fashion"  # any image set of labkit.data.names(), or folder:PATH
 seed = 0  # everything random is spawned from it
 seeds = None  # number of judged seeds; None: the profile's own
@@ -65,7 +65,7 @@ cfg = lab.settings(
 data = lab.load(at_most=cfg.rows, moments="test")
 lab.require(len(data.shape) == 3,
             "This notebook plants triggers in pictures: take a set of images.")
-if profile == "quick" and np.prod(data.shape) > 1000:
+if profile in ("smoke", "quick") and np.prod(data.shape) > 1000:
     data = replace(data, x=F.avg_pool2d(data.x, 2), x_test=F.avg_pool2d(data.x_test, 2))
     lab.say("These pictures are large for `quick`: networks get them at half their width and "
             "height.")
