@@ -1085,7 +1085,9 @@ def test_nothing_in_the_package_unpickles_a_file():
     allowed = [("labkit/sources.py", "np.load(path, allow_pickle=False)"),
                ("labkit/processes.py", "pickle.loads(blob)"),
                # a planted mistake: an edit of the solution's text, both written in the package
-               ("course/exercises/data.py", "exec(compile(source, f\"<{what}>\"")]
+               ("course/exercises/data.py", "exec(compile(source, f\"<{what}>\""),
+               # a learner's cell, in the contained process that grades it
+               ("course/grading/grading.py", "exec(compiled(ast.Module([line], []), name")]
     assert [f for f in found
             if not any(f[0] == name and text in f[1] for name, text in allowed)] == []
     assert len(found) == len(allowed)

@@ -720,8 +720,8 @@ def equivalent(exercise, mutant):
     r = np.random.default_rng(99)
     for _ in range(1000):
         args = DRAW[exercise.id](r)
-        if _compare(exercise, ("drawn", args), _outcome(mutant, args), _outcome(exercise.solution,
-                                                                                args)):
+        theirs, wanted = (_outcome(exercise, f, args) for f in (mutant, exercise.solution))
+        if _compare(exercise, ("drawn", args), theirs, wanted):
             return False
     return True
 

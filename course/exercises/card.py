@@ -11,8 +11,8 @@ LOOKS = {  # state -> (sign, words, colour of the edge: Okabe and Ito's palette)
     "timeout": ("⧗", "stopped: it took too long", "#E69F00"),
     "not attempted": ("○", "not attempted, the worked solution stands in", "#0072B2"),
 }
-STANDS_IN = ("The worked solution stands in, so that the notebook goes on. "
-             "Change your cell and run it again.")
+STANDS_IN = ("the worked solution stands in, so that the notebook goes on. Change your cell and "
+             "run it again.")
 HINTS = ("the idea", "the formula", "almost the code")
 
 
@@ -38,10 +38,10 @@ def state(result) -> dict:
 def to_text(result) -> str:
     """The card for a terminal. Hints and solution are a call away, as a terminal cannot fold."""
     title, facts, says = _parts(result)
-    place, id_ = "course.exercises", result.exercise.id
-    return "\n  ".join([title, facts, *(": ".join(pair).removeprefix(": ") for pair in says),
-                        f'Hints: {place}.hint("{id_}", 1), then 2, 3. '
-                        f'Solution: {place}.solution("{id_}")'])
+    id = result.exercise.id
+    help = (f'Hints: course.exercises.hint("{id}", 1), then 2, 3. '
+            f'Solution: course.exercises.solution("{id}")')
+    return "\n  ".join([title, facts, *map(": ".join, says), help])
 
 
 def to_html(result) -> str:
@@ -49,31 +49,26 @@ def to_html(result) -> str:
     title, facts, says = _parts(result)
     colour, exercise = LOOKS[result.state][2], result.exercise
     shown = _code if result.state == "right" else html.escape  # a learner's code shows as it is
-    body = [f"<p><b>{name}</b>: {shown(text)}</p>" if name else f"<p>{text}</p>"
-            for name, text in says]
+    body = [f"<p><b>{name}</b>: {shown(text)}</p>" for name, text in says]
     body += [_fold(f"Hint {i}: {name}", f"<p>{_code(text)}</p>")
              for i, (name, text) in enumerate(zip(HINTS, exercise.hints, strict=True), 1)]
     source = html.escape(inspect.getsource(exercise.solution))
-    body += [_fold("Worked solution",
-                   f"<pre style='overflow-x:auto'><code>{source}</code></pre>")]
+    body.append(_fold("Worked solution",
+                      f"<pre style='overflow-x:auto'><code>{source}</code></pre>"))
     return (f'<div style="border:1px solid {colour};border-left-width:8px;border-radius:4px;'
             'padding:0.4em 1em;margin:0.4em 0;max-width:60em">'
             f"<p><b>{html.escape(title)}</b><br><small>{facts}</small></p>{''.join(body)}</div>")
 
 
 def _parts(result):
-    """Title, facts, and what the card says: (name, text), the name empty where there is none."""
+    """Title, facts, and what the card says: (name, text)."""
     exercise, n, (sign, words, _) = result.exercise, result.exercise.points, LOOKS[result.state]
-    names = ("What differs", "Likely cause")
-    texts = (result.what, result.cause)
-    if result.state == "right":
-        names, texts = ("Remark", "Mind"), (exercise.remark, result.what)
-    says = [(name, text) for name, text in zip(names, texts, strict=True) if text]
-    if result.state not in ("right", "not attempted"):
-        says.append(("", STANDS_IN))
+    differs = {"What differs": result.what, "Likely cause": result.cause, "Now": STANDS_IN}
+    says = {"right": {"Remark": exercise.remark, "Mind": result.what},
+            "not attempted": {}}.get(result.state, differs)
     return (f"{sign} Exercise {exercise.id} · {exercise.title}: {words}",
             f"difficulty {exercise.difficulty} of 5 · {exercise.minutes} minutes · "
-            f"{n} point{'s' * (n != 1)}", says)
+            f"{n} point{'s' * (n != 1)}", [(name, text) for name, text in says.items() if text])
 
 
 def _fold(summary, content):

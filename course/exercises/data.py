@@ -4,7 +4,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Exercise:
     cases: Callable  # () -> list of (what is special here, its arguments), the same ones every time
     mistakes: tuple  # at least four (planted mistake, message that fits it), or edits, see planted
     remark: str = ""  # shown when it is right
-    measure: Callable | None = None  # (result, *arguments) -> what to compare, if several are right
-    measured: str = ""  # its name
+    measured: str = ""  # if several results are right, the name of what is compared instead
+    measure: Callable = lambda result, *arguments: result  # that
     rtol: float = 1e-4
     atol: float = 1e-6
     any_float: bool = False  # float64 may stand for float32: where the notebook can go on with it
@@ -47,10 +47,10 @@ class Result:
     state: str
     what: str = ""  # what differs; where it is right, what to mind
     cause: str = ""  # one likely cause
-    points: int = field(init=False)
 
-    def __post_init__(self):
-        self.points = self.exercise.points if self.state == "right" else 0
+    @property
+    def points(self) -> int:
+        return self.exercise.points if self.state == "right" else 0
 
 
 def planted(solution, wrong, *edit):

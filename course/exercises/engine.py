@@ -1,9 +1,9 @@
 """Checks a learner's function: runs it beside the worked solution, and says what differs."""
 
 import ast
+import contextlib
 import copy
 import inspect
-import linecache
 import re
 import textwrap
 import traceback
@@ -25,8 +25,8 @@ class Outcome:
     value: object = None
     error: BaseException | None = None
     slopes: list | None = None  # by the exercise's gradients; None where none comes through
-    changed: str | None = None  # "changes its argument {0}", or a state of the whole notebook
-    seeds: tuple = ()  # random states that it moved
+    changed: tuple | None = None  # (one of CHANGES, of what)
+    seeds: frozenset = frozenset()  # random states that it moved
 
 
 IDLE = re.compile(r"""pass|\.\.\.|raise NotImplementedError.*|["'].*""", re.DOTALL)
@@ -48,37 +48,38 @@ def check(exercise: Exercise, function, seconds: float = LIMIT) -> Result:
 
     It gets copies of the arguments and `seconds` for all cases; global state is put back.
     """
+    torch.set_default_dtype(torch.float32)  # whatever the notebook has set
     if problem := _signature_problem(exercise, function):
         return Result(exercise, "wrong", problem,
                       "the arguments are given by position, in the order of the template")
     cases, outcomes = exercise.cases(), []
-    with limits.printing_capped():
+    with contextlib.redirect_stdout(limits.Printed()) as printed:
         ended = limits.limited(lambda: outcomes.extend(
-            _outcome(function, args, exercise.gradients) for _, args in cases), seconds)
+            _outcome(exercise, function, args) for _, args in cases), seconds)
+    print(printed.getvalue(), end="")
     if ended != "done":
         on = describe(exercise, cases[min(len(outcomes), len(cases) - 1)])
         left = " Its thread could not be ended: restart the kernel."
         text = f"no answer after {seconds:g} s on {on}.{left if ended == 'left behind' else ''}"
         return Result(exercise, "timeout", text, "a loop whose condition never becomes false, or "
                                                  "work that grows fast with the input")
-    wanted = [_outcome(exercise.solution, args, exercise.gradients) for _, args in cases]
+    wanted = [_outcome(exercise, exercise.solution, args) for _, args in cases]
     found = [_compare(exercise, *each) for each in zip(cases, outcomes, wanted, strict=True)]
     if any(found):
         return _not_right(exercise, cases, outcomes, wanted, found)
     pairs = zip(outcomes, wanted, strict=True)
-    moved = " and ".join(sorted({name for o, w in pairs for name in {*o.seeds} - {*w.seeds}}))
+    moved = " and ".join(sorted(set().union(*(o.seeds - w.seeds for o, w in pairs))))
     return Result(exercise, "right", moved and f"your function changes {moved} for the whole "
                   "notebook: take a generator of its own, as torch.Generator().manual_seed(seed).")
 
 
 def _not_right(exercise, cases, outcomes, wanted, found):
     """The result of the first case that differs, with the cause that fits all of them best."""
-    kind, text, cause = next(f for f in found if f)
-    same, near = _fitting(exercise, cases, outcomes, wanted, [f is None for f in found])
-    if kind == "value":
-        both = ([_measured(exercise, *pair) for pair in zip(each, cases, strict=True)]
-                for each in (outcomes, wanted))
-        common = pattern(*both)
+    kind, text, cause = next(filter(None, found))
+    same, near = _fitting(exercise, cases, outcomes, wanted, found)
+    if {f[0] for f in found if f} == {"value"}:
+        common = pattern(*([exercise.measure(o.value, *args) for o, (_, args) in
+                            zip(each, cases, strict=True)] for each in (outcomes, wanted)))
         text += f" Over all inputs: {common}." if common else ""
     if kind in ("value", "length", "shape"):
         cause = near or _where(cases, found) or cause
@@ -92,10 +93,10 @@ def describe(exercise, case) -> str:
     return f"{what} ({', '.join(f'{name} = {render(a)}' for name, a in pairs)})"
 
 
-CHANGES = {  # how a sentence about something changed begins -> a likely cause
+CHANGES = {  # what a function did besides -> a likely cause
     "changes its argument": "work on a copy: clone(), copy.deepcopy(), or a new list",
-    "leaves a gradient": "take it with torch.autograd.grad, or call backward() on the loss of a "
-                         "copy of the model",
+    "leaves a gradient (.grad) in its argument":
+        "take it with torch.autograd.grad, or call backward() on the loss of a copy of the model",
     "changes": "leave the settings of the whole notebook alone: give dtype= where a tensor is made",
 }
 CUT_OFF = (".item(), .detach(), .numpy(), torch.tensor(…) and torch.no_grad() cut a result off "
@@ -104,59 +105,51 @@ CUT_OFF = (".item(), .detach(), .numpy(), torch.tensor(…) and torch.no_grad() 
 
 def _compare(exercise, case, outcome, want):
     """(kind, sentence, likely cause) of what differs on one case, or None."""
-    on, names = f"On {describe(exercise, case)}", exercise.arguments
+    on = f"On {describe(exercise, case)}"
     if outcome.error is not None:
         return ("error", f"{on}: {_error_text(outcome.error)}",
                 "the line named above meets a value it was not written for")
-    found = _difference(exercise, outcome.value, want.value)
-    if exercise.measure and (not found or found[0] == "value"):
-        mine, best = (_measured(exercise, o, case) for o in (outcome, want))
+    got = outcome.value
+    if exercise.any_float and getattr(got, "dtype", None) == torch.float64:
+        got = got.float()
+    found = difference(got, want.value, exercise.rtol, exercise.atol)
+    if exercise.measured and found and found[0] == "value":
+        mine, best = (exercise.measure(o.value, *case[1]) for o in (outcome, want))
         found = difference(mine, best, exercise.rtol, exercise.atol, exercise.measured)
     if found:
         return found[0], f"{on}: {found[1]}.", found[2]
-    if changed := outcome.changed:
-        return ("changed", f"{on}: the result is right, but your function "
-                f"{changed.format(*map(repr, names))}.",
-                next(cause for start, cause in CHANGES.items() if changed.startswith(start)))
-    if want.slopes and (outcome.slopes is None or _uneven(outcome.slopes, want.slopes)):
-        by = " and ".join(repr(names[i]) for i in exercise.gradients)
-        lost = "gets lost" if outcome.slopes is None else "is not that of the solution"
+    if outcome.changed:
+        how, what = outcome.changed
+        return ("changed", f"{on}: the result is right, but your function {how} {what}.",
+                CHANGES[how])
+    if lost := _lost(outcome.slopes, want.slopes):
+        by = " and ".join(repr(exercise.arguments[i]) for i in exercise.gradients)
         return ("gradient", f"{on}: the value is right, but its gradient by {by} {lost}, and the "
                 "notebook needs it.", CUT_OFF)
     return None
 
 
-def _difference(exercise, got, want):
-    wider = (isinstance(got, torch.Tensor) and isinstance(want, torch.Tensor)
-             and (got.dtype, want.dtype) == (torch.float64, torch.float32))
-    got = got.float() if wider and exercise.any_float else got
-    return difference(got, want, exercise.rtol, exercise.atol)
+def _lost(mine, theirs):
+    """What is wrong with the gradients, if they are asked for and something is; or None."""
+    if not theirs or mine is None:
+        return "gets lost" if theirs else None
+    near = 1e-3 * max(float(t.abs().max()) for t in theirs) + 1e-6
+    return "is not that of the solution" if difference(mine, theirs, 1e-3, near) else None
 
 
-def _uneven(mine, theirs):
-    size = max(float(t.abs().max()) for t in theirs)
-    return difference(mine, theirs, 1e-3, 1e-3 * size + 1e-6) is not None
-
-
-def _measured(exercise, outcome, case):
-    if not exercise.measure or outcome.error is not None:
-        return outcome.value
-    return exercise.measure(outcome.value, *case[1])
-
-
-def _fitting(exercise, cases, outcomes, wanted, right):
+def _fitting(exercise, cases, outcomes, wanted, found):
     """(message of the planted mistake that does the same on all cases, guess from the nearest one).
 
     For the guess count inputs on which one of the two is wrong: both right tells nothing.
     """
     most, guess = 0.5, None
     for mistake, message in exercise.mistakes:
-        theirs = [_outcome(mistake, args, exercise.gradients) for _, args in cases]
+        theirs = [_outcome(exercise, mistake, args) for _, args in cases]
         alike = [_alike(exercise, *pair) for pair in zip(outcomes, theirs, strict=True)]
         if all(alike):
             return message, None
-        found = [_compare(exercise, *each) for each in zip(cases, theirs, wanted, strict=True)]
-        telling = [a for a, r, f in zip(alike, right, found, strict=True) if f or not r]
+        wrong = [_compare(exercise, *each) for each in zip(cases, theirs, wanted, strict=True)]
+        telling = [a for a, *either in zip(alike, wrong, found, strict=True) if any(either)]
         if sum(telling) > most * len(telling):
             most = sum(telling) / len(telling)
             guess = f"a guess, as it fits most of the inputs: {message}"
@@ -172,30 +165,28 @@ def _alike(exercise, a, b):
 
 def _where(cases, found):
     """On which inputs it is wrong, where it is right on others; or None."""
-    wrong, n = [what for (what, _), f in zip(cases, found, strict=True) if f], len(cases)
-    if len(wrong) == n:
-        return None
-    names = ", ".join(f"“{w}”" for w in wrong[:4]) + (" and others" if len(wrong) > 4 else "")
+    wrong, n = [f"“{what}”" for (what, _), f in zip(cases, found, strict=True) if f], len(cases)
+    names = ", ".join(wrong[:4]) + " and others" * (len(wrong) > 4)
     right = f"it is right on {n - len(wrong)} of {n} inputs"
-    return f"{right}, and wrong on {names}: what is special there?"
+    return f"{right}, and wrong on {names}: what is special there?" if len(wrong) < n else None
 
 
-def _outcome(function, args, gradients=()):
-    given, before = copy.deepcopy(args), limits.global_state()
+def _outcome(exercise, function, args):
+    given = copy.deepcopy(args)
     try:
-        value = function(*given)
+        with limits.state_kept() as moved:
+            value = function(*given)
     except limits.TimeUp:
         raise
     except BaseException as problem:  # SystemExit and KeyboardInterrupt of the learner's own too
         return Outcome(error=problem)
-    finally:
-        moved = limits.put_back(before)
-    pairs = enumerate(zip(given, args, strict=True))
-    changed = [f"{how} its argument {{{i}}}" for i, (a, b) in pairs if (how := _touched(a, b))]
-    changed += [f"changes {name} for the whole notebook" for name in moved if "random" not in name]
-    slopes = _slopes(function, args, gradients) if gradients else None
-    return Outcome(value, None, slopes, next(iter(changed), None),
-                   tuple(name for name in moved if "random" in name))
+    each = zip(exercise.arguments, given, args, strict=True)
+    changed = [(how, repr(name)) for name, a, b in each if (how := _touched(a, b))]
+    seeds = frozenset(name for name in moved if "random" in name)
+    changed += [("changes", f"{name} for the whole notebook") for name in moved
+                if name not in seeds]
+    slopes = _slopes(function, args, exercise.gradients) if exercise.gradients else None
+    return Outcome(value, None, slopes, changed[0] if changed else None, seeds)
 
 
 def _slopes(function, args, positions):
@@ -214,22 +205,20 @@ def _touched(a, b):
     if isinstance(b, torch.nn.Module):
         weights, states = a.parameters(), [[m.training, *m.state_dict().values()] for m in (a, b)]
     if difference(*states, 0, 0):
-        return "changes"
+        return "changes its argument"
     left = any(getattr(w, "grad", None) is not None for w in weights)
-    return "leaves a gradient (.grad) in" if left else None
+    return "leaves a gradient (.grad) in its argument" if left else None
 
 
 def _signature_problem(exercise, function):
     names = exercise.arguments
+    theirs = inspect.signature(function)
     try:
-        theirs = inspect.signature(function)
         theirs.bind(*names)
     except TypeError:
         count = sum(p.default is p.empty for p in theirs.parameters.values())
         return (f"your function asks for {count} argument{'s' * (count != 1)}, and the exercise "
                 f"gives {len(names)}: {', '.join(names)}.")
-    except ValueError:  # something built in, which tells no signature
-        pass
     return None
 
 
@@ -240,5 +229,5 @@ def _error_text(error):
     mine = [f for f in own if f.filename == own[0].filename]
     if not mine:
         return text
-    line = linecache.getline(mine[-1].filename, mine[-1].lineno).strip()
-    return f"{text} (line {mine[-1].lineno} of the cell{f': {line}' if line else ''})"
+    line = f": {mine[-1].line}" if mine[-1].line else ""
+    return f"{text} (line {mine[-1].lineno} of the cell{line})"

@@ -18,33 +18,30 @@ ASPECTS = (  # of tensors and arrays, in the order in which they are compared
     ("dtype", "has the dtype", lambda t: str(t.dtype).removeprefix("torch.")),
     ("shape", "has the shape", lambda t: tuple(t.shape)),
 )
+TYPES = {  # that count as one, the narrower first -> their name
+    bool: "a bool", numbers.Integral: "an int", numbers.Real: "a float", dict: "a dict",
+    (list, tuple): "a list or a tuple", torch.nn.Module: "a model", torch.Tensor: "a tensor",
+    np.ndarray: "a NumPy array", type(None): "None (is there a return?)",
+}
 
 
 def difference(got, want, rtol=1e-4, atol=1e-6, where="the result") -> tuple[str, str, str] | None:
     """The first thing that differs: (its kind, one sentence, a likely cause), or None.
 
-    Kinds: type, length, shape, dtype, device, value. Lists and tuples count as one type, and so do
-    whole and floating-point numbers where a float is expected.
+    Kinds: type, length, shape, dtype, device, value. A whole number may stand for a float.
     """
-    if not _same_type(got, want):
-        text = f"{where} is {_type_name(got)}, expected {_type_name(want)}"
-        return "type", text, _conversion(got, want)
-    if isinstance(want, list | tuple):
-        if len(got) != len(want):
-            text = f"{where} has {_count(len(got), 'entry')}, expected {_count(len(want), 'entry')}"
-            return _of("length", text)
-        got, want = dict(enumerate(got)), dict(enumerate(want))
-    if isinstance(want, dict):
-        if set(got) != set(want):
+    types = _type(got), _type(want)
+    if types[0] != types[1] and types != ("an int", "a float"):
+        return "type", f"{where} is {types[0]}, expected {types[1]}", _conversion(got, want)
+    if isinstance(want, list | tuple) and len(got) != len(want):
+        text = f"{where} has {_count(len(got), 'entry')}, expected {_count(len(want), 'entry')}"
+        return _of("length", text)
+    if isinstance(want, list | tuple | dict | torch.nn.Module):
+        got_entries, entries = _entries(got), _entries(want)
+        if set(got_entries) != set(entries):
             return _of("length", f"{where} is {render(got)}, expected {render(want)}")
-        parts = (difference(got[k], want[k], rtol, atol, f"entry [{k}] of {where}") for k in want)
-        return next(filter(None, parts), None)
-    if isinstance(want, torch.nn.Module):
-        got, want = ({k: w.detach() for k, w in m.named_parameters()} for m in (got, want))
-        if set(got) != set(want):
-            text = f"{where} is a model with other weights than the one it was made from"
-            return _of("shape", text)
-        parts = (difference(got[k], want[k], rtol, atol, f"the weight {k!r}") for k in want)
+        parts = (difference(got_entries[k], entries[k], rtol, atol, f"entry [{k}] of {where}")
+                 for k in entries)
         return next(filter(None, parts), None)
     if isinstance(want, torch.Tensor | np.ndarray):
         for kind, has, read in ASPECTS:
@@ -71,7 +68,7 @@ def _unlike(got, want, rtol, atol, where):
 
 
 def pattern(gots, wants) -> str | None:
-    """What all results have in common: sign, factor, offset, opposite, order, NaN; or None."""
+    """What all results have in common: NaN, sign, constant, factor, offset, order; or None."""
     got, want = _numbers(gots), _numbers(wants)
     if got is None or want is None or got.shape != want.shape:
         return None
@@ -82,16 +79,15 @@ def pattern(gots, wants) -> str | None:
     atol = 1e-5 * np.abs(want).max()
     if np.allclose(got, -want, rtol=1e-4, atol=atol):
         return "every value has the wrong sign"
-    for whole in (1, 100):
-        if np.allclose(got + want, whole, rtol=1e-4):
-            return f"every value is {whole} minus the expected one: the opposite is measured"
     if np.allclose(got, got[0], rtol=1e-6):
         same = f"the result is {render(got[0])} for every input"
         return f"{same}: something that is given is not used"
     at = np.abs(want).argmax()
     factor = got[at] / want[at]
     if factor != 0 and np.allclose(got, factor * want, rtol=1e-4, atol=atol * abs(factor)):
-        return f"every value is {_factor(factor)}"
+        if 0 < factor < 1:
+            return f"every value is {render(1 / factor)} times too small"
+        return f"every value is {render(factor)} times as large as expected"
     if np.allclose(got - want, (got - want)[0], rtol=1e-3, atol=0):
         side = "large" if got[0] > want[0] else "small"
         return f"every value is {render(abs(got[0] - want[0]))} too {side}"
@@ -108,7 +104,7 @@ def render(value) -> str:
         return f"a {type(value).__name__} with {weights} weights"
     if isinstance(value, torch.Tensor | np.ndarray) and value.ndim:
         if value.ndim == 1 and len(value) <= 8:
-            return "[" + ", ".join(render(v) for v in value.tolist()) + "]"
+            return render(value.tolist())
         kind = "tensor" if isinstance(value, torch.Tensor) else "array"
         return f"{kind} of shape {tuple(value.shape)}"
     if isinstance(value, dict):
@@ -123,20 +119,13 @@ def render(value) -> str:
 
 def _pair(got, want):
     """Both numbers, with as many digits as it takes to tell them apart."""
-    for digits in range(4, 17):
-        texts = [f"{float(v):.{digits}g}" for v in (got, want)]
-        if texts[0] != texts[1]:
-            break
-    return f"{texts[0]}, expected {texts[1]}"
+    texts = ([f"{float(v):.{digits}g}" for v in (got, want)] for digits in range(4, 18))
+    return ", expected ".join(next(pair for pair in texts if pair[0] != pair[1]))
 
 
-def _same_type(got, want):
-    for kind in (bool, numbers.Real, list | tuple, torch.nn.Module, torch.Tensor, np.ndarray):
-        if isinstance(want, kind):
-            whole = isinstance(want, numbers.Integral) and not isinstance(want, bool)
-            return (isinstance(got, kind) and (kind is bool or not isinstance(got, bool))
-                    and not (whole and not isinstance(got, numbers.Integral)))
-    return isinstance(got, type(want))
+def _type(value):
+    found = (name for kind, name in TYPES.items() if isinstance(value, kind))
+    return next(found, f"a {type(value).__name__}")
 
 
 def _of(kind, text):
@@ -147,43 +136,24 @@ def _conversion(got, want):
     """What makes a thing of one type into one of another."""
     if got is None:
         return "a way through the function ends without `return`"
-    if isinstance(got, torch.Tensor | np.ndarray):
-        if isinstance(want, numbers.Number):
-            return (".item() makes a number of a tensor with one element"
-                    if np.prod(got.shape) == 1 else "one number is asked for: a sum, a mean or a "
-                    "choice over the entries is missing")
-        if isinstance(want, list | tuple):
-            return ".tolist() makes a list of a tensor"
-    if isinstance(want, torch.Tensor):
-        return ("torch.from_numpy makes a tensor of an array" if isinstance(got, np.ndarray) else
-                "make a tensor of it: torch.stack of tensors, torch.tensor of numbers")
-    if isinstance(want, numbers.Integral) and isinstance(got, numbers.Real):
-        return "a whole number is asked for: int(…), or // instead of /"
+    if isinstance(got, torch.Tensor | np.ndarray) and isinstance(want, numbers.Number):
+        return (".item() makes a number of a tensor with one element" if np.prod(got.shape) == 1
+                else "one number is asked for: a sum, a mean or a choice over the entries is "
+                "missing")
     return "the docstring says what comes out: mind what is put together in the last line"
 
 
-def _type_name(value):
-    if value is None:
-        return "None (is there a return?)"
-    names = {torch.nn.Module: "a model", torch.Tensor: "a tensor", np.ndarray: "a NumPy array",
-             bool: "a bool", float: "a float", int: "an int"}
-    found = (name for kind, name in names.items() if isinstance(value, kind))
-    return next(found, f"a {type(value).__name__}")
-
-
-def _factor(factor):
-    if factor < 0:
-        return f"{render(factor)} times the expected one"
-    larger = f"{render(factor)} times as large as expected"
-    return larger if factor > 1 else f"{render(1 / factor)} times too small"
+def _entries(value):
+    """Name or place -> entry, of a model, a dict or a list."""
+    if isinstance(value, torch.nn.Module):
+        return dict(value.named_parameters())
+    return value if isinstance(value, dict) else dict(enumerate(value))
 
 
 def _numbers(value):
     """All numbers in a value as one float array, or None where there is something else."""
-    if isinstance(value, torch.nn.Module):
-        value = list(value.parameters())
-    if isinstance(value, list | tuple):
-        parts = [_numbers(v) for v in value]
+    if isinstance(value, list | tuple | torch.nn.Module):
+        parts = [_numbers(v) for v in _entries(value).values()]
         return None if any(p is None for p in parts) else np.concatenate([np.zeros(0), *parts])
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()

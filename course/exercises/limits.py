@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import io
 import random
 import sys
 import threading
@@ -31,7 +32,11 @@ def limited(work, seconds) -> str:
     raised in it for a second. That ends loops of Python code, but no single call into C (a long
     sleep, a huge product), nor a loop that catches everything: those end with the kernel.
     """
-    thread = threading.Thread(target=_quietly, args=(work,), daemon=True)
+    def quietly():
+        with contextlib.suppress(TimeUp):
+            work()
+
+    thread = threading.Thread(target=quietly, daemon=True)
     thread.start()
     end = time.monotonic() + seconds
     last = end + IMPORTS
@@ -49,11 +54,6 @@ def limited(work, seconds) -> str:
     return "done" if not late else "left behind" if thread.is_alive() else "stopped"
 
 
-def _quietly(work):
-    with contextlib.suppress(TimeUp):
-        work()
-
-
 def _imports(thread):
     """Whether the thread is inside an import."""
     frame = sys._current_frames().get(thread.ident)
@@ -62,17 +62,17 @@ def _imports(thread):
     return frame is not None
 
 
-def global_state() -> dict:
-    """The state of each of GLOBAL, by name."""
-    return {name: get() for name, (get, _) in GLOBAL.items()}
-
-
-def put_back(state) -> list[str]:
-    """Put back what differs from an earlier `global_state()`. -> its names"""
-    changed = [name for name, (get, _) in GLOBAL.items() if not _equal(get(), state[name])]
-    for name in changed:
-        GLOBAL[name][1](state[name])
-    return changed
+@contextlib.contextmanager
+def state_kept():
+    """Puts back each of GLOBAL. Yields a list, which afterwards names those that had changed."""
+    before, changed = {name: get() for name, (get, _) in GLOBAL.items()}, []
+    try:
+        yield changed
+    finally:
+        for name, (get, put) in GLOBAL.items():
+            if not _equal(get(), before[name]):
+                put(before[name])
+                changed.append(name)
 
 
 def _equal(a, b):
@@ -81,32 +81,8 @@ def _equal(a, b):
     return bool((a == b).all()) if isinstance(a, torch.Tensor | np.ndarray) else a == b
 
 
-@contextlib.contextmanager
-def state_kept():
-    """Puts global state back; inside, a default dtype that the notebook has set does not count."""
-    state = global_state()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        put_back(state)
-
-
-def printing_capped(characters=2000):
-    """Show the first characters that are printed and drop the rest: an endless loop may print."""
-    return contextlib.redirect_stdout(_Capped(sys.stdout, characters))
-
-
-class _Capped:
-    def __init__(self, stream, left):
-        self.stream, self.left = stream, left
+class Printed(io.StringIO):
+    """Keeps the first characters that are printed: an endless loop may print."""
 
     def write(self, text):
-        if self.left > 0:
-            more = "\n[more was printed]\n" if len(text) > self.left else ""
-            self.stream.write(text[: self.left] + more)
-        self.left -= len(text)
-        return len(text)
-
-    def __getattr__(self, name):  # flush, isatty, encoding
-        return getattr(self.stream, name)
+        return super().write(text[:max(0, 2000 - self.tell())])

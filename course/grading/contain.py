@@ -1,9 +1,5 @@
 """Runs learners' code in a process that is limited, watched and ended with all it has started; in
-bubblewrap if it can.
-
-Limits: seconds, memory of all processes together, their number, the size of a file. What the code
-prints is not read; events come over a pipe, each behind a secret. course.grading.grading is the
-other end.
+bubblewrap if it can. course.grading.grading is the other end, which sends events.
 """
 
 import ctypes
@@ -33,34 +29,36 @@ PROCESSES = 32  # that a copy may have at once
 DISK = 100  # MB that it may write in bubblewrap
 EVENTS = 1000  # that are read of one process; the honest ones are a few for each exercise
 STATES = ("right", "tampered", "wrong", "error", "timeout", "out of memory", "crashed",
-          "not attempted", "missing")  # the better first
-# Of the environment; no secrets go along.
+          "not attempted", "missing")  # the better first; docs/teaching.md says what they mean
+# The environment; no secrets go along.
 KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "PATHEXT", "COMSPEC")
 PLACES = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "IPYTHONDIR", "MPLCONFIGDIR")
 PACKAGE = Path(__file__).resolve().parents[2]
+SET = {"PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg",
+       "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": "", "LABKIT_DEVICE": "cpu",
+       "PYTHONIOENCODING": "utf-8"}
 
 
-def bubblewrap() -> tuple[list[str], str]:
-    """(the words that wrap a command with FOLDER for the writable one, a sentence to tell)."""
-    words, why = _words(), "is not installed"
+def bubblewrap() -> tuple[bool, str]:
+    """(whether it works here, a sentence to tell)."""
+    why = "is not installed"
     if shutil.which("bwrap"):
         with tempfile.TemporaryDirectory() as folder, suppress(OSError, subprocess.TimeoutExpired):
-            probe = [*_filled(words, folder), sys.executable, "-c", "import numpy"]
+            probe = [*_bubblewrapped(folder), sys.executable, "-c", "import numpy"]
             if subprocess.run(probe, capture_output=True, timeout=30).returncode == 0:
-                return words, ("In bubblewrap: learners' code may write one temporary folder and "
-                               "has no network.")
+                return True, ("In bubblewrap: learners' code may write one temporary folder and "
+                              "has no network.")
         why = "does not work here (it has to be 0.8 or newer, and allowed to make namespaces)"
-    return [], (f"bubblewrap {why}: learners' code runs with your rights. It could write your "
-                "files and use the network. Grade only code you would run, or install bubblewrap "
-                "(Linux).")
+    return False, (f"bubblewrap {why}: learners' code runs with your rights. It could write your "
+                   "files and use the network. Grade only code you would run, or install "
+                   "bubblewrap (Linux).")
 
 
-def _filled(words, folder):
-    return [folder if w == "FOLDER" else w for w in words]
+def _bubblewrapped(folder):
+    """The words before a command that may write this folder, of DISK MB.
 
-
-def _words():
-    """The system read-only; homes and sockets (Docker's) unseen; no network, no capabilities."""
+    The system is read-only; homes and sockets (Docker's) unseen; no network, no capabilities.
+    """
     tops = (Path("/tmp"), Path("/run"), Path.home().resolve())
     hidden = [p for p in tops if p.is_dir() and p != Path("/")]
     needed = {Path(p).resolve() for p in (
@@ -69,53 +67,50 @@ def _words():
     words = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
     words += [w for p in hidden for w in ("--tmpfs", str(p))]
     words += [w for p in needed for w in ("--ro-bind", str(p), str(p))]
-    words += ["--size", str(DISK * 2**20), "--tmpfs", "FOLDER"]
+    words += ["--size", str(DISK * 2**20), "--tmpfs", folder]
     # read-only: these would take any amount of memory
     words += [w for p in ("/dev", *hidden) for w in ("--remount-ro", str(p))]
-    return [*words, *("--chdir FOLDER --unshare-all --cap-drop ALL --die-with-parent "
-                      "--new-session").split()]
+    words += ["--chdir", folder, "--unshare-all", "--cap-drop", "ALL"]
+    return [*words, "--die-with-parent", "--new-session"]
 
 
 def run(program, found, timeout, memory, sandbox) -> tuple[list[str], str, str]:
-    """Run a program, put its states in `found`. -> (exercises under way, how it ended, note)"""
+    """Run a program, put its states in `found`. -> (keys under way, how it ended, note)"""
     place = tempfile.TemporaryDirectory(prefix="labkit-grade-", ignore_cleanup_errors=True)
     with place as folder, _adopting() as mine:
         # a shell in between, so that code that kills its parent does not kill the grader
         shell = ["sh", "-c", '"$@"; exit $?', "sh"] if os.name == "posix" else []
-        command = _filled(sandbox or shell, folder)
+        command = _bubblewrapped(folder) if sandbox else shell
         command += [sys.executable, "-m", "course.grading.grading"]
-        nonce, lines = secrets.token_hex(16), queue.Queue()
+        kept = {k: os.environ[k] for k in KEPT if k in os.environ}
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            cwd=folder, env=_environment(folder), start_new_session=os.name == "posix")
+            cwd=folder, env=kept | dict.fromkeys(PLACES, folder) | SET,
+            start_new_session=os.name == "posix")
         try:
+            nonce, lines = secrets.token_hex(16), queue.Queue()
             pump = (process.stdout, nonce, lines)
             threading.Thread(target=_pump, args=pump, daemon=True).start()
-            ids = [i for item in program for i in item["ids"]]
-            job = {"nonce": nonce, "program": program, "done": list(found), "memory": memory,
-                   "disk": DISK, "seconds": min(10.0, timeout / 2),
-                   "cpu": START + 2 * timeout * (len(ids) + 1)}
+            keys = keys_of(program)
+            longest = START + 2 * timeout * (len(keys) + 1)
+            job = {"nonce": nonce, "program": program, "done": [id for _, id in found],
+                   "memory": memory, "disk": DISK, "seconds": min(10.0, timeout / 2),
+                   "cpu": longest}
             with suppress(OSError):
                 process.stdin.write(json.dumps(job).encode())
                 process.stdin.close()
-            return _follow(process, lines, ids, found, timeout, memory, mine)
+            return _follow(process, lines, keys, found, timeout, longest, memory, mine)
         finally:
             _kill(process, mine)
 
 
-def _environment(folder):
-    return {k: os.environ[k] for k in KEPT if k in os.environ} | dict.fromkeys(PLACES, folder) | {
-        "PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg",
-        "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": "", "LABKIT_DEVICE": "cpu",
-        "PYTHONIOENCODING": "utf-8"}
-
-
-def _follow(process, lines, ids, found, timeout, memory, mine):
-    began, doing, limit, since = [], "it could not be started", START, time.monotonic()
-    latest = since + START + 2 * timeout * (len(ids) + 1)  # whatever it says about itself
+def _follow(process, lines, keys, found, timeout, longest, memory, mine):
+    began, doing, limit, since = [], "labkit was being imported", START, time.monotonic()
+    latest = since + longest  # whatever it says about itself
     before = _shared(), time.time()
     while True:
-        for event in _waiting(lines):
+        with suppress(queue.Empty):
+            event = lines.get(timeout=0.1)
             if event is None:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(5)
@@ -124,12 +119,15 @@ def _follow(process, lines, ids, found, timeout, memory, mine):
                 return began, "crashed", f"{doing}; exit code {process.returncode}"
             if event.get("end"):
                 return [], "done", ""
-            if event.get("id") in ids and event.get("state") in STATES:
-                better(found, event["id"], event["state"], one_line(event.get("note")))
-            if isinstance(event.get("begin"), list):
-                began = [i for i in ids if i in event["begin"]]
+            key = event.get("cell"), event.get("id")
+            if key in keys and event.get("state") in STATES:
+                better(found, key, event["state"], one_line(event.get("note")))
+            if "begin" in event and event["begin"] in [None, *(cell for cell, _ in keys)]:
+                began = [key for key in keys if key[0] == event["begin"]]
+                doing = "the cell was running" if began else "no exercise's cell was running"
                 limit, since = timeout, time.monotonic()
-            doing = one_line(event.get("doing", doing))
+            if not lines.empty():  # what is seen below must not be an earlier cell's
+                continue
         if time.monotonic() > min(since + limit, latest):
             return began, "timeout", f"{doing}, for longer than {limit:g} s"
         family = _family(mine)
@@ -139,18 +137,15 @@ def _follow(process, lines, ids, found, timeout, memory, mine):
             return began, "out of memory", f"{doing}, and took more than {memory:g} MB"
 
 
-def better(found, id, state, note):
-    """Keep the better of two results for one exercise, by STATES; of two alike the later."""
-    if id not in found or STATES.index(state) <= STATES.index(found[id][0]):
-        found[id] = (state, note)
+def keys_of(program):
+    """(cell, exercise) of all exercises: a copy may have several cells with one."""
+    return [(item["cell"], id) for item in program for id in item["ids"]]
 
 
-def _waiting(lines):
-    """The events that have come, all: what is seen now must not be an earlier cell's."""
-    with suppress(queue.Empty):
-        yield lines.get(timeout=0.1)
-        while True:
-            yield lines.get_nowait()
+def better(found, key, state, note):
+    """Keep the better of two results of one key, by STATES; of two alike the later."""
+    if key not in found or STATES.index(state) <= STATES.index(found[key][0]):
+        found[key] = (state, note)
 
 
 def _pump(stream, nonce, lines):
@@ -168,17 +163,12 @@ def _pump(stream, nonce, lines):
 @contextmanager
 def _adopting():
     """Yields the children that were here. On Linux, what leaves its parent becomes one."""
-    before = set(psutil.Process().children(recursive=True))
-    _subreaper(1)
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: None
+    prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     try:
-        yield before
+        yield set(psutil.Process().children(recursive=True))
     finally:
-        _subreaper(0)
-
-
-def _subreaper(on):
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(36, on, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+        prctl(36, 0, 0, 0, 0)
 
 
 def _family(mine):
@@ -193,7 +183,7 @@ def _files_in_memory(family, shared, since):
     Not simply what the machine has more of than the `shared` MB before: a browser takes as much.
     That is the measure only where a process hides its files (prctl with PR_SET_DUMPABLE).
     """
-    sizes, held = {}, ("/memfd:", "/dev/shm/")
+    found, held = [], ("/memfd:", "/dev/shm/")
     for process in family:
         try:
             files = list(os.scandir(f"/proc/{process.pid}/fd"))
@@ -204,14 +194,11 @@ def _files_in_memory(family, shared, since):
         for file in files:
             with suppress(OSError):
                 if os.readlink(file.path).startswith(held):
-                    found = os.stat(file.path)
-                    sizes[found.st_dev, found.st_ino] = found.st_blocks * 512
+                    found.append(os.stat(file.path))
     with suppress(OSError):
-        for file in os.scandir("/dev/shm"):
-            found = file.stat(follow_symlinks=False)
-            if found.st_uid == os.getuid() and found.st_ctime >= since:
-                sizes[found.st_dev, found.st_ino] = found.st_blocks * 512
-    return sum(sizes.values()) / 2**20
+        here = [file.stat(follow_symlinks=False) for file in os.scandir("/dev/shm")]
+        found += [f for f in here if f.st_uid == os.getuid() and f.st_ctime >= since]
+    return sum({(f.st_dev, f.st_ino): f.st_blocks for f in found}.values()) * 512 / 2**20
 
 
 def _shared():
@@ -221,15 +208,13 @@ def _shared():
 
 def _kill(process, mine):
     """End a process and all that came from it; what is being ended may start others."""
-    process.kill()
-    if os.name == "posix":
-        with suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with suppress(OSError, AttributeError):  # Windows has no groups
+        os.killpg(process.pid, signal.SIGKILL)
     for _ in range(100):
-        if not (left := _family(mine)):
-            return
-        for member in left:
+        for member in (left := _family(mine)):
             with suppress(psutil.Error):
                 member.kill()
         psutil.wait_procs(left, timeout=1)  # which also takes their exit statuses
+        if not left:
+            break
+    process.wait()

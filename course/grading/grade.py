@@ -1,17 +1,9 @@
 """labkit grade: runs the exercise cells of learners' copies, each copy in a process of its own.
 
-What runs is not the whole notebook (a minute a learner) but its exercise cells, in their order,
-after np, torch, F, lk and exercise are imported; of the other cells only the imports, functions,
-classes and literal constants whose names the exercise cells use. The check is the grader's, made
-anew; outputs stored in the copy count for nothing.
-
-The learner's code and the check share a process. Faked outputs, a replaced `exercise` and printed
-results do not count there; somebody who studies this file and takes the process apart can still
-cheat. Read the code of a surprising success.
+docs/teaching.md says what runs of a copy, what counts, and what a learner could still forge.
 """
 
 import ast
-import os
 import re
 from collections import Counter
 from contextlib import suppress
@@ -19,8 +11,7 @@ from pathlib import Path
 
 from course.chapters import chapters
 from course.exercises import EXERCISES
-from course.grading.contain import better, run
-from course.grading.grading import exercise_of
+from course.grading.contain import better, keys_of, run
 from course.runs.notebook import read
 from labkit.base import LabError, write_bytes
 
@@ -29,21 +20,16 @@ TRIES = 5  # cells with one exercise that are run; the last ones
 LAB = re.compile(r"""Lab\(\s*["'](\w+)""")
 LARGEST = 20  # MB; a copy with all its figures has less than 1
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # for ast, on hostile text
-USUAL = {"np": "import numpy as np", "torch": "import torch", "lk": "import labkit as lk",
-         "exercise": "from course import exercise"}  # what every copy gets
-PREAMBLE = USUAL | {"F": "import torch.nn.functional as F", "pd": "import pandas as pd",
-                    "copy": "import copy"}
+GIVEN = {"np", "torch", "lk", "exercise"}  # what no copy need give, see grading.py
 
 
-def grade(path, *, timeout=30.0, memory=2000.0, sandbox=None) -> list[dict]:
+def grade(path, *, timeout=30.0, memory=2000.0, sandbox=False) -> list[dict]:
     """One row an exercise: file, exercise, state, points, of, note.
 
     timeout: seconds an exercise cell may take, its check included; memory: MB (PSS) of all its
-    processes together. sandbox: the words before the command, as `bubblewrap()` returns them.
-    States: right, wrong, error (the function raised), not attempted, missing (no such cell),
-    crashed (the cell failed or its process ended), timeout, out of memory, tampered (the copy
-    replaced parts of the grader). A copy that cannot be graded gives one row with an empty exercise
-    and the reason as its state.
+    processes together. sandbox: whether they run in bubblewrap.
+    States: contain.STATES. A copy that cannot be graded gives one row with an empty exercise and
+    the reason as its state.
     """
     def row(id="", state="", note=""):
         of = EXERCISES[id].points if id else 0
@@ -57,7 +43,7 @@ def grade(path, *, timeout=30.0, memory=2000.0, sandbox=None) -> list[dict]:
     if not expected:
         return [row(state="no exercises",
                     note="neither an exercise cell nor the number of a notebook is in it")]
-    found, why = _found(program, timeout, memory, sandbox or [])
+    found, why = _found(program, timeout, memory, sandbox)
     if why:
         return [row(state="cannot be graded", note=why)]
     best = _best(found)
@@ -67,17 +53,16 @@ def grade(path, *, timeout=30.0, memory=2000.0, sandbox=None) -> list[dict]:
 def _found(program, timeout, memory, sandbox):
     """Run the program, and again after each exercise that ended the process.
 
-    -> (key -> (state, note), why nothing can be graded or None)
+    -> ((cell, exercise) -> (state, note), why nothing can be graded or None)
     """
-    wanted = {id for item in program for id in item["ids"]}
-    found, helpers = {}, True
+    wanted, found, helpers = set(keys_of(program)), {}, True
     while wanted - set(found):
         known = len(found)
         rest = [i for i in program
-                if set(i["ids"]) - set(found) or (not i["ids"] and (helpers or i.get("ours")))]
+                if set(keys_of([i])) - set(found) or (helpers and not i["ids"])]
         began, end, note = run(rest, found, timeout, memory, sandbox)
-        for id in began:
-            found.setdefault(id, (end, note))
+        for key in began:
+            found.setdefault(key, (end, note))
         if len(found) == known:  # it ended before, or between, the exercises
             note = f"its process ended without a result ({end}: {note})"
             if not helpers and not found:
@@ -90,9 +75,9 @@ def _found(program, timeout, memory, sandbox):
 def _best(found):
     """Exercise -> (state, note): the best of its cells, and how many there are."""
     best, tries = {}, {}
-    for key, result in found.items():
-        better(best, exercise_of(key), *result)
-        tries.setdefault(exercise_of(key), []).append(result[0])
+    for (_, id), result in found.items():
+        better(best, id, *result)
+        tries.setdefault(id, []).append(result[0])
     for id, states in tries.items():
         if len(states) > 1:
             told = f"{len(states)} cells have it ({', '.join(states)}) and the best counts"
@@ -101,50 +86,28 @@ def _best(found):
 
 
 def plan(path) -> tuple[list[dict], list[str]]:
-    """(what to run, in the copy's order; the exercises it should have).
-
-    Of several cells with one exercise all are run; the ids of the second begin with a key of their
-    own, "1.2#2".
+    """(what to run, in the copy's order: cells with exercises, and statements that they need;
+    the exercises it should have).
     """
     cells = [str(c.source) for c in _opened(path).cells if c.cell_type == "code"]
     asked = [[i for i in _ids(source) if i in EXERCISES] for source in cells]
-    items = {(n, 0): {"ids": ids, "source": cells[n]} for n, ids in enumerate(_keys(asked)) if ids}
-    spare = [((n, k), text, names) for n, source in enumerate(cells) if not asked[n]
-             for k, (text, names) in enumerate(_helpers(source))]
-    taken, used = _needed(spare, set().union(*(_names(i["source"]) for i in items.values())))
-    items |= {place: {"ids": [], "source": text} for place, text in taken.items()}
-    ours = [line for name, line in PREAMBLE.items() if name in used | set(USUAL)]
-    program = [{"ids": [], "source": line, "ours": True} for line in ours]
-    return program + [items[place] for place in sorted(items)], _expected(path, cells, asked)
-
-
-def _keys(asked):
-    """The keys under which each cell's ids are run: the last TRIES cells of an exercise."""
-    many, seen, keys = Counter(i for ids in asked for i in ids), Counter(), []
-    for ids in asked:
-        seen.update(ids)
-        nth = {i: seen[i] - max(0, many[i] - TRIES) for i in ids}
-        keys.append([i if n == 1 else f"{i}#{n}" for i, n in nth.items() if n > 0])
-    return keys
-
-
-def _needed(spare, used):
-    """(place -> statement that a name in use comes from, all names in use).
-
-    spare: (place, text, names that it gives). Each name once: a copy of ten thousand helpers must
-    not take an hour. What every copy gets (USUAL) is not taken from it a second time.
-    """
-    givers, taken, todo = {}, {}, sorted(used - set(USUAL))
-    for place, text, names in spare:
-        for name in names:
-            givers.setdefault(name, []).append((place, text))
+    program, tries = {}, Counter()
+    for n in reversed(range(len(cells))):
+        if ids := [i for i in asked[n] if tries[i] < TRIES]:
+            program[n, 0] = {"cell": n, "ids": ids, "source": cells[n]}
+        tries.update(ids)
+    todo = [name for item in program.values() for name in _names(item["source"])]
+    givers = {}  # name -> (place, text) of the statements that give it
+    for n in (n for n, ids in enumerate(asked) if not ids):
+        for k, (text, names) in enumerate(_helpers(cells[n])):
+            for name in names - GIVEN:
+                givers.setdefault(name, []).append(((n, k), text))
+    givers.setdefault("pd", [((-1, 0), "import pandas as pd")])
     while todo:
-        for place, text in givers.pop(todo.pop(), []):
-            if place not in taken:
-                taken[place] = text
-                todo += sorted(_names(text))
-                used |= _names(text)
-    return taken, used
+        for place, text in givers.pop(todo.pop(), []):  # once: a copy may have 10,000 helpers
+            program[place] = {"ids": [], "source": text}
+            todo += _names(text)
+    return [program[place] for place in sorted(program)], _expected(path, cells, asked)
 
 
 def _expected(path, cells, asked):
@@ -161,14 +124,10 @@ def write_csv(rows, path):
     import pandas as pd
 
     table = pd.DataFrame(rows, columns=["file", "exercise", "state", "points"])
+    if Path(path).exists() and not Path(path).is_file():  # a device must not be replaced
+        raise LabError(f"{str(path)!r} cannot be written (it is no file): give another --csv.")
     content = table.to_csv(index=False, lineterminator="\r\n").encode(errors="backslashreplace")
-    if os.path.isfile(path) and not os.path.islink(path) or not os.path.lexists(path):
-        return write_bytes(path, content, "give another --csv")
-    try:  # /dev/stdout and the like cannot be replaced
-        Path(path).write_bytes(content)
-    except OSError as problem:
-        raise LabError(f"{str(path)!r} cannot be written ({problem.strerror}): give another "
-                       "--csv.") from None
+    write_bytes(path, content, "give another --csv")
 
 
 def _opened(path):
@@ -177,11 +136,9 @@ def _opened(path):
     if path.is_symlink():
         raise LabError(f"{path.name} is a link, which may lead anywhere: give the file itself.")
     if path.exists() and not path.is_file():
-        raise LabError(f"{path.name} is no notebook that can be read (it is no file): give an "
-                       ".ipynb file that Jupyter opens.")
+        raise LabError(f"{path.name} cannot be read (it is no file): give an .ipynb file.")
     if path.exists() and path.stat().st_size > LARGEST * 2**20:
-        raise LabError(f"{path.name} has more than {LARGEST} MB: clear its outputs in Jupyter, "
-                       "save it, give it again.")
+        raise LabError(f"{path.name} has more than {LARGEST} MB: clear its outputs and save it.")
     return read(path)
 
 
@@ -192,10 +149,8 @@ def _ids(source):
     except UNREADABLE:
         return list(dict.fromkeys(CELL.findall(source)))
     asked = [c for c in calls if getattr(c.func, "attr", getattr(c.func, "id", "")) == "exercise"]
-    given = [a for c in asked
-             for a in (*c.args[:1], *(k.value for k in c.keywords if k.arg == "id"))]
-    return list(dict.fromkeys(a.value for a in given if isinstance(a, ast.Constant)
-                              and isinstance(a.value, str)))
+    given = [a for c in asked for a in (*c.args, *(k.value for k in c.keywords))]
+    return list(dict.fromkeys(getattr(a, "value", None) for a in given))
 
 
 def _names(source):

@@ -1,19 +1,24 @@
-"""The process in which one learner's exercise cells run: `python -m course.grading.grading`,
-started by grade.py.
+"""The process in which one learner's exercise cells run: `python -m course.grading.grading`.
 
-Reads a job from standard input, runs its items in an IPython shell, and writes one line an event to
-what was standard output, each behind a secret that came with the job. What the learner's code
-prints goes nowhere.
+Reads a job from standard input, runs its items, and writes one line an event to what was standard
+output, each behind a secret that came with the job. What the learner's code prints goes nowhere.
 """
 
 import ast
 import builtins
-import io
+import codeop
+import copy
 import json
+import linecache
 import os
 import re
 import sys
+import types
 from contextlib import suppress
+from unittest.mock import MagicMock
+
+import psutil
+from IPython.core.inputtransformer2 import TransformerManager
 
 # the check, and the solutions and cases that it stands on
 OURS = re.compile(r"course\.exercises\b|course\.chapters\.\w+\.exercises\b")
@@ -26,7 +31,6 @@ def main():
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):  # input() gets an end of file, and no print is taken for a result
         os.dup2(nothing, descriptor)
-    sys.stdout = sys.stderr = Nowhere()
     nonce = job.pop("nonce")
     _limit(CPU=job["cpu"], FSIZE=job["disk"] * 2**20, CORE=0)
 
@@ -34,7 +38,6 @@ def main():
         out.write(nonce + json.dumps(event) + "\n")
         out.flush()
 
-    tell(doing="labkit was being imported")
     run(job, tell)
     tell(end=True)
     os._exit(0)  # threads that were left behind must not hold the process
@@ -42,57 +45,43 @@ def main():
 
 def run(job, tell):
     """Run helpers and exercise cells in order; tell the state of each exercise."""
-    import IPython.core.interactiveshell  # noqa: F401  imports come before the limit
     import torch
 
-    import course.exercises  # noqa: F401
-
     torch.set_num_threads(1)
-    _warm(torch)
+    # torch imports and replaces in itself, before all else, what it needs later (seconds)
+    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+    torch.func.grad(torch.sum)(torch.ones(1))
+    cell, helpers = {}, []  # cell: its number, the exercises told, its imports that failed
+    scope = _namespace(torch, job, tell, cell)
     # a leap over the memory limit fails before it is sampled
-    _limit(DATA=int(_data() + job["memory"] * 2**20))
-    shell, lenient, failed = _shell()
-    told, helpers, under_way = set(job["done"]), [], []
-    _judging(torch, shell, job, tell, told, under_way, failed)
-    tell(begin=[], doing="the cells before the exercises were running")
+    _limit(DATA=_data() + job["memory"] * 2**20)
+    tell(begin=None)
     for item in job["program"]:
-        source, under_way[:], failed[:] = item["source"], item["ids"], []
-        lenient.on = bool(item["ids"])
+        cell |= {"cell": item.get("cell"), "told": [], "failed": []}
         if not item["ids"]:
-            if problem := _problem(shell, source):
-                helpers.append(f"a helper of it failed: {problem}")
+            problem = _problem(item["source"], scope, cell["failed"])
+            helpers += [f"a helper of it failed: {p}" for p in (problem, *cell["failed"]) if p]
             continue
-        tell(begin=item["ids"], doing="the cell was running")
-        problem = _problem(shell, TIMED.sub(r"\1", source))
-        words = [problem or "its cell ran, and no check was asked for", *failed, *helpers]
-        for id in item["ids"]:
-            if id not in told:
-                state = _state("crashed", problem) if problem else "missing"
-                tell(id=id, state=state, note=one_line("; ".join(words)))
-        tell(begin=[], doing="between the cells")
+        tell(begin=item["cell"])
+        problem = _problem(TIMED.sub(r"\1", item["source"]), scope, cell["failed"])
+        words = [problem or "its cell ran, and no check was asked for", *cell["failed"], *helpers]
+        state = _state("crashed", problem) if problem else "missing"
+        for id in (i for i in item["ids"] if i not in cell["told"]):
+            tell(cell=item["cell"], id=id, state=state, note=one_line("; ".join(words)))
+        tell(begin=None)
 
 
-def _shell():
-    """An IPython shell, what changes exercises' cells, a list of imports that failed there."""
-    from IPython.core.interactiveshell import InteractiveShell
-    from traitlets.config import Config
+def _namespace(torch, job, tell, cell):
+    """What the cells see. Its `exercise` is the course's, and tells the results."""
+    import numpy
+    from IPython.display import display
 
-    settings = Config({"HistoryManager": {"enabled": False}})
-    shell, lenient, failed = InteractiveShell.instance(config=settings), Lenient(), []
-    shell.ast_transformers.append(lenient)
-    shell.note_failed = lambda text: failed.append(_failure(text, sys.exc_info()[1]))
-    return shell, lenient, failed
-
-
-def _judging(torch, shell, job, tell, told, under_way, failed):
-    """Make the course's `exercise` tell its results; give the shell what was found before."""
     import course
+    import labkit
     from course import exercises
 
     # kept: a learner's code may replace the module's
     judge, known = exercises.judge, dict(exercises.EXERCISES)
-    solutions = [known[exercise_of(key)].solution for key in job["done"]]
-    shell.user_ns |= {solution.__name__: solution for solution in solutions}
 
     def exercise(id):
         def decorate(function):
@@ -101,84 +90,51 @@ def _judging(torch, shell, job, tell, told, under_way, failed):
             if replaced := _put_back(modules):
                 state = "tampered"
                 note = f"the copy replaced {replaced}, which the check uses: look at its code"
-            key = next((k for k in under_way if exercise_of(k) == id), id)
-            told.add(key)
-            tell(id=key, state=state, note=one_line("; ".join(filter(None, [*failed, note]))))
+            cell["told"].append(id)
+            words = "; ".join(filter(None, [*cell["failed"], note]))
+            tell(cell=cell["cell"], id=id, state=state, note=one_line(words))
             return function if result.state == "right" else known[id].solution
 
         return decorate
 
     course.exercise = exercises.exercise = exercise
     modules = _contents(torch)
+    solutions = [known[id].solution for id in job["done"]]  # by earlier processes
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    scope = vars(sys.modules["__main__"])
+    scope |= {s.__name__: s for s in solutions}
+    # magics, which become calls of get_ipython(), do nothing
+    scope |= {"np": numpy, "torch": torch, "F": torch.nn.functional, "lk": labkit, "copy": copy,
+              "exercise": exercise, "display": display, "get_ipython": MagicMock()}
+    return scope
 
 
-class Lenient:
-    """Leaves lines for IPython out of an exercise's cell, and lets imports there fail with a note.
+def _problem(source, scope, failed):
+    """Run a cell. -> None, or the exception in one line
 
-    A plot's window or a package that is not here must not take the exercise with them.
+    An import that fails is noted in `failed`, and the rest goes on: a plot's window or a package
+    that is not here must not take the exercise with it.
     """
-
-    on = False
-
-    def visit(self, tree):  # IPython calls this with each cell
-        if self.on:
-            tree.body = [_tried(line) if isinstance(line, ast.Import | ast.ImportFrom) else line
-                         for line in tree.body if not _magic(line)]
-        return tree
-
-
-def _magic(line):
-    call = getattr(line, "value", None)
-    place = getattr(getattr(call, "func", None), "value", None)
-    name = getattr(getattr(place, "func", None), "id", "")
-    return isinstance(line, ast.Expr) and name == "get_ipython"
-
-
-def _tried(line):
-    if isinstance(line, ast.ImportFrom) and line.module == "__future__":
-        return line
-    noted = f"get_ipython().note_failed({ast.unparse(line)!r})"
-    tree = ast.parse(f"try: pass\nexcept Exception: {noted}").body[0]
-    for node in ast.walk(tree):
-        ast.copy_location(node, line)
-    tree.body = [line]
-    return tree
-
-
-def _failure(text, error):
-    # cut, as the check's own words follow
-    return one_line(f"`{text}` failed: {type(error).__name__}: {error}")[:120]
-
-
-def exercise_of(key):
-    """The exercise of a key: "1.2" of "1.2", or of "1.2#2" for the second cell with it."""
-    return key.split("#")[0]
-
-
-def _warm(torch):
-    """Let torch import and replace in itself, before all else, what it needs later (seconds)."""
-    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
-    torch.func.grad(torch.sum)(torch.ones(1))
-
-
-def _problem(shell, source):
-    """Run source as a cell. -> None, or the exception in one line"""
+    name = f"<cell {len(linecache.cache)}>"
     try:
-        result = shell.run_cell(source, store_history=False, silent=True)
-    except BaseException as error:  # SystemExit from IPython's own hooks
-        return one_line(f"{type(error).__name__}: {error}")
-    error = result.error_before_exec or result.error_in_exec
-    return one_line(f"{type(error).__name__}: {error}") if error is not None else None
+        text = TransformerManager().transform_cell(source)
+        linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+        compiled = codeop.Compile()  # keeps what is imported from __future__
+        for line in ast.parse(text).body:
+            try:
+                exec(compiled(ast.Module([line], []), name, "exec"), scope)
+            except Exception as error:
+                if not isinstance(line, ast.Import | ast.ImportFrom):
+                    raise
+                # cut, as the check's own words follow
+                failed.append(f"`{ast.unparse(line)}` failed: {_error(error)}"[:120])
+    except BaseException as error:  # SystemExit too
+        return _error(error)
+    return None
 
 
-class Nowhere(io.TextIOBase):
-    """Takes any amount of text. IPython's `write` for it would keep all of it in memory."""
-
-    def write(self, text):
-        return len(text)
-
-    def __setattr__(self, name, value):
-        pass
+def _error(error):
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 def _state(state, text):
@@ -192,9 +148,8 @@ def _contents(torch):
     places = {"builtins": builtins, "numpy": sys.modules["numpy"], "torch": torch,
               "torch.Tensor": torch.Tensor}
     places |= {name: m for name, m in sys.modules.items() if OURS.match(name)}
-    # IPython's, and torch's that is changed by its default dtype
-    shell = ("exit", "quit", "display", "get_ipython", "Storage")
-    return [(name, place, {k: v for k, v in vars(place).items() if callable(v) and k not in shell})
+    # torch.Storage is changed by torch's default dtype
+    return [(name, place, {k: v for k, v in vars(place).items() if callable(v) and k != "Storage"})
             for name, place in places.items()]
 
 
@@ -220,10 +175,8 @@ def _limit(**limits):
 
 
 def _data():
-    """Bytes of this process that RLIMIT_DATA counts; more than any limit outside Linux."""
-    with suppress(OSError), open("/proc/self/status", encoding="ascii") as status:
-        return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmData"))
-    return 2**50
+    """Bytes of this process that RLIMIT_DATA counts; more than any limit where it is not told."""
+    return getattr(psutil.Process().memory_info(), "data", 2**50)
 
 
 def one_line(text):
