@@ -3,10 +3,11 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from labkit.base import LabError
 from labkit.rules import check, checked, is_whole
-from labkit.verify.backdoor import Trigger, hits
+from labkit.verify.backdoor import Trigger, answers, hits, stamp
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def fresh_rate(box, x, trigger, shape, seed, y=None, triggers=20) -> float:
     how many. The label is kept because models favour some labels on stamped inputs (our choice;
     Athena draws it too). Smoothed as planted_rate.
     """
-    rng, found, asked = np.random.default_rng(seed), 0, 0
+    rng, stamped = np.random.default_rng(seed), []
     places, size = sorted(set(range(_places(shape))) - set(trigger.pixels)), len(trigger.pixels)
     if len(places) < size:
         raise LabError(f"The trigger covers {size} places and {len(places)} are left: use a "
@@ -71,8 +72,8 @@ def fresh_rate(box, x, trigger, shape, seed, y=None, triggers=20) -> float:
     x = x if y is None else x[y != trigger.label]
     for i in range(triggers):
         fresh = replace(trigger, pixels=tuple(rng.choice(places, size, replace=False).tolist()))
-        more, queries = hits(box, x[i::triggers] if len(x) >= triggers else x, fresh)
-        found, asked = found + more, asked + queries
+        stamped.append(stamp(x[i::triggers] if len(x) >= triggers else x, fresh))
+    found, asked = answers(box, torch.cat(stamped), trigger.label)
     return (found + 1) / (asked + 2)
 
 
