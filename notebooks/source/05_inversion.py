@@ -61,8 +61,9 @@ cfg = lab.settings(
                seeds=4, targets=6, steps=150, sweep_steps=60, epochs_tried=(1, 5, 10),
                sizes=(8, 64, 256), label_seeds=5, probe_steps=100,
                linear_seeds=4, linear_rows=8),
-    smoke=dict(rows=(1500, 600), epochs=2, seeds=2, targets=4, steps=10, sweep_steps=10,
-               epochs_tried=(1, 5), sizes=(8, 64), label_seeds=2, probe_steps=10,
+    smoke=dict(nets={"mlp": dict(hidden=24), "strided_cnn": {}, "small_cnn": {}}, rows=(1000, 500),
+               epochs=1, seeds=2, targets=2, steps=10, sweep_steps=10,
+               epochs_tried=(1, 5), sizes=(8, 64), label_seeds=2, probe_steps=5,
                linear_seeds=2, linear_rows=4),
     full=dict(rows=(9000, 3000), epochs=8, seeds=5, targets=8, steps=1000, sweep_steps=200,
               label_seeds=10),
@@ -121,8 +122,8 @@ def pretrain(job):
     """θ_0: a network trained on the public rows of a world."""
     w, net = job
     fresh = lk.models.build(net, w.data, w.seed, **cfg.nets[net])
-    return lk.training.fit(fresh, w.x, w.y, epochs=cfg.epochs // (2 if net == "small_cnn" else 1),
-                           lr=cfg.lr, seed=w.seed)
+    epochs = max(1, cfg.epochs // 2) if net == "small_cnn" else cfg.epochs
+    return lk.training.fit(fresh, w.x, w.y, epochs=epochs, lr=cfg.lr, seed=w.seed)
 
 
 worlds, rehearsal = [world(s) for s in judged], world(tuning[0])
@@ -254,8 +255,8 @@ rebuilt, control, float32 = (np.concatenate([(psnr(look[part], w.pixels) - w.gue
 of_seed = [w.seed for w in worlds for _ in TARGETS]
 
 # %%
-fig, axes = plt.subplots(4, 8, figsize=(9.6, 5.3))
 shown = [(i, j) for j in range(cfg.targets) for i in range(len(worlds))][:8]
+fig, axes = plt.subplots(4, len(shown), figsize=(1.2 * max(4, len(shown)), 5.3), squeeze=False)
 texts = ("original", "rebuilt", "class mean", "wrong request")
 for column, (i, j) in enumerate(shown):
     w, (right, wrong, _) = worlds[i], looks[i]
@@ -268,8 +269,8 @@ for column, (i, j) in enumerate(shown):
             ax.set_xlabel(f"{psnr(image, w.pixels[j]).item():.0f} dB", fontsize=12, labelpad=2)
         if column == 0:
             ax.set_ylabel(text, fontsize=13, rotation=0, ha="right", va="center", labelpad=8)
-lab.figure(fig, "Eight deleted pictures in the top row; below them what the server rebuilds from "
-                "the two models, the mean "
+lab.figure(fig, f"Deleted pictures, {len(shown)}, in the top row; below them what the server "
+                "rebuilds from the two models, the mean "
                 "picture of the class, and what the same attack makes of another request's update, "
                 "each with its PSNR.")
 
@@ -286,8 +287,8 @@ similar = np.concatenate([here.ssim(r.cpu(), w.pixels.cpu()).numpy() for w,
 mean_ssim = np.concatenate([here.ssim(w.means[w.label].cpu(), w.pixels.cpu()).numpy()
                             for w in worlds])
 lab.say(f"Over all {len(rebuilt)} targets the PSNR of the rebuilt picture is "
-        f"{pm(rebuilt, sign='+')} dB against that of the class mean; SSIM is {similar.mean():.2f} against "
-        f"{mean_ssim.mean():.2f}.",
+        f"{pm(rebuilt, sign='+')} dB against that of the class mean; SSIM is {similar.mean():.2f} "
+        f"against {mean_ssim.mean():.2f}.",
         f"{int((rebuilt >= 5).sum())} of {len(rebuilt)} are at least 5 dB nearer, and the worst "
         f"one is "
         f"{abs(rebuilt.min()):.1f} dB {'nearer' if rebuilt.min() >= 0 else 'further away'}.",
@@ -606,8 +607,8 @@ figures.log_axis(axes[0], SIZES, "private rows N")
 axes[1].set(xlabel=f"cosine of target and true gradient, {late[0]} epochs")
 lab.figure(fig, "Left: gain of the attack over the class mean against the number of private rows, "
                 "mean over the "
-                "epochs tried, for gentle and ordinary fine-tuning, with 95 % intervals. Right: the gain "
-                "against the cosine of target "
+                "epochs tried, for gentle and ordinary fine-tuning, with 95 % intervals. Right: the "
+                "gain against the cosine of target "
                 "and true gradient after five epochs, a point for each target and size.")
 
 # %%
@@ -1006,7 +1007,8 @@ def prepared(seed):
     w.nets["mlp"] = pretrain((w, "mlp"))
     theta = tune(w, "mlp", list(range(min(512, PRIVATE))))
     plain = copy.deepcopy(theta).float()
-    return w, theta, {"gradient": attack.probes_by_gradient(plain, k, 10, **LOOK),
+    return w, theta, {"gradient": attack.probes_by_gradient(plain, k, 10, steps=3 * cfg.probe_steps,
+                                                           **LOOK),
                       "queries": here.probes_by_queries(attack.BlackBox(plain), k, 3,
                                                         steps=cfg.probe_steps, coordinates=32,
                                                         **LOOK)}
@@ -1308,8 +1310,8 @@ lab.say(f"With 400 random features, {half / 400:.1f} rows a column, the deleted 
 # the ordinary recipe with 5 epochs and the naive difference.
 
 # %%
-STEPS_SHOWN, BATCHES = [s for s in (0, 10, 20, 40)
-                        if s < cfg.sweep_steps] + [cfg.sweep_steps], [1, 2, 4]
+STEPS_SHOWN = [s for s in (0, 10, 20, 40) if s < cfg.sweep_steps] + [cfg.sweep_steps]
+BATCHES = [u for u in (1, 2, 4) if u <= cfg.targets]
 HOW_SHOWN = ["ascent"] + [f"exact, N = {N}" for N in SIZES]
 
 
@@ -1342,7 +1344,7 @@ film_of = dict(zip(BATCHES, lk.training.parallel(explored, BATCHES)))
 
 # %%
 panel_figure = Figure(figsize=(9, 4.6), layout="none")
-grid_axes = panel_figure.subplots(2, 4)
+grid_axes = panel_figure.subplots(2, BATCHES[-1], squeeze=False)
 panel_figure.subplots_adjust(left=0.1, right=0.99, bottom=0.1, top=0.93, wspace=0.1, hspace=0.12)
 blank = np.ones((*data.shape[1:], *(3,) * (data.shape[0] == 3)))
 pictures_shown = [[ax.imshow(blank * (r == 9), cmap="gray_r", vmin=0, vmax=1) for ax in row] for r,
@@ -1356,7 +1358,7 @@ for ax, text in zip(grid_axes[:, 0], ("deleted", "rebuilt")):
 # %%
 def redraw(step, tv, batch, how):
     w, frame = worlds[0], film_of[batch][how, tv, step]
-    for j in range(4):
+    for j in range(BATCHES[-1]):
         for row, image in enumerate((w.pixels[j].cpu(), frame[j] if j < batch else None)):
             there = j < batch
             pictures_shown[row][j].set_data(image.permute(1, 2, 0).squeeze().numpy() if there
@@ -1374,10 +1376,10 @@ def redraw(step, tv, batch, how):
 panel = widgets.explorer(panel_figure, redraw, step=widgets.slider("iteration", STEPS_SHOWN,
                                                                    STEPS_SHOWN[-1]),
                             tv=widgets.slider("prior", TVS, 0.01),
-                         batch=widgets.slider("rows", BATCHES, 4),
+                         batch=widgets.slider("rows", BATCHES, BATCHES[-1]),
                             how=widgets.dropdown("unlearner", HOW_SHOWN, "ascent"))
 lab.figure(panel_figure,
-           "The explorer in its first state: four deleted rows of one request on top, what the "
+           f"The explorer in its first state: {BATCHES[-1]} rows of one request on top, what the "
            "attack rebuilds "
            "from one step of ascent below, each with its PSNR and that of the class mean.")
 panel
