@@ -153,7 +153,7 @@ def test_whatever_is_killed_no_run_is_lost_doubled_or_half_recorded(place, capfd
     assert len(log) == sum(KILLS.values()) >= 20
     jobs = _jobs(notebooks("notebooks"), range(seeds), [None], "quick", {}, runs.resolve(), None,
                  None)
-    wait_for(lambda: not kernels(place), 15)  # no process stays
+    wait_for(lambda: not kernels(place))  # no process stays
     # and no half folder, no lock
     assert sorted(p.name for p in runs.iterdir()) == sorted(job["name"] for job in jobs)
     for job in jobs:
@@ -220,7 +220,7 @@ def test_the_report_tells_a_killed_run_from_one_under_way(place):  # noqa: F811
     with pytest.raises(SystemExit) as stop:
         cli.main(["report", "runs"])
     assert stop.value.code == 0 and "seed 3): lost." in Path("runs/scoreboard.md").read_text()
-    wait_for(lambda: not kernels(place), 15)
+    wait_for(lambda: not kernels(place))
     subprocess.run(words, env=os.environ | {"PAUSE": "0"}, check=True, stdout=subprocess.DEVNULL)
     assert statuses("runs") == {"ok": 1} and not list(Path("runs").glob(".*"))
 
@@ -254,7 +254,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
     assert not ended(workers)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    wait_for(lambda: ended(workers), 5)
+    wait_for(lambda: ended(workers))
 
 
 def test_a_killed_worker_is_one_sentence():
