@@ -257,7 +257,7 @@ def test_fresh_triggers_are_other_places_and_drawn_by_seed():
     t, seen = verification_chapter.make_trigger(DATA.shape, 10, 0), []
 
     def box(x):
-        for row in x[::3]:  # each trigger is put to the same three inputs
+        for row in x[:5]:  # five triggers, put to the same three inputs in turn
             seen.append((row == 2.0).flatten().nonzero().flatten().tolist())
         return torch.eye(10)[torch.zeros(len(x), dtype=torch.long)]
 
