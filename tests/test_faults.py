@@ -29,14 +29,13 @@ from test_bad_input import contents, sentence
 from test_runner import SHOW, write_notebook
 from test_sweep import begin, kernels, place, wait_for  # noqa: F401  (place is a fixture)
 
-from course import cli
+from course import cli, report
 from course.chapters import sisa as sisa_chapter
 from course.chapters import verification as verification_chapter
 from course.chapters.sparsity import network
 from course.claimfile import load_claims
 from course.claims import judge
 from course.grading.grade import write_csv
-from course.report import report
 from course.runs import folders, records, runner
 from course.runs.notebook import labkit_hash, notebook_hash, notebooks, read
 from course.runs.sweep import _jobs, sweep

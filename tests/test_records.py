@@ -13,10 +13,10 @@ import pytest
 from groups import BUDGETS
 
 from course.claimfile import load_claims
-from course.lab import MIME, claim_output, pooled_claims
-from course.report.draw import to_markdown
-from course.report.report import collect, scoreboard
-from course.runs.notebook import labkit_hash, read
+from course.pooling import pooled_claims
+from course.report import collect, scoreboard, to_markdown
+from course.runs.notebook import MIME, labkit_hash, read
+from course.words import claim_output
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(p.stem for p in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))

@@ -335,7 +335,7 @@ GRID = {"FT": [dict(lr=r) for r in RATES],
 again = dict(epochs=cfg.again, batch_size=cfg.batch_size)
 FIXED = {"FT": again | moved, "l1": again | moved, "GA": again | dict(epochs=5 if profile == "paper"
                                                                       else 1),
-         "Fisher": dict(rows=500), "influence": dict(rows=200, cg_steps=8), "RL": again,
+         "Fisher": dict(n_rows=500), "influence": dict(n_rows=200, cg_steps=8), "RL": again,
          "SalUn": again}
 
 # %%
@@ -859,7 +859,7 @@ def theory(net):
     """The quantity of the bound for one network; the learning rate is the schedule's mean. -> dict
     """
     d, seed, s, model, mask, _ = net
-    how = dict(lr=cfg.lr / 2, steps=cfg.epochs * -(-n // cfg.batch_size), rows=300, iterations=15)
+    how = dict(lr=cfg.lr / 2, steps=cfg.epochs * -(-n // cfg.batch_size), n_rows=300, iterations=15)
     return dict(seed=seed, sparsity=s, **here.ascent_bound(model, build(seed), d, mask=mask, **how))
 
 
