@@ -448,6 +448,13 @@ def test_ssim_against_its_definition(size):
     assert inversion.ssim(a[:1], b[:1]).tolist() == pytest.approx(expected[:1], abs=1e-4)
 
 
+def test_ssim_is_torchmetrics_in_colour():
+    theirs = pytest.importorskip("torchmetrics.functional.image")
+    a, b = torch.rand(2, 4, 3, 16, 20, generator=torch.Generator().manual_seed(0))
+    expected = theirs.structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
+    assert inversion.ssim(a, b).tolist() == pytest.approx(expected.tolist(), abs=1e-6)
+
+
 def test_ssim_against_scikit_image():
     skimage = pytest.importorskip("skimage.metrics")
     a, b = torch.rand(2, 1, 1, 28, 28, generator=torch.Generator().manual_seed(0))

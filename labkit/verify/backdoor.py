@@ -60,11 +60,16 @@ def hits(box, x, trigger, y=None):
     are left out, for they would count whether or not the trigger works. Without y, leave them out
     yourself.
     """
-    if isinstance(box, nn.Module):
-        raise LabError("The test needs answers only: give attack.BlackBox(model), not the model.")
     if y is not None:
         x = x[y != trigger.label]
+    return answers(box, stamp(x, trigger), trigger.label)
+
+
+def answers(box, x, label):
+    """Ask about inputs that are stamped already. -> (answers that are the label, queries asked)."""
+    if isinstance(box, nn.Module):
+        raise LabError("The test needs answers only: give attack.BlackBox(model), not the model.")
     if len(x) == 0:
         raise LabError("No input is left to ask about: give inputs of other classes than the "
                        "trigger's.")
-    return int((box(stamp(x, trigger)).argmax(1) == trigger.label).sum()), len(x)
+    return int((box(x).argmax(1) == label).sum()), len(x)

@@ -59,17 +59,24 @@ cfg = lab.settings(
     quick=dict(nets={"mlp": dict(hidden=64), "strided_cnn": {}, "small_cnn": {}}, rows=(6000, 2000),
                epochs=5, lr=0.05,
                seeds=4, targets=6, steps=150, sweep_steps=60, epochs_tried=(1, 5, 10),
-               label_seeds=5),
+               sizes=(8, 64, 256), label_seeds=5, probe_steps=100,
+               linear_seeds=4, linear_rows=8),
+    smoke=dict(nets={"mlp": dict(hidden=24), "strided_cnn": {}, "small_cnn": {}}, rows=(1000, 500),
+               epochs=1, seeds=2, targets=2, steps=10, sweep_steps=10,
+               epochs_tried=(1, 5), sizes=(8, 64), label_seeds=2, probe_steps=5,
+               linear_seeds=2, linear_rows=4),
     full=dict(rows=(9000, 3000), epochs=8, seeds=5, targets=8, steps=1000, sweep_steps=200,
               label_seeds=10),
     paper=dict(rows=None, epochs=120, steps=10000, sweep_steps=1000),
 )
+
+# %%
 judged, tuning = lab.seeds(cfg.seeds, "judge"), lab.seeds(1, "tune")
 data = lab.load(at_most=cfg.rows, moments="test")
 (lab.require(len(data.shape) == 3,
              "Notebook 05 rebuilds pictures: take a set of images; section 7 is about tables "
              "anyway."))
-if profile in ("smoke", "quick") and data.x[0].numel() > 1000:
+if profile == "quick" and data.x[0].numel() > 1000:
     halves = {f: getattr(data, f)[::2].clone() for f in ("x", "y", "x_test", "y_test")}
     data, judged = replace(data, **halves, noisy=data.noisy[:0]), judged[:3]
     lab.say("These pictures are large: every second row is used, and three seeds, which keeps time "
@@ -115,8 +122,8 @@ def pretrain(job):
     """θ_0: a network trained on the public rows of a world."""
     w, net = job
     fresh = lk.models.build(net, w.data, w.seed, **cfg.nets[net])
-    return lk.training.fit(fresh, w.x, w.y, epochs=cfg.epochs // (2 if net == "small_cnn" else 1),
-                           lr=cfg.lr, seed=w.seed)
+    epochs = max(1, cfg.epochs // 2) if net == "small_cnn" else cfg.epochs
+    return lk.training.fit(fresh, w.x, w.y, epochs=epochs, lr=cfg.lr, seed=w.seed)
 
 
 worlds, rehearsal = [world(s) for s in judged], world(tuning[0])
@@ -248,8 +255,8 @@ rebuilt, control, float32 = (np.concatenate([(psnr(look[part], w.pixels) - w.gue
 of_seed = [w.seed for w in worlds for _ in TARGETS]
 
 # %%
-fig, axes = plt.subplots(4, 8, figsize=(9.6, 5.3))
 shown = [(i, j) for j in range(cfg.targets) for i in range(len(worlds))][:8]
+fig, axes = plt.subplots(4, len(shown), figsize=(1.2 * max(4, len(shown)), 5.3), squeeze=False)
 texts = ("original", "rebuilt", "class mean", "wrong request")
 for column, (i, j) in enumerate(shown):
     w, (right, wrong, _) = worlds[i], looks[i]
@@ -262,21 +269,26 @@ for column, (i, j) in enumerate(shown):
             ax.set_xlabel(f"{psnr(image, w.pixels[j]).item():.0f} dB", fontsize=12, labelpad=2)
         if column == 0:
             ax.set_ylabel(text, fontsize=13, rotation=0, ha="right", va="center", labelpad=8)
-lab.figure(fig, "Eight deleted pictures in the top row; below them what the server rebuilds from "
-                "the two models, the mean "
+lab.figure(fig, f"Deleted pictures, {len(shown)}, in the top row; below them what the server "
+                "rebuilds from the two models, the mean "
                 "picture of the class, and what the same attack makes of another request's update, "
                 "each with its PSNR.")
 
 # %%
+def pm(values, clusters=of_seed, sign="-"):
+    """'4.2 [2.0, 6.1]' over the means of the seeds; '4.2' where one seed has no interval."""
+    mean, low, high = lk.measure.interval(values, clusters)
+    return f"{mean:{sign}.1f}" + (f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else "")
+
+
 kept = lk.measure.interval(rebuilt, of_seed)
 similar = np.concatenate([here.ssim(r.cpu(), w.pixels.cpu()).numpy() for w,
                           (r, *_) in zip(worlds, looks)])
 mean_ssim = np.concatenate([here.ssim(w.means[w.label].cpu(), w.pixels.cpu()).numpy()
                             for w in worlds])
-lab.say(f"Over all {len(rebuilt)} targets the rebuilt picture is {kept[0]:.1f} dB [{kept[1]:.1f}, "
-        f"{kept[2]:.1f}] nearer to the "
-        f"original than the class mean; SSIM is {similar.mean():.2f} against "
-        f"{mean_ssim.mean():.2f}.",
+lab.say(f"Over all {len(rebuilt)} targets the PSNR of the rebuilt picture is "
+        f"{pm(rebuilt, sign='+')} dB against that of the class mean; SSIM is {similar.mean():.2f} "
+        f"against {mean_ssim.mean():.2f}.",
         f"{int((rebuilt >= 5).sum())} of {len(rebuilt)} are at least 5 dB nearer, and the worst "
         f"one is "
         f"{abs(rebuilt.min()):.1f} dB {'nearer' if rebuilt.min() >= 0 else 'further away'}.",
@@ -508,7 +520,7 @@ lab.say(f"On the perceptron the closed form rebuilds all {len(closed)} pictures;
 RECIPES = {"gentle": dict(lr=1e-3, batch_size=128), "ordinary": dict(lr=1e-2, batch_size=16),
            "large steps": dict(lr=1e-2, batch_size=128), "small batches": dict(lr=1e-3,
                                                                                batch_size=16)}
-SIZES, MAIN = [N for N in (8, 64, 256) if N <= PRIVATE], ("gentle", "ordinary")
+SIZES, MAIN = [N for N in cfg.sizes if N <= PRIVATE], ("gentle", "ordinary")
 late = [e for e in cfg.epochs_tried if e >= 5]
 GRID = [(N, e, r) for N in SIZES for e in cfg.epochs_tried for r in MAIN]
 GRID += [(64, e, r) for e in late for r in RECIPES if r not in MAIN]
@@ -563,11 +575,6 @@ def cell(net, N, epochs, recipe, kind="naive"):
              & (s.kind == kind)]
 
 
-def pm(values, clusters=of_seed):
-    """'4.2 [2.0, 6.1]' over the means of the seeds."""
-    return "{:.1f} [{:.1f}, {:.1f}]".format(*lk.measure.interval(values, clusters))
-
-
 columns = (("gentle", "informed"), ("gentle", "naive"), ("ordinary", "naive"))
 lab.table(pd.DataFrame([{"private rows": N, "epochs": e}
                         | {f"{r}, {kind}: gain, dB": pm(cell("mlp", N, e, r, kind).gain) for r,
@@ -599,9 +606,9 @@ for ax in axes:
 figures.log_axis(axes[0], SIZES, "private rows N")
 axes[1].set(xlabel=f"cosine of target and true gradient, {late[0]} epochs")
 lab.figure(fig, "Left: gain of the attack over the class mean against the number of private rows, "
-                "mean over one to ten "
-                "epochs, for gentle and ordinary fine-tuning, with 95 % intervals. Right: the gain "
-                "against the cosine of target "
+                "mean over the "
+                "epochs tried, for gentle and ordinary fine-tuning, with 95 % intervals. Right: the "
+                "gain against the cosine of target "
                 "and true gradient after five epochs, a point for each target and size.")
 
 # %%
@@ -644,12 +651,11 @@ lab.say("After ordinary fine-tuning with at least 64 rows and 5 epochs, "
         "Whether the two do more together than one by one is not decided here.")
 
 # %%
-more = lk.measure.interval(naive_mlp.groupby(["i", "j"]).apply(lambda s: (s.leak - s.gain).mean()).tolist(), of_seed)
+more = naive_mlp.groupby(["i", "j"]).apply(lambda s: (s.leak - s.gain).mean()).tolist()
 on_cnn = cell(CNN, 64, 5, "ordinary").gain.to_numpy()
 _, low, high = lk.measure.interval(on_cnn, of_seed)
-lab.say(f"On naive differences the closed form of section 3 ends {more[0]:+.1f} dB [{more[1]:.1f}, "
-        f"{more[2]:.1f}] against the "
-        "search.",
+lab.say(f"On naive differences the closed form of section 3 ends {pm(more, sign='+')} dB "
+        "against the search.",
         f"On the CNN, N = 8 and one step: {pm(cell(CNN, 8, 1, 'gentle', 'informed').gain)} dB with "
         f"the informed target, "
         f"{pm(cell(CNN, 8, 1, 'gentle').gain)} dB with the naive one. An attacker who does not "
@@ -775,25 +781,23 @@ lab.table(pd.DataFrame([{"unlearning": name, "cosine with the true gradient":
 
 # %%
 by = {name: g.gain.to_numpy() for name, g in ways.groupby("name")}
-more = lk.measure.interval(by["influence, curvature undone"] - by["influence"], of_seed)
-alike = lk.measure.interval(by["SISA, 8 shards, 5 epochs"] - cell("mlp", 8, 5,
-                                                                  "ordinary").gain.to_numpy(),
-                            of_seed)
-apart = lk.measure.interval(by["another start"], of_seed)
-lab.say(f"Undoing the curvature changes the gain on influence unlearning by {more[0]:+.1f} dB "
-        f"[{more[1]:.1f}, {more[2]:.1f}]"
-        + (": the method was an unknown factor, not a protection." if more[1] > 0 else "."),
+more = by["influence, curvature undone"] - by["influence"]
+alike = by["SISA, 8 shards, 5 epochs"] - cell("mlp", 8, 5, "ordinary").gain.to_numpy()
+low, high = lk.measure.interval(alike, of_seed)[1:]
+lab.say("Undoing the curvature changes the gain on influence unlearning by "
+        f"{pm(more, sign='+')} dB"
+        + (": the method was an unknown factor, not a protection."
+           if lk.measure.interval(more, of_seed)[1] > 0 else "."),
         "In SISA all untouched shards are equal bit for bit, and the touched one names itself."
         if all(u for _, u in compared)
         else "In SISA some untouched shards changed: that must not be.",
-        f"A shard of about eight rows gains {alike[0]:+.1f} dB [{alike[1]:.1f}, {alike[2]:.1f}] "
+        f"A shard of about eight rows gains {pm(alike, sign='+')} dB "
         f"against a private set of eight"
         + (": so many targets show no difference, and would miss one of a few dB."
-           if alike[1] <= 0 <= alike[2] else "."),
-        f"Exact unlearning from another start gains {apart[0]:.1f} dB [{apart[1]:.1f}, "
-        f"{apart[2]:.1f}]"
-        + (": the difference is all start, and the row is lost to this attack." if apart[2] < 0
-           else "."))
+           if np.isfinite(low) and low <= 0 <= high else "."),
+        f"Exact unlearning from another start gains {pm(by['another start'])} dB"
+        + (": the difference is all start, and the row is lost to this attack."
+           if lk.measure.interval(by["another start"], of_seed)[2] < 0 else "."))
 
 # %% [markdown]
 # **Predict before you run.** A request names two, four or eight rows. Their gradients are averaged. Does a crowd hide its
@@ -1003,9 +1007,11 @@ def prepared(seed):
     w.nets["mlp"] = pretrain((w, "mlp"))
     theta = tune(w, "mlp", list(range(min(512, PRIVATE))))
     plain = copy.deepcopy(theta).float()
-    return w, theta, {"gradient": attack.probes_by_gradient(plain, k, 10, **LOOK),
-                      "queries": here.probes_by_queries(attack.BlackBox(plain), k, 3, steps=100,
-                                                        coordinates=32, **LOOK)}
+    return w, theta, {"gradient": attack.probes_by_gradient(plain, k, 10, steps=3 * cfg.probe_steps,
+                                                           **LOOK),
+                      "queries": here.probes_by_queries(attack.BlackBox(plain), k, 3,
+                                                        steps=cfg.probe_steps, coordinates=32,
+                                                        **LOOK)}
 
 
 # %%
@@ -1112,11 +1118,15 @@ def rebuild_row(before, after, public, n, penalty):
     ...  # your code
 
 # %%
+TABLES = ("breast-cancer", "loans")
+SOURCES = {name: lk.data.load(name, moments="test") for name in TABLES} | {dataset: data}
+
+
 def table_of(name, seed, side):
     """Rows of a data set, half private, half public: a table's columns, or images averaged down to
     side × side.
     """
-    d = data.resplit(seed) if name == dataset else lk.data.load(name, moments="test").resplit(seed)
+    d = SOURCES[name].resplit(seed)
     x = torch.cat([d.x, d.x_test])
     x, y = (F.adaptive_avg_pool2d(x, side).flatten(1) if x.dim() == 4 else x,
             torch.cat([d.y, d.y_test]))
@@ -1151,10 +1161,11 @@ half, channels, SOFT = ((n + len(data.y_test)) // 2, data.shape[0], "softmax" if
                         else "logistic")
 SIDES = [s for s in (2, 3, 4, 5, 7, 10) if s <= data.shape[1] and half / (channels * s * s) >= 5]
 SIDE = max([s for s in SIDES if half / (channels * s * s) >= 60000 / 784], default=2)
-TABLES, seeds_linear = ("breast-cancer", "loans"), lab.seeds(4, "linear")
-jobs = [(dataset, "square", 1.0, s, side, 8) for s in seeds_linear for side in SIDES]
+seeds_linear = lab.seeds(cfg.linear_seeds, "linear")
+jobs = [(dataset, "square", 1.0, s, side, cfg.linear_rows)
+        for s in seeds_linear for side in SIDES]
 jobs += [(dataset, SOFT, 10.0, s, min(4, SIDE), 4) for s in seeds_linear]
-jobs += [(table, loss, p, s, 0, 8) for table in TABLES for s in seeds_linear
+jobs += [(table, loss, p, s, 0, cfg.linear_rows) for table in TABLES for s in seeds_linear
          for loss, p in (("square", 1.0), ("square", 10.0), ("square", 100.0), ("logistic", 10.0))]
 linear = pd.DataFrame(sum(lk.training.parallel(linear_trial, jobs), []))
 
@@ -1299,8 +1310,8 @@ lab.say(f"With 400 random features, {half / 400:.1f} rows a column, the deleted 
 # the ordinary recipe with 5 epochs and the naive difference.
 
 # %%
-STEPS_SHOWN, BATCHES = [s for s in (0, 10, 20, 40)
-                        if s < cfg.sweep_steps] + [cfg.sweep_steps], [1, 2, 4]
+STEPS_SHOWN = [s for s in (0, 10, 20, 40) if s < cfg.sweep_steps] + [cfg.sweep_steps]
+BATCHES = [u for u in (1, 2, 4) if u <= cfg.targets]
 HOW_SHOWN = ["ascent"] + [f"exact, N = {N}" for N in SIZES]
 
 
@@ -1333,7 +1344,7 @@ film_of = dict(zip(BATCHES, lk.training.parallel(explored, BATCHES)))
 
 # %%
 panel_figure = Figure(figsize=(9, 4.6), layout="none")
-grid_axes = panel_figure.subplots(2, 4)
+grid_axes = panel_figure.subplots(2, BATCHES[-1], squeeze=False)
 panel_figure.subplots_adjust(left=0.1, right=0.99, bottom=0.1, top=0.93, wspace=0.1, hspace=0.12)
 blank = np.ones((*data.shape[1:], *(3,) * (data.shape[0] == 3)))
 pictures_shown = [[ax.imshow(blank * (r == 9), cmap="gray_r", vmin=0, vmax=1) for ax in row] for r,
@@ -1347,7 +1358,7 @@ for ax, text in zip(grid_axes[:, 0], ("deleted", "rebuilt")):
 # %%
 def redraw(step, tv, batch, how):
     w, frame = worlds[0], film_of[batch][how, tv, step]
-    for j in range(4):
+    for j in range(BATCHES[-1]):
         for row, image in enumerate((w.pixels[j].cpu(), frame[j] if j < batch else None)):
             there = j < batch
             pictures_shown[row][j].set_data(image.permute(1, 2, 0).squeeze().numpy() if there
@@ -1365,10 +1376,10 @@ def redraw(step, tv, batch, how):
 panel = widgets.explorer(panel_figure, redraw, step=widgets.slider("iteration", STEPS_SHOWN,
                                                                    STEPS_SHOWN[-1]),
                             tv=widgets.slider("prior", TVS, 0.01),
-                         batch=widgets.slider("rows", BATCHES, 4),
+                         batch=widgets.slider("rows", BATCHES, BATCHES[-1]),
                             how=widgets.dropdown("unlearner", HOW_SHOWN, "ascent"))
 lab.figure(panel_figure,
-           "The explorer in its first state: four deleted rows of one request on top, what the "
+           f"The explorer in its first state: {BATCHES[-1]} rows of one request on top, what the "
            "attack rebuilds "
            "from one step of ascent below, each with its PSNR and that of the class mean.")
 panel

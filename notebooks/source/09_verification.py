@@ -59,15 +59,18 @@ cfg = lab.settings(
     quick=dict(model="mlp", model_settings=dict(hidden=23), rows=(4000, 2000), epochs=8, lr=0.1,
                batch_size=128, owners=20,
                seeds=3, networks=24, keeps=8, candidates=5),
+    smoke=dict(rows=(1000, 400), epochs=3, seeds=2, networks=3, keeps=2, candidates=2),
     full=dict(model="strided_cnn", model_settings={}, lr=0.05, seeds=5, networks=50, candidates=20),
     paper=dict(model="resnet18", rows=None, epochs=30),
 )
+
+# %%
 data = lab.load(at_most=cfg.rows, moments="test")
 lab.require(len(data.shape) == 3,
             "This notebook plants triggers in pictures: take a set of images.")
 if profile in ("smoke", "quick") and np.prod(data.shape) > 1000:
     data = replace(data, x=F.avg_pool2d(data.x, 2), x_test=F.avg_pool2d(data.x_test, 2))
-    lab.say("These pictures are large for `quick`: networks get them at half their width and "
+    lab.say(f"These pictures are large for `{profile}`: networks get them at half their width and "
             "height.")
 n, classes = len(data.y), data.n_classes
 EACH = 100 if n >= 3000 else max(20, n // 40)  # rows an owner has
@@ -160,18 +163,18 @@ PROVIDERS = ("honest", "ignores", "edits the log", "forges", "nearest", "search"
 QUERIES, ALPHA = 30, 1e-3
 
 
-def pictures(d, trigger, key):
-    """Test pictures of other classes: thirty for the test, the others to measure rates on."""
+def pictures(d, trigger, key, test):
+    """Test pictures of other classes: thirty for the test, or the others to measure rates on."""
     order = torch.randperm(len(d.y_test), generator=torch.Generator().manual_seed(key)).to(d.device)
     order = order[d.y_test[order] != trigger.label]
-    return d.x_test[order[:QUERIES]], d.x_test[order[QUERIES:]]
+    return d.x_test[order[:QUERIES] if test else order[QUERIES:]]
 
 
 def rates(model, d, triggers, seed):
     """How often one model answers each owner's label: p with its trigger, q with fresh ones."""
     box, out = attack.BlackBox(model), []
     for i, t in enumerate(triggers):
-        x = pictures(d, t, seed + i)[1]
+        x = pictures(d, t, seed + i, test=False)
         out.append((here.planted_rate(box, x[:200], t),
                     here.fresh_rate(box, x, t, d.shape, seed + i)))
     return out
@@ -185,7 +188,7 @@ def ask(d, triggers, before, after, seed):
     for i, (t, (p, q), (_, q_now)) in enumerate(zip(triggers, before, rates(after, d, triggers,
                                                                             seed))):
         if p > q:
-            hits, m = verify.hits(box, pictures(d, t, seed + i)[0], t)
+            hits, m = verify.hits(box, pictures(d, t, seed + i, test=True), t)
             k_now = here.critical_value(m, q_now, ALPHA)
             out.append(dict(p=p, q=q, q_now=q_now, hits=hits, deleted_now=hits <= k_now,
                             beta_now=here.miss_rate(m, p, k_now), label=t.label,
@@ -700,8 +703,9 @@ def slope(frame, column):
 kept = forged[forged.kind == "kept"]
 over_rate = slope(kept[kept.share == PARTS[2]], "lr")
 over_share = slope(kept[kept.lr == RATES[-1]], "share")
-logs = forged[forged.lr == RATES[-1]].pivot(index=["share", "seed"], columns="kind",
-                                            values="median").map(np.log)
+logs = forged[forged.lr == RATES[-1]].pivot(index=["share", "seed"], columns="kind", values="median")
+# as published, a step shows the error of the one before, which may be none
+logs = logs[["kept", "kept, random"]].map(np.log)
 gained = (logs["kept, random"] - logs["kept"]).groupby("seed").mean().tolist()
 pairs = forged[forged.kind == "as published"].merge(kept, on=["lr", "share", "seed"],
                                                     suffixes=("", "_kept"))
@@ -838,8 +842,10 @@ lab.figure(fig, "What five models know of the forgotten rows beyond honest retra
 
 # %%
 def words(values, digits=3):
-    """Mean and interval over seeds."""
-    return "{:+.{d}f} [{:.{d}f}, {:.{d}f}]".format(*lk.measure.interval(values), d=digits)
+    """Mean and interval over seeds; the mean alone where one seed has no interval."""
+    mean, low, high = lk.measure.interval(values)
+    return f"{mean:+.{digits}f}" + (f" [{low:.{digits}f}, {high:.{digits}f}]"
+                                    if np.isfinite(low) else "")
 
 # %%
 def kept_in_words(values):
@@ -922,9 +928,9 @@ unused, steps_of = by_log.unused.mean(), by_log.steps.mean()
 
 
 def rate(values):
-    """A share as per cent with its interval."""
-    return "{:.0f} % [{:.0f}, {:.0f}]".format(*(100 * v for v
-                                                in lk.measure.interval(values, limits=(0, 1))))
+    """A share as per cent with its interval; one log alone has none."""
+    mean, low, high = (100 * v for v in lk.measure.interval(values, limits=(0, 1)))
+    return f"{mean:.0f} %" + (f" [{low:.0f}, {high:.0f}]" if np.isfinite(low) else "")
 
 # %%
 if {"nearest", "search"} <= set(flagged):

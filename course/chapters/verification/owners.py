@@ -1,12 +1,13 @@
 """What an owner can conclude from a private trigger: hits by chance, errors of both kinds."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from labkit.base import LabError
 from labkit.rules import check, checked, is_whole
-from labkit.verify.backdoor import Trigger, hits
+from labkit.verify.backdoor import Trigger, answers, hits
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,22 @@ def fresh_rate(box, x, trigger, shape, seed, y=None, triggers=20) -> float:
     how many. The label is kept because models favour some labels on stamped inputs (our choice;
     Athena draws it too). Smoothed as planted_rate.
     """
-    rng, found, asked = np.random.default_rng(seed), 0, 0
+    rng = np.random.default_rng(seed)
     places, size = sorted(set(range(_places(shape))) - set(trigger.pixels)), len(trigger.pixels)
     if len(places) < size:
         raise LabError(f"The trigger covers {size} places and {len(places)} are left: use a "
                        "smaller trigger.")
     x = x if y is None else x[y != trigger.label]
+    # few inputs: each goes to every trigger
+    x = (x.clone(memory_format=torch.contiguous_format) if len(x) >= triggers
+         else x.repeat_interleave(triggers, 0))
+    flat = x.flatten(2) if x.dim() == 4 else x  # a view: stamped in place, 2,000 pictures at once
+    if flat.shape[-1] != _places(shape):
+        raise LabError(f"The rows have {flat.shape[-1]} places and the shape {tuple(shape)} has "
+                       f"{_places(shape)}: give the shape of one row.")
     for i in range(triggers):
-        fresh = replace(trigger, pixels=tuple(rng.choice(places, size, replace=False).tolist()))
-        more, queries = hits(box, x[i::triggers] if len(x) >= triggers else x, fresh)
-        found, asked = found + more, asked + queries
+        flat[i::triggers, ..., rng.choice(places, size, replace=False).tolist()] = trigger.value
+    found, asked = answers(box, x, trigger.label)
     return (found + 1) / (asked + 2)
 
 

@@ -71,10 +71,12 @@ def adversarial_search(data, forget, folder, *, build, seed, init_seed=None, can
             return batch[~gone] if finish else None
         if k == 0:
             return batch if len(batch) else None
+        model.eval()  # once for all gradients of this step
         pool, target = pool[pool_ok], _gradient(model, data, batch[gone])
         sets = [pool[torch.randperm(len(pool), generator=draw)[:k].to(pool.device)]
                 for _ in range(candidates)]
         found = [_gradient(model, data, s) for s in sets]
+        model.train()
         distances = [sum((a - b).norm() for a, b in zip(g, target, strict=True)) for g in found]
         best = sets[int(torch.stack(distances).argmin())]
         state["left"] = state["left"][~torch.isin(state["left"], best)]
@@ -207,10 +209,8 @@ def _retrained(data, folder, build, seed, init_seed, choose, recipe):
 
 
 def _gradient(model, data, rows):
-    """Gradients of the mean loss in evaluation mode, one a tensor; the mode is put back."""
-    model.eval()
+    """Gradients of the mean loss, one a tensor."""
     loss = F.cross_entropy(model(data.x[rows]), data.y[rows])
-    model.train()
     return torch.autograd.grad(loss, list(model.parameters()))
 
 
