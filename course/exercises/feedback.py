@@ -68,7 +68,7 @@ def _unlike(got, want, rtol, atol, where):
 
 
 def pattern(gots, wants) -> str | None:
-    """What all results have in common: NaN, sign, constant, factor, offset, order; or None."""
+    """What all results have in common: NaN, sign, opposite, constant, factor, offset, order."""
     got, want = _numbers(gots), _numbers(wants)
     if got is None or want is None or got.shape != want.shape:
         return None
@@ -79,6 +79,9 @@ def pattern(gots, wants) -> str | None:
     atol = 1e-5 * np.abs(want).max()
     if np.allclose(got, -want, rtol=1e-4, atol=atol):
         return "every value has the wrong sign"
+    for whole in (1, 100):
+        if np.allclose(got + want, whole, rtol=1e-4):
+            return f"every value is {whole} minus the expected one: the opposite is measured"
     if np.allclose(got, got[0], rtol=1e-6):
         same = f"the result is {render(got[0])} for every input"
         return f"{same}: something that is given is not used"
@@ -140,6 +143,13 @@ def _conversion(got, want):
         return (".item() makes a number of a tensor with one element" if np.prod(got.shape) == 1
                 else "one number is asked for: a sum, a mean or a choice over the entries is "
                 "missing")
+    if isinstance(got, torch.Tensor | np.ndarray) and isinstance(want, list | tuple):
+        return ".tolist() makes a list of a tensor"
+    if isinstance(want, torch.Tensor):
+        return ("torch.from_numpy makes a tensor of an array" if isinstance(got, np.ndarray) else
+                "make a tensor of it: torch.stack of tensors, torch.tensor of numbers")
+    if isinstance(want, numbers.Integral) and isinstance(got, numbers.Real):
+        return "a whole number is asked for: int(…), or // instead of /"
     return "the docstring says what comes out: mind what is put together in the last line"
 
 
