@@ -341,8 +341,8 @@ again = dict(epochs=cfg.again, batch_size=cfg.batch_size)
 relabel = again | dict(epochs=cfg.relabel)
 FIXED = {"FT": again | moved, "l1": again | moved, "GA": again | dict(epochs=5 if profile == "paper"
                                                                       else 1),
-         "Fisher": dict(rows=cfg.curved[0]), "influence": dict(rows=cfg.curved[1], cg_steps=8), "RL": relabel,
-         "SalUn": relabel}
+         "Fisher": dict(rows=cfg.curved[0]),
+         "influence": dict(rows=cfg.curved[1], cg_steps=8), "RL": relabel, "SalUn": relabel}
 
 # %%
 def on(method, mask):
@@ -465,7 +465,7 @@ tried = pd.DataFrame(sum(parallel(contest, [
                                             + ["random"] * cfg.random],
     keep=lab.unfinished("tuning")), []))
 
-
+# %%
 def least(runs):
     """For each method the setting of the least mean gap; one that diverged once is none.
 
@@ -978,8 +978,8 @@ def backdoored(seed):
         if s == SPARSE:
             after["new mask"], _ = with_new_mask(exact, d, seed, s, bad)
         if s:  # with the old mask, which quick leaves out for its time
-            after["retrained"] = on(unlearn.retrain, mask)(
-                model, d, bad, build=build, seed=seed, **recipe) if cfg.more_cures else after["new mask"]
+            after["retrained"] = (after["new mask"] if not cfg.more_cures else on(
+                unlearn.retrain, mask)(model, d, bad, build=build, seed=seed, **recipe))
         for rate in BACK_RATES:
             after[f"FT {rate:g}"] = attempt(on(unlearn.finetune, mask), model, d, bad, lr=rate, **FIXED["FT"])
         if s == 0:
@@ -1016,8 +1016,8 @@ axes[0].set_ylim(-5, 105)
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(models))
 lab.figure(fig, "Success of the backdoor and clean accuracy against sparsity, for the poisoned "
                 "original, the retrained network, "
-           f"fine-tuning at {len(BACK_RATES)} learning rate(s), and l1 on the dense network, with intervals "
-           f"over seeds.")
+           f"fine-tuning (learning rates: {len(BACK_RATES)}), and l1 on the dense network, "
+           "with intervals over seeds.")
 
 # %%
 name = f"FT {RATES[CHOSEN['FT']]:g}"
