@@ -1,7 +1,7 @@
 # The course's commands. `make` alone lists them; each sets up .venv first where it is out of date.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup course lab test same versions notebooks records site bench lint hooks lock clean
+.PHONY: help setup course lab test smoke versions notebooks records site bench lint hooks lock clean
 
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
@@ -19,8 +19,8 @@ unexport PYTHONPATH PYTHONHOME
 
 help:
 	@echo 'make course      set up, run every notebook, draw the scoreboard'
-	@echo 'make test        all tests (FAST=1: without the slow ones)'
-	@echo 'make same        run every notebook twice on one seed: equal records?'
+	@echo 'make smoke       run every notebook in seconds: does everything work here?'
+	@echo 'make test        all tests (FAST=1: the quick ones; SEEDS=1: also seed 1 at full size)'
 	@echo 'make versions    quick tests and notebook 01 on the oldest and newest allowed packages'
 	@echo 'make lab         JupyterLab at the first notebook'
 	@echo 'make setup       only the environment, in .venv'
@@ -61,19 +61,14 @@ lab: $(READY)
 	  --LabApp.default_url="/lab/tree/$${first#notebooks/}" \
 	  $$(test "$$(id -u)" != 0 || echo --allow-root)
 
-# The quick tests on every core, the slow ones file by file, then the notebooks alone: they are timed.
-# Status 5 of pytest, no test: right only where PYTEST="-k word" asked for none of these.
+# FAST=1: the quick group. SEEDS=1: also every notebook at full size on seed 1, before a release.
 test: $(READY)
-	@failed=0; pytest() { \
-	  $(BIN)/python -m pytest "$$@" $(PYTEST) || $(if $(PYTEST),test $$? = 5,false) || failed=1; }; \
-	pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist worksteal; \
-	$(if $(filter-out 0,$(FAST)),, \
-	  pytest -m "slow and not timed" --numprocesses auto --maxprocesses 4 --dist loadfile; \
-	  pytest -m timed;) \
-	exit $$failed
+	@$(BIN)/python tests/groups.py $(if $(filter-out 0,$(FAST)),--fast) \
+	  $(if $(filter-out 0,$(SEEDS)),--seeds) $(PYTEST)
 
-same: $(READY)
-	@LABKIT_SAME=all $(BIN)/python -m pytest tests/test_notebooks.py -k same_seed
+# Does everything work here? Each notebook in seconds; no verdicts.
+smoke: $(READY)
+	@$(BIN)/labkit run all --profile smoke --out runs/smoke
 
 versions: $(READY)
 	@$(BIN)/python tests/versions.py $(ARGS)

@@ -2,17 +2,6 @@
 
 A chapter's file lists claims with the fields of Claim, all but `chapter`; `parts` and `changed`
 list entries with the fields of Part and Change. A field with a default may be left out.
-
-paper     the words that cite it in data/references.bib, or "new here"; `where` in it
-figure    the paper's, or "not published" where nobody here could read one; never guessed
-unit      what is repeated independently; `profile`: the lowest one with enough power
-kind      check        booleans that must all hold            -> passed | failed
-          effect       the 95 % interval beyond `bound`       -> reproduced | undecided | not …
-          equivalence  the 95 % interval within ± `margin`    -> the same three
-          report       figures, no verdict
-limits    the least and the greatest value of the quantity, [0, 1] for a share: intervals end there
-by_construction  why a part cannot fail unless the code is wrong: it is then passed | failed
-changed   earlier predicates, in words, and why; `known`: had numbers been seen by then?
 """
 
 import functools
@@ -32,7 +21,11 @@ KINDS = ("check", "effect", "equivalence", "report")
 
 @dataclass(frozen=True)
 class Part:
-    """One measured quantity of a claim."""
+    """One measured quantity of a claim, and what it must do.
+
+    kind: check (booleans that must all hold), effect (the 95 % interval lies beyond `bound`),
+    equivalence (the 95 % interval lies within ± `margin`) or report (figures, no verdict).
+    """
 
     name: str
     kind: str
@@ -41,18 +34,18 @@ class Part:
     bound: float = 0.0
     margin: float | None = None
     min_units: int | None = None
-    limits: tuple[float, float] | None = None
-    by_construction: str | None = None
+    limits: tuple[float, float] | None = None  # of the quantity, [0, 1] for a share
+    by_construction: str | None = None  # why it cannot fail unless the code is wrong
 
 
 @dataclass(frozen=True)
 class Change:
-    """An earlier predicate of a claim."""
+    """An earlier predicate of a claim, in words, and why it is no more."""
 
     date: str
     predicate: str
     why: str
-    known: bool
+    known: bool  # had numbers been seen by then?
 
 
 @dataclass(frozen=True)
@@ -61,12 +54,12 @@ class Claim:
 
     chapter: str
     id: str
-    paper: str
+    paper: str  # the words that cite it in data/references.bib, or "new here"; `where` in it
     where: str
     says: str
-    figure: str
-    unit: str
-    profile: str
+    figure: str  # the paper's, or "not published" where nobody here could read one; never guessed
+    unit: str  # what is repeated independently
+    profile: str  # the lowest one with enough power
     parts: tuple[Part, ...]
     min_units: int = 3
     changed: tuple[Change, ...] = ()
@@ -98,23 +91,24 @@ def _finite(value):
     return type(value) in (int, float) and math.isfinite(value)
 
 
-# What a field may hold, and in which words it is refused: by its type, or by its own rule.
-TYPES = {str: (lambda v: isinstance(v, str), "text"), float: (_finite, "a number"),
+# What a field may hold, and in which words it is refused: by its name, else by its type. Where None
+# is the default, None is allowed.
+TEXT = (lambda v: isinstance(v, str), "text")
+TYPES = {str: TEXT, float: (_finite, "a number"),
          bool: (lambda v: isinstance(v, bool), "true or false")}
 RULES = {
-    Part: {"kind": (lambda v: v in KINDS, f"one of {KINDS}"),
-           "side": (lambda v: v in ("above", "below"), "above or below"),
-           "margin": (lambda v: v is None or _finite(v) and v > 0, "a number above 0"),
-           "min_units": (lambda v: v is None or type(v) is int and v > 0, "whole, above 0"),
-           "limits": (lambda v: v is None or isinstance(v, list) and len(v) == 2
-                      and all(map(_finite, v)) and v[0] < v[1], "two numbers, the lower one first"),
-           "by_construction": (lambda v: v is None or isinstance(v, str), "text")},
-    Change: {"date": (lambda v: len(str(v)) == 10, "a day")},
-    Claim: {"paper": (lambda v: v in ["new here", *cited()], "cited in data/references.bib"),
-            "profile": (lambda v: v in PROFILES[1:], f"one of {PROFILES[1:]}"),
-            "parts": (lambda v: isinstance(v, list) and v, "a list, not empty"),
-            "min_units": (lambda v: type(v) is int and v > 1, "a whole number above 1"),
-            "changed": (lambda v: isinstance(v, list), "a list")}}
+    "kind": (lambda v: v in KINDS, f"one of {KINDS}"),
+    "side": (lambda v: v in ("above", "below"), "above or below"),
+    "margin": (lambda v: _finite(v) and v > 0, "a number above 0"),
+    "min_units": (lambda v: type(v) is int and v > 0, "a whole number above 0"),
+    "limits": (lambda v: isinstance(v, list) and len(v) == 2 and all(map(_finite, v))
+               and v[0] < v[1], "two numbers, the lower one first"),
+    "by_construction": TEXT,
+    "date": (lambda v: len(str(v)) == 10, "a day"),
+    "paper": (lambda v: v in ["new here", *cited()], "cited in data/references.bib"),
+    "profile": (lambda v: v in PROFILES[1:], f"one of {PROFILES[1:]}"),
+    "parts": (lambda v: isinstance(v, list) and v, "a list, not empty"),
+    "changed": (lambda v: isinstance(v, list), "a list")}
 
 
 def _claim(entry, chapter):
@@ -123,8 +117,7 @@ def _claim(entry, chapter):
     for raw in given["parts"]:
         here = f"{where}, part {_name(raw, 'name')!r}"
         parts.append(part := Part(**_checked(Part, raw, here)))
-        margin = part.kind != "equivalence" or part.margin is not None
-        _demand(here, "margin", margin, RULES[Part]["margin"][1])
+        _demand(here, "margin", part.kind != "equivalence" or part.margin, RULES["margin"][1])
     _demand(where, "parts", len({p.name for p in parts}) == len(parts), "named apart")
     changed = [_checked(Change, raw, f"{where}, changed") for raw in given.get("changed", ())]
     changed = tuple(Change(**c | {"date": str(c["date"])}) for c in changed)  # YAML reads a date
@@ -145,8 +138,9 @@ def _checked(cls, entry, where):
                        f"{list(known)}.")
     for name, field in known.items():
         if name in entry:
-            allowed, words = RULES[cls].get(name) or TYPES[field.type]
-            _demand(where, name, allowed(entry[name]), words)
+            allowed, words = RULES.get(name) or TYPES[field.type]
+            left_out = entry[name] is None and field.default is None
+            _demand(where, name, left_out or allowed(entry[name]), words)
         elif field.default is MISSING:
             raise LabError(f"{where}: the field {name!r} is missing.")
     return entry

@@ -3,18 +3,15 @@
 import math
 
 import numpy as np
+from scipy.special import stdtrit
 
 from course.chapters import number
-from course.claimfile import PROFILES, Change, Claim, Part
+from course.claimfile import PROFILES, Claim, Part
 from labkit.base import LabError
-from labkit.measure.intervals import decimals, interval
+from labkit.measure.intervals import interval
 
 # Worst first; a conjunction takes the first of these that one of its parts has.
 ORDER = ("failed", "not reproduced", "undecided", "too few", "reproduced", "passed", "report")
-HOLDS = ("reproduced", "passed")
-# Okabe-Ito: told apart by colour-blind readers; the word is always there too.
-COLOURS = {"reproduced": "#0072B2", "passed": "#0072B2", "undecided": "#F0E442",
-           "not reproduced": "#D55E00", "failed": "#D55E00"}
 
 
 def judge_part(part: Part, values, *, min_units=3, clusters=None, enough_power=True) -> dict:
@@ -30,16 +27,15 @@ def judge_part(part: Part, values, *, min_units=3, clusters=None, enough_power=T
     result = {"name": part.name, "kind": kind, "n": n, "mean": None, "low": None, "high": None}
     if kind == "check":
         if bad := [v for v in values if not isinstance(v, bool)]:
-            raise LabError(f"Part {part.name!r} is a check and takes True or False; it got "
-                           f"{bad[0]!r}.")
-        result["mean"] = float(np.mean(values)) if values else None
-        verdict = "passed" if n >= (part.min_units or 1) else "too few"
-        verdict = verdict if all(values) else "failed"
-        return result | {"verdict": verdict if enough_power else "too few", "values": values}
+            raise LabError(f"A check takes True or False; it got {bad[0]!r}.")
+        too_few = not enough_power or n < (part.min_units or 1) and all(values)
+        verdict = "too few" if too_few else "passed" if all(values) else "failed"
+        mean = float(np.mean(values)) if values else None
+        return result | {"mean": mean, "verdict": verdict, "values": values}
 
     numeric = all(isinstance(v, (int, float)) for v in values)
     if not numeric and kind != "report":
-        raise LabError(f"Part {part.name!r} takes numbers only; it got {values!r:.80}.")
+        raise LabError(f"An {kind} takes numbers only; it got {values!r:.80}.")
     if numeric and values:
         result |= _interval(part, values, clusters)
     units = n if clusters is None else len(set(clusters))
@@ -71,7 +67,7 @@ def judge(claim: Claim, values, *, profile, units=None, clusters=None) -> dict:
             parts.append(judge_part(part, by_part[part.name], min_units=claim.min_units,
                                     clusters=labels, enough_power=power))
         except LabError as error:
-            raise LabError(f"Claim {claim.id!r}: {error}") from None
+            raise LabError(f"Claim {claim.id!r}, part {part.name!r}: {error}") from None
     worst = min(parts, key=lambda p: ORDER.index(p["verdict"]))
     kept = {p["name"]: p["values"] for p in parts}
     return {"id": claim.id, "notebook": number(claim.chapter), "profile": profile,
@@ -101,66 +97,11 @@ def _problems(claim, by_part, profile, units, clusters):
             yield f", part {part.name!r}: {n} values over {len(units)} seeds"
 
 
-def in_words(result: dict, part: Part) -> str:
-    """A judged part as text, '0.36 [0.31, 0.42]': as many decimals as its interval supports."""
-    if result["kind"] == "check":
-        return f"{sum(result['values'])} of {result['n']} hold"
-    if result["mean"] is None:
-        return f"{result['n']} figure{'s' * (result['n'] > 1)}" if result["values"] else "nothing"
-    mean, low, high = (result[k] for k in ("mean", "low", "high"))
-    if low is None:
-        return f"{mean:.3g}"
-    digits = decimals((high - low) / 2)
-    margin = part.margin or 0
-    lines = {"effect": [part.bound], "equivalence": [-margin, margin]}.get(part.kind, [])
-    if any(round(end, digits) == line for end in (low, high) for line in lines):
-        digits += 1  # rounded, the end would lie on the line that decides
-    return f"{mean:z.{digits}f} [{low:z.{digits}f}, {high:z.{digits}f}]"  # z: no -0.00
-
-
-def parts_in_words(result: dict, claim: Claim, deciding=False) -> str:
-    """All judged parts of a claim, or the one that decides, named where the claim has several."""
-    pairs = [(p, rule) for p, rule in zip(result["parts"], claim.parts, strict=True)
-             if not deciding or p["name"] == result["decided_by"]]
-    named = len(claim.parts) > 1
-    return "; ".join(f"{p['name']} " * named + in_words(p, rule) for p, rule in pairs)
-
-
-def would_have_shown(result: dict, part: Part) -> str:
-    """What an undecided part could have decided with this n; empty where that is not known."""
-    size = result.get("detectable")
-    if size is None:
-        return ""
-    if part.limits and size > abs(part.limits[part.side == "above"] - part.bound):
-        return "no difference that is possible would have been shown"
-    beyond = "" if part.bound == 0 or part.kind == "equivalence" else f" beyond {part.bound:g}"
-    margin = "a margin of ± " if part.kind == "equivalence" else ""
-    return f"{margin}{size:.2g}{beyond} would have been shown"
-
-
-def parts_held(result: dict, claim: Claim) -> str:
-    """'2 of 3': how many of the parts hold that can fail; empty where there are fewer than two."""
-    can_fail = {p.name for p in claim.parts if p.kind != "report" and not p.by_construction}
-    verdicts = [p["verdict"] for p in result["parts"] if p["name"] in can_fail]
-    return f"{sum(v in HOLDS for v in verdicts)} of {len(verdicts)}" if len(verdicts) > 1 else ""
-
-
-def change_in_words(change: Change) -> str:
-    """What follows 'predicate' in the note on a claim that has changed."""
-    when = "after" if change.known else "before"
-    return (f"changed on {change.date}, {when} numbers were known. It was: {change.predicate} "
-            f"Why: {change.why}")
-
-
 def _interval(part, values, clusters):
     least, most = part.limits or (-math.inf, math.inf)
-    if out := [f"{v:g}" for v in values if v < least - 1e-6 or v > most + 1e-6]:
-        raise LabError(f"Part {part.name!r} got {out[0]}; it is a quantity from {least:g} to "
-                       f"{most:g}.")
-    try:
-        mean, low, high = interval(values, clusters, part.limits)
-    except LabError as error:
-        raise LabError(f"Part {part.name!r}: {error}") from None
+    if out := [v for v in values if v < least - 1e-6 or v > most + 1e-6]:
+        raise LabError(f"It got {out[0]:g}; it is a quantity from {least:g} to {most:g}.")
+    mean, low, high = interval(values, clusters, part.limits)
     low, high = (low, high) if math.isfinite(low) else (None, None)  # JSON has no infinity
     return {"mean": mean, "low": low, "high": high}
 
@@ -181,8 +122,6 @@ def _verdict(part, result):
 
 def _detectable(part, result, units):
     """The distance beyond the bound, or the margin, decided with a power of 80 %: t, not exact."""
-    from scipy.special import stdtrit
-
     t = stdtrit(units - 1, 0.975)
     error = (result["high"] - result["low"]) / 2 / t
     return float(error * (t + stdtrit(units - 1, 0.9 if part.kind == "equivalence" else 0.8)))

@@ -1,7 +1,6 @@
-"""The labkit command: run, sweep, report, grade, doctor. What is heavy is imported where it is
-used.
-"""
+"""The labkit command: run, sweep, report, grade, doctor. Heavy imports are made on use."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,17 +11,13 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
                   help="Runs the notebooks of the course, and shows what came of their claims.")
 
 
-def _home(text):
-    from labkit.base import home
-
-    return home(text)
-
-
-PLACE = {"parser": _home, "metavar": "PATH"}
+NOTEBOOKS = typer.Argument(metavar="NOTEBOOK...", help="01, 01-05, 01_basics, a path, or all.")
+PLACE = {"parser": lambda text: Path(os.path.expanduser(text)), "metavar": "PATH"}  # --out=~/runs
 Profile = Annotated[str, typer.Option(help="smoke, quick, full or paper.")]
 Parameters = Annotated[list[str] | None, typer.Option(
     "-p", "--parameter", metavar="NAME VALUE", help="Another parameter of the notebook.")]
-Out = Annotated[Path, typer.Option(**PLACE, help="The folder that gets one folder a run.")]
+Out = Annotated[Path, typer.Option(help="The folder that gets one folder a run.")]
+Seconds = Annotated[float | None, typer.Option(help="Seconds a run may take.")]
 MB = Annotated[float | None, typer.Option(help="MB that a run's processes may take together.")]
 
 
@@ -50,30 +45,24 @@ def _pairs(argv):
     return out
 
 
-def _version(asked: bool):
-    if asked:
+@app.callback(invoke_without_command=True)
+def _top(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False):
+    if version:
         from labkit import __version__
 
         print(f"labkit {__version__}")
         raise typer.Exit()
 
 
-@app.callback()
-def _top(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
-                                               help="Show the version and stop.")] = False):
-    pass
-
-
 @app.command()
 def run(
-    names: Annotated[list[str], typer.Argument(metavar="NOTEBOOK...",
-                                               help="01, 01-05, 01_basics, a path, or all.")],
+    names: Annotated[list[str], NOTEBOOKS],
     profile: Profile = "quick",
     dataset: Annotated[str | None, typer.Option(help="The notebook's own when left out.")] = None,
     seed: Annotated[int, typer.Option(help="The outer seed; each is one independent run.")] = 0,
     parameter: Parameters = None,
     out: Out = Path("runs"),
-    timeout: Annotated[float | None, typer.Option(min=1, help="Seconds a run may take.")] = None,
+    timeout: Seconds = None,
     memory: MB = None,
 ):
     """Run notebooks with papermill; one that fails does not stop the others."""
@@ -81,27 +70,25 @@ def run(
     from course.runs.runner import check_parameters
     from course.runs.runner import run as run_one
 
-    paths = parse_notebooks(names, repeats=True)
-    settings = dict(profile=profile, dataset=dataset, seed=seed, parameters=_parameters(parameter))
+    paths = parse_notebooks(names)
+    settings = dict(profile=profile, dataset=dataset, seed=seed, timeout=timeout, memory=memory,
+                    parameters=_parameters(parameter))
     for path in paths:  # all of them before the first one runs
         check_parameters(path, **settings)
-    failed = 0
+    found = []
     for path in paths:
-        record = run_one(path, **settings, out=out, timeout=timeout, memory=memory)
-        name, status = record["notebook"], record["status"]
-        failed += status == "failed"
-        print(f"{name}: {status}, {record['seconds']:.0f} s, {record['peak_mb']:.0f} MB, "
-              f"{record['source']}")
-        if record["error"]:
-            print(f"labkit: {name}: {record['error']}", file=sys.stderr)
-    if failed:
-        raise typer.Exit(1)
+        r = run_one(path, **settings, out=out)
+        found.append(r["status"])
+        print(f"{r['notebook']}: {r['status']}, {r['seconds']:.0f} s, {r['peak_mb']:.0f} MB, "
+              f"{r['source']}")
+        if r["error"]:
+            print(f"labkit: {r['notebook']}: {r['error']}", file=sys.stderr)
+    raise typer.Exit(1 if "failed" in found else 0)
 
 
 @app.command()
 def sweep(
-    names: Annotated[list[str], typer.Argument(metavar="NOTEBOOK...",
-                                               help="01, 01-05, 01_basics, a path, or all.")],
+    names: Annotated[list[str], NOTEBOOKS],
     seeds: Annotated[str, typer.Option(help="Outer seeds, as in 0-4 or 0,3,7.")] = "0",
     dataset: Annotated[str | None, typer.Option(help="One or more: fashion,folder:PATH.")] = None,
     profile: Profile = "quick",
@@ -109,9 +96,8 @@ def sweep(
     out: Out = Path("runs"),
     jobs: Annotated[int, typer.Option(help="Runs at a time, on this machine.")] = 1,
     scheduler: Annotated[str | None, typer.Option(
-        metavar="ADDRESS",
-        help="A Dask scheduler, as in tcp://10.0.0.1:8786; its workers take the runs.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds a run may take.")] = None,
+        metavar="ADDRESS", help="A Dask scheduler whose workers take the runs.")] = None,
+    timeout: Seconds = None,
     memory: MB = None,
 ):
     """Run notebooks over seeds and data sets; what is finished is kept when it is called again."""
@@ -134,51 +120,49 @@ def sweep(
         print("Stopped. Nothing is lost: the same command goes on with the rest.")
         raise typer.Exit(130)
     print(f"Next: labkit report {out}")
-    if bad:
-        raise typer.Exit(1)
+    raise typer.Exit(1 if bad else 0)
 
 
 @app.command()
 def report(
     runs: Annotated[list[Path] | None, typer.Argument(
-        parser=_home, metavar="RUNS", help="Folders of runs, or executed notebooks.")] = None,
+        **PLACE | {"metavar": "RUNS"}, help="Folders of runs, or executed notebooks.")] = None,
     out: Annotated[Path | None, typer.Option(
-        **PLACE, help="Where scoreboard.md, .html, .csv and references.bib go; the first of RUNS,"
-                      " or runs/.")] = None,
+        **PLACE, help="Where the scoreboard's files go; the first of RUNS, or runs/.")] = None,
     readme: Annotated[Path | None, typer.Option(
         **PLACE, help="Update the scoreboard in this file.")] = None,
 ):
     """Draw the scoreboard of all claims and what the runs cost; write it in several formats."""
-    from course.report.draw import to_html, to_markdown, update_readme, write, write_table
-    from course.report.report import collect, parts_table, runs_table, scoreboard
+    from course import report as made
     from labkit.base import data_path
 
     places = runs or [Path("runs")]
-    records = collect(places)
-    table = scoreboard(records)
+    records = made.collect(places)
+    table = made.scoreboard(records)
     if not out:
         of_runs = places[0].is_dir() and not any(places[0].glob("*.ipynb"))
         out = places[0] if of_runs else Path("runs")
     if readme:  # first: what is wrong with it is told before anything is written
-        update_readme(readme, to_markdown(table, readme.parent))
-    written = [out / "scoreboard.md", out / "scoreboard.html", out / "references.bib"]
-    cited = data_path("references.bib").read_bytes()
-    texts = to_markdown(table, out), to_html(table, out), cited
-    for path, text in zip(written, texts, strict=True):
-        write(path, text)
-    written += write_table(out, "scoreboard", parts_table(records)) + ([readme] if readme else [])
+        made.update_readme(readme, made.to_markdown(table, readme.parent))
+    texts = {"scoreboard.md": made.to_markdown(table, out),
+             "scoreboard.html": made.to_html(table, out),
+             "references.bib": data_path("references.bib").read_bytes()}
+    for name, text in texts.items():
+        made.write(out / name, text)
+    written = [*(out / name for name in texts),
+               *made.write_table(out, "scoreboard", made.parts_table(records))]
     columns = ["claim", "paper's figure", "ours", "n", "verdict", "profile", "dataset"]
     _show(table[columns], "Scoreboard")
-    _show(runs_table(records).fillna("").astype(str), "Runs")
+    _show(made.runs_table(records).fillna("").astype(str), "Runs")
     for note in table.attrs["notes"]:
         print(f"- {note}")
-    print(f"Written: {', '.join(map(str, written))}")
+    print(f"Written: {', '.join(map(str, written + [readme] * bool(readme)))}")
 
 
 @app.command()
 def grade(
     notebooks: Annotated[list[Path], typer.Argument(
-        parser=_home, metavar="NOTEBOOK...", help="Learners' copies.")],
+        **PLACE | {"metavar": "NOTEBOOK..."}, help="Learners' copies.")],
     csv: Annotated[Path | None, typer.Option(
         **PLACE, help="Write file, exercise, state and points here.")] = None,
     timeout: Annotated[float, typer.Option(
@@ -205,8 +189,7 @@ def grade(
     _show(table.drop(columns="of"), "Exercises")
     _show(table.groupby("file", sort=False)[["points", "of"]].sum().reset_index(), "Points")
     print(sentence)
-    if not table["exercise"].all():
-        raise typer.Exit(1)
+    raise typer.Exit(0 if table["exercise"].all() else 1)
 
 
 @app.command()
@@ -217,8 +200,7 @@ def doctor():
     found = checks()
     for good, text in found:
         print(f"{'ok     ' if good else 'problem'}  {text}")
-    if not all(good for good, _ in found):
-        raise typer.Exit(1)
+    raise typer.Exit(0 if all(good for good, _ in found) else 1)
 
 
 def _parameters(texts):

@@ -1,7 +1,6 @@
-"""One look for every notebook: colours that mean the same everywhere, large type, intervals that
-are drawn.
-"""
+"""One look for every notebook: colours that mean the same everywhere, large type, intervals."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 from labkit.measure import intervals
@@ -16,8 +15,6 @@ SHADES = (("#E69F00", "s"), ("#8A5A00", "v"), ("#F2C879", "o"))
 
 def style():
     """Set matplotlib's defaults for the course: readable from the last row of a lecture hall."""
-    import matplotlib.pyplot as plt
-
     plt.rcParams.update({
         "figure.figsize": (8, 4.5), "figure.constrained_layout.use": True,
         "savefig.facecolor": "white", "font.size": 13, "axes.titlesize": 14, "axes.labelsize": 13,
@@ -28,10 +25,9 @@ def style():
 
 
 def band(ax, x, runs, role, label=None, clusters=None, limits=None, **line):
-    """Mean with its 95 % band. x: (p,), runs: (seeds, p) -> the line.
+    """Mean with its 95 % band, if there are several units. x: (p,), runs: (seeds, p) -> the line.
 
     clusters: the seed of each row, where rows are targets; limits: (0, 100) for shares in percent.
-    As in measure.interval. Where one unit alone was measured there is no band.
     """
     runs = np.asarray(runs, float)
     mean, low, high = np.array([intervals.interval(v, clusters, limits) for v in runs.T]).T
@@ -42,11 +38,9 @@ def band(ax, x, runs, role, label=None, clusters=None, limits=None, **line):
 
 
 def interval(ax, x, y, role, label=None, shade=None, limits=None, clusters=None, **style):
-    """A point with its 95 % interval. x, y: a number, or a list with one value a seed (or a target,
-    with clusters).
+    """A point with its 95 % interval. x, y: a number, or one a seed (with clusters, a target).
 
-    shade: number of the shade among SHADES, where several unlearned models share a figure. limits:
-    those of x and y.
+    shade: number of the shade among SHADES, where several unlearned models share a figure.
     """
     def middle(v):
         if np.size(v) < 2:
@@ -54,8 +48,7 @@ def interval(ax, x, y, role, label=None, shade=None, limits=None, clusters=None,
         mean, low, high = intervals.interval(v, clusters, limits)
         return mean, [[mean - low], [high - mean]] if np.isfinite(low) else None
 
-    x_mean, x_err = middle(x)
-    y_mean, y_err = middle(y)
+    (x_mean, x_err), (y_mean, y_err) = middle(x), middle(y)
     colour, marker = (COLOURS[role], MARKERS[role]) if shade is None else SHADES[shade]
     return ax.errorbar(x_mean, y_mean, xerr=x_err, yerr=y_err, fmt=marker, color=colour,
                        label=label, capsize=3, **style)
@@ -63,12 +56,10 @@ def interval(ax, x, y, role, label=None, shade=None, limits=None, clusters=None,
 
 def log_axis(ax, values, label):
     """A logarithmic x axis that names the tried values themselves, at most five of them."""
-    from matplotlib.ticker import NullLocator
-
     ax.set_xscale("log")
     shown = list(values) if len(values) <= 5 else list(values[:: -(-len(values) // 4)])
     ax.set_xticks(shown, [f"{v:g}" for v in shown])
-    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks([], minor=True)
     ax.set_xlabel(label)
 
 

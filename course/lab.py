@@ -1,9 +1,5 @@
-"""Lab: one run of one notebook. Profile, seeds, data, records, claims.
+"""Lab: one run of one notebook. What it finds is shown, and kept in the notebook's own output."""
 
-Each is shown as a table or a sentence and kept in the notebook's own output.
-"""
-
-import functools
 import html
 import io
 import json
@@ -11,22 +7,23 @@ import platform
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython import get_ipython
 from IPython.display import HTML, Image, Markdown, display
 
-from course import claims as judging
-from course import pooling
 from course.chapters import number
 from course.claimfile import PROFILES, load_claims
-from course.claims import COLOURS, in_words, judge, parts_in_words, plain
+from course.claims import judge, plain
+from course.pooling import pooled_claims
+from course.runs.notebook import labkit_hash
+from course.words import claim_output, claims_output, output, table_html
 from labkit import base
 from labkit import data as data_module
-from labkit.base import LabError, NotForThisData, data_path
-from labkit.rules import checked_seed, is_whole
+from labkit.base import LabError, NotForThisData
+from labkit.rules import RULES, check, checked_seed
 
-MIME = "application/vnd.labkit+json"
 CAPS = {"smoke": (1500, 600), "quick": (6000, 2000), "full": None, "paper": None}  # rows
 
 
@@ -38,12 +35,10 @@ class Lab:
     """
 
     def __init__(self, chapter, *, profile="quick", dataset="fashion", seed=0, seeds=None):
-        if profile not in PROFILES:
-            raise LabError(f"There is no profile {profile!r}: choose one of {', '.join(PROFILES)}.")
+        check("profile", profile, (lambda name: name in PROFILES, PROFILES))
+        if seeds is not None:
+            check("seeds", seeds, RULES["count"])
         seed = checked_seed(seed)
-        if seeds is not None and (not is_whole(seeds) or seeds < 1):
-            raise LabError(f"seeds is {seeds!r}: give a number of seeds, 1 or more, or None for "
-                           "the profile's own.")
         self.chapter, self.notebook = str(chapter), number(str(chapter))
         self.profile, self.dataset, self.seed = profile, dataset, seed
         self._seeds, self._settings, self._rows, self.claims = seeds, {}, "", []
@@ -61,10 +56,10 @@ class Lab:
 
     def settings(self, *, quick, smoke=None, full=None, paper=None) -> SimpleNamespace:
         """The profile's settings; `smoke` and `full` start from quick's, `paper` from full's."""
-        chosen = quick | (smoke or {} if self.profile == "smoke" else {})
-        for name, change in (("full", full), ("paper", paper)):
-            if PROFILES.index(self.profile) >= PROFILES.index(name):
-                chosen |= change or {}
+        chosen = dict(quick)
+        changes = {"smoke": [smoke], "quick": [], "full": [full], "paper": [full, paper]}
+        for change in changes[self.profile]:
+            chosen |= change or {}
         if self._seeds is not None:
             chosen["seeds"] = self._seeds
         self._settings = chosen
@@ -102,8 +97,6 @@ class Lab:
         """
         if self.profile in ("smoke", "quick"):
             return None
-        from course.runs.notebook import labkit_hash
-
         cells = getattr(get_ipython(), "user_ns", {}).get("In", [])
         what = json.dumps([labkit_hash(f"00_{self.chapter}"), self._rows, self._settings, cells],
                           default=str, sort_keys=True)
@@ -129,7 +122,7 @@ class Lab:
 
     def table(self, frame, caption="", digits=1):
         """Show a pandas table; keep nothing."""
-        display(HTML(_table_html(frame, caption, digits)))
+        display(HTML(table_html(frame, caption, digits)))
 
     def record(self, name: str, value):
         """Keep a measurement (numbers, lists, dicts, a pandas table) in the notebook's output."""
@@ -160,8 +153,6 @@ class Lab:
 
     def figure(self, fig, alt: str):
         """Show a matplotlib figure as PNG, described for those who cannot see it; close it."""
-        import matplotlib.pyplot as plt
-
         if len(alt) < 40:
             raise LabError("A figure's alt text says what is seen in it, in one sentence of at "
                            "least 40 characters.")
@@ -175,75 +166,4 @@ class Lab:
 
 
 def _show(value, text, shown=None):
-    display(_output(value, text, shown), raw=True)
-
-
-def _output(value, text, shown=None):
-    page = {"text/html": f"<div>{shown}</div>"} if shown else {}
-    return {MIME: value, "text/plain": text} | page
-
-
-@functools.cache
-def pooled_claims(chapter: str, profile: str, dataset: str) -> dict:
-    """Claim id -> the chapter's committed runs judged together, but for claims that changed."""
-    from course.runs.records import collect
-
-    try:
-        files = sorted(data_path("records").glob(f"[0-9][0-9]_{chapter}-*.json"))
-    except LabError:  # an installed labkit brings no records
-        return {}
-    wanted = {"profile": profile, "dataset": dataset}
-    runs = [r for r in collect(files)
-            if r["status"] == "ok" and wanted.items() <= r["parameters"].items()]
-    return {merged["id"]: merged for merged in pooling.pooled(runs, load_claims(), [])}
-
-
-def claim_output(claim, result, committed) -> dict:
-    """A judged claim as a cell's output: verdict, parts with intervals, committed runs, changes."""
-    verdict, lines, below = result["verdict"], [], []
-    held = f" ({held} parts hold)" if (held := judging.parts_held(result, claim)) else ""
-    for p, part in zip(result["parts"], claim.parts, strict=True):
-        why, n = part.by_construction, f"{p['n']} {claim.unit}{'s' * (p['n'] != 1)}"
-        told = [f"{part.quantity}: {in_words(p, part)} ({n})", p["verdict"],
-                judging.would_have_shown(p, part),
-                f"by construction: {why}" if why else ""]
-        lines.append(", ".join(t for t in told if t))
-    if committed:
-        n = committed["runs"]
-        runs = f"All {n} committed runs together" if n > 1 else "The committed run"
-        ours = parts_in_words(committed, claim, deciding=True)
-        below.append(f"{runs}: {committed['verdict']} ({ours}).")
-    below += [f"† Predicate {judging.change_in_words(c)}" for c in claim.changed]
-    text = "\n".join([f"{claim.id}: {verdict}{held}. Claim: {claim.says}",
-                      *(f"  {t}" for t in lines), *below])
-    rows = "".join(f"<li>{html.escape(t)}</li>" for t in lines)
-    notes = "".join(f"<div>{html.escape(t)}</div>" for t in below)
-    edge = f"border-left: 6px solid {COLOURS.get(verdict, '#999999')}; padding: 0.2em 1em"
-    shown = (f'<div style="{edge}"><b>Claim {claim.id}: this run {verdict.upper()}</b>{held}<br>'
-             f"{html.escape(claim.says)}<ul>{rows}</ul>{notes}</div>")
-    return _output({"kind": "claim", "claim": result}, text, shown)
-
-
-def claims_output(catalogue, results, committed) -> dict:
-    """The table of a notebook's claims; committed: claim id -> judged over the committed runs."""
-    import pandas as pd
-
-    rows = []
-    for c in results:
-        claim, together = catalogue[c["id"]], committed.get(c["id"])
-        rows.append({
-            "claim": claim.says + " †" * bool(claim.changed), "paper": claim.paper,
-            "its figure": claim.figure, "this run": parts_in_words(c, claim),
-            "verdict of this run": c["verdict"], "all committed runs":
-            f"{together['verdict']} ({together['runs']})" if together else "none"})
-    caption = "Claims of this notebook, with 95 % intervals († predicate changed)"
-    return _output({"kind": "claims"}, caption, _table_html(pd.DataFrame(rows), caption, 2))
-
-
-def _table_html(frame, caption, digits):
-    shown = frame.copy()
-    for column in shown.columns:
-        if shown[column].dtype.kind == "f":
-            shown[column] = shown[column].map(lambda v: f"{v:.{digits}f}")
-    body = shown.to_html(index=shown.index.name is not None, border=0, escape=True)
-    return f"<div><b>{html.escape(caption)}</b>{body}</div>"
+    display(output(value, text, shown), raw=True)

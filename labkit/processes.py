@@ -35,12 +35,11 @@ def parallel(function, items, workers=None, keep=None) -> list:
         torch.set_num_threads(1)
     if workers < 2 or torch.cuda.is_available() or _FORKED is not None:
         return [function(item) for item in items]
-    if sys.platform != "linux":
-        from joblib import Parallel, delayed
-        run, call = Parallel(n_jobs=workers, backend="loky"), delayed(_packed_call)
-        blobs = run(call(function, item) for item in items)
-    else:
-        blobs = _forked(function, items, workers)
+    if sys.platform == "linux":
+        return _forked(function, items, workers)
+    from joblib import Parallel, delayed
+    run, call = Parallel(workers, "loky", return_as="generator"), delayed(_packed_call)
+    blobs = run(call(function, item) for item in items)
     return [pickle.loads(blob) for blob in blobs]
 
 
@@ -48,7 +47,7 @@ _FORKED = None  # what the forked workers read; set only while they are started
 
 
 def _forked(function, items, workers):
-    """The packed results of workers forked from this process, which need nothing sent to them."""
+    """The results of workers forked from this process, which need nothing sent to them."""
     global _FORKED
     # its first use imports 4 s of torch: here, not in each worker
     torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
@@ -58,7 +57,8 @@ def _forked(function, items, workers):
         with (warnings.catch_warnings(action="ignore", category=DeprecationWarning),
               ProcessPoolExecutor(workers, get_context("fork"), _end_with_parent,
                                   (os.getpid(),)) as pool):
-            return list(pool.map(_forked_call, range(len(items))))
+            blobs = pool.map(_forked_call, range(len(items)))  # opened as they come
+            return [pickle.loads(blob) for blob in blobs]
     except BrokenProcessPool:
         raise LabError("A worker process was killed from outside, as the system does when memory "
                        "runs short: run this again, with LABKIT_JOBS=1 in the environment if it "

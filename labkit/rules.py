@@ -43,8 +43,8 @@ def _one_of(*choices):
 
 RULES = {name: rule for names, rule in {
     # counts
-    "batch batch_size candidates cg_steps chunk count every n pairs": _whole(1),
-    "period restarts rounds rows shards slices triggers": _whole(1),
+    "batch batch_size candidates cg_steps chunk count every n n_rows": _whole(1),
+    "pairs period restarts rounds shards slices triggers": _whole(1),
     "decimals epochs max_epochs steps": _whole(0),
     "n_classes": _whole(2),
     "size": (lambda v: is_whole(v) and v >= 4, "the images' side in pixels, a whole number from 4"),
@@ -55,7 +55,7 @@ RULES = {name: rule for names, rule in {
         _number(lambda v: 0 <= v < inf, "a finite number, 0 or more"),
     "alpha cap dampening eps gamma kappa tolerance weight":
         _number(lambda v: v >= 0, "a number, 0 or more"),
-    "clip mads temperature": _number(lambda v: 0 < v < inf, "a finite number above 0"),
+    "clip temperature": _number(lambda v: 0 < v < inf, "a finite number above 0"),
     "epsilon": _number(lambda v: v > 0, "a positive number, or math.inf for no promise"),
     "momentum": _number(lambda v: 0 <= v < 1, "a number from 0 to below 1"),
     "beta drift limit scale tau value": _number(isfinite, "a finite number"),

@@ -56,7 +56,7 @@ def result(folder, name: str, function, item):
 
     Other code, data or settings need another folder. Tuples come back as lists.
     """
-    path = _path(folder, f"{function.__name__} {name}", "json")
+    path = path_of(folder, f"{function.__name__} {name}", "json")
     with suppress(LookupError):
         return load(path)[0]["value"]
     kept = json.dumps({"value": function(item)}, default=lambda value: value.tolist())
@@ -64,5 +64,6 @@ def result(folder, name: str, function, item):
     return kept["value"]
 
 
-def _path(folder, name, ending):
+def path_of(folder, name: str, ending: str) -> Path:
+    """A file of the folder, named in small letters, digits, points and hyphens."""
     return Path(folder) / f"{re.sub(r'[^a-z0-9.]+', '-', name.lower()).strip('-')}.{ending}"

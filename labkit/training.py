@@ -91,22 +91,23 @@ def fit_packed(models, x, y, *, epochs, lr, seeds, batch_size=128, momentum=0.9,
         raise LabError(f"fit_packed got {k} models, {len(seeds)} seeds and "
                        f"{k if skip is None else len(skip)} skip lists: give one of each a model.")
     if not all(_is_mlp(m) for m in models):
-        raise LabError("fit_packed trains perceptrons without dropout: use fit_many for others.")
-    layers = _stacked(models)
-    weights = [w for layer in layers for w in layer]
+        raise LabError("fit_packed trains perceptrons as models.mlp makes them, without dropout or "
+                       "a layer used twice: use fit_many for others.")
+    weights = [torch.stack(same).detach().requires_grad_()
+               for same in zip(*(m.parameters() for m in models), strict=True)]
     keep = torch.stack([kept(n, rows, x.device) for rows in skip or [[]] * k]).float()
     steps = round(epochs * -(-n // batch_size))
     optimizer = sgd(weights, lr, momentum, weight_decay)
     rates, flat, loss = _schedule(schedule, lr, steps), x.flatten(1), torch.zeros(())
     for t, batch in enumerate(_batches(n, batch_size, steps, seeds, x.device)):
-        out = _logits(layers, flat[batch])
+        out = _logits(weights, flat[batch])
         w = keep.gather(1, batch)
         losses = F.cross_entropy(out.flatten(0, 1), y[batch].flatten(), reduction="none")
         # each model's own mean; gradients do not mix
         loss = ((losses.view(k, -1) * w).sum(1) / w.sum(1).clamp(min=1)).sum()
         step(optimizer, loss, rates[t])
     _check_finite(loss, weights, lr)
-    return [_unstacked(layers, i, model) for i, model in enumerate(models)]
+    return [_unstacked(weights, i, model) for i, model in enumerate(models)]
 
 
 @checked(epochs="passes, 0 or more", penalty=None)
@@ -189,27 +190,23 @@ def _check_finite(loss, weights, lr):
 
 
 def _is_mlp(model):
-    return (isinstance(model, nn.Sequential)
-            and all(isinstance(m, nn.Flatten | nn.Linear | nn.ReLU) for m in model))
+    """What `_logits` works out: linear layers with biases, ReLU between, no weight used twice."""
+    kinds = [type(m) for m in model] if isinstance(model, nn.Sequential) else []
+    depth = len(kinds) // 2
+    return (depth > 0 and kinds == [nn.Flatten, *[nn.Linear, nn.ReLU] * (depth - 1), nn.Linear]
+            and len(list(model.parameters())) == 2 * depth)
 
 
-def _stacked(models):
-    """[(weights (K, out, in), biases (K, out)) of each layer], to be trained."""
-    every = [torch.stack(same).detach().requires_grad_()
-             for same in zip(*(m.parameters() for m in models), strict=True)]
-    return list(zip(every[::2], every[1::2], strict=True))
-
-
-def _logits(layers, x):
-    """K models, each on its own rows: (K, b, d) -> (K, b, k)."""
-    for i, (weight, bias) in enumerate(layers):
+def _logits(weights, x):
+    """K models, each on its own rows: (K, b, d) -> (K, b, k). weights: (K, out, in), (K, out), …"""
+    for i, (weight, bias) in enumerate(zip(weights[::2], weights[1::2], strict=True)):
         x = torch.baddbmm(bias[:, None], x if i == 0 else x.relu(), weight.transpose(1, 2))
     return x
 
 
-def _unstacked(layers, i, like):
+def _unstacked(weights, i, like):
     """Model i of a pack, as a copy of `like`."""
     net = copy.deepcopy(like)
-    for p, trained in zip(net.parameters(), (w for layer in layers for w in layer), strict=True):
+    for p, trained in zip(net.parameters(), weights, strict=True):
         p.data.copy_(trained[i].detach())
     return net.eval()

@@ -126,8 +126,8 @@ def build(source, path, force):
 
 def take(source, path, runs):
     """The notebook with the outputs of its quick run on fashion, seed 0; the cells must agree."""
-    from course.report.report import collect
-    from course.runs.notebook import injected, notebook_hash
+    from course.report import collect
+    from course.runs.notebook import notebook_hash, own_cells
 
     node = convert(source)
     wanted = {"profile": "quick", "dataset": "fashion", "seed": 0}.items()
@@ -137,7 +137,7 @@ def take(source, path, runs):
         print(f"{source.stem}: no run of seed 0 of the notebook as it is here")
         return False
     ran = nbformat.read(Path(found[-1]["source"]) / f"{source.stem}.ipynb", as_version=4)
-    pairs = zip(node.cells, [c for c in ran.cells if not injected(c)], strict=True)
+    pairs = zip(node.cells, own_cells(ran), strict=True)
     code = [pair for pair in pairs if pair[0].cell_type == "code"]
     for count, (cell, executed) in enumerate(code, start=1):
         cell.execution_count = count  # papermill's own cell was counted too
@@ -154,8 +154,9 @@ def take(source, path, runs):
 def pooled(source, path):
     """Writes the outputs of claims anew, for the records in data/records/, and nothing else."""
     from course.claimfile import load_claims
-    from course.lab import MIME, claim_output, claims_output, pooled_claims
-    from course.runs.notebook import notebook_parameters
+    from course.pooling import pooled_claims
+    from course.runs.notebook import MIME, notebook_parameters
+    from course.words import claim_output, claims_output
 
     node, catalogue, results = nbformat.read(path, as_version=4), load_claims(), {}
     given = notebook_parameters(path)

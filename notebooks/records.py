@@ -16,8 +16,7 @@ PLACE = ROOT / "data" / "records"
 
 
 def main(runs):
-    from course.report.draw import write
-    from course.report.report import collect
+    from course.report import collect, write
     from course.runs.folders import digest
     from course.runs.notebook import notebook_hash, read
 

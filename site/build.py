@@ -23,7 +23,7 @@ PLACE = ROOT / "build" / "site"
 
 
 def main(out):
-    from course.report.report import collect
+    from course.report import collect
 
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         sys.exit(f"site: {', '.join(missing)} not installed. Try: make setup")
@@ -69,8 +69,8 @@ def title(path):
 
 def scoreboard(records):
     """The table of the README, drawn anew, with the notebooks linked and the verdicts marked."""
-    from course.report.report import collect, to_markdown
-    from course.report.report import scoreboard as draw
+    from course.report import collect, to_markdown
+    from course.report import scoreboard as draw
 
     table = draw(collect(sorted((ROOT / "data" / "records").glob("*.json"))))
     pages = {r["notebook"][:2]: r["notebook"] for r in records}

@@ -214,7 +214,7 @@ def test_first_order_effects_are_the_jacobian_of_removal(tiny, tau):
 def test_influence_effects_are_those_of_the_dense_inverse(tiny):
     got = attack.influence_effects(tiny.model, tiny.held, attack.logits_at(tiny.model, tiny.x),
                                    damping=0.05,
-                                   cg_steps=200, rows=6, shrink=0.8)
+                                   cg_steps=200, n_rows=6, shrink=0.8)
     inverse = torch.linalg.inv(dense_gauss_newton(tiny.model, tiny.held.x[:6], 0.05))
     g, j = row_gradients(tiny.model, tiny.held.x, tiny.held.y), output_gradients(tiny.model, tiny.x)
     assert torch.allclose(got, 0.8 / 30 * g @ inverse @ j.T, rtol=1e-6, atol=1e-9)
@@ -222,7 +222,7 @@ def test_influence_effects_are_those_of_the_dense_inverse(tiny):
 
 def test_newton_is_the_dense_step_and_its_slope_is_the_influence(tiny):
     weights = torch.rand(9, generator=generator(0), dtype=torch.float64)
-    unlearned = requests.newton(tiny.model, tiny.held, damping=0.1, cg_steps=50, rows=250)
+    unlearned = requests.newton(tiny.model, tiny.held, damping=0.1, cg_steps=50, n_rows=250)
     inverse = torch.linalg.inv(dense_gauss_newton(tiny.model, tiny.held.x, 0.1))
     step = inverse @ (weights @ row_gradients(tiny.model, tiny.held.x, tiny.held.y)) / 30
     assert torch.allclose(flat(unlearned(weights)), flat(params_of(tiny.model)) + step, atol=1e-9)
@@ -504,8 +504,6 @@ ATTACKS_OF_CHAPTERS = ["course.chapters.requests.code", "course.chapters.request
 GRANTED = {
     # makes the holdings: the attacker's own rows are cut out of the data
     ("hold", "data"), ("hold", "rows"),
-    # numbers: how many own rows the curvature is taken over
-    ("influence_effects", "rows"), ("newton", "rows"), ("curvature", "rows"),
     # the attacker's own requests
     ("check_request", "request"), ("at_once", "request"), ("spread", "request"),
     ("baseline", "x"), ("check_target", "x"), ("side_effect", "x"), ("logits_at", "x"),
@@ -519,7 +517,8 @@ GRANTED = {
     ("fit_linear", "x"), ("fit_linear", "y"),  # the provider's own training
     # the provider looks at what it was asked
     ("isolation_gate", "request"), ("gradient_gate", "request"),
-    ("ssim", "originals"), ("mc_dropout", "x"),  # the judge's measures
+    # the judge's measures
+    ("ssim", "originals"), ("assign", "originals"), ("mc_dropout", "x"),
 }
 ASKED = {"data", "originals", "forget", "deleted", "rows", "request", "retained", "private",
          "train", "x", "y"}
@@ -713,9 +712,10 @@ def test_the_soft_set_size_hardens():
         far = (1 - p - q).abs().amin(1)
         for row, size in zip(p[far > 1e-3], hard[far > 1e-3], strict=True):
             outputs = torch.cat([row.log(), torch.tensor([q], dtype=row.dtype)])
-            assert attack.set_size(1, 1e-5)(outputs).item() == pytest.approx(int(size), abs=1e-6)
-            assert attack.set_size(-1, 1e-5)(outputs).item() == pytest.approx(-int(size), abs=1e-6)
-            errors = [abs(attack.set_size(1, t)(outputs).item() - int(size))
+            for sign in (1, -1):
+                hardened = requests.set_size(sign, 1e-5)(outputs).item()
+                assert hardened == pytest.approx(sign * int(size), abs=1e-6)
+            errors = [abs(requests.set_size(1, t)(outputs).item() - int(size))
                       for t in (1e-1, 1e-2, 1e-3, 1e-4)]
             assert errors[-1] <= errors[0] + 1e-9
 
@@ -810,7 +810,7 @@ def test_crafting_with_no_room_changes_nothing(fashion):
 
 def matching(model, x, y, target, adversarial):
     """Cosine of Σ ∇ℓ(x_i, y_i) with −∇ℓ(target, adversarial): 1 is what `craft` strives for."""
-    found = requests.code._summed(model, requests.code._params(model), x, y)
+    found = requests.code._summed(model, requests.code.params_of(model), x, y)
     return F.cosine_similarity(found, requests.code._wanted(model, target, adversarial),
                                dim=0).item()
 

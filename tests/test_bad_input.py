@@ -24,14 +24,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_runner import write_notebook
 
-from course import claimfile, claims, cli, exercises
+from course import claimfile, claims, cli, exercises, report
 from course.chapters import desk as desk_chapter
 from course.chapters import inversion as inversion_chapter
 from course.chapters import sparsity as sparsity_chapter
 from course.chapters import verification as verification_chapter
 from course.grading.grade import grade
 from course.lab import Lab
-from course.report import report
 from course.runs import notebook, runner
 from labkit import attack, base, defend, models, unlearn
 from labkit.base import LabError
@@ -384,7 +383,7 @@ LOADS = table(
     ("pixels of a table", lambda: DATA.pixels(DATA.x), "has no pixels", "fashion"),
     ("network for images", lambda: models.build("strided_cnn", DATA, 0), "needs images", "'mlp'"),
     ("no network", lambda: models.build("gpt", DATA, 0), "choose one of mlp"),
-    ("lab profile", lambda: Lab("basics", profile="fast"), "choose one of quick"),
+    ("lab profile", lambda: Lab("basics", profile="fast"), "choose 'smoke', 'quick'"),
     ("lab seed", lambda: Lab("basics", seed=-1), "-1"),
     ("lab seeds", lambda: Lab("basics", seeds=0), "1 or more"),
     ("lab seed nan", lambda: Lab("basics", seed=NAN), "seed is nan"),
@@ -438,7 +437,7 @@ SETTINGS = {  # each is tried on every method that has it
             "gamma_schedule": ["rising"],
     "no_l1_epochs": [5, -1], "tau": [NAN, "x"], "damping": [-1, NAN], "scale": [INF],
             "cg_steps": [0, 1.5],
-    "rows": [0, -1], "chunk": [0], "cap": [-1], "dampening": [-1], "curvature": ["fisher"],
+    "n_rows": [0, -1], "chunk": [0], "cap": [-1], "dampening": [-1], "curvature": ["fisher"],
             "share": [0, 2],
     "build": [None],
 }

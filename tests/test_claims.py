@@ -12,8 +12,9 @@ from scipy import stats
 
 from course.chapters import HERE, chapters
 from course.claimfile import Claim, Part, cited, load_claims
-from course.claims import ORDER, judge, judge_part, parts_held, would_have_shown
+from course.claims import ORDER, judge, judge_part
 from course.pooling import merge
+from course.words import parts_held, would_have_shown
 from labkit.base import LabError
 from labkit.measure.intervals import interval
 

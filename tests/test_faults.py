@@ -29,14 +29,13 @@ from test_bad_input import contents, sentence
 from test_runner import SHOW, write_notebook
 from test_sweep import begin, kernels, place, wait_for  # noqa: F401  (place is a fixture)
 
-from course import cli
+from course import cli, report
 from course.chapters import sisa as sisa_chapter
 from course.chapters import verification as verification_chapter
 from course.chapters.sparsity import network
 from course.claimfile import load_claims
 from course.claims import judge
 from course.grading.grade import write_csv
-from course.report import report
 from course.runs import folders, records, runner
 from course.runs.notebook import labkit_hash, notebook_hash, notebooks, read
 from course.runs.sweep import _jobs, sweep
@@ -153,7 +152,7 @@ def test_whatever_is_killed_no_run_is_lost_doubled_or_half_recorded(place, capfd
     assert len(log) == sum(KILLS.values()) >= 20
     jobs = _jobs(notebooks("notebooks"), range(seeds), [None], "quick", {}, runs.resolve(), None,
                  None)
-    wait_for(lambda: not kernels(place), 15)  # no process stays
+    wait_for(lambda: not kernels(place))  # no process stays
     # and no half folder, no lock
     assert sorted(p.name for p in runs.iterdir()) == sorted(job["name"] for job in jobs)
     for job in jobs:
@@ -220,7 +219,7 @@ def test_the_report_tells_a_killed_run_from_one_under_way(place):  # noqa: F811
     with pytest.raises(SystemExit) as stop:
         cli.main(["report", "runs"])
     assert stop.value.code == 0 and "seed 3): lost." in Path("runs/scoreboard.md").read_text()
-    wait_for(lambda: not kernels(place), 15)
+    wait_for(lambda: not kernels(place))
     subprocess.run(words, env=os.environ | {"PAUSE": "0"}, check=True, stdout=subprocess.DEVNULL)
     assert statuses("runs") == {"ok": 1} and not list(Path("runs").glob(".*"))
 
@@ -254,7 +253,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
     assert not ended(workers)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    wait_for(lambda: ended(workers), 5)
+    wait_for(lambda: ended(workers))
 
 
 def test_a_killed_worker_is_one_sentence():

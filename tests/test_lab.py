@@ -18,7 +18,8 @@ from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
 import labkit as lk
-from course.lab import MIME, Lab
+from course.lab import Lab
+from course.runs.notebook import MIME
 from labkit import base
 from labkit.base import LabError, NotForThisData, show
 
@@ -278,7 +279,7 @@ def test_a_claim_is_judged_shown_and_kept(lab):
 
 def test_beside_a_run_stands_what_all_committed_runs_say(lab, monkeypatch, tmp_path):
     """Five committed runs decide what this one leaves open; another data set has none of them."""
-    from course import lab as module
+    from course import pooling as module
 
     rng = np.random.default_rng(0)
     for seed in range(5):

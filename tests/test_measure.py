@@ -100,10 +100,10 @@ def hooks():
     ("neggrad_plus", dict(epochs=1, batch_size=50), 1350 + 27 * 50),
     # the teacher's answers cost no gradient
     ("scrub", dict(epochs=3, max_epochs=2), 3 * 1350 + 2 * 150),
-    ("ssd", dict(rows=700, chunk=64), 700 + 150),  # inside vmap a network sees one row at a time
-    ("fisher_forgetting", dict(rows=300, chunk=1000), 300),
+    ("ssd", dict(n_rows=700, chunk=64), 700 + 150),  # inside vmap a network sees one row at a time
+    ("fisher_forgetting", dict(n_rows=300, chunk=1000), 300),
     # each product goes forward twice
-    ("influence", dict(rows=200, cg_steps=4), 1500 + 4 * 2 * 200),
+    ("influence", dict(n_rows=200, cg_steps=4), 1500 + 4 * 2 * 200),
 ])
 def test_visits_are_rows_that_went_forward_with_gradients(world, method, settings, visits):
     data, build, recipe, original = world
@@ -359,6 +359,15 @@ def test_svc_mia_is_the_published_attack(world, feature):
                      "privacy": pytest.approx(100 * privacy)}
     assert measure.svc_mia(original, data, forget, feature, privacy=False) == {"efficacy":
                                                                                found["efficacy"]}
+
+
+@pytest.mark.parametrize("feature", ["confidence", "entropy"])
+@pytest.mark.parametrize("row", [0, 7, 1499])
+def test_svc_mia_of_a_single_row(world, feature, row):
+    data, _, _, original = world
+    efficacy, _, _, privacy = svc_by_the_book(original, data, torch.tensor([row]), feature)
+    assert measure.svc_mia(original, data, [row], feature) == {
+        "efficacy": 100 * efficacy, "privacy": pytest.approx(100 * privacy)}
 
 
 def test_svc_mia_on_rows_whose_status_is_known(world):

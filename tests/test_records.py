@@ -3,17 +3,20 @@ with the README.
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import pytest
+from groups import BUDGETS
 
 from course.claimfile import load_claims
-from course.lab import MIME, claim_output, pooled_claims
-from course.report.draw import to_markdown
-from course.report.report import collect, scoreboard
-from course.runs.notebook import read
+from course.pooling import pooled_claims
+from course.report import collect, scoreboard, to_markdown
+from course.runs.notebook import MIME, labkit_hash, read
+from course.words import claim_output
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(p.stem for p in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -35,6 +38,30 @@ def test_every_notebook_has_five_seeds_of_one_version(notebook):
     assert len({r["labkit"] for r in found}) == 1 and len({r["data"] for r in found}) == 1
     assert all(sum(p["verdict"] is not None for c in r["claims"] for p in c["parts"]) > 0
                for r in found)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_the_records_are_of_the_code_as_it_lies_here_and_judge_every_claim(notebook):
+    found = quick(notebook)
+    assert {r["labkit"] for r in found} == {labkit_hash(notebook)}, (
+        f"run 'make records ARGS={notebook[:2]}'")
+    few = {c["id"] for r in found for c in r["claims"] if c["verdict"] == "too few"}
+    assert few <= {c.id for c in load_claims().values() if c.profile != "quick"}
+
+
+# The words of a notebook's first cell, in seconds.
+STATED = {"twenty seconds": 20, "one minute": 60, "a minute and a half": 90, "two minutes": 120}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_the_records_keep_the_budget_and_the_time_that_the_notebook_states(notebook):
+    """In CPU seconds of one worker; two workers are done in somewhat more than half of them."""
+    seconds, most = BUDGETS["quick"]
+    cpu = median(r["cpu_seconds"] for r in quick(notebook))
+    assert cpu <= seconds and max(r["peak_mb"] for r in quick(notebook)) <= most
+    first = read(ROOT / "notebooks" / f"{notebook}.ipynb").cells[0].source
+    stated = STATED[re.search(r"\*Time\*: (?:about )?(.+?) to run", first)[1]]
+    assert cpu / 2 <= stated <= 1.5 * cpu
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)

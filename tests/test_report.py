@@ -12,8 +12,8 @@ import nbformat
 import pytest
 
 from course.claimfile import Part, cited, load_claims
-from course.claims import in_words, judge, parts_held
-from course.report.report import (
+from course.claims import judge
+from course.report import (
     COLUMNS,
     collect,
     parts_table,
@@ -24,6 +24,7 @@ from course.report.report import (
     update_readme,
     write_table,
 )
+from course.words import in_words, parts_held
 from labkit.base import LabError, data_path
 
 DAMAGE = load_claims()["basics-ga-damage"]

@@ -3,6 +3,8 @@ faults on disk.
 """
 
 import copy
+import hashlib
+import json
 import shutil
 import time
 import warnings
@@ -24,7 +26,7 @@ from labkit.measure import evaluate
 from labkit.training import predict
 from labkit.unlearn import sisa
 from labkit.unlearn.sisa import Partition, checkpoints, ensemble
-from labkit.unlearn.sisa.shard import kept_slices
+from labkit.unlearn.sisa.shard import kept_slices, seed_of
 
 RECIPE = dict(shards=4, slices=3, epochs=3, lr=0.1, seed=1, batch_size=16, workers=1)
 DATA = lk.data.load("digits", n_train=300, n_test=100, device="cpu")
@@ -552,7 +554,17 @@ def another_shard(target, folder):
         shutil.copy(file.with_name(file.name.replace("shard-001", "shard-002")), file)
 
 
-FAULTS = [(flip, "damaged"), (truncate, "damaged"), (delete, "missing"),
+def earlier_version(target, folder):
+    """As the version before wrote it: the checksum is that of the tensors alone."""
+    about = target.with_suffix(".json")
+    content = json.loads(about.read_text())
+    assert content["format"] == checkpoints.FORMAT == 2 and list(content)[-1] == "sha256"
+    content |= {"format": 1, "sha256": hashlib.sha256(target.read_bytes()).hexdigest()}
+    about.write_text(json.dumps(content))
+
+
+FAULTS = [(flip, "damaged"), (earlier_version, "is of an earlier version of labkit"),
+          (truncate, "damaged"), (delete, "missing"),
           (truncate_json, "cannot be read"), (another_recipe, "another run"),
           (other_rows, "other rows"), (another_shard, "belongs to another|other rows")]
 
@@ -626,6 +638,36 @@ def test_another_network_is_refused_when_opening(tmp_path):
 def test_training_that_cannot_be_is_refused(tmp_path, changes):
     with pytest.raises(LabError):
         train(tmp_path, **changes)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("what", ["at once", "in one shard", "no network", "another input",
+                                  "diverged"])
+def test_training_that_failed_leaves_its_folder_to_another_try(tmp_path, what, workers):
+    def wrong(seed):
+        if what == "at once" or what == "in one shard" and seed == seed_of(RECIPE["seed"], 3, 0):
+            raise ValueError("no such layer")
+        return {"no network": None, "another input": nn.Linear(3, 10)}.get(what, build(seed))
+
+    changes = dict(build=mlp, lr=1e6) if what == "diverged" else dict(build=wrong)
+    with pytest.raises((ValueError, AttributeError, RuntimeError, LabError)):
+        train(tmp_path, workers=workers, **changes)
+    assert not list(tmp_path.iterdir())
+    assert is_exact(train(tmp_path))
+
+
+def test_training_that_was_cut_off_is_gone_on_with(tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as m:
+        m.setattr(ensemble, "train_shard", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path)
+    with pytest.raises(LabError, match="not empty"):
+        train(tmp_path)
+    with pytest.warns(UserWarning, match="missing"):
+        assert is_exact(sisa.load(tmp_path, DATA, build, workers=1))
 
 
 def test_a_folder_belongs_to_one_ensemble(tmp_path):

@@ -23,8 +23,8 @@ RECIPE = dict(epochs=4, lr=0.1, batch_size=64)
 SETTINGS = {"finetune": dict(lr=0.05), "gradient_ascent": dict(lr=0.01),
             "neggrad_plus": dict(lr=0.02),
             "random_labels": {}, "scrub": {}, "first_order": {}, "influence": dict(cg_steps=5,
-                                                                                   rows=200),
-            "ssd": dict(rows=200), "fisher_forgetting": dict(rows=200, alpha=1e-4),
+                                                                                   n_rows=200),
+            "ssd": dict(n_rows=200), "fisher_forgetting": dict(n_rows=200, alpha=1e-4),
             "l1_finetune": {}, "salun": {}}
 NOBODY = torch.empty(0, dtype=torch.long)
 
@@ -284,7 +284,7 @@ def test_influence_on_a_pruned_model_solves_for_the_kept_weights(world):
     """
     data, forget, mask = world.data, world.forget, world.mask
     found = sparsity_chapter.prune_then(METHODS["influence"], mask)(world.model, data, forget,
-                                                                    cg_steps=4, rows=100)
+                                                                    cg_steps=4, n_rows=100)
     params = {k: p.detach() for k, p in world.model.named_parameters()}
     retain = data.split(forget).retain
 
@@ -423,7 +423,7 @@ def test_the_bound_is_the_product_it_says(world):
         model[1].weight += 0.1
         model[1].bias += 0.2
     mask = {"1.weight": torch.arange(192).view(3, 64) % 4 == 0}
-    found = sparsity_chapter.ascent_bound(model, start, data, lr=0.1, steps=7, mask=mask, rows=40,
+    found = sparsity_chapter.ascent_bound(model, start, data, lr=0.1, steps=7, mask=mask, n_rows=40,
                                           iterations=100)
     kept = torch.cat([mask["1.weight"].flatten(), torch.ones(3, dtype=torch.bool)])
 
@@ -436,7 +436,7 @@ def test_the_bound_is_the_product_it_says(world):
     assert found["sigma"] == pytest.approx(torch.linalg.matrix_norm(hessian, 2).item(), rel=1e-4)
     assert found["path"] == pytest.approx((48 * 0.1**2 + 3 * 0.2**2) ** 0.5)
     assert found["bound"] == pytest.approx(0.1**2 * 7 * found["path"] * found["sigma"])
-    dense = sparsity_chapter.ascent_bound(model, start, data, lr=0.1, steps=7, rows=40)
+    dense = sparsity_chapter.ascent_bound(model, start, data, lr=0.1, steps=7, n_rows=40)
     assert dense["path"] > found["path"] and dense["sigma"] > found["sigma"]
 
 

@@ -246,6 +246,33 @@ def test_a_pack_wants_one_seed_and_one_skip_list_a_model(rows):
         fit_packed([net(1), net(2)], *rows, seeds=[1, 2], skip=[torch.tensor([1])], **RECIPE)
 
 
+def linear_twice():
+    first, same = nn.Linear(D, D), nn.Linear(D, D)
+    return nn.Sequential(nn.Flatten(), first, nn.ReLU(), same, nn.ReLU(), same, nn.ReLU(),
+                         nn.Linear(D, K))
+
+
+def weight_twice():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(D, D), nn.ReLU(), nn.Linear(D, D), nn.ReLU(),
+                          nn.Linear(D, K))
+    model[3].weight = model[1].weight
+    return model
+
+
+@pytest.mark.parametrize("make", [
+    linear_twice, weight_twice,
+    lambda: nn.Sequential(nn.Flatten(), nn.Linear(D, 5, bias=False), nn.ReLU(),
+                          nn.Linear(5, K, bias=False)),
+    lambda: nn.Sequential(nn.Flatten(), nn.Linear(D, 5), nn.Linear(5, K)),  # no ReLU between
+    lambda: nn.Sequential(nn.Flatten(), nn.Linear(D, K), nn.ReLU())])
+def test_what_a_pack_would_train_as_another_network_is_refused(rows, make):
+    model = make()
+    with pytest.raises(LabError, match="a layer used twice: use fit_many"):
+        fit_packed([model], *rows, seeds=[0], **RECIPE)
+    many, = fit_many([model], *rows, seeds=[0], workers=1, **RECIPE)
+    assert same(many, fit(copy.deepcopy(model), *rows, seed=0, **RECIPE))
+
+
 # ---- fit_many
 
 @pytest.mark.parametrize("kind", [net, conv])
@@ -339,6 +366,31 @@ def test_nested_calls_run_in_their_worker():
 def test_the_callers_variables_are_not_changed():
     log = []
     assert parallel(lambda i: log.append(i) or len(log), range(4), workers=2) and log == []
+
+
+class Opened:
+    """It makes a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __setstate__(self, state):
+        self.path = state["path"]
+        self.path.touch()
+
+
+def test_a_result_is_opened_while_others_are_worked_out(tmp_path):
+    """All of them packed, and opened only then, would need the memory twice."""
+    def job(i):
+        if i == 0:
+            return Opened(tmp_path / "opened")
+        end = time.monotonic() + 10
+        while not (tmp_path / "opened").exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        return i, (tmp_path / "opened").exists()
+
+    first, *others = parallel(job, range(4), workers=2)
+    assert isinstance(first, Opened) and others == [(i, True) for i in (1, 2, 3)]
 
 
 def test_without_fork_loky_gives_the_same(rows, monkeypatch):

@@ -203,6 +203,50 @@ def test_a_method_that_blows_up_says_so(name, mlp):
              **more)
 
 
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "retrain"])  # it has fresh weights
+def test_unlearning_a_model_that_diverged_is_a_lost_run(name, mlp):
+    broken = copy.deepcopy(mlp.original)
+    next(broken.parameters()).data[0, 0] = torch.nan
+    with pytest.raises(Diverged):
+        call(name, mlp._replace(original=broken), mlp.forget)
+
+
+def test_a_weight_that_cannot_be_dampened_is_a_lost_run(mlp):
+    """A unit at rest in the only row taken for all has the information 0; times infinity: NaN."""
+    with pytest.raises(Diverged, match="ssd"):
+        call("ssd", mlp, mlp.forget, dampening=float("inf"), alpha=0, n_rows=1)
+
+
+def test_curvature_that_is_not_finite_is_a_lost_run(mlp):
+    """The gradient is finite, so nothing else would say that the step is none."""
+    def kinked(out, y):  # |o|^1.5 at 0: slope 0, curvature infinite
+        return F.cross_entropy(out, y) + (out - out.detach()).abs().pow(1.5).sum()
+
+    def steep(out, y):  # finite too, until two of them are multiplied
+        return 1e25 * F.cross_entropy(out, y)
+
+    for loss in (kinked, steep):
+        with pytest.raises(Diverged, match="curvature"):
+            call("influence", mlp, mlp.forget, loss=loss)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf, 1e30])
+@pytest.mark.parametrize("at", [1, 3])
+def test_conjugate_gradients_stop_at_what_is_not_finite(bad, at):
+    sides, steps = {"w": torch.randn(2, 5, generator=torch.Generator().manual_seed(0))}, []
+    scale = torch.linspace(1, 9, 5)
+
+    def product(v):
+        steps.append(1)
+        out = v["w"] * scale
+        if len(steps) == at:
+            out[1, 2] = bad * v["w"][1, 2].sign() * 1e10 if bad == 1e30 else bad
+        return {"w": out}
+
+    with pytest.raises(Diverged, match="curvature"):
+        conjugate_gradients(product, sides, 4)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_forget_sets_may_be_lists_and_arrays(name, mlp):
     rows = mlp.forget[:50]
@@ -613,7 +657,7 @@ def test_influence_is_exact_on_a_quadratic(toy, curvature):
         return model
 
     original, target = optimum(torch.arange(N)), optimum(retained(forget))
-    settings = dict(loss=loss, curvature=curvature, damping=0.0, cg_steps=50, rows=N)
+    settings = dict(loss=loss, curvature=curvature, damping=0.0, cg_steps=50, n_rows=N)
     close(METHODS["influence"](original, data, forget, **settings), target, rtol=1e-5, atol=1e-6)
     half = METHODS["influence"](original, data, forget, scale=0.5, **settings)
     for o, h, t in zip(original.parameters(), half.parameters(), target.parameters(), strict=True):
@@ -656,8 +700,8 @@ def test_ssd_shrinks_the_selected_weights_by_the_formula(toy, alpha, dampening):
     data, model, forget = toy
     of_all, of_forget = (fisher_by_rows(model, data.x[i], data.y[i])
                          for i in (torch.arange(N), forget))
-    results = [METHODS["ssd"](model, data, forget, alpha=alpha, dampening=dampening, rows=N, seed=s)
-               for s in (0, 1)]
+    results = [METHODS["ssd"](model, data, forget, alpha=alpha, dampening=dampening, n_rows=N,
+                              seed=s) for s in (0, 1)]
     count = 0
     for result in results:  # another order of the rows gives the same model
         for p, new, a, f in zip(model.parameters(), result.parameters(), of_all, of_forget,

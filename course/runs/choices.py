@@ -1,6 +1,4 @@
-"""The words of `labkit run` and `labkit sweep`, checked before anything runs: notebooks, outer
-seeds, data sets.
-"""
+"""The words of `labkit run` and `labkit sweep`, checked before anything runs."""
 
 import os
 import re
@@ -17,45 +15,37 @@ def parse_seeds(text: str) -> list[int]:
     """Outer seeds from "3", "0-4" or "0,3,7-9". LabError: unreadable, backwards, twice, many."""
     found = []
     for item in str(text).split(","):
-        if not (range_ := re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", item)):
+        if not (ends := re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", item)):
             raise LabError(f"The seeds {text!r} cannot be read at {item!r}: give whole numbers "
                            "from 0 on, as in 0-4 or 0,3,7.")
-        if max(map(len, range_.groups(default=""))) > 20:
+        if max(map(len, ends.groups(default=""))) > 20:
             raise LabError(f"A seed in {item.strip()[:60]!r} is too large: give whole numbers of "
                            "64 bits at most.")
-        first, last = int(range_[1]), int(range_[2] or range_[1])
-        if last < first:
-            raise LabError(f"The range of seeds {item.strip()!r} runs backwards: write "
-                           f"{last}-{first}.")
-        if len(found) + last - first >= MOST:
+        every = _range(ends[1], ends[2] or ends[1])
+        if len(found) + every.stop - every.start > MOST:  # no len: it may be beyond 64 bits
             raise LabError(f"The seeds {text!r} are more than {MOST:,} runs of each notebook: if "
                            "that is no typing error, sweep them in parts.")
-        found += range(first, last + 1)
+        found += every
     return _once(found, "seed")
 
 
-def parse_notebooks(words, folder=None, repeats=False) -> list[Path]:
+def parse_notebooks(words) -> list[Path]:
     """Notebooks from numbers, ranges as in 01-05, names, paths, all. LabError: unknown, twice."""
     found = []
     for word in words:
         if word == "all":
-            if not (every := notebooks(folder)):
-                raise LabError("There are no notebooks here: call labkit where the folder "
-                               "notebooks/ is.")
-            found += every
-        elif range_ := re.fullmatch(r"(\d+)-(\d+)", word):
-            first, last = int(range_[1]), int(range_[2])
-            if last < first:
-                raise LabError(f"The range of notebooks {word!r} runs backwards: write "
-                               f"{range_[2]}-{range_[1]}.")
-            ends = [find_notebook(f"{n:02}", folder) for n in (first, last)]
-            every = [p for p in notebooks(folder) if first < int(p.stem[:2]) < last]
-            found += [*ends[:1], *every, *(ends[1:] if last > first else [])]
+            found += notebooks()
+        elif ends := re.fullmatch(r"(\d+)-(\d+)", word):
+            wanted = _range(*ends.groups())
+            for end in (wanted[0], wanted[-1]):
+                find_notebook(f"{end:02}")
+            found += [p for p in notebooks() if int(p.stem[:2]) in wanted]
         else:
-            found.append(find_notebook(word, folder))
+            found.append(find_notebook(word))
     if not found:
-        raise LabError("No notebook was named: give numbers, ranges as in 01-05, names, or all.")
-    return list(dict.fromkeys(found)) if repeats else _once(found, "notebook", lambda p: p.stem)
+        raise LabError("No notebook was named, or there is none here: give numbers, ranges as in "
+                       "01-05, names, or all.")
+    return _once(found, "notebook", lambda p: p.stem)
 
 
 def parse_datasets(text: str | None) -> list:
@@ -69,9 +59,9 @@ def parse_datasets(text: str | None) -> list:
     pieces, names = text.split(","), []
     while pieces:
         n = next(n for n in range(len(pieces), 0, -1) if n == 1 or _is_folder(",".join(pieces[:n])))
-        names.append(",".join(pieces[:n]).strip())
+        names.append(check_dataset(",".join(pieces[:n]).strip()))
         del pieces[:n]
-    return _once([check_dataset(name) for name in names], "data set")
+    return _once(names, "data set")
 
 
 def check_dataset(name: str) -> str:
@@ -87,12 +77,19 @@ def check_dataset(name: str) -> str:
     return name
 
 
+def _range(first, last):
+    if int(last) < int(first):
+        raise LabError(f"The range {first}-{last} runs backwards: write {last}-{first}.")
+    return range(int(first), int(last) + 1)
+
+
 def _is_folder(name):
     kind, _, path = name.strip().partition("folder:")
     return not kind and os.path.isdir(os.path.expanduser(path))
 
 
 def _once(found, what, shown=str):
-    if (repeated := [item for item, n in Counter(found).items() if n > 1]):
-        raise LabError(f"The {what} {shown(repeated[0])!r} is there twice: name each once.")
+    for item, n in Counter(found).items():
+        if n > 1:
+            raise LabError(f"The {what} {shown(item)!r} is there twice: name each once.")
     return found

@@ -1,4 +1,4 @@
-"""The runs of a sweep on a Dask cluster, whose workers have the same files and code."""
+"""The workers of a Dask cluster, which have the same files and code, take the runs of a sweep."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -12,19 +12,8 @@ ANSWER = 10  # seconds that a Dask scheduler has to answer
 
 
 @contextmanager
-def cluster(address, run, lost):
-    """-> a function that runs jobs as tasks of a Dask cluster, which replaces dead workers.
-
-    run: job -> result, on a worker; lost: (job, record) -> result, where Dask gave a job up.
-    """
-    def start(left):
-        from distributed import as_completed
-
-        tasks = {client.submit(run, job, pure=False): job for job in left}
-        for task in as_completed(tasks, loop=client.loop):
-            record = {"status": "lost", "error": f"Dask gave the run up ({task.status})"}
-            yield task.result() if task.status == "finished" else lost(tasks[task], record)
-
+def cluster(address):
+    """-> an executor, as of concurrent.futures; a dead worker's tasks go to another one."""
     with _client(address) as client:
         try:
             versions = client.run(_version)
@@ -34,34 +23,32 @@ def cluster(address, run, lost):
         if other := [worker for worker, version in versions.items() if version != _version()]:
             raise LabError(f"The Dask worker {other[0]} has another version of labkit: install "
                            "this one there.")
-        yield start
+        yield client.get_executor()
 
 
 def _client(address):
-    """A client of the cluster, asked first: one that finds nobody leaves a traceback behind."""
     try:
         from distributed import Client
-        from distributed.comm import connect
     except ImportError:
         raise LabError("--scheduler needs Dask, which is not here: pip install "
                        "distributed.") from None
-
-    async def who():
-        comm = await connect(address, timeout=ANSWER)
-        await comm.write({"op": "identity", "reply": True})
-        said = await comm.read()
-        comm.abort()
-        return said["type"]
-
     try:
         with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own in this one
-            answer = thread.submit(asyncio.run, asyncio.wait_for(who(), ANSWER)).result()
-        if answer != "Scheduler":
-            raise LookupError
+            thread.submit(asyncio.run, _ask(address)).result()
         return Client(address, timeout=ANSWER, set_as_default=False)
     except Exception:  # Dask has many names for this
         raise LabError(f"No Dask scheduler answers at {address!r}: start one with 'dask "
                        "scheduler', and its workers with 'dask worker ADDRESS'.") from None
+
+
+async def _ask(address):
+    """A client that finds nobody leaves a traceback behind: so the scheduler is asked before."""
+    from distributed.core import rpc
+
+    async with rpc(address) as scheduler:
+        said = await asyncio.wait_for(scheduler.identity(), ANSWER)
+    if said["type"] != "Scheduler":
+        raise LookupError(said["type"])
 
 
 def _version():

@@ -1,6 +1,5 @@
 """A run's folder: hidden and locked while it lives, then renamed; and what killed runs leave."""
 
-import errno
 import json
 import os
 import secrets
@@ -12,10 +11,40 @@ from pathlib import Path
 from course.runs.notebook import notebook_parameters
 from labkit.base import LabError, make_folder, sha256
 
-ORDER = ("skipped", "ok")  # how a finished run ended: the later stays
-# Locks are flock's, by hand: filelock locks no folders, hands its lock to no child, and where a
-# drive knows no flock it leaves a file that outlives a killed process.
+DONE = ("skipped", "ok")  # how a finished run ended: the later stays
 STALE = 24 * 3600  # seconds after which the leftovers of a killed run are swept away
+
+
+@contextmanager
+def locked(path, wait=True, shared=False):
+    """-> (whether the lock is ours, the descriptors that hold it); (None, …) without locks.
+
+    A lock ends with its process and with those that inherited its descriptor. flock's by hand:
+    filelock locks no folders, hands its lock to no child, and where a drive knows no flock it
+    leaves a file that outlives a killed process.
+    """
+    ours, handles = None, ()
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        handles = (os.open(path, os.O_RDONLY),)
+        try:
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(handles[0], kind if wait else kind | fcntl.LOCK_NB)
+            ours = True
+        except BlockingIOError:
+            ours = False
+    try:
+        yield ours, handles
+    finally:
+        for handle in handles:
+            os.close(handle)
+
+
+def held(path):
+    """Whether a living process holds a lock; None where nobody can tell, as on Windows."""
+    with locked(path, wait=False, shared=True) as (free, _):
+        return None if free is None else not free
 
 
 @contextmanager
@@ -27,18 +56,16 @@ def under_way(final):
     token = secrets.token_hex(4)  # not the time: the clock may be set back
     temporary = final.parent / f".tmp-{final.name}-{os.getpid()}-{token}"
     fresh = make_folder(final.parent / f".new-{token}")
-    lock = _lock(fresh)
-    try:
-        fresh.rename(temporary)  # nobody sees it without its lock, as that of a killed run
-        yield temporary
-    except OSError as problem:
-        raise LabError(f"The run {final.name} could not be kept in {str(final.parent)!r} "
-                       f"({problem.strerror}): make room there or give another folder, and run it "
-                       "again.") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
+    with locked(fresh):
+        try:
+            fresh.rename(temporary)  # nobody sees it without its lock, as that of a killed run
+            yield temporary
+        except OSError as problem:
+            raise LabError(f"The run {final.name} could not be kept in {str(final.parent)!r} "
+                           f"({problem.strerror}): make room there or give another folder, and "
+                           "run it again.") from None
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def put(temporary, final) -> Path:
@@ -47,117 +74,72 @@ def put(temporary, final) -> Path:
     What is finished stays: a failure goes beside it, to <run>-failed, and a run that skipped to
     <run>-skipped where one was ok.
     """
-    guard = _lock(final.parent)  # of two that end at once the second sees the first
-    try:
-        new, failure = _rank(temporary), final.with_name(f"{final.name}-failed")
-        beside = final.with_name(f"{final.name}-{ORDER[new - 1]}") if new else failure
-        place = beside if new < _rank(final) else final
-        _put(temporary, place)
-        killed = [left for left in final.parent.glob(".tmp-*")
-                  if run_of(left) == final.name and held(left) is False]
-        for left in [failure] * (new > 0) + killed:
+    with locked(final.parent):  # of two that end at once the second sees the first
+        better = _rank(temporary) >= _rank(final)
+        status = record_in(temporary)["status"]
+        place = final if better else final.with_name(f"{final.name}-{status}")
+        aside = temporary.with_name(f"{temporary.name}.old")
+        with suppress(FileNotFoundError):
+            place.rename(aside)
+        temporary.rename(place)  # killed here, the next run's tidy puts the one aside back
+        of_no_use = [left for left in final.parent.glob(".tmp-*")
+                     if run_of(left) == final.name and held(left) is False]
+        if status in DONE:
+            of_no_use.append(final.with_name(f"{final.name}-failed"))
+        for left in [aside, *of_no_use]:
             shutil.rmtree(left, ignore_errors=True)
         return place
-    finally:
-        if guard is not None:
-            os.close(guard)
-
-
-def _put(temporary, final):
-    """As near to one step as folders allow: the old run steps aside, the new one takes its name."""
-    aside = temporary.with_name(f"{temporary.name}.old")
-    while True:
-        with suppress(FileNotFoundError):
-            final.rename(aside)
-        try:
-            temporary.rename(final)
-            break
-        except OSError as problem:
-            if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                with suppress(OSError):
-                    aside.rename(final)
-                raise
-            shutil.rmtree(aside, ignore_errors=True)  # another process was quicker: that goes
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def tidy(runs):
-    """Put in place what was complete when killed; remove what other killed runs left a day ago."""
-    for left in sorted(runs.glob(".tmp-*")):
-        if alive := held(left):
-            continue
-        with suppress(OSError):
-            if alive is False and _complete(left) and not (runs / run_of(left)).exists():
-                left.rename(runs / run_of(left))
-            elif time.time() - left.stat().st_mtime > STALE:
-                shutil.rmtree(left, ignore_errors=True)
+    """Put in place what was complete when killed; remove what other killed runs left a day ago, and
+    the locks of runs that have a record.
+    """
+    with locked(runs):  # not while another process has put the old run aside
+        for left in _traces(runs):
+            final = runs / run_of(left)
+            if alive := held(left):
+                continue
+            with suppress(OSError):
+                if left.is_file() and record_in(final):
+                    left.unlink()
+                elif alive is False and record_in(left) and not final.exists():
+                    left.rename(final)
+                elif time.time() - left.stat().st_mtime > STALE:
+                    shutil.rmtree(left, ignore_errors=True)
 
 
-def unfinished(runs) -> list[dict]:
-    """A record for each run that was begun and left none: "lost" (killed) or "under way"."""
+def unfinished(runs) -> dict:
+    """Run -> a record for each that was begun and left none: "lost" (killed) or "under way"."""
     begun = {}
-    for left in sorted([*runs.glob(".lock-*"), *runs.glob(".tmp-*")]):
+    for left in _traces(runs):
         if not (runs / run_of(left) / "record.json").exists():
             begun.setdefault(run_of(left), []).append(left)
-    found = []
-    for name, traces in begun.items():
-        record = {"notebook": name, "status": "lost", "parameters": {}, "claims": [],
-                  "source": str(traces[-1])}
-        for notebook in (file for trace in traces for file in trace.glob("*.ipynb")):
-            with suppress(LabError):
-                record |= {"notebook": notebook.stem, "parameters": notebook_parameters(notebook)}
-        alive = [held(trace) for trace in traces]
-        if True in alive:
-            record |= {"status": "under way", "error": "Its record comes when it has ended."}
-        else:
-            maybe = " or is still under way" if None in alive else ""
-            record["error"] = f"It was killed before its record was complete{maybe}. Run it again."
-        found.append(record)
-    return found
+    return {name: _unfinished(name, traces) for name, traces in begun.items()}
 
 
-def held(path):
-    """Whether a living process holds a lock; None where nobody can tell, as on Windows."""
-    lock = _lock(path, wait=False)
-    if lock is not None and lock is not True:
-        os.close(lock)
-        return False
-    return lock
+def _unfinished(name, traces):
+    record = {"notebook": name, "parameters": {}, "claims": [], "source": str(traces[-1])}
+    for notebook in (file for trace in traces for file in trace.glob("*.ipynb")):
+        with suppress(LabError):
+            record |= {"notebook": notebook.stem, "parameters": notebook_parameters(notebook)}
+    alive = [held(trace) for trace in traces]
+    if True in alive:
+        return record | {"status": "under way", "error": "Its record comes when it has ended."}
+    maybe = " or is still under way" if None in alive else ""
+    return record | {"status": "lost", "error": "It was killed before its record was complete"
+                                                f"{maybe}. Run it again."}
+
+
+def _traces(runs):
+    """The locks and unfinished folders there are."""
+    return sorted([*runs.glob(".lock-*"), *runs.glob(".tmp-*")])
 
 
 def run_of(trace) -> str:
     """The run whose lock or unfinished folder this is."""
-    if trace.name.startswith(".lock-"):
-        return trace.name.removeprefix(".lock-")
-    return trace.name.removeprefix(".tmp-").rsplit("-", 2)[0]
-
-
-@contextmanager
-def locked(path, wait, stopped):
-    """-> (whether the job is ours, the descriptors that hold it). The run inherits the lock: it
-    ends with the process.
-
-    So a run whose sweep was killed with -9 still has it, and nothing needs to be cleaned up. Not on
-    Windows.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        yield True, ()
-        return
-    while True:
-        with open(path, "a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                mine = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
-            except OSError:
-                mine = False
-            if mine or not wait or stopped():
-                yield mine, (file.fileno(),) if mine else ()
-                if mine:
-                    path.unlink(missing_ok=True)
-                return
-        time.sleep(0.25)
+    kind, _, name = trace.name[1:].partition("-")
+    return name if kind == "lock" else name.rsplit("-", 2)[0]
 
 
 def read_record(path) -> dict:
@@ -168,6 +150,13 @@ def read_record(path) -> dict:
     return record
 
 
+def record_in(folder) -> dict | None:
+    """The record of a run that has ended; None where it is not there, or damaged."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        record = read_record(folder / "record.json")
+        return record if record["status"] else None
+
+
 def digest(record) -> str:
     """12 hex digits over all of a record but its digest, as it reads once it has been JSON."""
     plain = json.loads(json.dumps(record, default=str))
@@ -175,30 +164,7 @@ def digest(record) -> str:
     return sha256(json.dumps(plain, sort_keys=True).encode(), digits=12)
 
 
-def _lock(path, wait=True):
-    """A descriptor that holds the lock; True when another process does, None without locks."""
-    try:
-        import fcntl
-
-        handle = os.open(path, os.O_RDONLY)
-    except (ImportError, OSError):
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return handle
-    except OSError as problem:
-        os.close(handle)
-        return True if isinstance(problem, BlockingIOError) else None
-
-
-def _complete(folder) -> bool:
-    with suppress(OSError, ValueError):
-        return isinstance(read_record(folder / "record.json"), dict)
-    return False
-
-
-def _rank(folder) -> int:
-    """0 for no finished run, else from 1 on its place in ORDER."""
-    with suppress(OSError, ValueError, AttributeError):
-        return 1 + ORDER.index(read_record(folder / "record.json").get("status"))
-    return 0
+def _rank(folder):
+    """0 for no finished run, else from 1 on its place in DONE."""
+    status = (record_in(folder) or {}).get("status")
+    return DONE.index(status) + 1 if status in DONE else 0

@@ -1,6 +1,4 @@
-"""Reads notebooks: finds them, their parameters, and the records that the lab left in their
-outputs.
-"""
+"""Finds notebooks; reads their parameters, and the records that the lab left in their outputs."""
 
 import ast
 import json
@@ -12,18 +10,16 @@ from labkit.base import LabError, home, sha256
 MIME = "application/vnd.labkit+json"
 ROOT = Path(__file__).resolve().parents[2]
 JUDGES = ("claimfile", "claims", "lab")  # what of course/ decides about numbers and verdicts
-INJECTED = ("injected-parameters", "papermill-error-cell-tag")  # cells that papermill adds
+INJECTED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of papermill's cells
 
 
 def find_notebook(name, folder=None) -> Path:
     """The notebook "01", "01_basics" or a path; in folder, ./notebooks, the repository's."""
     if Path(name).suffix == ".ipynb" and (path := home(name)).is_file():
         return path
-    there, stem = notebooks(folder), str(name)
-    if stem.endswith(".ipynb") and len(Path(name).parts) == 1:
-        stem = Path(name).stem
+    there = notebooks(folder)
     for path in there:
-        if stem in (path.stem, path.stem.split("_")[0]):
+        if str(name) in (path.name, path.stem, path.stem.split("_")[0]):
             return path
     known = ", ".join(sorted({p.stem for p in there})) or "none"
     raise LabError(f"There is no notebook {str(name)!r}: the notebooks here are {known}.")
@@ -31,8 +27,7 @@ def find_notebook(name, folder=None) -> Path:
 
 def notebooks(folder=None) -> list[Path]:
     """All notebooks NN_name.ipynb of the first folder that has some (or of folder alone)."""
-    own = ROOT / "notebooks"
-    for place in [Path(folder)] if folder else [Path("notebooks"), own]:
+    for place in [Path(folder)] if folder else [Path("notebooks"), ROOT / "notebooks"]:
         if found := sorted(p for p in place.glob("*.ipynb") if p.name[:2].isdigit()):
             return found
     return []
@@ -47,8 +42,7 @@ def notebook_parameters(path) -> dict:
             continue
         try:
             for line in ast.parse(cell.source).body:
-                one = [getattr(line, "target", None)]
-                targets = line.targets if isinstance(line, ast.Assign) else one
+                targets = getattr(line, "targets", [getattr(line, "target", None)])
                 names = [t.id for t in targets if isinstance(t, ast.Name)]
                 found |= {name: ast.literal_eval(line.value) for name in names}
         except (ValueError, SyntaxError, AttributeError):
@@ -71,53 +65,46 @@ def read(path):
 
 def harvest(node) -> dict:
     """What the lab left in a notebook's outputs: data, versions, device, records (name -> value),
-    claims (a list).
-
-    A claim that is there twice (a cell run again) counts once, the later one. Understands committed
-    notebooks too.
+    claims (a list, of one that is there twice the later).
     """
-    found = {"data": None, "versions": None, "device": None, "records": {}, "claims": []}
-    claims = {}
-    for cell in node.cells:
-        for output in cell.get("outputs", []):
-            bundle = output.get("data", {}).get(MIME)
-            bundle = json.loads(bundle) if isinstance(bundle, str) else bundle or {}
-            kind = bundle.get("kind")
-            if kind == "record":
-                found["records"][bundle.get("name")] = bundle.get("value")
-            elif kind == "claim" and "id" in bundle.get("claim", {}):
-                claims[bundle["claim"]["id"]] = bundle["claim"]
-            elif kind == "setup":
-                found |= {k: bundle[k] for k in ("data", "versions", "device") if k in bundle}
+    found, claims = {"data": None, "versions": None, "device": None, "records": {}}, {}
+    for output in (output for cell in node.cells for output in cell.get("outputs", [])):
+        bundle = output.get("data", {}).get(MIME) or {}
+        kind = bundle.get("kind")
+        if kind == "record":
+            found["records"][bundle.get("name")] = bundle.get("value")
+        elif kind == "claim" and "id" in bundle.get("claim", {}):
+            claims[bundle["claim"]["id"]] = bundle["claim"]
+        elif kind == "setup":
+            found |= {k: bundle[k] for k in ("data", "versions", "device") if k in bundle}
     return found | {"claims": list(claims.values())}
 
 
-def first_error(node) -> tuple[str, str, int] | None:
-    """(exception, one-line message, cell number from 1) of the first cell that failed."""
-    for number, cell in enumerate((c for c in node.cells if not injected(c)), start=1):
+def ending(node) -> dict:
+    """Status and error of an executed notebook, by its first cell that failed; cells from 1 on."""
+    for number, cell in enumerate(own_cells(node), start=1):
         for output in cell.get("outputs", []):
             if output.output_type == "error":
-                return output.ename.split(".")[-1], " ".join(output.evalue.split()), number
-    return None
+                name, message = output.ename.split(".")[-1], " ".join(output.evalue.split())
+                return {"status": "skipped" if name == "NotForThisData" else "failed",
+                        "error": f"{name}: {message} (cell {number})"}
+    return {"status": "ok", "error": None}
 
 
 def notebook_hash(node) -> str:
     """12 hex digits over the cells' sources, without outputs and papermill's own cells."""
-    cells = [[c.cell_type, c.source] for c in node.cells if not injected(c)]
+    cells = [[c.cell_type, c.source] for c in own_cells(node)]
     return sha256(json.dumps(cells).encode(), digits=12)
 
 
-def injected(cell):
-    """Whether papermill added this cell."""
-    return any(tag in INJECTED for tag in cell.metadata.get("tags", []))
+def own_cells(node) -> list:
+    """The cells but for those that papermill added."""
+    return [c for c in node.cells if not INJECTED & set(c.metadata.get("tags", []))]
 
 
 def labkit_hash(notebook: str = "") -> str:
-    """12 hex digits over the code that a notebook's numbers depend on: two runs with the same ones
-    used the same code.
-
-    That is labkit, the lab that judges, and the modules of the notebook's chapter. A mended grader
-    changes none of it. notebook: its name, as in 01_basics.
+    """12 hex digits over the code that a notebook's numbers depend on: labkit, the lab that judges
+    and the modules of its chapter. notebook: its name, as in 01_basics.
     """
     files = sorted((ROOT / "labkit").rglob("*.py"))
     files += [ROOT / "course" / f"{name}.py" for name in JUDGES]

@@ -1,6 +1,6 @@
 """Attacks: requests that do harm, readers of what a deletion gives away; each by threat model."""
 
-from .differences import difference, flat, kept, leak, unflat
+from .differences import difference, flat, leak, unflat
 from .holdings import BlackBox, Holdings, UnlearningOracle, check_request, hold
 from .inversion import Inversion, invert, similarity, total_variation
 from .labels import Probes, probes_by_gradient
@@ -14,11 +14,11 @@ from .requests import (
     removal,
     through,
 )
-from .uncertainty import label_flip, margin, pick_targets, set_size
+from .uncertainty import label_flip, margin, pick_targets
 
 __all__ = [
     "BlackBox", "Choice", "Holdings", "Inversion", "Probes", "UnlearningOracle", "baseline",
     "check_request", "choose", "difference", "flat", "hold", "influence_effects", "invert",
-    "kept", "label_flip", "leak", "logits_at", "margin", "pick_targets", "probes_by_gradient",
-    "project", "removal", "set_size", "similarity", "through", "total_variation", "unflat",
+    "label_flip", "leak", "logits_at", "margin", "pick_targets", "probes_by_gradient",
+    "project", "removal", "similarity", "through", "total_variation", "unflat",
 ]

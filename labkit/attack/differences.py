@@ -21,16 +21,6 @@ def unflat(model, vector) -> dict:
     return {name: part.view(p.shape) for (name, p), part in parts}
 
 
-def kept(model) -> torch.Tensor:
-    """Which parameters of a released model are not exactly zero, in the order of `flat`. -> (d,)
-
-    Pass it as `mask` to `invert`, with the difference of the models as target: magnitude pruning
-    replaces a pruned weight's movement by −θ, which drowns the rest, but it says where. Needs to
-    know: both models, nothing more.
-    """
-    return flat(model) != 0
-
-
 def difference(before, after) -> torch.Tensor:
     """θ_u − θ in float64: the *naive* target. -> (d,).
 
@@ -57,9 +47,8 @@ def leak(model, target, mask=None) -> torch.Tensor:
 
     As the model saw it. Unit i of that layer has dL/dW_i = (dL/db_i) · input, so for one deleted
     row any unit with dL/db_i ≠ 0 gives the input away; the units are averaged by (dL/db_i)². On an
-    mlp the input is the image itself. mask: None, or (d,) bool, the coordinates to believe (see
-    attack.kept); an input without any comes out as 0. Source: Phong et al. 2017; Geiping et al.
-    2020, Prop. 3.1.
+    mlp the input is the image itself. mask: None, or (d,) bool, the coordinates to believe; an
+    input without any comes out as 0. Source: Phong et al. 2017; Geiping et al. 2020, Prop. 3.1.
     """
     linear = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
     biased = [name for name, m in linear.items() if m.bias is not None]

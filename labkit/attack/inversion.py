@@ -15,7 +15,7 @@ from ..base import LabError, NotForThisData
 from ..rules import checked
 from ..training import predict
 from .differences import unflat
-from .requests import _params
+from .requests import params_of
 
 WEIGHTLESS = (nn.Flatten, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.Tanh, nn.Sigmoid, nn.Softplus)
 
@@ -131,7 +131,7 @@ def invert(model, targets, labels, *, shape, mean, std, steps, lr=0.1, tv=1e-2, 
     them; tv: a number, or (t,) one a target; signed: give Adam the sign of the gradient alone, as
     the released code does. Images stay in [0, 1]. restarts: starts from other noise, of which the
     smallest loss is kept, **never** the best picture. mask: None, or (d,) or (t, d) bool, the
-    coordinates to compare (see attack.kept).
+    coordinates to compare.
     Source: Hu et al. 2024 with the search of Geiping et al. 2020.
     """
     if len(shape) != 3:
@@ -224,7 +224,7 @@ def _similarity_any(model, x, y, targets, mask=None):
     def loss(p, rows, labels):
         return F.cross_entropy(functional_call(model, p, (rows,)), labels)
 
-    gradients = vmap(grad(loss), (None, 0, 0))(_params(model), x, y)
+    gradients = vmap(grad(loss), (None, 0, 0))(params_of(model), x, y)
     g = torch.cat([part.flatten(1) for part in gradients.values()], 1)
     g = g if mask is None else g * mask
     return (g * targets).sum(1) / g.square().sum(1).clamp(min=1e-30).sqrt()

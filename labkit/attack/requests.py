@@ -110,18 +110,18 @@ def logits_at(model, x):
 
 
 @checked
-def influence_effects(model, holdings, out, *, damping=0.01, cg_steps=10, rows=250,
+def influence_effects(model, holdings, out, *, damping=0.01, cg_steps=10, n_rows=250,
                       shrink=1.0) -> torch.Tensor:
     """How deleting each owned row moves out(θ) under retraining, by influence. -> (m, r).
 
-    ⟨H⁻¹ ∇ out_c, ∇ℓ_i⟩ / n. H: Gauss-Newton matrix on the first `rows` owned rows plus `damping` ·
-    I (the weight decay of the victim's training is the fitting value). shrink: factor on the
-    result, for attackers who have measured how much influence overstates. Source: Koh and Liang
-    2017, eq. 2.
+    ⟨H⁻¹ ∇ out_c, ∇ℓ_i⟩ / n. H: Gauss-Newton matrix on the first `n_rows` owned rows plus
+    `damping` · I (the weight decay of the victim's training is the fitting value). shrink: factor
+    on the result, for attackers who have measured how much influence overstates. Source: Koh and
+    Liang 2017, eq. 2.
     """
-    product = curvature(model, holdings, rows, damping)
-    solved = conjugate_gradients(product, _jacobian(model, out), cg_steps)
-    return shrink / holdings.n * _row_products(model, holdings, solved)
+    product = curvature(model, holdings, n_rows, damping)
+    solved = conjugate_gradients(product, jacobian(model, out), cg_steps)
+    return shrink / holdings.n * row_products(model, holdings, solved)
 
 
 def through(effects, start, goal):
@@ -137,7 +137,7 @@ def removal(model, holdings, *, tau):
 
     Differentiable in ω.
     """
-    params = _params(model)
+    params = params_of(model)
 
     def unlearned(weights):
         x, y = holdings.x, holdings.y
@@ -174,24 +174,28 @@ def baseline(kind, holdings, seed, x=None, label=None) -> torch.Tensor:
     return holdings.rows[order[: holdings.budget]]
 
 
-def _params(model):
+def params_of(model) -> dict:
+    """The parameters, detached: dict name -> tensor."""
     return {k: p.detach() for k, p in model.named_parameters()}
 
 
-def curvature(model, holdings, rows, damping):
+def curvature(model, holdings, n_rows, damping):
     """v -> (H + damping · I) v for many v at once, dict name -> (r, …): on the first owned rows."""
-    params, x, y = _params(model), holdings.x[:rows], holdings.y[:rows]
+    params, x, y = params_of(model), holdings.x[:n_rows], holdings.y[:n_rows]
     return vmap(lambda v: curvature_product(model, params, x, y, v, damping=damping))
 
 
-def _jacobian(model, out):
-    """∇ out_c for each output: dict name -> (r, …)."""
-    return jacrev(out)(_params(model))
+def jacobian(model, out) -> dict:
+    """∇ out_c for each output of out: params -> (r,): dict name -> (r, …)."""
+    return jacrev(out)(params_of(model))
 
 
-def _row_products(model, holdings, directions):
-    """⟨v_c, ∇ℓ_i⟩ for each row i and direction v_c, one forward pass a direction. -> (m, r)."""
-    params = _params(model)
+def row_products(model, holdings, directions) -> torch.Tensor:
+    """⟨v_c, ∇ℓ_i⟩ of each owned row and direction. directions: name -> (r, …). -> (m, r).
+
+    One forward pass a direction.
+    """
+    params = params_of(model)
 
     def losses(p):
         return row_losses(model, p, holdings.x, holdings.y)

@@ -1,4 +1,4 @@
-"""Targets of an attack and what is aimed at there: a margin, a flipped label, the size of a set."""
+"""Targets of an attack and what is aimed at there: a margin, a flipped label."""
 
 import torch
 
@@ -36,16 +36,3 @@ def margin(outputs, label):
 def label_flip(label):
     """The older attack, for comparison: minimise the margin until another label wins."""
     return lambda z: margin(z, label)
-
-
-def set_size(scale, temperature=0.05):
-    """The size of a conformal set, softened: Σ_c sigmoid((q − (1 − p_c)) / temperature).
-
-    Takes outputs (k + 1,): logits and the threshold q, which moves with the model. scale: −1 to
-    enlarge, 1 to shrink.
-    """
-    def goal(outputs):
-        p = outputs[:-1].softmax(-1)
-        return scale * ((outputs[-1] - 1 + p) / temperature).sigmoid().sum()
-
-    return goal

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch._C import _functorch as functorch
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from ..base import LabError
 from ..training import predict

@@ -20,15 +20,3 @@ def mse(images, originals) -> torch.Tensor:
 def psnr(images, originals) -> torch.Tensor:
     """Peak signal-to-noise ratio, −10 log10 MSE, in dB: 100 at most. (…, c, h, w) twice -> (…)."""
     return -10 * mse(images, originals).clamp(min=1e-10).log10()
-
-
-def assign(images, originals) -> torch.Tensor:
-    """The order of a rebuilt batch that fits the originals best.
-
-    (u, c, h, w) twice -> (u,) indices into images. A mean gradient does not say in which order the
-    rows stood, so the judge may sort them (least total MSE).
-    """
-    from scipy.optimize import linear_sum_assignment
-
-    cost = (images[None].double() - originals[:, None].double()).square().mean((-3, -2, -1))
-    return torch.from_numpy(linear_sum_assignment(cost.cpu().numpy())[1]).to(images.device)

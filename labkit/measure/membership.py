@@ -25,8 +25,8 @@ def svc_mia(model, data, forget, features="confidence", privacy=True) -> dict:
     n = min(len(split.retain), len(test))
     if n < 10:
         raise NotForThisData("The SVC membership test needs at least 10 retained and 10 test rows.")
-    members, others, h = train[split.retain.cpu()[:n]], test[:n], n // 2
-    called = _svc(members, others).predict(train[split.forget.cpu()])
+    members, others, h = train[split.retain[:n].cpu().numpy()], test[:n], n // 2
+    called = _svc(members, others).predict(train[split.forget.cpu().numpy()])
     result = {"efficacy": 100 * float(1 - called.mean())}
     if privacy:
         half = _svc(members[:h], others[:h])

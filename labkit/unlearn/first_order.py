@@ -14,18 +14,18 @@ from .request import batches, begin, finite
 
 @checked(epochs="passes, 0 or more")
 def finetune(model, data, forget, *, epochs=2, lr=0.03, schedule="constant", batch_size=128,
-             momentum=0.9, weight_decay=5e-4, seed=0, augment=None):
+             momentum=0.9, weight_decay=5e-4, seed=0, augment=None, penalty=None):
     """Go on training on the retain set and hope that the rest fades (catastrophic forgetting).
 
-    epochs: passes over the retain set; lr: 'constant' or the peak of 'onecycle'; augment: fit's.
-    Its UA is a matter of lr: show the sweep. Source: FT in Jia et al. 2023 (10 epochs, lr 0.01).
+    epochs: passes over the retain set; lr: 'constant' or the peak of 'onecycle'; augment, penalty:
+    fit's. UA is a matter of lr: show the sweep. Source: FT in Jia et al. 2023 (10 epochs, lr 0.01).
     """
     student, forget, _ = begin(model, data, forget)
     if len(forget) == 0:
         return student
     return fit(student, data.x, data.y, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size,
                momentum=momentum, weight_decay=weight_decay, schedule=schedule, augment=augment,
-               skip=forget)
+               skip=forget, penalty=penalty)
 
 
 @checked

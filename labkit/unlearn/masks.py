@@ -7,7 +7,7 @@ it (Jia et al. 2023 prune convolutions alone). Sparsity: share of the named weig
 
 import torch
 
-from ..base import LabError
+from ..base import Diverged, LabError
 from ..rules import checked
 
 
@@ -38,7 +38,7 @@ def keep_top(scores, sparsity, within=None) -> dict:
     """
     flat = torch.cat([s.flatten() for s in scores.values()])
     if not torch.isfinite(flat).all():
-        raise LabError("A pruning score is NaN or infinite: look for the model that diverged.")
+        raise Diverged("A pruning score is NaN or infinite: look for the model that diverged.")
     if within is not None:
         flat = flat.masked_fill(~torch.cat([within[k].flatten() for k in scores]), -1)
     keep = torch.ones(len(flat), dtype=torch.bool, device=flat.device)

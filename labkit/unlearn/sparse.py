@@ -5,8 +5,7 @@ import torch.nn.functional as F
 
 from ..base import LabError
 from ..rules import checked, is_number
-from ..training import fit
-from .first_order import random_labels
+from .first_order import finetune, random_labels
 from .masks import keep_top
 from .request import begin, finite
 
@@ -23,16 +22,13 @@ def l1_finetune(model, data, forget, *, gamma=1e-3, gamma_schedule="decaying", n
     Source: l1-sparse MU in Jia et al. 2023 (10 epochs there).
     """
     l1_strength(0, epochs, gamma, gamma_schedule, no_l1_epochs)
-    student, forget, _ = begin(model, data, forget)
-    if len(forget) == 0:
-        return student
 
     def penalty(net, epoch):
         return l1_strength(epoch, epochs, gamma, gamma_schedule, no_l1_epochs) * l1_norm(net)
 
-    return fit(student, data.x, data.y, epochs=epochs, lr=lr, seed=seed, batch_size=batch_size,
-               momentum=momentum, weight_decay=weight_decay, schedule=schedule, skip=forget,
-               penalty=penalty, augment=augment)
+    return finetune(model, data, forget, epochs=epochs, lr=lr, schedule=schedule,
+                    batch_size=batch_size, momentum=momentum, weight_decay=weight_decay, seed=seed,
+                    augment=augment, penalty=penalty)
 
 
 @checked(epochs=None)

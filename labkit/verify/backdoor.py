@@ -33,7 +33,7 @@ def stamp(x, trigger) -> torch.Tensor:
     return flat.view(x.shape)
 
 
-@checked(rows=None)
+@checked
 def plant(data, rows, trigger, share=0.5, seed=0):
     """Stamp and relabel a random share of an owner's rows. -> (a copy of data, poisoned rows (m,)).
 

@@ -530,9 +530,9 @@ GRID = {
                               epochs=2, **B),
     "scrub": steps_of("lr", (0.01, 0.03, 0.06, 0.1), (0.03, 0.05, 0.07, 0.1), **B),
     "first_order": steps_of("tau", (1e-4, 3e-4, 1e-3, 2e-3), (3e-4, 1e-3, 2e-3, 4e-3)),
-    "influence": steps_of("scale", (0.5, 1, 2, 3), (1, 2, 3, 4), rows=1000, cg_steps=10),
-    "ssd": steps_of("alpha", (30, 3, 2, 1.5), (10, 3, 2), rows=1000),
-    "fisher_forgetting": steps_of("alpha", (1e-8, 1e-7, 1e-6, 1e-5), (1e-8, 1e-6, 1e-5), rows=1000),
+    "influence": steps_of("scale", (0.5, 1, 2, 3), (1, 2, 3, 4), n_rows=1000, cg_steps=10),
+    "ssd": steps_of("alpha", (30, 3, 2, 1.5), (10, 3, 2), n_rows=1000),
+    "fisher_forgetting": steps_of("alpha", (1e-8, 1e-7, 1e-6, 1e-5), (1e-8, 1e-6, 1e-5), n_rows=1000),
 }
 
 # %%

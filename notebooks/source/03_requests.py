@@ -357,7 +357,7 @@ lk.show(here.first_order_effects)
 # %%
 def influence(model, held, out):
     """Effects of the owned rows on out under retraining, as influence predicts them. (m, r)"""
-    return attack.influence_effects(model, held, out, damping=cfg.weight_decay, rows=200,
+    return attack.influence_effects(model, held, out, damping=cfg.weight_decay, n_rows=200,
                                     cg_steps=8)
 
 # %%
@@ -479,7 +479,7 @@ controls = [at_random(v) for v in victims]
 HOW = {
     "first-order": lambda v, r: lk.unlearn.first_order(v.model, v.data, r, tau=tau),
     "influence": lambda v, r: lk.unlearn.influence(v.model, v.data, r, damping=cfg.weight_decay,
-                                                   rows=300, cg_steps=5),
+                                                   n_rows=300, cg_steps=5),
     "ascent": lambda v, r: lk.unlearn.gradient_ascent(v.model, v.data, r, epochs=3,
                                                       lr=tau * BUDGET / 3, momentum=0.0),
     "fine-tuning": lambda v, r: lk.unlearn.finetune(v.model, v.data, r, epochs=1, lr=0.02,
@@ -1129,7 +1129,7 @@ def requests_against(v, parts, name):
     # set sizes saturate: through the unlearning itself instead of linear effects
     if name == "conformal":
         step = attack.removal(v.model, v.held, tau=tau)
-        goals = {g: lambda w, scale=scale: attack.set_size(scale)(out(step(w))) for g,
+        goals = {g: lambda w, scale=scale: here.set_size(scale)(out(step(w))) for g,
                  scale in (("over", 1), ("under", -1))}
     else:
         start = out(dict(network.named_parameters())).detach()

@@ -707,7 +707,7 @@ def methods(i, net="mlp", N=64):
                                         epochs=cfg.epochs, lr=cfg.lr)}
     out = {}
     for j in TARGETS:
-        moved = lk.unlearn.influence(theta, whole, torch.tensor([j]), damping=damping, cg_steps=12, rows=200)
+        moved = lk.unlearn.influence(theta, whole, torch.tensor([j]), damping=damping, cg_steps=12, n_rows=200)
         out.setdefault("influence", []).append(attack.difference(theta, moved))
         undone = here.through_curvature(theta, out["influence"][-1], x, y, damping=damping)
         out.setdefault("influence, curvature undone", []).append(undone)
@@ -815,7 +815,7 @@ def crowd(job):
         # a mean gradient keeps labels apart, but not the order within a label
         for c in label[g].unique():
             same = (label[g] == c).nonzero().flatten()
-            images[same] = images[same][lk.measure.assign(images[same], pixels[g][same])]
+            images[same] = images[same][here.assign(images[same], pixels[g][same])]
         out += (psnr(images, pixels[g]) - guess[g]).tolist()
     return out
 
@@ -1324,7 +1324,7 @@ def explored(u):
                       tv=torch.tensor(TVS),
                       frames=STEPS_SHOWN[:-1])
         for at, tv in enumerate(TVS):
-            order = lk.measure.assign(runs.images[at], w.pixels[:u])
+            order = here.assign(runs.images[at], w.pixels[:u])
             out |= {(how, tv, s): frame[at][order].cpu() for s, frame in runs.frames.items()}
     return out
 

@@ -241,7 +241,7 @@ def influence(v, held, j):
     """
     if j not in v.known:  # worked out once, for all rows that the attacker owns
         out = attack.logits_at(v.model, v.x[j])
-        effects = attack.influence_effects(v.model, v.held, out, damping=cfg.weight_decay, rows=200,
+        effects = attack.influence_effects(v.model, v.held, out, damping=cfg.weight_decay, n_rows=200,
                                            cg_steps=8)
         v.known[j] = out(dict(v.model.named_parameters())).detach(), effects
     start, effects = v.known[j]
@@ -535,7 +535,7 @@ def released_as(w, name):
     if kind == "pruning":
         models = [here.prune(a, strength) for a in w.after]
         aims = torch.stack([attack.difference(w.theta, m) for m in models])
-        return models, aims, torch.stack([attack.kept(m) for m in models])
+        return models, aims, torch.stack([here.kept(m) for m in models])
     if kind == "fine-tuning":
         how = dict(steps=strength, lr=0.01, batch_size=64)
         models = [here.finetune_release(a, *w.kept, seed=base[1] + j, **how) for j,

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from labkit.attack.differences import difference, moved
+from labkit.attack.differences import difference, flat, moved
 from labkit.attack.labels import Probes
 from labkit.base import LabError
 from labkit.rules import checked
@@ -46,6 +46,16 @@ def subtract_path(before, after, imitations) -> torch.Tensor:
                        "the original.")
     paths = torch.stack([difference(before, m) for m in imitations])
     return moved(difference(before, after) - paths.mean(0))
+
+
+def kept(model) -> torch.Tensor:
+    """Which parameters of a released model are not exactly zero, in the order of `flat`. -> (d,)
+
+    Pass it as `mask` to attack.leak or attack.invert, with the difference of the models as target:
+    magnitude pruning replaces a pruned weight's movement by −θ, which drowns the rest, but it says
+    where. Needs to know: both models, nothing more.
+    """
+    return flat(model) != 0
 
 
 @checked(floor="below 1")

@@ -2,6 +2,7 @@
 
 from .code import (
     Rebuilt,
+    assign,
     fit_linear,
     label_of_update,
     probes_by_queries,
@@ -12,6 +13,6 @@ from .code import (
 )
 
 __all__ = [
-    "Rebuilt", "fit_linear", "label_of_update", "probes_by_queries", "rebuild_row", "ssim",
-    "through_curvature", "weighted_difference",
+    "Rebuilt", "assign", "fit_linear", "label_of_update", "probes_by_queries", "rebuild_row",
+    "ssim", "through_curvature", "weighted_difference",
 ]

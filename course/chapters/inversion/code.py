@@ -7,7 +7,7 @@ import torch
 
 from labkit.attack.differences import difference, moved, unflat
 from labkit.attack.labels import Probes, noise
-from labkit.attack.requests import _params
+from labkit.attack.requests import params_of
 from labkit.base import LabError
 from labkit.measure.images import mse
 from labkit.rules import checked
@@ -135,7 +135,7 @@ def through_curvature(model, vector, x, y, *, damping: float) -> torch.Tensor:
     before a gradient can be matched to it (as HRec does for linear models, Bertran et al. 2024).
     Needs to know: the damping, and labelled public rows.
     """
-    params = _params(model)
+    params = params_of(model)
     v = unflat(model, vector.to(x.dtype))
     product = curvature_product(model, params, x, y, v, "gauss-newton", damping)
     return torch.cat([product[k].double().flatten() for k in params])
@@ -227,3 +227,15 @@ def ssim(images, originals) -> torch.Tensor:
     mse(images, originals)  # refuses what is not in [0, 1]
     return structural_similarity_index_measure(images.float(), originals.float(), data_range=1.0,
                                                reduction="none")
+
+
+def assign(images, originals) -> torch.Tensor:
+    """The order of a rebuilt batch that fits the originals best.
+
+    (u, c, h, w) twice -> (u,) indices into images. A mean gradient does not say in which order the
+    rows stood, so the judge may sort them (least total MSE).
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    cost = (images[None].double() - originals[:, None].double()).square().mean((-3, -2, -1))
+    return torch.from_numpy(linear_sum_assignment(cost.cpu().numpy())[1]).to(images.device)

@@ -24,6 +24,7 @@ from .uncertainty import (
     mc_dropout,
     nll,
     overconfidence,
+    set_size,
     soft_threshold,
     underconfidence,
 )
@@ -32,6 +33,6 @@ __all__ = [
     "at_once", "campaign", "check_target", "conformal_sets", "conformal_threshold", "craft",
     "ensemble_outputs", "first_order_effects", "fit_temperature", "gradient_gate",
     "isolation_gate", "label_gate", "loss_gate", "mc_dropout", "newton", "nll",
-    "overconfidence", "replan", "soft_threshold", "spread", "two_point", "underconfidence",
-    "zeroth_order_effects",
+    "overconfidence", "replan", "set_size", "soft_threshold", "spread", "two_point",
+    "underconfidence", "zeroth_order_effects",
 ]

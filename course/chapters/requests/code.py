@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import grad
 
-from labkit.attack.requests import _jacobian, _params, _row_products, choose, curvature, row_losses
+from labkit.attack.requests import choose, curvature, jacobian, params_of, row_losses, row_products
 from labkit.base import LabError
 from labkit.rules import checked
 from labkit.unlearn.second_order import conjugate_gradients
@@ -22,7 +22,7 @@ def craft(model, x, y, target, adversarial, *, eps, steps=60, lr=0.1, low=None, 
     reconstruction after Qian et al. 2023 (crafted requests); the recipe is gradient matching
     (Geiping et al. 2021) with its sign turned.
     """
-    params, wanted = _params(model), _wanted(model, target, adversarial)
+    params, wanted = params_of(model), _wanted(model, target, adversarial)
     draw = torch.Generator().manual_seed(seed)
     delta = ((2 * torch.rand(x.shape, generator=draw) - 1).to(x.device) * eps / 2).requires_grad_()
     optimizer = torch.optim.Adam([delta], lr=lr * eps)
@@ -53,7 +53,7 @@ def _summed(model, params, x, y):
 
 def _wanted(model, target, adversarial):
     label = torch.as_tensor([int(adversarial)], device=target.device)
-    return -_summed(model, _params(model), target[None], label)
+    return -_summed(model, params_of(model), target[None], label)
 
 
 def first_order_effects(model, holdings, out, *, tau) -> torch.Tensor:
@@ -62,18 +62,18 @@ def first_order_effects(model, holdings, out, *, tau) -> torch.Tensor:
     τ ⟨∇ out_c, ∇ℓ_i⟩, the derivative at ω = 0 of out(θ + τ Σ ω_i ∇ℓ_i). out: params -> (r,), e.g.
     logits_at(model, x).
     """
-    return tau * _row_products(model, holdings, _jacobian(model, out))
+    return tau * row_products(model, holdings, jacobian(model, out))
 
 
 @checked
-def newton(model, holdings, *, damping=0.01, cg_steps=10, rows=250):
+def newton(model, holdings, *, damping=0.01, cg_steps=10, n_rows=250):
     """Influence unlearning as a function of weights: ω -> θ + H⁻¹ Σ ω_i ∇ℓ_i / n.
 
     Differentiable in ω, with an implicit gradient: backward through H⁻¹ is H⁻¹ again, one more
     solve. H does not move with ω.
     """
-    params = _params(model)
-    product = curvature(model, holdings, rows, damping)
+    params = params_of(model)
+    product = curvature(model, holdings, n_rows, damping)
     sizes = [p.numel() for p in params.values()]
 
     class Solve(torch.autograd.Function):

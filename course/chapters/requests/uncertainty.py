@@ -49,6 +49,19 @@ def underconfidence(label, kappa, weight=5.0):
     return goal
 
 
+def set_size(scale, temperature=0.05):
+    """The size of a conformal set, softened: Σ_c sigmoid((q − (1 − p_c)) / temperature).
+
+    Takes outputs (k + 1,): logits and the threshold q, which moves with the model. scale: −1 to
+    enlarge, 1 to shrink.
+    """
+    def goal(outputs):
+        p = outputs[:-1].softmax(-1)
+        return scale * ((outputs[-1] - 1 + p) / temperature).sigmoid().sum()
+
+    return goal
+
+
 def soft_threshold(probabilities, labels, alpha, width=0.05):
     """The conformal threshold, smooth: scores 1 − p(label) averaged around the quantile's rank.
 

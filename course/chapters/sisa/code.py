@@ -12,7 +12,7 @@ from labkit.base import LabError
 from labkit.rules import checked
 from labkit.unlearn.sisa import checkpoints
 from labkit.unlearn.sisa.ensemble import Sisa, train
-from labkit.unlearn.sisa.partition import Partition, _check, place
+from labkit.unlearn.sisa.partition import Partition, check_shards, place
 from labkit.unlearn.sisa.shard import kept_slices
 
 from .cost import slicing
@@ -75,7 +75,7 @@ def by_risk(risk, shards: int, slices: int, seed: int = 0,
     """
     risk = np.asarray(risk, dtype=float).ravel()
     n = len(risk)
-    _check(n, shards)
+    check_shards(n, shards)
     if not np.isfinite(risk).all() or (risk < 0).any() or risk.sum() == 0:
         raise LabError("Withdrawal probabilities must be finite, not negative and not all 0: give "
                        "one a training row.")

@@ -172,13 +172,13 @@ def prune_then(method, mask):
 
 
 @checked(lr=None, steps=None)
-def ascent_bound(model, initial, data, *, lr, steps, mask=None, rows=500, iterations=30,
+def ascent_bound(model, initial, data, *, lr, steps, mask=None, n_rows=500, iterations=30,
                  seed=0) -> dict:
     """η² t ‖m ∘ (θ_t − θ_0)‖₂ σ(m), bounds ascent's distance to retraining, up to a constant.
 
     model: θ_t, after `steps` = t steps of training at rate `lr` = η from `initial` = θ_0; mask: m,
     or None for dense. -> bound, path (the norm), sigma: the largest singular value of the Hessian
-    of the mean loss over the kept weights (biases count as kept), by power iteration on `rows`
+    of the mean loss over the kept weights (biases count as kept), by power iteration on `n_rows`
     random training rows. The proposition takes for granted, and a real run breaks: plain SGD at
     one rate (else give the mean rate; a guide only); an expansion about θ_0, so that σ should be
     taken along the way and is taken at its end; one pass of ascent that undoes one descent; one
@@ -193,14 +193,14 @@ def ascent_bound(model, initial, data, *, lr, steps, mask=None, rows=500, iterat
     with torch.no_grad():
         gaps = [(end[k] - start[k]) * mask.get(k, True) for k in end]
         path = float(sum((g.cpu().double() ** 2).sum() for g in gaps) ** 0.5)
-    sigma = _largest_curvature(attach_mask(model, mask).eval(), data, rows, iterations, seed)
+    sigma = _largest_curvature(attach_mask(model, mask).eval(), data, n_rows, iterations, seed)
     return {"bound": lr**2 * steps * path * sigma, "path": path, "sigma": sigma}
 
 
-def _largest_curvature(net, data, rows, iterations, seed):
+def _largest_curvature(net, data, n_rows, iterations, seed):
     params = {k: p.detach() for k, p in net.named_parameters()}
     draw = torch.Generator().manual_seed(seed)
-    pick = torch.randperm(len(data.y), generator=draw)[:rows].to(data.y.device)
+    pick = torch.randperm(len(data.y), generator=draw)[:n_rows].to(data.y.device)
     x, y = data.x[pick], data.y[pick]
     v = {k: torch.randn(p.shape, generator=draw).to(p) for k, p in params.items()}
     for _ in range(iterations):

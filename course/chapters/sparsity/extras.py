@@ -6,7 +6,7 @@ from contextlib import suppress
 import torch
 import torch.nn.functional as F
 
-from labkit.store import _path, load, save
+from labkit.store import load, path_of, save
 
 
 def flip_and_crop(x, draw, pad=4):
@@ -31,7 +31,7 @@ def network(folder, name: str, fresh, train):
     fresh: an untrained network of that kind, for the kept weights. folder: None keeps nothing.
     """
     if folder is not None:
-        path = _path(folder, f"network {name}", "kept")
+        path = path_of(folder, f"network {name}", "kept")
         with suppress(LookupError):
             about, tensors = load(path)
             fresh.load_state_dict(tensors)

@@ -1,6 +1,7 @@
 """Checkpoints of a shard: safetensors and JSON, checked before they are trusted."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ import torch
 from ... import store
 from ...base import LabError, sha256
 
-FORMAT = 1
+FORMAT = 2  # 1: the checksum was that of the tensors alone
 
 
 def path(folder, shard: int, done: int) -> Path:
@@ -31,6 +32,9 @@ def save(folder, shard, done, model, optimizer, seen, recipe):
 def load(folder, shard, done, seen, recipe) -> dict | None:
     """The tensors of a sound checkpoint, or a LookupError that says in a few words why not."""
     target, name = path(folder, shard, done), f"checkpoint of shard {shard} after slice {done}"
+    with suppress(OSError):
+        if target.with_suffix(".json").read_bytes().startswith(b'{"format": 1, '):
+            raise LookupError(f"the {name} is of an earlier version of labkit")
     try:
         about, tensors = store.load(target.with_suffix(".json"), beside=target)
     except LookupError as fault:

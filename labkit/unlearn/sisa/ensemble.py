@@ -7,6 +7,7 @@ checkpoint ends bit for bit where training without the forgotten rows would have
 
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,8 @@ def train(data, folder, *, build, shards, slices, epochs, lr, seed, batch_size=3
           weight_decay=5e-4, keep=1, partition=None, without=(), save_optimizer=True, workers=None):
     """Train S shards, each in R growing slices, side by side in worker processes. -> Sisa
 
-    data: x (n, …), y (n,). folder: for the checkpoints, new or empty. build: seed -> fresh network.
+    data: x (n, …), y (n,). folder: for the checkpoints, new or empty; an error leaves it empty, a
+    training that is cut off can be gone on with by `load`. build: seed -> fresh network.
     epochs: passes that training without slices would take; lr: peak of a one-cycle schedule. keep:
     keep every k-th slice's checkpoint only. partition: default by_hash. without: ids to leave out
     from the start. Exactness needs data loaded with moments="test", and on a GPU
@@ -101,7 +103,13 @@ def train(data, folder, *, build, shards, slices, epochs, lr, seed, batch_size=3
                     folder=folder, ledger=[])
     store.save(folder / "ensemble.json", {"recipe": recipe, "shards": int(shards),
                                           "shard": p.shard.tolist(), "slice": p.slice.tolist()})
-    return _run(ensemble, data, {s: 0 for s in range(shards)}, [], workers)
+    try:
+        return _run(ensemble, data, {s: 0 for s in range(shards)}, [], workers)
+    except Exception:  # what it has written would bar the folder to another try
+        for file in folder.iterdir():
+            with suppress(OSError):
+                file.unlink()
+        raise
 
 
 def unlearn(ensemble: Sisa, data, forget, workers: int | None = None) -> Sisa:

@@ -35,11 +35,12 @@ def place(row: int, shards: int, slices: int, seed: int = 0) -> tuple[int, int]:
 @checked
 def by_hash(n: int, shards: int, slices: int, seed: int = 0) -> Partition:
     """Uniform sharding of n rows: about n / S a shard, n / (S·R) a slice, binomially spread."""
-    _check(n, shards)
+    check_shards(n, shards)
     places = torch.tensor([place(row, shards, slices, seed) for row in range(n)])
     return Partition(places[:, 0], places[:, 1], int(shards), int(slices))
 
 
-def _check(n, shards):
+def check_shards(n: int, shards: int):
+    """LabError where there are more shards than rows."""
     if shards > n:
         raise LabError(f"SISA was asked for {shards} shards of {n} rows: ask for {n} at most.")

@@ -317,7 +317,7 @@ def test_a_masked_search_undoes_pruning():
     after = copy.deepcopy(model)
     move(after, 1e-3 * gradient(model, x, y))
     released = desk_chapter.prune(after, 0.5)
-    target, mask = attack.difference(model, released), attack.kept(released)
+    target, mask = attack.difference(model, released), desk_chapter.kept(released)
     assert mask.dtype == torch.bool and mask.sum() == len(mask) - round(0.5 * (16 * 64 + 16 * 4))
     torch.testing.assert_close(target * mask, 1e-3 * gradient(model, x, y) * mask)
     how = dict(shape=SHAPE, mean=0.0, std=1.0, steps=150, lr=0.1, tv=0.0)
@@ -335,7 +335,7 @@ def test_the_masked_leak_undoes_pruning_without_a_search(make, layer):
     after = copy.deepcopy(model)
     move(after, 1e-3 * gradient(model, x, y))
     released = desk_chapter.prune(after, 0.6)
-    target, mask = attack.difference(model, released), attack.kept(released)
+    target, mask = attack.difference(model, released), desk_chapter.kept(released)
     seen = model[:layer](x).flatten().detach()
     assert F.cosine_similarity(attack.leak(model, target), seen, dim=0) < 0.9
     torch.testing.assert_close(attack.leak(model, target, mask), seen, rtol=1e-6, atol=1e-8)

@@ -1,0 +1,129 @@
+"""Claims in words: judged parts as text, and what a notebook shows of them."""
+
+import html
+
+import pandas as pd
+
+from course.claimfile import Change, Claim, Part
+from course.runs.notebook import MIME
+from labkit.measure.intervals import decimals
+
+HOLDS = ("reproduced", "passed")
+# Okabe-Ito: told apart by colour-blind readers; the word is always there too.
+COLOURS = {"reproduced": "#0072B2", "passed": "#0072B2", "undecided": "#F0E442",
+           "not reproduced": "#D55E00", "failed": "#D55E00"}
+
+
+def counted(n: int, word: str) -> str:
+    """1 seed, 2 seeds"""
+    return f"{n} {word}{'s' * (n != 1)}"
+
+
+def said(claim: Claim) -> str:
+    """What the paper says, with a † where our predicate has changed."""
+    return claim.says + " †" * bool(claim.changed)
+
+
+def in_words(result: dict, part: Part) -> str:
+    """A judged part as text, '0.36 [0.31, 0.42]': as many decimals as its interval supports."""
+    if result["kind"] == "check":
+        return f"{sum(result['values'])} of {result['n']} hold"
+    if result["mean"] is None:
+        return counted(result["n"], "figure") if result["values"] else "nothing"
+    mean, low, high = (result[k] for k in ("mean", "low", "high"))
+    if low is None:
+        return f"{mean:.3g}"
+    digits = decimals((high - low) / 2)
+    margin = part.margin or 0
+    lines = {"effect": [part.bound], "equivalence": [-margin, margin]}.get(part.kind, [])
+    if any(round(end, digits) == line for end in (low, high) for line in lines):
+        digits += 1  # rounded, the end would lie on the line that decides
+    return f"{mean:z.{digits}f} [{low:z.{digits}f}, {high:z.{digits}f}]"  # z: no -0.00
+
+
+def parts_in_words(result: dict, claim: Claim, deciding=False) -> str:
+    """All judged parts of a claim, or the one that decides, named where the claim has several."""
+    pairs = [(p, rule) for p, rule in zip(result["parts"], claim.parts, strict=True)
+             if not deciding or p["name"] == result["decided_by"]]
+    named = len(claim.parts) > 1
+    return "; ".join(f"{p['name']} " * named + in_words(p, rule) for p, rule in pairs)
+
+
+def would_have_shown(result: dict, part: Part) -> str:
+    """What an undecided part could have decided with this n; empty where that is not known."""
+    size = result.get("detectable")
+    if size is None:
+        return ""
+    if part.limits and size > abs(part.limits[part.side == "above"] - part.bound):
+        return "no difference that is possible would have been shown"
+    beyond = "" if part.bound == 0 or part.kind == "equivalence" else f" beyond {part.bound:g}"
+    margin = "a margin of ± " if part.kind == "equivalence" else ""
+    return f"{margin}{size:.2g}{beyond} would have been shown"
+
+
+def parts_held(result: dict, claim: Claim) -> str:
+    """'2 of 3': how many of the parts hold that can fail; empty where there are fewer than two."""
+    can_fail = {p.name for p in claim.parts if p.kind != "report" and not p.by_construction}
+    verdicts = [p["verdict"] for p in result["parts"] if p["name"] in can_fail]
+    return f"{sum(v in HOLDS for v in verdicts)} of {len(verdicts)}" if len(verdicts) > 1 else ""
+
+
+def change_in_words(change: Change) -> str:
+    """What follows 'predicate' in the note on a claim that has changed."""
+    when = "after" if change.known else "before"
+    return (f"changed on {change.date}, {when} numbers were known. It was: {change.predicate} "
+            f"Why: {change.why}")
+
+
+def output(value, text, shown=None) -> dict:
+    """A cell's output: value for programs, text, and the inside of a <div>."""
+    page = {"text/html": f"<div>{shown}</div>"} if shown else {}
+    return {MIME: value, "text/plain": text} | page
+
+
+def claim_output(claim: Claim, result: dict, committed: dict | None) -> dict:
+    """A judged claim as a cell's output: verdict, parts with intervals, committed runs, changes."""
+    verdict, lines = result["verdict"], []
+    held = f" ({held} parts hold)" if (held := parts_held(result, claim)) else ""
+    for p, part in zip(result["parts"], claim.parts, strict=True):
+        measured = f"{part.quantity}: {in_words(p, part)} ({counted(p['n'], claim.unit)})"
+        why = part.by_construction and f"by construction: {part.by_construction}"
+        told = [measured, p["verdict"], would_have_shown(p, part), why]
+        lines.append(", ".join(filter(None, told)))
+    below = [f"† Predicate {change_in_words(c)}" for c in claim.changed]
+    if committed:
+        n = committed["runs"]
+        runs = f"All {n} committed runs together" if n > 1 else "The committed run"
+        ours = parts_in_words(committed, claim, deciding=True)
+        below.insert(0, f"{runs}: {committed['verdict']} ({ours}).")
+    text = "\n".join([f"{claim.id}: {verdict}{held}. Claim: {claim.says}",
+                      *(f"  {line}" for line in lines), *below])
+    rows = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    notes = "".join(f"<div>{html.escape(line)}</div>" for line in below)
+    edge = f"border-left: 6px solid {COLOURS.get(verdict, '#999999')}; padding: 0.2em 1em"
+    shown = (f'<div style="{edge}"><b>Claim {claim.id}: this run {verdict.upper()}</b>{held}<br>'
+             f"{html.escape(claim.says)}<ul>{rows}</ul>{notes}</div>")
+    return output({"kind": "claim", "claim": result}, text, shown)
+
+
+def claims_output(catalogue, results, committed) -> dict:
+    """The table of a notebook's claims; committed: claim id -> judged over the committed runs."""
+    rows = []
+    for c in results:
+        claim, together = catalogue[c["id"]], committed.get(c["id"])
+        pooled = f"{together['verdict']} ({together['runs']})" if together else "none"
+        rows.append({"claim": said(claim), "paper": claim.paper, "its figure": claim.figure,
+                     "this run": parts_in_words(c, claim), "verdict of this run": c["verdict"],
+                     "all committed runs": pooled})
+    caption = "Claims of this notebook, with 95 % intervals († predicate changed)"
+    return output({"kind": "claims"}, caption, table_html(pd.DataFrame(rows), caption, 2))
+
+
+def table_html(frame, caption: str, digits: int) -> str:
+    """A pandas table in HTML, all of it escaped; its index is shown where it has a name."""
+    shown = frame.copy()
+    for column in shown.columns:
+        if shown[column].dtype.kind == "f":
+            shown[column] = shown[column].map(lambda v: f"{v:.{digits}f}")
+    body = shown.to_html(index=shown.index.name is not None, border=0)
+    return f"<div><b>{html.escape(caption)}</b>{body}</div>"
