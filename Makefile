@@ -47,7 +47,7 @@ $(READY): requirements.lock pyproject.toml
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; }
 	@echo 'setup 3/4: the locked packages (some minutes the first time)'
 	@$(BIN)/uv pip install $$(test -t 2 || echo --quiet) --python $(BIN)/python \
-	  --requirement requirements.lock
+	  --requirement requirements.lock --compile-bytecode
 	@echo 'setup 4/4: labkit'
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@

@@ -61,7 +61,7 @@ cfg = lab.settings(
                batch_size=128,
                weight_decay=0.02, seeds=3, more=3, targets=7, few=3, benign=250, tuning=4,
                pairs=(8, 20, 56), cg=5),
-    smoke=dict(model_settings=dict(hidden=16), rows=(400, 400), lr=0.05, seeds=2, more=1,
+    smoke=dict(model_settings=dict(hidden=16), rows=(400, 400), epochs=5, lr=0.05, seeds=2, more=1,
                targets=2, few=1, benign=25, tuning=2, pairs=(4, 8), cg=1),
     full=dict(model="strided_cnn", model_settings={}, rows=(1000, 2000), lr=0.05, seeds=5, more=1,
               targets=3, few=2),

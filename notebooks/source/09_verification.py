@@ -58,7 +58,7 @@ figures.style()
 cfg = lab.settings(
     quick=dict(model="mlp", model_settings=dict(hidden=23), rows=(4000, 2000), epochs=8, lr=0.1,
                batch_size=128, owners=20,
-               seeds=3, networks=24, keeps=8, candidates=5),
+               seeds=3, networks=18, keeps=8, candidates=5),
     smoke=dict(rows=(1000, 400), epochs=3, seeds=2, networks=3, keeps=2, candidates=2),
     full=dict(model="strided_cnn", model_settings={}, lr=0.05, seeds=5, networks=50, candidates=20),
     paper=dict(model="resnet18", rows=None, epochs=30),
