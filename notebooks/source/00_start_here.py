@@ -19,7 +19,7 @@
 # - look at the data that every notebook starts from;
 # - do one exercise, read one claim with its verdict, and change one profile: the three habits of the course.
 #
-# *Time*: about twenty seconds to run. *You need*: Python, and to have seen a neural network being trained once.
+# *Time*: about ten seconds to run. *You need*: Python, and to have seen a neural network being trained once.
 
 # %% tags=["parameters"]
 profile = "quick"  # smoke | quick | full | paper
