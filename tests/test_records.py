@@ -55,10 +55,12 @@ STATED = {"ten seconds": 10, "one minute": 60, "a minute and a half": 90, "two m
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_the_records_keep_the_budget_and_the_time_that_the_notebook_states(notebook):
-    """In CPU seconds of one worker; two workers are done in somewhat more than half of them."""
+    """In CPU seconds of one worker; two workers are done in somewhat more than half of them. A fifth
+    over the budget passes: the records are made two at a time, on whatever machine there was.
+    """
     seconds, most = BUDGETS["quick"]
     cpu = median(r["cpu_seconds"] for r in quick(notebook))
-    assert cpu <= seconds and max(r["peak_mb"] for r in quick(notebook)) <= most
+    assert cpu <= 1.2 * seconds and max(r["peak_mb"] for r in quick(notebook)) <= most
     first = read(ROOT / "notebooks" / f"{notebook}.ipynb").cells[0].source
     stated = STATED[re.search(r"\*Time\*: (?:about )?(.+?) to run", first)[1]]
     assert cpu / 2 <= stated <= 1.5 * cpu
