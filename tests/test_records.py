@@ -55,8 +55,9 @@ STATED = {"ten seconds": 10, "one minute": 60, "a minute and a half": 90, "two m
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_the_records_keep_the_budget_and_the_time_that_the_notebook_states(notebook):
-    """In CPU seconds of one worker; two workers are done in somewhat more than half of them. A fifth
-    over the budget passes: the records are made two at a time, on whatever machine there was.
+    """In CPU seconds of one worker; two workers are done in somewhat more than half of them.
+
+    A fifth over the budget passes: the records are made two at a time, on whatever machine it was.
     """
     seconds, most = BUDGETS["quick"]
     cpu = median(r["cpu_seconds"] for r in quick(notebook))
