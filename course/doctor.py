@@ -30,8 +30,11 @@ def _torch():
 
 
 def _torchvision():
-    from torchvision.ops import nms  # noqa: F401  fails where torch is of another build
-
+    try:
+        from torchvision.ops import nms  # noqa: F401  fails where torch is of another build
+    except Exception as problem:
+        return (False, f"torchvision does not load ({type(problem).__name__})",
+                "install the one made for your torch")
     return True, f"torchvision {version('torchvision')}", ""
 
 

@@ -111,6 +111,9 @@ def test_doctor(labkit, monkeypatch):
     assert code == ("problem" in out)
     for word in ("Python 3", "torch 2", "torchvision", "device", "disk", "data", "kernel python3"):
         assert word in out
+    monkeypatch.setitem(sys.modules, "torchvision.ops", None)
+    assert ("torchvision does not load (ModuleNotFoundError): install the one made for your torch"
+            in labkit("doctor")[1])
     monkeypatch.setattr("course.doctor._data", lambda: 1 / 0)
     code, out, _ = labkit("doctor")
     assert code == 1 and "division by zero" in out

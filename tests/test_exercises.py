@@ -9,6 +9,7 @@ import itertools
 import json
 import linecache
 import re
+import sys
 import textwrap
 import threading
 import time
@@ -831,6 +832,8 @@ def test_wrong_says_what_differs(shown, body, what):
     (0.12345, 0.12346, None, ""),
     (0.123451, 0.123549, "value", "0.1235, expected 0.1235"),
     (torch.nn.Linear(2, 3), torch.nn.Linear(3, 2), "shape", "weight"),
+    (torch.nn.Sequential(torch.nn.Linear(2, 3)), torch.nn.Linear(2, 3), "shape",
+     "a model with other weights than the one it was made from"),
 ])
 def test_differences(got, want, kind, text):
     found = difference(got, want)
@@ -977,6 +980,8 @@ def test_what_else_may_stand_below_the_decorator(shown):
     assert exercise("2.4")(stub) is EXERCISES["2.4"].solution and shown[-1].state == "not attempted"
     assert exercise("2.4")(type("Share", (), {})) is EXERCISES["2.4"].solution
     assert shown[-1].state == "wrong" and "a class" in shown[-1].what
+    for built_in in (torch.topk, max):  # has no signature
+        assert exercise("1.2")(built_in) is UA.solution and shown[-1].state in ("error", "wrong")
     with pytest.raises(LabError, match=r'expected_share has no id: write @exercise\("2.4"\)'):
         exercise(EXERCISES["2.4"].solution)
     with pytest.raises(LabError, match="has no id"):
@@ -1021,7 +1026,18 @@ def test_endless_loop_is_stopped(loop, capsys):
     assert (result.state == "timeout" and "no answer after 0.5 s on more rows than classes"
             in result.what)
     assert time.perf_counter() - start < 20 and threading.active_count() == before
-    assert len(capsys.readouterr().out) < 2500
+    printed = capsys.readouterr().out
+    assert len(printed) < 2500 and ("[more was printed]" in printed) == ("print" in loop)
+
+
+def test_prints_are_seen_at_once(monkeypatch, capfd):
+    mine = define("def f(a, b):\n    print('seen')\n    return sys.stdout.fileno()", sys=sys)
+    assert check(UA, mine).state == "wrong"  # a number, and no error
+    capfd.readouterr()
+    monkeypatch.setattr(limits, "limited", lambda work, seconds: work() or 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # the reader's interrupt, say
+        check(UA, mine)
+    assert "seen" in capfd.readouterr().out
 
 
 def test_a_call_that_cannot_be_ended_is_left_behind():

@@ -38,6 +38,9 @@ def difference(got, want, rtol=1e-4, atol=1e-6, where="the result") -> tuple[str
         return _of("length", text)
     if isinstance(want, list | tuple | dict | torch.nn.Module):
         got_entries, entries = _entries(got), _entries(want)
+        if set(got_entries) != set(entries) and isinstance(want, torch.nn.Module):
+            return ("shape", f"{where} is a model with other weights than the one it was made from",
+                    "change the weights of a copy.deepcopy of that model")
         if set(got_entries) != set(entries):
             return _of("length", f"{where} is {render(got)}, expected {render(want)}")
         parts = (difference(got_entries[k], entries[k], rtol, atol, f"entry [{k}] of {where}")

@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import io
 import random
 import sys
 import threading
@@ -81,8 +80,18 @@ def _equal(a, b):
     return bool((a == b).all()) if isinstance(a, torch.Tensor | np.ndarray) else a == b
 
 
-class Printed(io.StringIO):
-    """Keeps the first characters that are printed: an endless loop may print."""
+class Capped:
+    """A stream that shows the first characters and drops the rest: an endless loop may print."""
+
+    def __init__(self, stream, characters=2000):
+        self.stream, self.left = stream, characters
 
     def write(self, text):
-        return super().write(text[:max(0, 2000 - self.tell())])
+        if self.left >= 0:
+            more = "\n[more was printed]\n" if len(text) > self.left else ""
+            self.stream.write(text[:self.left] + more)
+            self.left -= len(text)
+        return len(text)
+
+    def __getattr__(self, name):  # flush, isatty, fileno
+        return getattr(self.stream, name)
