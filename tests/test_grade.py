@@ -3,6 +3,7 @@
 
 import csv
 import inspect
+import os
 import shutil
 import textwrap
 
@@ -148,16 +149,19 @@ def test_copies_that_are_none_and_deleted_cells(tmp_path, monkeypatch):
 
 
 def test_a_process_that_dies_before_the_exercises(tmp_path, monkeypatch):
-    calls = []
+    calls, kept = [], []
 
     def run(program, *rest):
+        kept.append([i["source"] for i in program if i.get("ours")])
         calls.append([i for i in program if not i["ids"] and not i.get("ours")])
         return [], "crashed", "labkit was being imported; exit code 1"
 
     monkeypatch.setattr(grade_module, "run", run)
-    rows = grade(write(tmp_path, "copy.ipynb", {"1.2": solved("1.2")}, ["labels = [1]"]))
+    extra = ["labels = [1]\nimport pandas as pd"]
+    rows = grade(write(tmp_path, "copy.ipynb", {"1.2": solved("1.2") + "\npd.NA"}, extra))
     assert [(r["exercise"], r["state"]) for r in rows] == [("", "cannot be graded")]
     assert calls[0] and not calls[1] and len(calls) == 2  # tried again without the copy's helpers
+    assert kept == [["import pandas as pd"]] * 2  # but with ours
 
 
 def copy_of(folder, *sources):
@@ -180,6 +184,10 @@ HONEST = {
                                    "no_such_thing"),
     "a shell": ("!exit 3\n%pip install no-such-thing-at-all", ""),
     "timed": ("%%time", ""),
+    "a magic in words": ("import IPython\nfrom IPython import get_ipython as shell\n"
+                         "for shell in (shell, IPython.get_ipython):\n"
+                         "    shell().run_line_magic('matplotlib', 'inline')", ""),
+    "await": ("import asyncio\nthree = await asyncio.sleep(0, 3)\nassert three == 3", ""),
     "lines that begin like magics":
           ('text = """\n%d of %d\n""" % (1, 2)\nrest = (7\n  % 3)\nassert rest == 1', ""),
 }
@@ -314,3 +322,16 @@ def test_bad_usage_is_two(words, capfd, tmp_path, monkeypatch):
     assert code == 2 and err
     with pytest.raises(LabError, match="cannot be written"):
         write_csv([], tmp_path / "no" / "x.csv")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and /dev/stdout")
+def test_a_link_and_a_device_are_written_to(tmp_path, capfd):
+    file, link = tmp_path / "points.csv", tmp_path / "link.csv"
+    link.symlink_to(file)
+    for _ in range(2):  # when there is no file yet, and when there is one
+        write_csv([], link)
+        assert link.is_symlink() and "exercise" in file.read_text(encoding="utf-8")
+    write_csv([], "/dev/stdout")
+    assert capfd.readouterr().out == "file,exercise,state,points\r\n"
+    with pytest.raises(LabError, match="cannot be written"):
+        write_csv([], tmp_path)

@@ -4,6 +4,7 @@ docs/teaching.md says what runs of a copy, what counts, and what a learner could
 """
 
 import ast
+import os
 import re
 from collections import Counter
 from contextlib import suppress
@@ -59,7 +60,7 @@ def _found(program, timeout, memory, sandbox):
     while wanted - set(found):
         known = len(found)
         rest = [i for i in program
-                if set(keys_of([i])) - set(found) or (helpers and not i["ids"])]
+                if set(keys_of([i])) - set(found) or (not i["ids"] and (helpers or i["ours"]))]
         began, end, note = run(rest, found, timeout, memory, sandbox)
         for key in began:
             found.setdefault(key, (end, note))
@@ -97,15 +98,15 @@ def plan(path) -> tuple[list[dict], list[str]]:
             program[n, 0] = {"cell": n, "ids": ids, "source": cells[n]}
         tries.update(ids)
     todo = [name for item in program.values() for name in _names(item["source"])]
-    givers = {}  # name -> (place, text) of the statements that give it
+    # name -> (place, text) of the statements that give it; before the copy's cells stands ours
+    givers = {"pd": [((-1, 0), "import pandas as pd")]}
     for n in (n for n, ids in enumerate(asked) if not ids):
         for k, (text, names) in enumerate(_helpers(cells[n])):
             for name in names - GIVEN:
                 givers.setdefault(name, []).append(((n, k), text))
-    givers.setdefault("pd", [((-1, 0), "import pandas as pd")])
     while todo:
         for place, text in givers.pop(todo.pop(), []):  # once: a copy may have 10,000 helpers
-            program[place] = {"ids": [], "source": text}
+            program[place] = {"ids": [], "source": text, "ours": place[0] < 0}
             todo += _names(text)
     return [program[place] for place in sorted(program)], _expected(path, cells, asked)
 
@@ -124,10 +125,14 @@ def write_csv(rows, path):
     import pandas as pd
 
     table = pd.DataFrame(rows, columns=["file", "exercise", "state", "points"])
-    if Path(path).exists() and not Path(path).is_file():  # a device must not be replaced
-        raise LabError(f"{str(path)!r} cannot be written (it is no file): give another --csv.")
     content = table.to_csv(index=False, lineterminator="\r\n").encode(errors="backslashreplace")
-    write_bytes(path, content, "give another --csv")
+    if not os.path.lexists(path) or os.path.isfile(path) and not os.path.islink(path):
+        return write_bytes(path, content, "give another --csv")
+    try:  # a link, or /dev/stdout, must not be replaced
+        Path(path).write_bytes(content)
+    except OSError as problem:
+        raise LabError(f"{str(path)!r} cannot be written ({problem.strerror}): give another "
+                       "--csv.") from None
 
 
 def _opened(path):

@@ -5,6 +5,7 @@ output, each behind a secret that came with the job. What the learner's code pri
 """
 
 import ast
+import asyncio
 import builtins
 import codeop
 import copy
@@ -73,6 +74,7 @@ def run(job, tell):
 
 def _namespace(torch, job, tell, cell):
     """What the cells see. Its `exercise` is the course's, and tells the results."""
+    import IPython.core.getipython
     import numpy
     from IPython.display import display
 
@@ -103,9 +105,10 @@ def _namespace(torch, job, tell, cell):
     sys.modules["__main__"] = types.ModuleType("__main__")
     scope = vars(sys.modules["__main__"])
     scope |= {s.__name__: s for s in solutions}
-    # magics, which become calls of get_ipython(), do nothing
+    # magics, which become calls of get_ipython(), do nothing, wherever it is taken from
+    magics = IPython.get_ipython = IPython.core.getipython.get_ipython = MagicMock()
     scope |= {"np": numpy, "torch": torch, "F": torch.nn.functional, "lk": labkit, "copy": copy,
-              "exercise": exercise, "display": display, "get_ipython": MagicMock()}
+              "exercise": exercise, "display": display, "get_ipython": magics}
     return scope
 
 
@@ -120,9 +123,12 @@ def _problem(source, scope, failed):
         text = TransformerManager().transform_cell(source)
         linecache.cache[name] = (len(text), None, text.splitlines(True), name)
         compiled = codeop.Compile()  # keeps what is imported from __future__
+        compiled.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         for line in ast.parse(text).body:
             try:
-                exec(compiled(ast.Module([line], []), name, "exec"), scope)
+                waiting = eval(compiled(ast.Module([line], []), name, "exec"), scope)
+                if waiting is not None:  # a line with await is a coroutine
+                    asyncio.run(waiting)
             except Exception as error:
                 if not isinstance(line, ast.Import | ast.ImportFrom):
                     raise
