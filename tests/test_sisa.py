@@ -656,13 +656,15 @@ def test_training_that_failed_leaves_its_folder_to_another_try(tmp_path, what, w
     assert is_exact(train(tmp_path))
 
 
-def test_training_that_was_cut_off_is_gone_on_with(tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device"),
+                                   LabError("A worker process was killed from outside.")])
+def test_training_that_was_cut_off_is_gone_on_with(tmp_path, monkeypatch, error):
     def killed(*_):
-        raise KeyboardInterrupt
+        raise error
 
     with monkeypatch.context() as m:
         m.setattr(ensemble, "train_shard", killed)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(type(error)):
             train(tmp_path)
     with pytest.raises(LabError, match="not empty"):
         train(tmp_path)

@@ -201,5 +201,5 @@ def row_products(model, holdings, directions) -> torch.Tensor:
         return row_losses(model, p, holdings.x, holdings.y)
 
     along = vmap(lambda v: jvp(losses, (params,), (v,))[1],
-                 chunk_size=max(1, 20_000 // len(holdings)))  # many rows: memory for few directions
+                 chunk_size=max(1, 2**24 // holdings.x.numel()))  # memory grows with both
     return along(directions).T.contiguous()

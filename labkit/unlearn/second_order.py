@@ -131,7 +131,7 @@ def ssd(model, data, forget, *, alpha=2.0, dampening=1.0, n_rows=2000, chunk=32,
             selected = of_forget[k] > alpha * of_all[k]
             factor = (dampening * of_all[k] / of_forget[k].clamp(min=1e-30)).clamp(max=1.0)
             p[selected] *= factor[selected]
-    return finite(student, "ssd", alpha)
+    return finite(student, "ssd", dampening)
 
 
 @checked

@@ -129,8 +129,8 @@ cfg = lab.settings(quick=dict(model="mlp", model_settings=dict(hidden=64), epoch
 rows = data
 if profile in ("smoke", "quick") and np.prod(data.shape) > 1000:
     rows = replace(data, x=F.avg_pool2d(data.x, 2), x_test=F.avg_pool2d(data.x_test, 2))
-    lab.say("These pictures are large for `quick`: the networks get them at half their width and "
-            "height.")
+    lab.say(f"These pictures are large for `{profile}`: the networks get them at half their "
+            "width and height.")
 
 
 def one_seed(s):

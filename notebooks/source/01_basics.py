@@ -75,10 +75,9 @@ tuning = lab.seeds(cfg.tuning_seeds, "tune")
 data = lab.load(at_most=cfg.rows)
 if profile in ("smoke", "quick") and len(data.shape) == 3 and np.prod(data.shape) > 1000:
     data = replace(data, x=F.avg_pool2d(data.x, 2), x_test=F.avg_pool2d(data.x_test, 2))
-    lab.say("These pictures are large for `quick`: they are used at half their width and height, "
-            "which keeps the run "
-            "within the time it takes on the small ones, and the learning rate below within what "
-            "trains.")
+    lab.say(f"These pictures are large for `{profile}`: they are used at half their width and "
+            "height, which keeps the run within the time it takes on the small ones, and the "
+            "learning rate below within what trains.")
 
 # %%
 # to forget
@@ -517,7 +516,7 @@ lk.show(lk.unlearn.gradient_ascent)
 
 # %%
 def steps_of(name, random, whole_class, **fixed):
-    """The strengths to try for each kind of request, the weakest first; in `smoke` every other."""
+    """The strengths to try for each kind of request, the weakest first."""
     return {kind: [{name: v} | fixed for v in values[::cfg.every]] for kind, values in
             (("random", random), ("class", whole_class))}
 

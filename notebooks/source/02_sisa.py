@@ -66,10 +66,9 @@ judged = lab.seeds(cfg.seeds, "judge")
 data = lab.load(at_most=cfg.rows, moments="test")
 if profile in ("smoke", "quick") and len(data.shape) == 3 and np.prod(data.shape) > 1000:
     data = replace(data, x=F.avg_pool2d(data.x, 2), x_test=F.avg_pool2d(data.x_test, 2))
-    lab.say("These pictures are large for `quick`: they are used at half their width and height, "
-            "which keeps the run "
-            "within the time it takes on the small ones, and the learning rate below within what "
-            "trains.")
+    lab.say(f"These pictures are large for `{profile}`: they are used at half their width and "
+            "height, which keeps the run within the time it takes on the small ones, and the "
+            "learning rate below within what trains.")
 n = len(data.y)
 lab.require(n >= 400,
             "Notebook 02 cuts the training rows into up to 20 shards and needs at least 400 of "
@@ -283,9 +282,7 @@ def twenty_requests(partition, seed):
 
 # %%
 def exactness(save_optimizer):
-    """Twenty requests in a row (six in `smoke`): was the ensemble equal to training from scratch
-    after each of them?
-    """
+    """Requests in a row: was the ensemble equal to training from scratch after each of them?"""
     d = some_rows(data, cfg.counting_rows, judged[0])
     settings = dict(build=small_net, shards=SHARDS, slices=SLICES, seed=judged[0], epochs=4,
                     lr=cfg.lr, batch_size=32)

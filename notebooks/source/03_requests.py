@@ -938,7 +938,7 @@ lab.say(f"With {BUDGETS[1]} rows, {100 * BUDGETS[1] / n:.1f} % of the training s
                        for g, text in (("over", "surer"), ("under", "unsure")))
         + f", beyond its spread and with the label kept; with {BUDGETS[-1]} rows, "
         + " and ".join(percent(succeeded(exact, g)[:, -1], few_networks) for g in ("over", "under"))
-        + f". These are the first {len(FEW)} targets.")
+        + f". These are the first {cfg.few} targets of each of {len(victims)} networks.")
 
 # %% [markdown]
 # ### Which images are asked for?
@@ -1704,7 +1704,7 @@ lab.say(f"A promise of ε = 3 and δ = 0.00001 for one row is one of ε = {epsil
 # %% [markdown]
 # ### Explore: goal, budget, κ, unlearner
 #
-# Each row is a target. Grey: its confidence after random requests; coloured: after the chosen ones; a cross: the label
+# Each row is one of the same few targets. Grey: its confidence after random requests; coloured: after the chosen ones; a cross: the label
 # is lost. Right: success against budget.
 
 # %%

@@ -7,7 +7,6 @@ checkpoint ends bit for bit where training without the forgotten rows would have
 
 import time
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -105,10 +104,10 @@ def train(data, folder, *, build, shards, slices, epochs, lr, seed, batch_size=3
                                           "shard": p.shard.tolist(), "slice": p.slice.tolist()})
     try:
         return _run(ensemble, data, {s: 0 for s in range(shards)}, [], workers)
-    except Exception:  # what it has written would bar the folder to another try
-        for file in folder.iterdir():
-            with suppress(OSError):
-                file.unlink()
+    except Exception as problem:  # what it has written would bar the folder to another try
+        cut_off = type(problem) is LabError or isinstance(problem, OSError)  # killed worker, disk
+        for file in [] if cut_off else folder.iterdir():  # then `load` goes on from it
+            file.unlink()
         raise
 
 
