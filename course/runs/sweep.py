@@ -128,9 +128,9 @@ def _one(job):
     try:
         lock.touch()
         with locked(lock, wait=False) as (mine, handles):
-            if mine:  # its last holder may have removed the file that we opened
-                mine = os.fstat(handles[0]).st_nlink > 0
-            if mine is False:
+            # removed before or after we opened it, by its last holder or a tidy: try it again
+            there = os.fstat(handles[0]).st_nlink > 0 if mine else lock.exists()
+            if mine is False or not there:
                 return {"status": "busy"}
             record = _new_record(job) or _started(job, handles)
             lock.unlink(missing_ok=True)
