@@ -129,6 +129,25 @@ def test_every_notebook_is_named_where_readers_look():
             f"00 does not list {source.stem}")
 
 
+def test_lesson_pages_name_headings_and_exercises_that_exist():
+    page = (ROOT / "docs" / "lessons.md").read_text(encoding="utf-8")
+    lessons = {part[:2]: " ".join(part.split())
+               for part in re.split(r"(?m)^## (?=\d\d )", page)[1:]}
+    sources = {s.stem[:2]: s.read_text(encoding="utf-8") for s in
+               (ROOT / "notebooks" / "source").glob("[0-9][0-9]_*.py")}
+    assert set(lessons) == set(sources), "docs/lessons.md needs one lesson for each notebook"
+    for number, source in sources.items():
+        headings = set(re.findall(r"(?m)^# #+ (?:\d+ · )?(.+)$", source))
+        quoted = set(re.findall("“([^”]+)”", lessons[number]))
+        assert quoted <= headings, f"no headings of {number}: {quoted - headings}"
+        sets = re.search(r"Core: .*?exercises ([\d., ]+)\. Optional: .*?exercises:? "
+                         r"(none|[\d., ]+)\.", lessons[number]).groups()
+        named = [i for part in sets if part != "none" for i in part.split(", ")]
+        assert sorted(named) == sorted(re.findall(r'(?m)^@exercise\("([^"]+)"\)', source)), number
+        # a decimal that is no exercise would be a result, and results stand in the notebooks
+        assert set(re.findall(r"\d+\.\d+", lessons[number])) <= set(named)
+
+
 def test_readme_shows_a_first_command_for_each_reader_and_stays_short():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     before, rest = readme.split("<!-- scoreboard:begin -->")
