@@ -30,9 +30,8 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def parse_notebooks(words, repeats=False) -> list[Path]:
-    """Notebooks from numbers, ranges as in 01-05, names, paths, all. LabError: unknown, twice.
-
-    repeats: one that is there twice counts once.
+    """Notebooks from numbers, ranges as in 01-05, names, paths, all. LabError: unknown; twice,
+    unless repeats says that one counts once.
     """
     found = []
     for word in words:

@@ -97,14 +97,13 @@ def _swap(temporary, place):
             place.rename(aside)
         try:
             temporary.rename(place)  # killed before, the next run's tidy puts the one aside back
-            break
+            return shutil.rmtree(aside, ignore_errors=True)
         except OSError as problem:
             if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 with suppress(OSError):
                     aside.rename(place)
                 raise
             shutil.rmtree(aside, ignore_errors=True)  # without locks, another was quicker
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def tidy(runs):
@@ -116,18 +115,15 @@ def tidy(runs):
             # held until it is gone: a job that took it in between would have a lock nobody sees;
             # shared: who asks meanwhile whether the run lives is not misled
             with locked(left, wait=False, shared=True) as (free, _), suppress(OSError):
-                _tidy_one(left, runs / run_of(left), free)
-
-
-def _tidy_one(left, final, free):
-    if free is False:  # it lives
-        return
-    if left.is_file() and record_in(final):
-        left.unlink()
-    elif free and record_in(left) and not final.exists():
-        left.rename(final)
-    elif time.time() - left.stat().st_mtime > STALE:
-        shutil.rmtree(left, ignore_errors=True)
+                final = runs / run_of(left)
+                if free is False:  # it lives
+                    continue
+                if left.is_file() and record_in(final):
+                    left.unlink()
+                elif free and record_in(left) and not final.exists():
+                    left.rename(final)
+                elif time.time() - left.stat().st_mtime > STALE:
+                    shutil.rmtree(left, ignore_errors=True)
 
 
 def unfinished(runs) -> dict:
