@@ -70,7 +70,7 @@ def run(
     from course.runs.runner import check_parameters
     from course.runs.runner import run as run_one
 
-    paths = parse_notebooks(names)
+    paths = parse_notebooks(names, repeats=True)
     settings = dict(profile=profile, dataset=dataset, seed=seed, timeout=timeout, memory=memory,
                     parameters=_parameters(parameter))
     for path in paths:  # all of them before the first one runs

@@ -45,7 +45,8 @@ def test_runs_and_report(tmp_path, labkit):
     assert "labkit: 02_bad: ZeroDivisionError: division by zero (cell 3)\n" in err
     assert all(line.startswith("labkit: ") for line in err.splitlines())
     # a skipped one is no failure, but is said
-    assert labkit("run", "01", "03", "--seed", 3)[0] == 0
+    code, out, _ = labkit("run", "01", "03", "01.ipynb", "--seed", 3)
+    assert code == 0 and out.count("01_good: ok") == 1  # named twice, it runs once
     assert len(list((tmp_path / "runs").iterdir())) == 5
 
     (tmp_path / "README.md").write_text("<!-- scoreboard:begin -->\n<!-- scoreboard:end -->\n",

@@ -38,7 +38,7 @@ from course.claims import judge
 from course.grading.grade import write_csv
 from course.runs import folders, records, runner
 from course.runs.notebook import labkit_hash, notebook_hash, notebooks, read
-from course.runs.sweep import _jobs, sweep
+from course.runs.sweep import _jobs, _one, sweep
 from labkit import base, models, store
 from labkit.base import LabError
 from labkit.data import Data, load
@@ -331,6 +331,69 @@ def test_the_same_run_put_in_place_many_times_at_once(tmp_path):
     [t.join() for t in threads]
     assert not wrong and folders.read_record(final / "record.json")["status"] == "ok"
     assert not list(tmp_path.glob(".tmp-*"))
+
+
+def put_new(final):
+    with folders.under_way(final) as temporary:
+        shutil.copytree(written(final.parents[1] / "x", "new"), temporary, dirs_exist_ok=True)
+        return folders.put(temporary, final)
+
+
+def test_a_run_that_cannot_take_its_place_leaves_the_old_one_there(tmp_path, monkeypatch):
+    final, rename = written(tmp_path / "runs" / "01-quick-a-s0-abcdef12", "old"), Path.rename
+
+    def refused(path, target):
+        if target == final and not path.name.endswith(".old"):
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(LabError, match="could not be kept"):
+        put_new(final)
+    assert folders.record_in(final)["parameters"]["value"] == "old"
+    assert list(final.parent.iterdir()) == [final]
+
+
+def test_without_locks_the_later_of_two_that_end_at_once_stays(tmp_path, monkeypatch):
+    final, rename = tmp_path / "runs" / "01-quick-a-s0-abcdef12", Path.rename
+
+    def rivalled(path, target):
+        if target == final and not final.exists():
+            written(final, "a rival's")
+            monkeypatch.setattr(Path, "rename", rename)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", rivalled)
+    assert put_new(final) == final
+    assert folders.record_in(final)["parameters"]["value"] == "new"
+    assert list(final.parent.iterdir()) == [final]
+
+
+def test_nobody_takes_a_lock_while_it_is_tidied_away(tmp_path, monkeypatch):
+    final, lock, taken = written(tmp_path / "01-a", "old"), tmp_path / ".lock-01-a", []
+    record_in = folders.record_in
+
+    def meanwhile(folder):
+        with folders.locked(lock, wait=False) as (mine, _):
+            taken.append(mine)
+        assert folders.held(lock) is False  # and the run is not said to live
+        return record_in(folder)
+
+    lock.touch()
+    monkeypatch.setattr(folders, "record_in", meanwhile)
+    folders.tidy(tmp_path)
+    assert taken == [False] and list(tmp_path.iterdir()) == [final]
+
+
+def test_a_job_whose_lock_was_tidied_away_tries_again(tmp_path, monkeypatch):
+    def late(path, **how):
+        path.unlink()
+        return folders.locked(path, **how)
+
+    monkeypatch.setattr("course.runs.sweep.locked", late)
+    monkeypatch.setattr("course.runs.sweep._started", lambda *_: pytest.fail("it has no lock"))
+    job = {"out": str(tmp_path), "name": "01-a", "stop": str(tmp_path / ".stop"), "before": None}
+    assert _one(job) == {"status": "busy"}
 
 
 def test_an_ensemble_whose_writer_was_killed_forgets_what_was_half_written(tmp_path):

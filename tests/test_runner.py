@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from jupyter_client.connect import LocalPortCache
+from jupyter_client.kernelspec import NoSuchKernel
 
 import course.chapters
 from course.lab import Lab
@@ -264,6 +265,24 @@ def test_a_kernel_that_finds_its_port_taken_is_started_anew(tmp_path, monkeypatc
     assert status == "ok" or "Kernel died before replying" in record["error"]
 
 
+def test_what_fails_before_the_first_cell_fails_this_notebook_alone(tmp_path, monkeypatch):
+    def fails(*given, **settings):
+        raise ValueError("no\nroom")
+
+    monkeypatch.setattr("papermill.execute_notebook", fails)
+    record = run(write_notebook(tmp_path, "1"), out=tmp_path / "runs", progress=False)
+    assert (record["status"], record["error"]) == ("failed", "ValueError: no room")
+    assert record["claims"] == [] and collect(tmp_path / "runs")[0]["status"] == "failed"
+
+
+def test_without_a_kernel_the_sentence_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr("jupyter_client.kernelspec.KernelSpecManager.get_kernel_spec",
+                        lambda self, name: (_ for _ in ()).throw(NoSuchKernel(name)))
+    with pytest.raises(LabError, match="python -m ipykernel install"):
+        run(write_notebook(tmp_path, "1"), out=tmp_path / "runs", progress=False)
+    assert not list((tmp_path / "runs").iterdir())
+
+
 def test_time_limit(tmp_path):
     record = run(write_notebook(tmp_path, "import time; time.sleep(60)"), timeout=3,
                  out=tmp_path / "runs",
@@ -371,7 +390,7 @@ def test_notebooks_are_found_by_number_name_or_path(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     path = write_notebook(tmp_path / "notebooks", "1")
     write_notebook(tmp_path / "notebooks", "1", name="02_more")
-    for name in ("01", "01_tiny", "01_tiny.ipynb", str(path)):
+    for name in ("01", "01.ipynb", "01_tiny", "01_tiny.ipynb", str(path)):
         assert find_notebook(name, tmp_path / "notebooks") == path
     monkeypatch.chdir(tmp_path)
     assert find_notebook("02").name == "02_more.ipynb"

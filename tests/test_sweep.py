@@ -2,6 +2,7 @@
 a Dask cluster.
 """
 
+import errno
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -295,6 +297,40 @@ def test_ctrl_c_ends_every_process_and_leaves_no_half_record(place, number):
             and f"{recorded} of them were there before" in out)
     # a run that was stopped after its last cell counts twice
     assert sum(notes(place).values()) == 6 + ended - recorded
+
+
+def test_a_sweep_whose_lines_nobody_reads_stops_its_runs(place, monkeypatch):
+    began = []
+
+    def started(job, handles):
+        began.append(job["seed"])
+        end = time.monotonic() + 5
+        # a run on a Dask worker sees no more than the file
+        while job["seed"] and not os.path.exists(job["stop"]) and time.monotonic() < end:
+            time.sleep(0.05)
+        return {"status": "stopped" if os.path.exists(job["stop"]) else "ok"}
+
+    def unread(text, **_):
+        if text.startswith("[1/4"):
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("course.runs.sweep._started", started)
+    monkeypatch.setattr("course.runs.sweep.print", unread, raising=False)
+    with pytest.raises(BrokenPipeError):
+        sweep(parse_notebooks(["01"]), seeds=range(4))
+    assert began in ([0], [0, 1]) and not list(Path("runs").iterdir())
+
+
+def test_each_line_tells_the_time_left_and_what_was_wrong(place, monkeypatch, capsys):
+    found = {0: {"status": "ok", "error": None}, 1: {"status": "failed", "error": "E: no (cell 3)"}}
+    monkeypatch.setattr("course.runs.sweep._started", lambda job, _: found[job["seed"]])
+    clock = iter([0, 720, 1000])  # seconds
+    monkeypatch.setattr("course.runs.sweep.time", SimpleNamespace(
+        sleep=time.sleep, perf_counter=lambda: next(clock)))
+    names = [r["name"] for r in sweep(parse_notebooks(["01"]), seeds=[0, 1])]
+    assert capsys.readouterr().out.splitlines() == [
+        "0 of 2 runs, 1 at a time", f"[1/2, about 12 min left] {names[0]}: ok",
+        f"[2/2, about 0 min left] {names[1]}: failed (E: no (cell 3))"]
 
 
 @pytest.mark.slow

@@ -29,8 +29,10 @@ def parse_seeds(text: str) -> list[int]:
     return _once(found, "seed")
 
 
-def parse_notebooks(words) -> list[Path]:
-    """Notebooks from numbers, ranges as in 01-05, names, paths, all. LabError: unknown, twice."""
+def parse_notebooks(words, repeats=False) -> list[Path]:
+    """Notebooks from numbers, ranges as in 01-05, names, paths, all. LabError: unknown; twice,
+    unless repeats says that one counts once.
+    """
     found = []
     for word in words:
         if word == "all":
@@ -45,7 +47,7 @@ def parse_notebooks(words) -> list[Path]:
     if not found:
         raise LabError("No notebook was named, or there is none here: give numbers, ranges as in "
                        "01-05, names, or all.")
-    return _once(found, "notebook", lambda p: p.stem)
+    return list(dict.fromkeys(found)) if repeats else _once(found, "notebook", lambda p: p.stem)
 
 
 def parse_datasets(text: str | None) -> list:

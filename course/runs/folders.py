@@ -1,5 +1,6 @@
 """A run's folder: hidden and locked while it lives, then renamed; and what killed runs leave."""
 
+import errno
 import json
 import os
 import secrets
@@ -78,17 +79,31 @@ def put(temporary, final) -> Path:
         better = _rank(temporary) >= _rank(final)
         status = record_in(temporary)["status"]
         place = final if better else final.with_name(f"{final.name}-{status}")
-        aside = temporary.with_name(f"{temporary.name}.old")
-        with suppress(FileNotFoundError):
-            place.rename(aside)
-        temporary.rename(place)  # killed here, the next run's tidy puts the one aside back
+        _swap(temporary, place)
         of_no_use = [left for left in final.parent.glob(".tmp-*")
                      if run_of(left) == final.name and held(left) is False]
         if status in DONE:
             of_no_use.append(final.with_name(f"{final.name}-failed"))
-        for left in [aside, *of_no_use]:
+        for left in of_no_use:
             shutil.rmtree(left, ignore_errors=True)
         return place
+
+
+def _swap(temporary, place):
+    """As near to one step as folders allow: the old run steps aside, the new one takes its name."""
+    aside = temporary.with_name(f"{temporary.name}.old")
+    while True:
+        with suppress(FileNotFoundError):
+            place.rename(aside)
+        try:
+            temporary.rename(place)  # killed before, the next run's tidy puts the one aside back
+            return shutil.rmtree(aside, ignore_errors=True)
+        except OSError as problem:
+            if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                with suppress(OSError):
+                    aside.rename(place)
+                raise
+            shutil.rmtree(aside, ignore_errors=True)  # without locks, another was quicker
 
 
 def tidy(runs):
@@ -97,13 +112,15 @@ def tidy(runs):
     """
     with locked(runs):  # not while another process has put the old run aside
         for left in _traces(runs):
-            final = runs / run_of(left)
-            if alive := held(left):
-                continue
-            with suppress(OSError):
+            # held until it is gone: a job that took it in between would have a lock nobody sees;
+            # shared: who asks meanwhile whether the run lives is not misled
+            with locked(left, wait=False, shared=True) as (free, _), suppress(OSError):
+                final = runs / run_of(left)
+                if free is False:  # it lives
+                    continue
                 if left.is_file() and record_in(final):
                     left.unlink()
-                elif alive is False and record_in(left) and not final.exists():
+                elif free and record_in(left) and not final.exists():
                     left.rename(final)
                 elif time.time() - left.stat().st_mtime > STALE:
                     shutil.rmtree(left, ignore_errors=True)

@@ -19,7 +19,7 @@ def find_notebook(name, folder=None) -> Path:
         return path
     there = notebooks(folder)
     for path in there:
-        if str(name) in (path.name, path.stem, path.stem.split("_")[0]):
+        if str(name).removesuffix(".ipynb") in (path.stem, path.stem.split("_")[0]):
             return path
     known = ", ".join(sorted({p.stem for p in there})) or "none"
     raise LabError(f"There is no notebook {str(name)!r}: the notebooks here are {known}.")

@@ -110,18 +110,23 @@ def run(notebook, *, profile="quick", dataset=None, seed=0, parameters=None, out
         executed = temporary / f"{path.stem}.ipynb"
         ended = _execute(path, executed, values, timeout, memory, progress and sys.stderr.isatty())
         record = {"notebook": path.stem, "parameters": values} | ended | hashes
-        record |= books.harvest(books.read(executed))
+        record |= books.harvest(_written(executed))
         text = json.dumps(record | {"digest": digest(record)}, indent=1, default=str)
         (temporary / "record.json").write_text(text, encoding="utf-8")
         return json.loads(text) | {"source": str(put(temporary, final))}
 
 
 def _execute(path, executed, values, timeout, memory, bar):
+    from jupyter_client.kernelspec import NoSuchKernel
+
     started, clock, cpu = datetime.now(UTC), time.perf_counter(), sum(os.times()[2:4])
     watched, result = {"peak": 0, "over": None}, {"status": "ok", "error": None}
     with patch.dict(os.environ, PINNED | dict(os.environ)), watching(watched, timeout, memory):
         try:
             _papermill(path, executed, values, bar, watched)
+        except NoSuchKernel:
+            raise LabError("There is no Jupyter kernel 'python3': run 'python -m ipykernel "
+                           "install'.") from None
         except Exception as problem:  # it fails this notebook alone; but not a full disk
             if isinstance(problem, OSError) and problem.errno in UNWRITABLE:
                 raise
@@ -153,10 +158,17 @@ def _papermill(path, executed, values, bar, watched):
 
 
 def _failure(problem, executed, over):
-    node = books.read(executed)
+    node = _written(executed)
     if not over and (found := books.ending(node))["status"] != "ok":
         return found
     begun = [i for i, c in enumerate(books.own_cells(node), 1)
              if c.metadata.get("papermill", {}).get("start_time")]
     message = over or f"{type(problem).__name__}: {' '.join(str(problem).split())}"
     return {"status": "failed", "error": message + (f" (cell {begun[-1]})" if begun else "")}
+
+
+def _written(executed):
+    """What papermill wrote; a notebook without cells where it failed before."""
+    from nbformat.v4 import new_notebook
+
+    return books.read(executed) if executed.exists() else new_notebook()

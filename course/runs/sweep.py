@@ -14,8 +14,8 @@ import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -52,20 +52,23 @@ def sweep(paths, *, seeds=(0,), datasets=(None,), profile="quick", parameters=No
         job["before"] = record_in(out / job["name"])
     results = {job["name"]: _result(job, job["before"], known=True) for job in everything
                if job["before"] and job["before"]["status"] in DONE}
-    known = len(results)
+    known, begun = len(results), time.perf_counter()
     stop = out / f".stop-{os.getpid()}-{secrets.token_hex(4)}"
     shared = {"out": str(out), "stop": str(stop), "cwd": os.getcwd(),
               "workers": str(1 if scheduler else max(1, cores() // jobs))}
     several = cluster(scheduler) if scheduler else ThreadPoolExecutor(jobs)
     with several as workers, _stopping(stop):
+        if todo := len(everything) - known:
+            print(f"0 of {todo} runs, {'one a worker thread' if scheduler else jobs} at a time",
+                  flush=True)
         while left := [j | shared for j in everything if j["name"] not in results]:
-            for job, record in _ended(workers, left):
-                if record["status"] != "busy":
-                    results[job["name"]] = _result(job, record)
-                if record["status"] not in ("busy", "stopped"):
-                    print(f"[{len(results) - known}/{len(everything) - known}] {job['name']}: "
-                          f"{record['status']}", flush=True)
-            time.sleep(0.25 * (len(results) < len(everything)))  # another sweep is at the rest
+            with closing(_ended(workers, left)) as ended:
+                for job, record in ended:
+                    if record["status"] != "busy":
+                        results[job["name"]] = _result(job, record)
+                    if record["status"] not in ("busy", "stopped"):
+                        _tell(job, record, len(results) - known, todo, begun)
+            time.sleep(0.25 * (len(results) < todo + known))  # another sweep is at the rest
     return [results[job["name"]] for job in everything]
 
 
@@ -90,14 +93,27 @@ def _jobs(paths, seeds, datasets, profile, parameters, out, timeout, memory):
 
 
 def _ended(workers, jobs):
-    """Run these jobs; -> (job, record) of each as it ends."""
+    """Run these jobs; -> (job, record) of each as it ends. Closed before, it stops all."""
     tasks = {workers.submit(_one, job): job for job in jobs}
-    for task in as_completed(tasks):
-        try:
-            yield tasks[task], task.result()
-        except Exception as problem:  # its worker died again and again, or Dask itself did
-            why = f"the run was given up ({type(problem).__name__}: {problem})"
-            yield tasks[task], {"status": "lost", "error": why}
+    try:
+        for task in as_completed(tasks):
+            try:
+                record = task.result()
+            except Exception as problem:  # its worker died again and again, or Dask itself did
+                why = f"the run was given up ({type(problem).__name__}: {problem})"
+                record = {"status": "lost", "error": why}
+            yield tasks[task], record
+    except BaseException:  # as when nobody reads the lines any more
+        _stop(jobs[0]["stop"])
+        wait(tasks)  # workers elsewhere look for the file
+        raise
+
+
+def _tell(job, record, done, todo, begun):
+    left = (time.perf_counter() - begun) / done * (todo - done) / 60
+    error = f" ({record['error']})" if record.get("error") else ""
+    print(f"[{done}/{todo}, about {left:.0f} min left] {job['name']}: {record['status']}{error}",
+          flush=True)
 
 
 def _one(job):
@@ -112,9 +128,9 @@ def _one(job):
     try:
         lock.touch()
         with locked(lock, wait=False) as (mine, handles):
-            if mine:  # its last holder may have removed the file that we opened
-                mine = os.fstat(handles[0]).st_nlink > 0
-            if mine is False:
+            # removed before or after we opened it, by its last holder or a tidy: try it again
+            there = os.fstat(handles[0]).st_nlink > 0 if mine else lock.exists()
+            if mine is False or not there:
                 return {"status": "busy"}
             record = _new_record(job) or _started(job, handles)
             lock.unlink(missing_ok=True)
@@ -163,6 +179,12 @@ def _new_record(job):
     return record if record and (record["status"] in DONE or record != job["before"]) else None
 
 
+def _stop(stop):
+    STOPPED.add(stop)
+    with suppress(OSError):
+        Path(stop).touch()
+
+
 def _stopped(job):
     return job["stop"] in STOPPED or os.path.exists(job["stop"])
 
@@ -189,9 +211,7 @@ def _kill(child):
 def _stopping(stop):
     """Ctrl-C and SIGTERM leave a file that every job looks for; a second is not caught."""
     def leave(number, frame):
-        STOPPED.add(str(stop))
-        with suppress(OSError):
-            stop.touch()
+        _stop(str(stop))
         signal.signal(number, before[number])
 
     main = threading.current_thread() is threading.main_thread()
