@@ -1087,7 +1087,7 @@ def test_nothing_in_the_package_unpickles_a_file():
                # a planted mistake: an edit of the solution's text, both written in the package
                ("course/exercises/data.py", "exec(compile(source, f\"<{what}>\""),
                # a learner's cell, in the contained process that grades it
-               ("course/grading/grading.py", "exec(compiled(ast.Module([line], []), name")]
+               ("course/grading/grading.py", "eval(compiled(ast.Module([line], []), name")]
     assert [f for f in found
             if not any(f[0] == name and text in f[1] for name, text in allowed)] == []
     assert len(found) == len(allowed)
