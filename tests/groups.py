@@ -48,7 +48,7 @@ def main(arguments):
     arguments = [a for a in arguments if a not in ("--fast", "--seeds")]
     if seeds:
         os.environ["LABKIT_SEEDS"] = "1"
-    began, took, codes = time.monotonic(), {}, {}
+    began, clock, took, codes = time.monotonic(), time.time(), {}, {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with open(folder / "waiting.txt", "w+b") as log:
@@ -58,7 +58,8 @@ def main(arguments):
                 codes[group] = begin(group, arguments, folder).wait()
                 took[group] = time.monotonic() - start
             if beside:
-                codes["waiting"], took["waiting"] = beside.wait(), time.monotonic() - began
+                codes["waiting"], ended = beside.wait(), os.fstat(log.fileno()).st_mtime
+                took["waiting"] = ended - clock  # its last word; it may have waited for the others
                 log.seek(0)
                 print(log.read().decode(errors="replace"))
         rows = [row for file in folder.glob("*.json") for row in json.loads(file.read_text())]

@@ -51,7 +51,7 @@ BREAKS = {
         "tests/test_figures.py", "test_explorer_redraws_at_every_change"),
     "a command of the README": (
         "Makefile", "\ncourse: $(READY)", "\ncourses: $(READY)", "tests/test_setup.py",
-        "test_readme_gives_the_two_commands"),
+        "test_commands_in_the_pages_exist"),
 }
 
 
