@@ -1,8 +1,8 @@
 """What only the chapter on SISA uses."""
 
-from . import cost, experiments, plots, risk
+from . import cost, experiments, plots, risk, streams
 from .code import Exactness, speedup, storage, verify_exact
 from .risk import by_risk
 
 __all__ = ["Exactness", "by_risk", "cost", "experiments", "plots", "risk", "speedup", "storage",
-           "verify_exact"]
+           "streams", "verify_exact"]

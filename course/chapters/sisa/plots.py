@@ -5,10 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .code import storage
-
-NAMES = {"uniform": "uniform, by hash", "equal-requests": "equal requests (Bourtoule et al.)",
-         "late": "likely leavers late (Yan et al.)", "root": "the course's solution",
-         "yours": "yours"}
+from .streams import NAMES
 
 
 def grid(figures, visits, where):
@@ -76,7 +73,7 @@ def accuracy(figures, of, shards):
         _points(figures, ax, shards[1:], [of(S, column) for S in shards[1:]], label, **look)
     figures.log_axis(ax, shards, "number of shards, S (1: one model)")
     ax.set(ylabel="test accuracy (%)", title="What the number of shards does to accuracy")
-    ax.legend(loc="lower left")
+    fig.legend(loc="outside lower center", ncols=2)
     return fig
 
 
@@ -90,7 +87,7 @@ def payers(figures, who):
         _points(figures, ax, layouts, [who[who.S == S][column] for S in layouts], label, **look)
     figures.log_axis(ax, layouts, "number of shards, S (1: one model)")
     ax.set(ylabel="recall on the test set (%)", ylim=(0, 100), title="Who pays for the shards?")
-    ax.legend(loc="lower left")
+    fig.legend(loc="outside lower center", ncols=2)
     return fig
 
 
@@ -115,7 +112,9 @@ def partitions(figures, streams, shown=("uniform", "equal-requests", "yours")):
 def left_behind(figures, fresh, left):
     """How many rows fresh partitions put in one shard, and how many were left there. -> figure"""
     fig, ax = plt.subplots(figsize=(7.5, 4.4))
-    ax.hist(fresh, 30, color=figures.COLOURS["retrained"], alpha=0.7,
+    width = max(1, round((fresh.max() - fresh.min()) / 30))  # whole rows, or some bars get more
+    ax.hist(fresh, np.arange(fresh.min() - 0.5, fresh.max() + width, width),
+            color=figures.COLOURS["retrained"], alpha=0.7,
             label="fresh partitions of the same rows")
     ax.axvline(left, color=figures.COLOURS["attack"], linestyle="--",
                label="after the chosen requests")
