@@ -524,17 +524,21 @@ def against(rule, column, other="uniform"):
     return rules[rule][column].to_numpy() - rules[other][column].to_numpy()
 
 
-_, low, high = lk.measure.interval(against("equal-requests", "expected"))
-lab.say(f"Shards of equal requests change the expected cost by "
-        f"{points(against('equal-requests', 'expected'))}"
-        + (": the sum above was right." if max(-low, high) < 0.5 else "."),
-        f"Yours changes it by {points(against('yours', 'expected'))} (counted: "
-        f"{points(against('yours', 'counted'))}), the course's solution by "
-        f"{points(against('root', 'expected'))}.",
-        f"The price of yours: {points(-against('yours', 'test'))} of test accuracy; if all ask "
-        f"equally often after all, {points(against('yours', 'misjudged'))} of cost; and a row whose "
-        f"deletion takes {show(rules['yours'].dearest)} % of the training, for somebody who wants "
-        "to make the bill high.")
+even, equal = 100 * batch_share(SHARDS, SLICES, 1), rules["equal-requests"]
+_, low, high = lk.measure.interval(against("yours", "test"), limits=(-100, 100))
+lab.say(f"Even shards expect {even:.1f} % of the training for a request, shards of equal requests "
+        f"{show(equal.expected)} %"
+        + (": the sum above was right." if abs(equal.expected.mean() - even) < 0.5 else "."),
+        f"Yours changes the expected cost by {points(against('yours', 'expected'))} against the "
+        f"uniform partition (counted: {points(against('yours', 'counted'))}), the course's "
+        f"solution by {points(against('root', 'expected'))}.",
+        f"The test accuracy changes by {points(against('yours', 'test'))}, "
+        + ("a price." if high < 0 else "no price." if low > 0 else
+           "which these seeds cannot tell from none."),
+        f"The guess has its price: if all ask equally often after all, shards of equal requests "
+        f"cost {show(equal.misjudged)} %, yours {show(rules['yours'].misjudged)} %. And whoever "
+        f"wants to make the bill high asks for a row that costs {show(equal.dearest)} % there, "
+        f"{show(rules['yours'].dearest)} % in yours.")
 
 # %% [markdown]
 # Only a few requests a seed are counted, so that column is rough. And all these rules look at all

@@ -34,8 +34,9 @@ def by_risk(risk, shards: int, slices: int, seed: int = 0, rule: str = "equal-re
     (Bourtoule et al. 2021, Algorithm 1, rebuilt with C = sum(risk) / S); slices by hash.
     'late': shards of one size that each get rows of every risk, and in each the likely leavers in
     the last slices (the order of ARCANE, Yan et al. 2022, rebuilt inside SISA).
-    'root': rows sorted by risk and cut at equal shares of the sum of √risk, which makes the sum
-    over shards of P(hit) × rows small; inside a shard as 'late' (the course's).
+    'root': rows sorted by risk and cut at equal shares of the sum of √risk; inside a shard as
+    'late' (the course's). The sum over shards of P(hit) × rows is smallest at these cuts if the
+    risk is even inside each shard, and else near that: the best cuts can be a fifth better.
     """
     risk = torch.as_tensor(np.asarray(risk, dtype=float).ravel())
     n, shards, slices = len(risk), int(shards), int(slices)
