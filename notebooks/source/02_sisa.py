@@ -186,8 +186,8 @@ def first_slices(shard, slice_, request):
 #
 # <details><summary>Answer</summary>
 #
-# They were trained apart, from different initial weights. Hidden unit 3 of one member has nothing to
-# do with unit 3 of another, so a mean of weights is a network that nobody trained.
+# They were trained apart, from different initial weights. Hidden unit 3 of one member has nothing
+# to do with unit 3 of another, so a mean of weights is a network that nobody trained.
 #
 # </details>
 
@@ -225,8 +225,8 @@ lab.table(beside.head(6), "The first requests, each compared with training from 
 lost = without[without.restarted].differing > 0
 exact = lab.claim("sisa-exact", {"bitwise": [d == 0 for d in full.differing],
                                  "needs-optimiser": lost.tolist()})
-lab.say(f"{(full.differing == 0).sum()} of {len(full)} requests end bit for bit where training from "
-        f"scratch ends, in all {full.compared.iloc[0]} tensors.",
+lab.say(f"{(full.differing == 0).sum()} of {len(full)} requests end bit for bit where training "
+        f"from scratch ends, in all {full.compared.iloc[0]} tensors.",
         f"With the momentum left out, {lost.sum()} of the {len(lost)} requests that go back to a "
         "checkpoint end elsewhere. Those that hit a first slice start from nothing, and lose "
         "nothing.", "A framework that saves `model.state_dict()` alone makes this mistake.")
@@ -240,16 +240,17 @@ lab.say(f"{(full.differing == 0).sum()} of {len(full)} requests end bit for bit 
 #
 # <details><summary>Answer</summary>
 #
-# Exact means: what unlearning gives is distributed as what training without the row gives. With the
-# seed fixed, both are one value, and can be compared bit for bit. That is the strictest check of the
-# same statement.
+# Exact means: what unlearning gives is distributed as what training without the row gives. With
+# the seed fixed, both are one value, and can be compared bit for bit. That is the strictest check
+# of the same statement.
 #
 # </details>
 
 # %% [markdown]
 # ## 3 · What does a request cost?
 #
-# Slicing must not change the work of training. Step $i$ sees the first $i$ of $R$ slices, so it gets
+# Slicing must not change the work of training. Step $i$ sees the first $i$ of $R$ slices, so it
+# gets
 #
 # $$e_i = \frac{2 e'}{R + 1} \text{ passes}, \qquad i = 1, \dots, R,$$
 #
@@ -276,8 +277,8 @@ lab.say(f"Slicing saves a third at most, however many slices there are; sharding
         "cheaper than training.")
 
 # %% [markdown]
-# With a **batch** of $K$ requests at once the gain shrinks: more shards are hit, and earlier slices.
-# Each of the $K$ rows lies in one of $S \cdot R$ places, all equally likely.
+# With a **batch** of $K$ requests at once the gain shrinks: more shards are hit, and earlier
+# slices. Each of the $K$ rows lies in one of $S \cdot R$ places, all equally likely.
 #
 # **Exercise 2.4** (difficulty 4, 15 minutes). What share of *all* visits does a batch of $K$ rows
 # make necessary, as expected? When does step $i$ of a shard have to be made again? The lines of the
@@ -334,10 +335,12 @@ cost = lab.claim("sisa-cost", here.experiments.by_layout(counts), units=counting
 worst = max(cost["parts"], key=lambda p: abs(p["mean"]))
 lab.say(f"Over {len(counting)} seeds the visits are furthest from their formula for "
         f"{worst['name']}: {100 * worst['mean']:+.1f} % on average.",
-        {"passed": "Every interval lies within 5 %. This checks arithmetic and code, and finds "
-                   "nothing about networks: the formula is the expectation of just this sum.",
-         "failed": "At least one formula is off by more than 5 %, so formula or code is wrong."}.get(
-             cost["verdict"], "Not every interval lies within 5 %: more seeds would tell."))
+        "Every interval lies within 5 %. This checks arithmetic and code, and finds nothing about "
+        "networks: the formula is the expectation of just this sum."
+        if cost["verdict"] == "passed" else
+        "At least one formula is off by more than 5 %, so formula or code is wrong."
+        if cost["verdict"] == "failed" else
+        "Not every interval lies within 5 %: more seeds would tell.")
 
 # %%
 off, gain = here.experiments.off, here.experiments.gain
@@ -359,8 +362,9 @@ lab.say(f"Compared with retraining once without the whole batch, 3S requests at 
 #
 # <details><summary>Answer</summary>
 #
-# That of slices within a shard: two or three rows in one shard mostly include one of an early slice,
-# and the earliest decides. The saving by shards is gone when every shard is hit, at a few times $S$.
+# That of slices within a shard: two or three rows in one shard mostly include one of an early
+# slice, and the earliest decides. The saving by shards is gone when every shard is hit, at a few
+# times $S$.
 #
 # </details>
 
@@ -368,12 +372,13 @@ lab.say(f"Compared with retraining once without the whole batch, 3S requests at 
 # ## 4 · Accuracy: what the shards cost
 #
 # Each member sees $1/S$ of the rows. The next cell trains ensembles with $S$ from 1 to 20, at the
-# same number of visits, over seeds. A **lone shard** is one member on its own: what one would have
-# by just training on fewer rows. At $S = 5$ the cell also times single requests, equally many in
-# each slice.
+# same number of visits, over seeds. Their members answer by the mean of the softmax vectors, or by
+# a **vote**, one class each, as the paper has it. A **lone shard** is one member on its own: what
+# one would have by just training on fewer rows.
 #
-# All $S$ share one recipe, chosen beforehand on two other splits, for one model and for five shards.
-# More epochs for small shards would lower the price of many; it would also raise the work.
+# All $S$ share one recipe, chosen beforehand on two other splits, for one model and for five
+# shards. More epochs for small shards would lower the price of many; it would also raise the work.
+# At $S = 5$ the cell also times single requests, equally many in each slice.
 
 # %%
 side = judged[: cfg.side_seeds]
@@ -419,22 +424,22 @@ lab.say(f"Five shards cost {points(price[5])} of test accuracy, twenty {points(p
 formula = here.speedup(SHARDS, SLICES)
 faster = lab.claim("sisa-speedup", {"visits": of(SHARDS, "visits") / formula - 1,
                                     "seconds": of(SHARDS, "cpu_seconds") / formula}, units=judged)
-sliced = acc[(acc.S == SHARDS) & acc.seed.isin(side)].pivot(index="seed", columns="R", values="mean")
+sliced = of(SHARDS, "mean", 16) - of(SHARDS, "mean", 1)
 lab.say(f"Your share of 2.3 promised {promised:.2f} times less work. Counted in visits one request "
         f"is {show(of(SHARDS, 'visits'))} times cheaper, which had to come out so, and in CPU "
         f"seconds {show(of(SHARDS, 'cpu_seconds'))} times, which had not.",
         "Part by part: " + ", ".join(f"{p['name']} {p['verdict']}" for p in faster["parts"]) + ".",
         "Slices have their price in storage: sixteen instead of one change the accuracy by "
-        f"{points(sliced[16] - sliced[1])}, and the checkpoints from "
+        f"{points(sliced)}, and the checkpoints from "
         f"{of(SHARDS, 'bytes', 1).mean() / 1e6:.1f} to {of(SHARDS, 'bytes', 16).mean() / 1e6:.1f} "
         "MB.")
 
 # %% [markdown]
 # ### Who pays?
 #
-# A class with few rows, spread over many shards, may be missing in some of them. The next cell keeps
-# a tenth of the rows of every fifth class, and measures the recall of rare and of common classes:
-# the share of their test rows that is recognised.
+# A class with few rows, spread over many shards, may be missing in some of them. The next cell
+# keeps a tenth of the rows of every fifth class, and measures the recall of rare and of common
+# classes: the share of their test rows that is recognised.
 
 # %%
 who = here.experiments.rare_classes(data, seeds=side, build=build, recipe=recipe)
@@ -452,8 +457,8 @@ lab.say(f"From one model to twenty shards the common classes lose {points(fall['
 # %% [markdown]
 # ### Explore: shards, slices, batch size
 #
-# Left: your formula's speed-up for a batch of $K$, with the counts of section 3 where there are any.
-# Right: the accuracy of this section. The line below adds the storage.
+# Left: your formula's speed-up for a batch of $K$, with the counts of section 3 where there are
+# any. Right: the accuracy of this section. The line below adds the storage.
 
 # %%
 panel_figure, redraw = here.plots.explorer(figures, counts, of, batch_share, shards=MANY,
@@ -468,8 +473,8 @@ lab.say("In its first state:", redraw(5, 10, 1))
 panel
 
 # %% [markdown]
-# **Check yourself.** Twenty members of a shard each are worse than one model, and yet their ensemble
-# is better than each of them. Why both?
+# **Check yourself.** Twenty members of a shard each are worse than one model, and yet their
+# ensemble is better than each of them. Why both?
 #
 # <details><summary>Answer</summary>
 #
@@ -482,16 +487,16 @@ panel
 # %% [markdown]
 # ## 5 · If one knows who is likely to leave
 #
-# Some people withdraw far more often than others. Let $p_j$ be the probability that the next request
-# is for row $j$. Bourtoule et al. (Algorithm 1) sort the rows by $p$ and cut so that every shard
-# expects equally many requests. Do the sum before you run it: if each of $S$ shards is hit with
-# probability $1/S$, then the shard that is hit has, as expected,
+# Some people withdraw far more often than others. Let $p_j$ be the probability that the next
+# request is for row $j$. Bourtoule et al. (Algorithm 1) sort the rows by $p$ and cut so that every
+# shard expects equally many requests. Do the sum before you run it: if each of $S$ shards is hit
+# with probability $1/S$, then the shard that is hit has, as expected,
 #
 # $$\sum_s P_s n_s = \sum_s \frac{1}{S} n_s = \frac{n}{S} \text{ rows},$$
 #
-# where $P_s$ is the probability that shard $s$ is hit, and $n_s$ its number of rows: as with uniform
-# shards. Yan et al. (ARCANE) let likely leavers come *late*, so that little is made again. Both are
-# rebuilt here from the papers' descriptions.
+# where $P_s$ is the probability that shard $s$ is hit, and $n_s$ its number of rows: as with
+# uniform shards. Yan et al. (ARCANE) let likely leavers come *late*, so that little is made again.
+# Both are rebuilt here from the papers' descriptions.
 #
 # **Exercise 2.5** (difficulty 5, 30 minutes). A project: write a partition that makes requests
 # cheaper than both. You get each row's risk (proportional to $p$) and return its shard and slice.
@@ -499,8 +504,8 @@ panel
 # training that a request costs. The next cell runs yours on real ensembles, with its price in
 # accuracy.
 #
-# *Judged by* the number of expected requests that one training pays for. The floor, measured on each
-# case: more than the best of the uniform partition and the two published ideas.
+# *Judged by* the number of expected requests that one training pays for. The floor, measured on
+# each case: more than the best of the uniform partition and the two published ideas.
 
 # %%
 @exercise("2.5")
@@ -509,7 +514,7 @@ def assign(risk, shards, slices):
     ...  # your code
 
 # %%
-streams = here.streams.unequal_requests(data, assign, seeds=side, rows=n // 2, build=build,
+streams = here.streams.unequal_requests(data, assign, seeds=side, rows=n // 3, build=build,
                                         recipe=recipe, requests=cfg.stream)
 lab.figure(here.plots.partitions(figures, streams),
            "Share of the rows and of the requests in each of five shards, for the uniform "
@@ -526,12 +531,13 @@ def against(rule, column, other="uniform"):
 
 even, equal = 100 * batch_share(SHARDS, SLICES, 1), rules["equal-requests"]
 _, low, high = lk.measure.interval(against("yours", "test"), limits=(-100, 100))
+alike = " (the same places as the course's)" * (not against("yours", "expected", "root").any())
 lab.say(f"Even shards expect {even:.1f} % of the training for a request, shards of equal requests "
         f"{show(equal.expected)} %"
         + (": the sum above was right." if abs(equal.expected.mean() - even) < 0.5 else "."),
-        f"Yours changes the expected cost by {points(against('yours', 'expected'))} against the "
-        f"uniform partition (counted: {points(against('yours', 'counted'))}), the course's "
-        f"solution by {points(against('root', 'expected'))}.",
+        f"Yours{alike} changes the expected cost by {points(against('yours', 'expected'))} "
+        f"against the uniform partition (counted: {points(against('yours', 'counted'))}), the "
+        f"course's solution by {points(against('root', 'expected'))}.",
         f"The test accuracy changes by {points(against('yours', 'test'))}, "
         + ("a price." if high < 0 else "no price." if low > 0 else
            "which these seeds cannot tell from none."),
@@ -549,9 +555,9 @@ lab.say(f"Even shards expect {even:.1f} % of the training for a request, shards 
 #
 # <details><summary>Answer</summary>
 #
-# A small shard's member is weak, and it has the same vote as a large one's. The rows in it have more
-# say each, in a member that knows little. If likely leavers are of one kind, that kind is known to
-# weak members only, as the rare classes of section 4.
+# A small shard's member is weak, and it has the same vote as a large one's. The rows in it have
+# more say each, in a member that knows little. If likely leavers are of one kind, that kind is
+# known to weak members only, as the rare classes of section 4.
 #
 # </details>
 
@@ -569,7 +575,8 @@ lab.say(f"Even shards expect {even:.1f} % of the training for a request, shards 
 # > **Wants** an ensemble that no honest training on the remaining rows would have given.
 #
 # A member is surer of the rows it was trained on, as in notebook 01. So the rule is: *ask if member
-# 1 gives your label a higher probability than every other member*. No user needs to know of another.
+# 1 gives your label a higher probability than every other member*. Gupta et al. attack SISA with
+# such requests; this rule is ours, and no user needs to know of another.
 #
 # What is left in shard 1 is compared with a thousand fresh partitions of the same remaining rows. A
 # hash places each row on its own, so the size of a shard is binomial.
@@ -604,8 +611,9 @@ lab.say(f"{len(request):,} of {len(rows):,} users ask; {hit:.0f} % of their rows
 # %% [markdown]
 # The two sentences answer different questions. Equality bit for bit is about one fixed partition.
 # The paper's definition is about the *distribution* of models, and there chosen requests break it
-# (Gupta et al. 2021). Their remedy is to publish answers with differential privacy, so that requests
-# can depend on the partition only a little. Not to publish single members' answers makes it harder.
+# (Gupta et al. 2021). Their remedy is to publish answers with differential privacy, so that
+# requests can depend on the partition only a little. Not to publish single members' answers makes
+# it harder.
 #
 # Other things outlive the deletion: cached predictions, models distilled from the ensemble, backups
 # of checkpoints. None of them is in the ledger.
@@ -644,13 +652,13 @@ lab.say(f"Deleting row {row} this way moves {moved} other rows into another slic
 with torch.no_grad():
     p_before, p_after = (e(data.x[[row]]).exp()[0, data.y[row]].item() for e in (ensemble, after))
 lab.say(f"The probability of the true label was {p_before:.2f} before and is {p_after:.2f} now. "
-        "One row's answer says little about whether it was forgotten. Equality of every tensor with "
-        "a run that never had it shows that nothing of the row is in the weights, and only somebody "
-        "with the checkpoints and the recipe can check it.")
+        "One row's answer says little about whether it was forgotten. Equality of every tensor "
+        "with a run that never had it shows that nothing of the row is in the weights, and only "
+        "somebody with the checkpoints and the recipe can check it.")
 
 # %% [markdown]
-# **Check yourself.** A user asks for a proof that her row is gone. Why can she not find out from the
-# released weights alone?
+# **Check yourself.** A user asks for a proof that her row is gone. Why can she not find out from
+# the released weights alone?
 #
 # <details><summary>Answer</summary>
 #
@@ -686,13 +694,13 @@ lab.say(f"- **Exact**: {(full.differing == 0).sum()} of {len(full)} deletions en
         "- **Chosen requests** left a shard with fewer rows than "
         f"{(fresh > left).sum():,} of 1,000 fresh partitions give it, and every tensor was "
         f"{'still equal' if bitwise.equal else 'no longer equal'}.\n\n"
-        "Not shown: deep networks and the paper's data, owners of many rows, what sets in when the "
-        "risk is not known but learned, and whether anybody outside could check any of this.")
+        "Not shown: deep networks and the paper's data, owners of many rows, a risk that is "
+        "learned and not known, and whether anybody outside could check any of this.")
 
 # %% [markdown]
-# **Read on**: [Bourtoule et al. 2021](https://arxiv.org/abs/1912.03817), for slices on deep networks
-# and the experiments on ImageNet; [Gupta et al. 2021](https://arxiv.org/abs/2106.04378), for the
-# proof that chosen requests break sharding, and for the remedy; [Yan et al.
+# **Read on**: [Bourtoule et al. 2021](https://arxiv.org/abs/1912.03817), for slices on deep
+# networks and the experiments on ImageNet; [Gupta et al. 2021](https://arxiv.org/abs/2106.04378),
+# for the proof that chosen requests break sharding, and for the remedy; [Yan et al.
 # 2022](https://doi.org/10.24963/ijcai.2022/556) (ARCANE), who also split by class; [Thudi et al.
 # 2022](https://arxiv.org/abs/2110.11891), for what an audit of weights cannot show.
 #
