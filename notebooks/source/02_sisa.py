@@ -505,7 +505,7 @@ panel
 # accuracy.
 #
 # *Judged by* the number of expected requests that one training pays for. The floor, measured on
-# each case: more than the best of the uniform partition and the two published ideas.
+# each case: more than the best of the uniform partition and both published ideas.
 
 # %%
 @exercise("2.5")
