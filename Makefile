@@ -12,7 +12,8 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 SCOREBOARD = mkdir -p runs/committed && \
-  $(BIN)/labkit report data/records/*.json --out runs/committed --readme README.md
+  $(BIN)/labkit report data/records/*.json --out runs/committed --readme README.md && \
+  $(BIN)/python site/recap.py
 # Whatever environment is active in this shell, the commands work in .venv.
 export VIRTUAL_ENV := $(VENV)
 unexport PYTHONPATH PYTHONHOME
@@ -24,8 +25,8 @@ help:
 	@echo 'make versions    quick tests and notebook 01 on the oldest and newest allowed packages'
 	@echo 'make lab         JupyterLab at the first notebook'
 	@echo 'make setup       only the environment, in .venv'
-	@echo 'make notebooks   rebuild what changed in notebooks/, and the scoreboard in README.md'
-	@echo 'make records     every notebook on five seeds: data/records/, and the scoreboard'
+	@echo 'make notebooks   rebuild what changed in notebooks/, the scoreboard and the recap'
+	@echo 'make records     every notebook on five seeds: data/records/, scoreboard, recap'
 	@echo 'make site        the course as web pages, in build/site/'
 	@echo 'make slides      a notebook as slides for a lecture (make slides NB=05), in build/slides/'
 	@echo 'make hooks       lint, notebooks and file sizes are looked at before each commit'
