@@ -149,6 +149,21 @@ def test_lesson_pages_name_headings_and_exercises_that_exist():
         assert set(re.findall(r"\d+\.\d+", lessons[number])) <= set(named)
 
 
+def test_the_page_of_new_numbers_names_notebooks_and_exercises_that_exist():
+    from course.exercises import EXERCISES
+
+    page = (ROOT / "docs" / "renumbered.md").read_text(encoding="utf-8")
+    rows = [re.split(r" *\| *", row)[1:-1] for row in re.findall(r"(?m)^\| \d\d_.+$", page)]
+    sources = {s.stem for s in (ROOT / "notebooks" / "source").glob("[0-9][0-9]_*.py")}
+    assert {row[1] for row in rows} >= {s for s in sources if s[:2] in "00 01 02 03 05 09 10 12"}
+    for before, now, exercises in rows:
+        assert now in sources | {"04_uncertainty"}
+        for old, new in re.findall(r"(\d+\.\d+) → (\d+\.\d+)", exercises):
+            assert new in EXERCISES and new.split(".")[0] == str(int(now[:2])), new
+            assert old.split(".")[0] == str(int(before[:2])), old
+        assert "→" in exercises or re.search("as before|move here", exercises)
+
+
 def test_every_project_has_a_rubric_of_four_criteria():
     from course.exercises import EXERCISES
 
