@@ -53,7 +53,8 @@ def page() -> str:
                                                      "over", "claim, part"]]
     for row in given["attacks"]:
         places = [row.get(column, []) for column in given["columns"]]
-        cells = ["<br>".join(line(*found(entry)) for entry in entries) for entries in places]
+        told = [[line(*found(entry)) for entry in entries] for entries in places]
+        cells = ["<br>".join("• " * (len(lines) > 1) + text for text in lines) for lines in told]
         rows.append([f"**{row['attack']}**", *(cell or "*not measured*" for cell in cells)])
         below += [[row["attack"].split(":")[0], ": ".join(filter(None, [column, entry.get("how")])),
                    *details(*found(entry))]
