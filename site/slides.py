@@ -5,6 +5,7 @@ what a lecture shows follows from the pattern that every notebook keeps. Space, 
 arrows go on (the page snaps from slide to slide), and Ctrl+P prints them.
 """
 
+import re
 import shutil
 import sys
 from importlib.util import find_spec
@@ -119,7 +120,9 @@ def page(found) -> str:
     for heading, cells in found:
         body = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=cells))[0]
         above = f"<header>{heading}</header>" if heading else ""
-        made.append(f"<section>{above}<div>{body}</div></section>")
+        words = len(re.sub(r"<[^>]*>", " ", body).split())
+        size = ' class="dense"' * ("<table" in body and words > 100)
+        made.append(f"<section{size}>{above}<div>{body}</div></section>")
     title = found[0][1][0].source.split("\n")[0].lstrip("# ")
     style = (HERE / "static" / "slides.css").read_text(encoding="utf-8")
     return PAGE.format(title=title, style=style, slides="\n".join(made))
