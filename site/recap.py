@@ -94,7 +94,7 @@ def line(entry, claim, rule, pooled) -> str:
     if not pooled:
         return f"{how}*not run*"
     part = next(p for p in pooled["parts"] if p["name"] == rule.name)
-    place = f"../notebooks/{number(claim.chapter)}_{claim.chapter}.ipynb"
+    place = f"../notebooks/{number(claim.chapter)}_{claim.chapter}.ipynb"  # judged: it is there
     verdict = part["verdict"] + " by construction" * bool(rule.by_construction)
     told = "" if part["verdict"] == "report" else f", {verdict}"
     return (f"{how}**{speaks_for(part['verdict'], entry['favours'])}** {in_words(part, rule)}"

@@ -130,7 +130,9 @@ def figures(nb):
 
 
 def checks(nb):
-    """Each numbered section ends with 'Check yourself': one or two questions, answers folded."""
+    """Each numbered section ends with 'Check yourself': one or two questions, answers folded. Below
+    it may stand an explorer.
+    """
     for heading, cells in nb.sections():
         if not re.match(r"\d+ · ", heading) or any("claims_table()" in c.source for c in cells):
             continue
@@ -144,7 +146,8 @@ def checks(nb):
                            asked, re.S)
         if not 1 <= len(folds) <= 2 or len(folds) != asked.count("<details"):
             yield f"{heading}: not one or two questions, each with its folded answer"
-        if any(c.cell_type == "code" for c in cells[places[0]:]):
+        below = [c.source for c in cells[places[0]:] if c.cell_type == "code"]
+        if below and not any("widgets.explorer(" in source for source in below):
             yield f"{heading}: it does not end with {CHECK}"
 
 
@@ -187,8 +190,8 @@ def exercises(nb):
         if of_cell and of_cell[-1][0] not in dict(STUB.findall(after.source)):
             yield f"{of_cell[-1][0]}: its stub does not follow its card"
     project = next((c.source for c in nb.cells if CARD.findall(c.source)[-1:] == found[-1:]), "")
-    if found and not project.rstrip().split("\n")[-1].startswith("*Judged by*"):
-        yield "the project's card does not end with the line *Judged by* …"
+    if found and not re.search(r"\n\*Judged by\* .+(\n.+)*\s*$", project):
+        yield "the project's card does not end with *Judged by* …"
 
 
 def used(nb):
@@ -260,7 +263,7 @@ def test_a_notebook_keeps_the_pattern(path, rule):
 
 SAYS, PICTURE = {"text/markdown": "It is b) here."}, {"image/png": "", "text/plain": "."}
 FOLD = "\n\n<details><summary>Answer</summary>\n\nBecause.\n\n</details>"
-LEVELS = (1, 3, 2, 4, 5)
+LEVELS, JUDGED = (1, 3, 2, 4, 5), "\n\n*Judged by* it,\nhere."
 MADE = [
     ("# 42 · Made: does it hold?\n\nText. **Is it so?**\n\nYou will\n- one;\n- two\n  and a bit;\n"
      "- three.\n\n*Time*: 1 s to run. *You need*: 01.\n"
@@ -271,7 +274,7 @@ MADE = [
     "> **Wants** more.",
     ("lab.figure(x)", PICTURE), ("lab.say('read')", SAYS),
     *[cell for k, level in enumerate(LEVELS, 1) for cell in (
-        f"**Exercise 42.{k}** (difficulty {level}, 9 minutes). Do." + "\n*Judged by* it." * (k > 4),
+        f"**Exercise 42.{k}** (difficulty {level}, 9 minutes). Do." + JUDGED * (k > 4),
         (f'@exercise("42.{k}")\ndef f{k}(x):\n    ...', {"text/html": "card"}))],
     ("run(f1, f2(3))\ndef g():\n    return f3(4), f4, f5", SAYS),
     f"{CHECK} Why?{FOLD}",
@@ -337,7 +340,7 @@ BREAKS = [
     (figures, moved("lab.figure", 5, 9)), (figures, moved("lab.figure", 5, 0)),
     (figures, moved("lab.say('read')", 0, 0)),
     (checks, swap("\n\nBecause.", "")), (checks, swap("Why?", "This.")),
-    (checks, swap(f"{CHECK} Why?", "Why?")), (checks, moved("widgets", 24)),
+    (checks, swap(f"{CHECK} Why?", "Why?")), (checks, moved("run()", 24)),
     (checks, swap("Why this?", f"Why?{FOLD}\n\nWhy this?")),
     (prediction, swap(PREDICT, "Predict.")), (prediction, swap(PREDICT, f"So: {PREDICT}")),
     (prediction, swap("It is b)", "It is less")), (prediction, swap(" b) less.", " or less.")),
@@ -346,7 +349,7 @@ BREAKS = [
     (exercises, swap("42.3", "42.7")), (exercises, swap("(difficulty 3", "(difficulty 4")),
     (exercises, swap("(difficulty 4", "(difficulty 3")), (exercises, swap("9 min", "8 min")),
     (exercises, moved("**Exercise 42.2", 8)), (exercises, moved("**Exercise 42.5", 0, 0)),
-    (exercises, swap("\n*Judged by* it.", "")), (exercises, floorless),
+    (exercises, swap(JUDGED, "")), (exercises, floorless),
     (exercises, moved('@exercise("42.4")', 24)),
     (used, swap("f1, ", "")), (used, swap("return f3(4), f4, f5", "return f3(4), f4\nf5 = 1")),
     (used, swap("run(f1", "torch.equal(f1")), (used, moved("run(f1", 6)),
