@@ -84,9 +84,10 @@ def parts(source, heading):
 
 
 def around_formulas(paragraphs):
-    """The paragraphs with a formula, each with the one that names its symbols; none of headings."""
+    """The paragraphs with a formula, each with the one that names its symbols; no exercise."""
     kept = {i + j for i, p in enumerate(paragraphs) if "$$" in p for j in (0, 1)}
-    return [p for i, p in enumerate(paragraphs) if i in kept and not p.startswith("#")]
+    return [p for i, p in enumerate(paragraphs)
+            if i in kept and not p.startswith(("#", "**Exercise"))]
 
 
 def is_result(output):
@@ -97,15 +98,17 @@ def is_result(output):
 
 
 def read_back(cells):
-    """The first sentences displayed from here on, in this cell or the two cells of code after."""
-    for cell in [c for c in cells if c.cell_type == "code"][:3]:
+    """The first sentences displayed in this cell or the two of code after it in the section."""
+    end = next((i for i, c in enumerate(cells) if c.source.startswith("## ")), len(cells))
+    for cell in [c for c in cells[:end] if c.cell_type == "code"][:3]:
         if said := [o for o in cell.outputs if "text/markdown" in o.get("data", {})]:
             return [displayed(said)]
     return []
 
 
 def text(source):
-    return nbformat.v4.new_markdown_cell(source)
+    """A cell of text; links to other notebooks would lead nowhere from here, their words stay."""
+    return nbformat.v4.new_markdown_cell(re.sub(r"\[([^]]+)\]\((?!https?:)[^)]*\)", r"\1", source))
 
 
 def displayed(outputs):
@@ -120,8 +123,8 @@ def page(found) -> str:
     for heading, cells in found:
         body = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=cells))[0]
         above = f"<header>{heading}</header>" if heading else ""
-        words = len(re.sub(r"<[^>]*>", " ", body).split())
-        size = ' class="dense"' * ("<table" in body and words > 100)
+        table = "".join(re.findall(r"<table.*?</table>", body, re.S))
+        size = ' class="dense"' * (len(re.sub(r"<[^>]*>", " ", table).split()) > 90)
         made.append(f"<section{size}>{above}<div>{body}</div></section>")
     title = found[0][1][0].source.split("\n")[0].lstrip("# ")
     style = (HERE / "static" / "slides.css").read_text(encoding="utf-8")

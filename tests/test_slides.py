@@ -30,13 +30,15 @@ def notebook(*cells):
 
 SMALL = notebook(
     "# 42 · Made: so?\n\nText.\n\nYou will\n- see.\n\n*Time*: 1 s.", ("secret = 1",),
-    "## 1 · First\n\nBefore.\n\n$$a = b$$\n\nHere $a$ is b.\n\nAfter.",
+    "## 1 · First\n\nBefore.\n\n$$a = b$$\n\nHere $a$ is b.\n\nAfter.\n\n$$c$$\n\n"
+    "**Exercise 42.1**",
     "Aside.\n\n> **Threat model.** **Who** she.\n\nAnd so on.",
     ("draw()", PICTURE), "Text.", ("say()", {"text/markdown": "It rose."}),
     ("later()", {"text/html": "<table><tr><td>9</td></tr></table>"}),
     ("card()", {"text/html": "<table>", "application/vnd.labkit+json": {"kind": "exercise"}}),
     "**Predict before you run.** a) or b)?", f"Told.\n\n**Check yourself.** Why?\n\n{FOLD}",
-    "## The answer", ("lab.say()", {"text/markdown": "Yes."}), "**Read on**: [more](b).\n\nBye.")
+    ("table()", {"text/html": "<table>7"}), "## The answer",
+    ("lab.say()", {"text/markdown": "Yes."}), "**Read on**: [more](b), [else](https://arxiv.org).")
 
 
 def test_what_a_lecture_shows_and_in_which_order():
@@ -44,13 +46,17 @@ def test_what_a_lecture_shows_and_in_which_order():
     kinds = [" ".join(c.source + str([o.data for o in c.get("outputs", [])]) for c in cells)
              for _, cells in found]
     told = ["Made: so?", "You will", "$$a = b$$\n\nHere", "> **Threat model", "iVBOR", "<td>9",
-            "**Predict", "**Check yourself.** Why?", "Yes.", "**Read on**"]
+            "**Predict", "**Check yourself.** Why?",
+            "<table>7", "Yes.", "**Read on**"]
     assert len(kinds) == len(told) and all(map(str.__contains__, kinds, told)), kinds
     assert "It rose." in kinds[4], "a figure has its sentence"
+    assert "Yes." not in kinds[8], "not one of another section"
+    assert "more, [else](https" in kinds[-1], "links that would lead nowhere are words"
     everything = " ".join(kinds)
-    for left_out in ("secret", "draw()", "Before.", "After.", "Aside.", "Told.", "*Time*"):
+    for left_out in ("secret", "draw()", "Before.", "After.", "Aside.", "Told.", "*Time*",
+                     "Exercise"):
         assert left_out not in everything
-    assert [h for h, _ in found] == ["", ""] + ["1 · First"] * 6 + ["The answer"] * 2
+    assert [h for h, _ in found] == ["", ""] + ["1 · First"] * 7 + ["The answer"] * 2
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
