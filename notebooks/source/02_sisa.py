@@ -62,7 +62,7 @@ cfg = lab.settings(
                batch_size=32, seeds=6, counting_rows=1500, counting_epochs=2, counting_seeds=20,
                side_seeds=4, requests=20, singles=5, timed=3, stream=12),
     smoke=dict(rows=(1000, 500), epochs=2, seeds=2, counting_rows=400, counting_epochs=1,
-               counting_seeds=2, side_seeds=1, requests=6, singles=1, timed=1, stream=3),
+               counting_seeds=2, side_seeds=1, requests=4, singles=1, timed=1, stream=2),
     full=dict(model="strided_cnn", model_settings={}, rows=None, epochs=8, seeds=5, side_seeds=5),
     paper=dict(model="resnet18", epochs=30),
 )
