@@ -14,7 +14,6 @@ from .code import (
     synflow_mask,
     synflow_scores,
 )
-from .contest import COLUMNS, Network, Study, attempt, contest, on, parallel, score, unlearned
 from .distances import ascent_bound, disparity, weight_distance
 from .drawn import (
     backdoor_figure,
@@ -60,6 +59,7 @@ from .tables import (
     tuning_table,
     turned,
 )
+from .trials import COLUMNS, Network, Study, attempt, contest, on, parallel, score, unlearned
 
 # Jia et al. 2023, CIFAR-10, ResNet-18, one class forgotten, 10 trials: UA, MIA, RA, TA, disparity
 # of (method, sparsity).

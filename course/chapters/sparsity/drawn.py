@@ -7,8 +7,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from .contest import COLUMNS
 from .judging import each_row
+from .trials import COLUMNS
 
 
 def dot(figures, ax, x, values, role, rows, label=None, shade=None, **style):
@@ -90,7 +90,7 @@ def schedules_figure(figures, strengths, gaps, original, rows):
              xticks=range(1, 1 + len(values)))
     left.legend()
     dot(figures, right, 0, original, "original", rows)
-    for i, (name, values) in enumerate(gaps.items(), 1):
+    for i, values in enumerate(gaps.values(), 1):
         dot(figures, right, i, values, "unlearned", rows, None, (i - 1) % 3)
     right.axhline(0, color=figures.COLOURS["retrained"], linestyle="--", label="retrained")
     right.set(xticks=range(1 + len(gaps)), ylim=(-3, None), ylabel="disparity, points")

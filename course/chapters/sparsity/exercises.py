@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from course.exercises.engine import Exercise
 from labkit import data, models, training, unlearn
 
-from .contest import score
 from .distances import disparity as distance
+from .trials import score
 
 
 # ---------------- 12.1
@@ -411,8 +411,8 @@ SALIENT = Exercise(
          "`backward()` leaves gradients in the model, and the next step would add to them. Take "
          "`torch.autograd.grad`."),
     ),
-    remark="`unlearn.saliency_mask` does the same, 512 rows at a time. With it random labels become "
-           "SalUn.",
+    remark="`unlearn.saliency_mask` does the same, 512 rows at a time. With it random labels "
+           "become SalUn.",
 )
 
 

@@ -16,9 +16,9 @@ from labkit.measure import accuracy
 from labkit.verify import Trigger, hits, plant
 
 from .code import imp, synflow_mask
-from .contest import asked_rows, attempt, contest, fit_masked, on, parallel, retrain, score
 from .distances import ascent_bound
 from .judging import least, splits
+from .trials import asked_rows, attempt, contest, fit_masked, on, parallel, retrain, score
 
 
 def leaks(study, asked, net):

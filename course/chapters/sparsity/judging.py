@@ -7,7 +7,7 @@ import pandas as pd
 
 from labkit.measure import interval, show_interval
 
-from .contest import contest, originals, parallel
+from .trials import contest, originals, parallel
 
 RELABEL = ("RL", "SalUn")  # no verdict hangs on these two
 

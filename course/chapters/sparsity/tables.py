@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from .contest import COLUMNS, LOST, parallel
 from .further import shaped
 from .judging import minus
+from .trials import COLUMNS, LOST, parallel
 
 
 def grid(profile, lr):

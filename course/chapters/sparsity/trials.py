@@ -8,7 +8,6 @@ from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 
 from labkit import training, unlearn
