@@ -119,6 +119,7 @@ layers = [name for name, w in unlearn.prunable(dense).items()
           if w.dim() == 4 or not cfg.convolutions]
 sparse, mask = here.omp(build, d, sparsity=SPARSE, seed=first, dense=dense, rewind=cfg.rewind,
                         names=layers, **recipe)
+lk.show(measure.svc_mia)  # the membership test, as published
 
 # %%
 one, done = {}, {}
@@ -624,17 +625,9 @@ if cfg.random:  # FT for the tenth, at its own rate by the same rule
 # %%
 trigger, rate = here.corner_trigger(data, cfg.black), RATES[rule]
 rates = sorted({rate, RATES[0]}) if cfg.old_mask else [rate]
-back = pd.DataFrame(sum(here.parallel(
-    partial(here.backdoored, study, trigger, cfg.poisoned, cfg.sparsities, rates, cfg.old_mask),
-    judged, keep=lab.unfinished("backdoor")), []))
-
-
-def clean(column, model, s):
-    """One value a seed of a column, for one network at one sparsity."""
-    part = back[(back.model == model) & (back.sparsity == s)]
-    return part.set_index("seed")[column].loc[judged].tolist()
-
-
+back = here.parallel(partial(here.backdoored, study, trigger, cfg.poisoned, cfg.sparsities, rates,
+                             cfg.old_mask), judged, keep=lab.unfinished("backdoor"))
+clean = partial(here.of_network, back, judged)  # (column, network, sparsity) -> one value a seed
 lab.figure(here.backdoor_figure(figures, clean, f"FT {rate:g}", cfg.sparsities, n // k),
            "Success of the backdoor and clean accuracy against sparsity, for the poisoned "
            "original, after fine-tuning, after l1, and retrained, with intervals over splits.")
@@ -646,14 +639,14 @@ asr, price, over = (here.minus(clean(c, f"FT {rate:g}", a), clean(c, who, b)) fo
 gone = {1: "After sparse fine-tuning the backdoor is not gone",
         -1: "After sparse fine-tuning it is gone, to within 5 points of retraining",
         0: "Whether it is gone to within 5 points of retraining, these splits do not tell"}
+fooled = sum(row["lost"] for rows in back for row in rows)
 left = {s: percent(clean("ASR", f"FT {rate:g}", s)) for s in (0.0, SPARSE)}
 lab.say(f"After fine-tuning the backdoor works on {left[0.0]} % of the stamped pictures dense, on "
         f"{left[SPARSE]} % sparse; sparsity changes it by {points(asr)} points. Dense with l1 it "
         f"works on {percent(clean('ASR', 'l1', 0.0))} %.",
         f"{gone[side(over, 5)]}: it works on {points(over)} points more than after retraining.",
         f"The dense network's clean accuracy is {points(price)} points above the sparse one's.",
-        f"Networks that diverged, and count as fooled by every stamp: {int(back.lost.sum())}."
-        if back.lost.any() else "",
+        f"Networks that diverged, and count as fooled by every stamp: {fooled}." if fooled else "",
         f"With the old mask retraining leaves {percent(clean('ASR', 'old mask', SPARSE))} %."
         if cfg.old_mask else "")
 
@@ -685,9 +678,7 @@ lab.say(f"After fine-tuning the backdoor works on {left[0.0]} % of the stamped p
 # reads what the last layer is fed.
 
 # %%
-bounds = pd.DataFrame(here.parallel(partial(here.theory, study, *cfg.power), networks))
-of = {s: bounds[bounds.sparsity == s].set_index("seed").loc[judged] for s in (0.0, SPARSE)}
-ratio = {c: (of[SPARSE][c] / of[0.0][c]).tolist() for c in ("bound", "path", "sigma")}
+ratio = here.bound_ratios(study, networks, judged, SPARSE, *cfg.power)
 apart = {m: np.divide(each_seed("distance", m, SPARSE), each_seed("distance", m)).tolist()
          for m in ("original", "GA")}
 lab.figure(here.bound_figure(figures, ratio, apart, SPARSE),
@@ -770,10 +761,8 @@ lab.say(f"By UA alone {name} with {here.in_brief(GRID[name][place])} is among th
 
 # %%
 if cfg.second:
-    lk.models.MODELS["three_convolutions"] = here.three_convolutions
-    second, its, gone_wrong = here.elsewhere(
-        study, lambda s: lk.models.build("three_convolutions", data, s), judged[: cfg.second],
-        tuning[0], CLASSES, SPARSE, trigger, cfg.poisoned)
+    second, its, gone_wrong = here.elsewhere(study, judged[: cfg.second], tuning[0], CLASSES,
+                                             SPARSE, trigger, cfg.poisoned)
     lab.claim("sparse-network", second, units=judged[: cfg.second])
     of_one = dict(zip(second, (gains[rule], beyond_start, more, closer, asr, over)))
     other, opened = here.turned(of_one, second, side)

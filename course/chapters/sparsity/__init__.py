@@ -27,13 +27,14 @@ from .drawn import (
 from .extras import flip_and_crop, network
 from .further import (
     backdoored,
+    bound_ratios,
     corner_trigger,
     digit_probe,
     elsewhere,
     leaks,
+    of_network,
     other_masks,
     shaped,
-    theory,
     three_convolutions,
 )
 from .judging import (
@@ -77,13 +78,13 @@ PUBLISHED = {
 
 __all__ = [
     "COLUMNS", "Network", "PUBLISHED", "Study", "apply_mask", "ascent_bound", "at_an_edge",
-    "attach_mask", "attempt", "backdoor_figure", "backdoored", "bound_figure", "check_mask",
-    "contest", "corner_trigger", "detach_mask", "digit_probe", "disparity", "each_seed",
-    "elsewhere", "explorer_figure", "finetune_masked", "fit_masked", "flip_and_crop", "four_bars",
-    "grid", "imp", "in_brief", "in_words", "judged_runs", "leaks", "least", "magnitude_mask",
-    "methods_figure", "methods_table", "minus", "network", "omp", "on", "one_split", "other_masks",
-    "parallel", "prune_then", "random_tenth", "rehearse", "schedules_figure", "score", "seconds",
-    "shaped", "shortcuts", "side", "splits", "sweep_figure", "synflow_mask", "synflow_scores",
-    "theory", "three_convolutions", "try_schedules", "tuning_table", "turned", "unlearned",
-    "weight_distance",
+    "attach_mask", "attempt", "backdoor_figure", "backdoored", "bound_figure", "bound_ratios",
+    "check_mask", "contest", "corner_trigger", "detach_mask", "digit_probe", "disparity",
+    "each_seed", "elsewhere", "explorer_figure", "finetune_masked", "fit_masked", "flip_and_crop",
+    "four_bars", "grid", "imp", "in_brief", "in_words", "judged_runs", "leaks", "least",
+    "magnitude_mask", "methods_figure", "methods_table", "minus", "network", "of_network", "omp",
+    "on", "one_split", "other_masks", "parallel", "prune_then", "random_tenth", "rehearse",
+    "schedules_figure", "score", "seconds", "shaped", "shortcuts", "side", "splits", "sweep_figure",
+    "synflow_mask", "synflow_scores", "three_convolutions", "try_schedules", "tuning_table",
+    "turned", "unlearned", "weight_distance",
 ]

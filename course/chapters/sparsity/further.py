@@ -13,6 +13,7 @@ from labkit import training, unlearn
 from labkit.attack import BlackBox
 from labkit.data import load
 from labkit.measure import accuracy
+from labkit.models import MODELS, build
 from labkit.verify import Trigger, hits, plant
 
 from .code import imp, synflow_mask
@@ -38,13 +39,22 @@ def leaks(study, asked, net):
         "common": 100 * both / sum(int(keep.sum()) for keep in net.mask.values())}
 
 
-def theory(study, rows, iterations, net):
-    """The bound's parts for one network (see ascent_bound); its rate is the schedule's mean."""
-    recipe = study.recipe
-    steps = recipe["epochs"] * -(-len(net.data.y) // recipe["batch_size"])
-    return dict(seed=net.seed, sparsity=net.sparsity, **ascent_bound(
-        net.model, study.build(net.seed), net.data, mask=net.mask, lr=recipe["lr"] / 2, steps=steps,
-        n_rows=rows, iterations=iterations))
+def bound_ratios(study, networks, seeds, sparsity, rows, iterations):
+    """The parts of ascent's bound at a sparsity over those of the dense networks, one a seed.
+
+    rows, iterations: of the power iteration; the rate is the schedule's mean. -> name -> list
+    """
+    recipe, both = study.recipe, [net for net in networks if net.sparsity in (0.0, sparsity)]
+
+    def parts(net):
+        steps = recipe["epochs"] * -(-len(net.data.y) // recipe["batch_size"])
+        return ascent_bound(net.model, study.build(net.seed), net.data, mask=net.mask,
+                            lr=recipe["lr"] / 2, steps=steps, n_rows=rows, iterations=iterations)
+
+    found = {(net.seed, net.sparsity): row
+             for net, row in zip(both, parallel(parts, both), strict=True)}
+    return {c: [found[s, sparsity][c] / found[s, 0.0][c] for s in seeds]
+            for c in ("bound", "path", "sigma")}
 
 
 def digit_probe(data):
@@ -121,6 +131,12 @@ def backdoored(study, trigger, share, sparsities, rates, old_mask, seed):
     return rows
 
 
+def of_network(backdoors, seeds, column, name, sparsity):
+    """ASR or SA of one network of what backdoored gave for each seed, one value a seed."""
+    return [next(row[column] for row in rows if row["model"] == name
+                 and row["sparsity"] == sparsity) for _, rows in zip(seeds, backdoors, strict=True)]
+
+
 def stamped(model, data, trigger, name):
     """ASR and SA in percent. A method's network that diverged is wrong everywhere, and no cure."""
     def found():
@@ -158,13 +174,15 @@ def three_convolutions(shape, n_classes, width=16):
     return torch.nn.Sequential(*layers, torch.nn.Flatten(), last)
 
 
-def elsewhere(study, build, seeds, tuning, classes, sparsity, trigger, share):
-    """FT and l1 in the contest, and the backdoor, with another network, tuned by the same rule.
+def elsewhere(study, seeds, tuning, classes, sparsity, trigger, share):
+    """FT and l1 in the contest, and the backdoor, with three_convolutions, tuned by the same rule.
 
     seeds: the judged ones; tuning: one that is not. -> values of the parts of sparse-network, one a
     seed; the chosen settings; how many networks diverged.
     """
-    other = replace(study, build=build, chosen={}, done={}, probe=None,
+    MODELS["three_convolutions"] = three_convolutions
+    other = replace(study, build=lambda s: build("three_convolutions", study.data, s), chosen={},
+                    done={}, probe=None,
                     grid={m: study.grid[m] for m in ("FT", "l1")})
     nets = splits(other, [(s, (0.0, sparsity)) for s in (tuning, *seeds)])
     every = {m: range(len(grid)) for m, grid in other.grid.items()}
