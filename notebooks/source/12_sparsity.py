@@ -216,8 +216,7 @@ at_once = here.apply_mask(copy.deepcopy(dense), yours)
 right = [measure.accuracy(lk.training.predict(m, d.x_test), d.y_test)
          for m in (dense, at_once, sparse)]
 lab.say("Test accuracy of the network of section 1: {:.0f} % dense, {:.0f} % just pruned, {:.0f} % "
-        "trained again.".format(*right), "Your mask is the one of section 1."
-        if all(torch.equal(yours[name], mask[name]) for name in mask) else "")
+        "trained again.".format(*right))
 
 # %% [markdown]
 # Set weights to 0, go on training, and some come back. Their gradient is easily masked. But the
@@ -285,6 +284,10 @@ print(f"weights that are 0, your step: {mine:.0f} % · fewer, where the gradient
 # with a penalty, section 6. Two successors relabel: **RL** trains on all rows, the forgotten ones
 # with random labels; **SalUn** is RL on the half of the weights that matter most to them.
 #
+# Each method has a knob, and the knob decides a great deal. **The rule**, fixed before any run:
+# each knob is set where the method's mean disparity on *dense* networks is least, over splits that
+# are not judged. Sparse networks get the same setting, so the rule favours the dense ones.
+#
 # **Exercise 12.4** (difficulty 4, 15 minutes). Which weights may SalUn move? With $n$ parameters
 # (biases count), the round((1 − share) · n) with the smallest |gradient| of the *summed* loss on
 # the rows stay put; of equal ones, the first. Leave no gradient behind in the model.
@@ -298,17 +301,13 @@ def salient(model, x, y, share):
     ...  # your code
 
 
+# %%
 def salun(model, data, forget, *, share=0.5, **settings):
     """Random labels for the forgotten rows, and only the salient weights move."""
     moving = salient(model, data.x[forget], data.y[forget], share)
     return unlearn.random_labels(model, data, forget, moving=moving, **settings)
 
-# %% [markdown]
-# Each method has a knob, and the knob decides a great deal. **The rule**, fixed before any run:
-# each knob is set where the method's mean disparity on *dense* networks is least, over splits that
-# are not judged. Sparse networks get the same setting. The rule favours the dense ones.
 
-# %%
 METHODS = {"FT": unlearn.finetune, "l1": unlearn.l1_finetune, "GA": unlearn.gradient_ascent,
            "Fisher": unlearn.fisher_forgetting, "influence": unlearn.influence,
            "RL": unlearn.random_labels, "SalUn": salun}
@@ -359,7 +358,8 @@ lab.say(f"The rule takes a rate of {RATES[rule]:g} for FT, where the paper has a
 #
 # Now the judged splits: every class, dense and sparse, each method at its setting, and fine-tuning
 # at every rate of the grid.
-#
+
+# %% [markdown]
 # **Predict before you run.** Section 1 showed one network at the published rate. At the rate of the
 # rule, the one that suits dense networks best, sparsity adds to the UA of fine-tuning
 #
