@@ -618,8 +618,10 @@ def _draw_ridge(r):
     return ridge(rows[:n], y, penalty), ridge(rows[1:n], y[1:], penalty), rows[n:], n, penalty
 
 
-def _draw_queries(r):
-    return int(r.integers(1, 60)), float(r.uniform(0, 1)), float(r.uniform(0.001, 0.5))
+def _draw_plan(r):
+    q = float(r.uniform(0, 0.4))
+    p = float(r.uniform(q + 0.3, 1))
+    return p, q, *map(float, r.uniform(0.01, 0.3, 2)), int(r.integers(1, 40))
 
 
 def _draw_step(r):
@@ -708,7 +710,7 @@ DRAW = {"0.1": _draw_logits, "1.1": _draw_batches, "1.2": _draw_logits, "1.3": _
         "3.1": _draw_gradients, "3.2": _draw_weights, "4.1": _draw_probabilities,
         "4.2": _draw_confidence, "4.3": _draw_calibration, "5.1": _draw_directions,
         "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_probes, "5.5": _draw_ridge,
-        "9.1": _draw_queries, "9.2": _draw_step, "9.3": _draw_log, "9.4": _draw_replaced,
+        "9.1": _draw_step, "9.2": _draw_log, "9.3": _draw_replaced, "9.4": _draw_plan,
         "10.1": _draw_similarity, "10.2": _draw_benign, "10.3": _draw_stream, "10.4": _draw_release,
         "10.5": _draw_privacy, "12.1": _draw_layers, "12.2": _draw_epoch, "12.3": _draw_masked,
         "12.4": _draw_sure, "12.5": _draw_columns}
