@@ -218,12 +218,15 @@ def test_the_solutions_of_05_agree_with_others():
 def test_the_solutions_of_09_agree_with_others():
     from scipy.stats import binom
 
-    critical, replay, tainted, bound = (EXERCISES[f"9.{i}"].solution for i in range(1, 5))
+    replay, tainted, bound, plan = (EXERCISES[f"9.{i}"].solution for i in range(1, 5))
     r = np.random.default_rng(5)
     for _ in range(50):
-        n, q, alpha = _draw_queries(r)
-        theirs = verification_chapter.critical_value(n, q, alpha)
-        assert critical(n, q, alpha) == int(binom.ppf(1 - alpha, n, q)) == theirs
+        p, q, alpha, beta, most = _draw_plan(r)
+        escapes = [binom.cdf(binom.ppf(1 - alpha, m, q), m, p) for m in range(1, most + 1)]
+        wanted = next((m for m, e in enumerate(escapes, 1) if e <= beta), None)
+        assert plan(p, q, alpha, beta, most) == wanted
+        assert wanted is None or beta >= verification_chapter.miss_rate(
+            wanted, p, verification_chapter.critical_value(wanted, q, alpha))
 
         before, gradient, after, lr = _draw_step(r)
         weight = torch.nn.Parameter(before.double())

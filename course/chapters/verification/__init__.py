@@ -2,7 +2,7 @@
 
 from . import provider
 from .audit import SORTS, cheating_logs, detections, largest_use, suspicion
-from .forging import SLACK, forged_runs, forging, scaling, swapped_steps
+from .forging import SLACK, forged_runs, forging, scaling, swapped_steps, swaps_shown
 from .keeping import CHEATS, OTHER_SEED, audit_runs, imitation, kept_runs
 from .log import Log, checkpoint, file_of, load_log, restored, save, shown, write_log
 from .logged import fresh_log, sgd_step, train_logged
@@ -51,6 +51,8 @@ from .trials import (
     QUERIES,
     World,
     accused,
+    accused_runs,
+    all_trials,
     answers,
     ask,
     gone,
@@ -58,18 +60,21 @@ from .trials import (
     planted,
     rates,
     strength,
+    strengths,
     trial,
+    tried,
 )
 
 __all__ = [
     "ALPHA", "CHEATS", "Decision", "Log", "OTHER_SEED", "PROVIDERS", "QUERIES", "Report", "SLACK",
-    "SORTS", "World", "accused", "adversarial_nearest", "adversarial_search", "answers", "ask",
-    "audit_runs", "cheating_logs", "checkpoint", "critical_value", "decide", "detected",
-    "detections", "edit_log", "file_of", "floor", "follows", "forge", "forged_panel",
-    "forged_runs", "forging", "fresh_log", "fresh_rate", "gone", "grid", "honest", "ignore",
-    "imitation", "kept_runs", "known_beyond", "largest_use", "load_log", "make_trigger",
+    "SORTS", "World", "accused", "accused_runs", "adversarial_nearest", "adversarial_search",
+    "all_trials", "answers", "ask", "audit_runs", "cheating_logs", "checkpoint", "critical_value",
+    "decide", "detected", "detections", "edit_log", "file_of", "floor", "follows", "forge",
+    "forged_panel", "forged_runs", "forging", "fresh_log", "fresh_rate", "gone", "grid", "honest",
+    "ignore", "imitation", "kept_runs", "known_beyond", "largest_use", "load_log", "make_trigger",
     "max_use_pvalue", "miss_rate", "nearest", "one_owner", "passing", "passing_steps", "planted",
     "planted_rate", "pool", "provider", "rates", "replay_errors", "restored", "save", "scaling",
-    "sgd_step", "shown", "stand_ins", "step_of", "strength", "suspicion", "swapped_steps",
-    "train_logged", "trial", "usage", "verify", "who_passes", "write_log",
+    "sgd_step", "shown", "stand_ins", "step_of", "strength", "strengths", "suspicion",
+    "swapped_steps", "swaps_shown", "train_logged", "trial", "tried", "usage", "verify",
+    "who_passes", "write_log",
 ]

@@ -315,7 +315,6 @@ PLAN = Exercise(
 # ---------------- 9.5
 def _mixed(draw, rows, epochs, share, honest, cheats):
     """Counts of honest logs of both kinds and of cheats of both, in an order of its own."""
-    extra = torch.zeros(rows)
     ones, found = torch.ones(1, epochs, rows), []
     for _ in range(cheats):
         places = torch.randint(rows, (round(share * rows),), generator=draw)
@@ -325,7 +324,7 @@ def _mixed(draw, rows, epochs, share, honest, cheats):
                              for _ in range(epochs)])
         found += [(1 + extra).expand(epochs, rows), again.float()]
     chance = torch.randint(rows, (honest, epochs, rows), generator=draw)
-    counts = torch.zeros(honest, epochs, rows).scatter_add_(2, chance, torch.ones_like(chance).float())
+    counts = torch.zeros(chance.shape).scatter_add_(2, chance, torch.ones(chance.shape))
     return torch.cat([ones, counts, torch.stack(found)])[_order(honest + 2 * cheats + 1)]
 
 
@@ -355,7 +354,7 @@ def _half_way(counts):
 
 
 AUDIT = Exercise(
-    id="9.5", title="An audit that catches the look-alikes", difficulty=5, minutes=30, points=4,
+    id="9.5", title="An audit that catches the look-alikes", difficulty=5, minutes=25, points=4,
     trains="a test statistic of one's own: what is chance in one epoch does not come back in the "
            "next; a threshold set on honest logs",
     solution=suspicion, cases=_use_cases, measured="the share of cheating logs that is flagged",

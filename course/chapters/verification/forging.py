@@ -94,7 +94,8 @@ def scaling(forged, rates, parts) -> dict:
                                                         suffixes=("", "_kept"))
     # kept errors are the bound itself: the same step, with and without the swap
     pairs["late"] = [max((e / f for e, f, now, before in zip(r.errors[1:], r.errors_kept,
-                                                             r.swapped[1:], r.swapped)
+                                                             r.swapped[1:], r.swapped,
+                                                             strict=False)
                           if now and before), default=0.0) for r in pairs.itertuples()]
     return {"rate": _slopes(kept[kept.share == parts[2]], "lr"),
             "share": _slopes(kept[kept.lr == rates[-1]], "share"),
@@ -131,6 +132,16 @@ def swapped_steps(world, s, *, lr, share, steps):
                     "b": len(a["rows"]), "kept": errors["kept"][a["step"] - 1],
                     "moved": (errors["moved"] + [np.nan])[a["step"]]})
     return out
+
+
+def swaps_shown(steps, formula) -> pd.DataFrame:
+    """swapped_steps as a table, beside the formula's values, one a step."""
+    return pd.DataFrame([{
+        "step": t["step"], "rows taken out": ", ".join(map(str, t["rows taken out"])),
+        "rows put in": ", ".join(map(str, t["rows put in"])), "your formula": f"{f:.1e}",
+        "error, checkpoints kept": f"{t['kept']:.1e}",
+        "error one step later, moved": f"{t['moved']:.1e}"}
+        for t, f in zip(steps, formula, strict=True)])
 
 
 def _gradients(model, d, rows):

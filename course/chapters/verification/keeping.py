@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from labkit import measure, training
 
 from . import provider
+from .forging import starting_at, warmed
 from .log import load_log
 from .provider import stand_ins
 from .replay import max_use_pvalue, usage
@@ -44,14 +45,16 @@ def keeps(world, s, rate=0.3) -> list:
     return rows
 
 
-def imitation(model, d, forget, *, candidates, batch_size, seed, batches=20) -> dict:
+def imitation(world, s, batches=20) -> dict:
     """How far the gradient of stand-ins is from that of the rows they replace, as a share of it.
 
-    On the first batches of an epoch, at the weights of `model`, which stays as it is. 1 is what
-    rows without any gradient would give. -> dict of lists: one random set of retained rows, the
-    best of `candidates` such sets (least distance), nearest neighbours
+    A tenth of the rows is forgotten; on the first batches of an epoch, at weights half-way through
+    training. 1 is what rows without any gradient would give. -> dict of lists: one random set of
+    retained rows, the best of `candidates` such sets, nearest neighbours
     """
-    draw, swap = torch.Generator().manual_seed(seed), stand_ins(d, forget, "nearest", seed)
+    d, size = world.data.resplit(s), world.recipe["batch_size"]
+    model, forget = starting_at(world, warmed(world, s))(s).eval(), world.drawn(s, len(d.y) // 10)
+    draw, swap = torch.Generator().manual_seed(s), stand_ins(d, forget, "nearest", s)
     retain, out = d.split(forget).retain, {"random": [], "search": [], "nearest": []}
 
     def gradient(rows):
@@ -60,12 +63,12 @@ def imitation(model, d, forget, *, candidates, batch_size, seed, batches=20) -> 
                           torch.autograd.grad(loss, list(model.parameters()))])
 
     order = torch.randperm(len(d.y), generator=draw).to(d.device)
-    for batch in order.split(batch_size)[:batches]:
+    for batch in order.split(size)[:batches]:
         swapped = swap(batch)[0].to(d.device)
         if (places := batch != swapped).any():
             target, k = gradient(batch[places]), int(places.sum())
             sets = [retain[torch.randperm(len(retain), generator=draw)[:k].to(d.device)]
-                    for _ in range(candidates)] + [swapped[places]]
+                    for _ in range(world.candidates)] + [swapped[places]]
             off = [float((gradient(rows) - target).norm() / target.norm()) for rows in sets]
             out["random"].append(off[0])
             out["search"].append(min(off[:-1]))

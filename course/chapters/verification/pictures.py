@@ -1,5 +1,7 @@
 """The chapter's figures. looks: the module course.figures, with the course's colours and marks."""
 
+import math
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -30,14 +32,13 @@ def one_owner(looks, p, q, most, m, hits):
     p, q: rates of the old model and of one without the rows; most: hits that do not accuse, of m;
     hits: dict provider -> its hits
     """
-    from scipy.stats import binom
-
     fig, (ax, below) = plt.subplots(2, 1, figsize=(8, 5.6), sharex=True,
                                     height_ratios=(1.3, 1))
     k = np.arange(m + 1)
     for rate, role, name in ((q, "retrained", "rows gone (rate q)"),
                              (p, "original", "old model (rate p)")):
-        ax.bar(k, binom.pmf(k, m, rate), color=looks.COLOURS[role], alpha=0.7, label=name)
+        chances = [math.comb(m, h) * rate**h * (1 - rate) ** (m - h) for h in k.tolist()]
+        ax.bar(k, chances, color=looks.COLOURS[role], alpha=0.7, label=name)
     ax.set(ylabel="chance")
     ax.legend(loc="upper center", fontsize=12)
     for row, (name, count) in enumerate(hits.items()):

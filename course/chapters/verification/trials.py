@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from labkit import measure, models, training, unlearn, verify
@@ -24,9 +25,11 @@ PLAIN = dict(momentum=0, weight_decay=0, schedule="constant")  # what a log can 
 
 @dataclass(frozen=True)
 class World:
-    """What all runs share. data: as loaded; model, settings: of labkit.models.build; recipe: epochs,
-    lr, batch_size; owners, each: how many, rows of each; candidates: sets that the search tries a
-    batch; place: a folder for logs.
+    """What all runs share.
+
+    data: as loaded; model, settings: of labkit.models.build; recipe: epochs, lr, batch_size;
+    owners, each: how many, rows of each; candidates: sets that the search tries a batch; place: a
+    folder for logs.
     """
 
     data: Any
@@ -102,7 +105,7 @@ def gone(owned) -> torch.Tensor:
     return owned.flatten().sort().values
 
 
-def questions(d, trigger, key, test) -> torch.Tensor:
+def _questions(d, trigger, key, test) -> torch.Tensor:
     """Test pictures of other classes: thirty for the test, or the others to measure rates on."""
     order = torch.randperm(len(d.y_test), generator=torch.Generator().manual_seed(key)).to(d.device)
     order = order[d.y_test[order] != trigger.label]
@@ -113,7 +116,7 @@ def rates(model, d, triggers, seed) -> list:
     """How often a model answers each owner's label: [(p with its trigger, q with fresh ones)]."""
     box, out = BlackBox(model), []
     for i, t in enumerate(triggers):
-        x = questions(d, t, seed + i, test=False)
+        x = _questions(d, t, seed + i, test=False)
         out.append((planted_rate(box, x[:200], t), fresh_rate(box, x, t, d.shape, seed + i)))
     return out
 
@@ -127,7 +130,7 @@ def ask(d, triggers, before, after, seed) -> list:
     out, box, now = [], BlackBox(after), rates(after, d, triggers, seed)
     for i, (t, (p, q), (_, q_now)) in enumerate(zip(triggers, before, now, strict=True)):
         if p > q:
-            hits, m = verify.hits(box, questions(d, t, seed + i, test=True), t)
+            hits, m = verify.hits(box, _questions(d, t, seed + i, test=True), t)
             k_now = critical_value(m, q_now, ALPHA)
             out.append(dict(owner=i, p=p, q=q, q_now=q_now, hits=hits, deleted_now=hits <= k_now,
                             beta_now=miss_rate(m, p, k_now), label=t.label,
@@ -159,6 +162,12 @@ def trial(world, seed, given=None) -> list:
     return rows
 
 
+def all_trials(world, seeds, given) -> pd.DataFrame:
+    """trial for each seed, side by side. given: the answers of the first seed's providers."""
+    rest = training.parallel(lambda s: trial(world, s), seeds[1:])
+    return pd.DataFrame(trial(world, seeds[0], given) + sum(rest, []))
+
+
 def passing(matrix) -> dict:
     """provider -> three (mean, low, high): share that passes of single tests, pooled, replays."""
     out = {}
@@ -188,6 +197,11 @@ def accused(world, s) -> list:
     return out
 
 
+def accused_runs(world, seeds) -> pd.DataFrame:
+    """accused for each seed."""
+    return pd.DataFrame(sum(training.parallel(lambda s: accused(world, s), seeds), []))
+
+
 def strength(world, job) -> dict:
     """p, q and the chance to escape, means over owners. job: (owners, rows of each, seed)."""
     owners, each, s = job
@@ -199,3 +213,10 @@ def strength(world, job) -> dict:
     escape = [decide(0, QUERIES, a, b).beta if a > b else 1.0 for a, b in zip(p, q, strict=True)]
     return dict(owners=owners, each=each, p=float(np.mean(p)), q=float(np.mean(q)),
                 escape=float(np.mean(escape)))
+
+
+def strengths(world, sizes, seeds) -> pd.DataFrame:
+    """strength for each (owners, rows of each) of sizes, means over seeds."""
+    jobs = [(*size, s) for size in sizes for s in seeds]
+    found = pd.DataFrame(training.parallel(lambda job: strength(world, job), jobs))
+    return found.groupby(["owners", "each"], sort=False).mean().reset_index()
