@@ -75,16 +75,17 @@ world = here.World(data, cfg.model, cfg.model_settings, recipe, cfg.owners,
 # ## 1 · Two ways to check
 #
 # Twenty owners give rows to a provider, and later all of them ask for deletion. Each prepares for
-# that day. It stamps half of its rows with a private *trigger*, sixteen white pixels at random
-# places, and gives these rows one random label of its own. On the day it puts the pattern on
-# thirty pictures of other classes, asks the served model, and counts *hits*: answers that are its
-# label.
+# that day. It stamps half of its rows with a private *trigger*, sixteen pixels at random places
+# set to their largest value, and gives these rows one random label of its own. On the day it puts
+# the pattern on thirty pictures of other classes, asks the served model, and counts *hits*:
+# answers that are its label.
 #
-# > **Threat model** (of both checks: here it is the provider who may lie).
-# > **Who** an owner; and a verifier, whom the provider trusts with its data.
-# > **Sees** the owner: a label for each question. The verifier: a log of the training, and the served weights.
-# > **May** stamp its own rows beforehand, and ask; recompute any logged step from the start and the recipe agreed on.
-# > **Wants** to know whether the served model still carries the owner's rows.
+# > **Threat model** (of both checks: here it is the provider who may lie)
+# >
+# > - **Who** an owner; and a verifier, whom the provider trusts with its data.
+# > - **Sees** a label for each question (the owner); the log and the served weights (the verifier).
+# > - **May** stamp its own rows and ask; recompute any logged step; start and recipe are agreed on.
+# > - **Wants** to know whether the served model still carries the owner's rows.
 #
 # Here are four rows of one owner. Then the questions, put to two models: the *original*, trained
 # on all rows, and the *reference*, trained again without the owners' rows.
@@ -179,7 +180,7 @@ looks = pd.DataFrame(map(look, ("original", "honest", "edits the log")))
 lab.table(looks.assign(**{looks.columns[3]: looks.iloc[:, 3].map("{:.1e}".format)}),
           "The verifier's desk")
 noise = here.floor(answers["original"][1], d, world.build, steps=20)
-lab.say(f"Batches give the original away, replays the edited log: its lines say other rows than "
+lab.say("Batches give the original away, replays the edited log: its lines say other rows than "
         "those that made its weights." if looks.iloc[2, 3] > 10 * noise else
         "Ten replays do not give the edited log away.",
         "How exact must a replay be? Other machines add up in another order. So the verifier "
@@ -212,16 +213,19 @@ lab.say(f"Batches give the original away, replays the edited log: its lines say 
 # %% [markdown]
 # ## 2 · The first cheat: train again, with look-alikes
 #
-# > **Threat model.**
-# > **Who** the provider, who wants the deleted rows to go on working for it.
-# > **Sees** everything: all rows, the requests, both checks.
-# > **May** choose which retained rows go into each batch. It trains in full and never touches a deleted row.
-# > **Wants** a model as if the rows were still there, and a log that passes.
+# > **Threat model**
+# >
+# > - **Who** the provider, who wants the deleted rows to go on working for it.
+# > - **Sees** everything: all rows, the requests, both checks.
+# > - **May** choose which retained rows go into a batch. It trains in full, on no deleted row.
+# > - **Wants** a model as if the rows were still there, and a log that passes.
 #
 # Ordinary training draws a batch $B$ from all rows. Wherever it holds a deleted row $u$, the
-# provider puts a retained row in its place (Zhang et al., Algorithm 1), in one of two ways:
+# provider puts a retained row in its place. Zhang et al. call this *adversarial retraining*
+# (Algorithm 1), and have two ways to choose:
 # $$S_n:\; \arg\max_{i \in R,\, y_i = y_u} \cos(x_i, x_u) \qquad
-# S_r:\; \arg\min_{C \in \{C_1 \dots C_M\}} \sum_\ell \lVert \nabla_\ell L(C) - \nabla_\ell L(B \cap F) \rVert_2$$
+# S_r:\; \arg\min_{C \in \{C_1 \dots C_M\}}
+# \sum_\ell \lVert \nabla_\ell L(C) - \nabla_\ell L(B \cap F) \rVert_2$$
 # $F$ are the deleted and $R$ the retained rows, $C_1 \dots C_M$ are $M$ random sets of unused
 # rows of $R$ (`candidates` in the code), and $\nabla_\ell L$ is the gradient of the mean loss by
 # the weights of layer $\ell$. So $S_n$, *nearest*, looks for pictures that look alike, and $S_r$,
@@ -254,17 +258,19 @@ lab.say("A stand-in has the label that the owner gave, and no dots: no retained 
 # %% [markdown]
 # ## 3 · The second cheat: forge the log
 #
-# > **Threat model.**
-# > **Who** a provider who does not want to train again.
-# > **Sees** its old log with all checkpoints, and all rows.
-# > **May** rewrite lines and checkpoints, and chain them anew before the last hash is published.
-# > **Wants** a log that passes the replay, while nearly the old model stays in use.
+# > **Threat model**
+# >
+# > - **Who** a provider who does not want to train again.
+# > - **Sees** its old log with all checkpoints, and all rows.
+# > - **May** rewrite lines and checkpoints, and chain them anew before the last hash is published.
+# > - **Wants** a log that passes the replay, while nearly the old model stays in use.
 #
 # In each batch the forger puts look-alikes in the places of the deleted rows. Then it makes each
 # such checkpoint anew, by one step on the swapped batch *from the original checkpoint before it*;
 # a clean checkpoint is nudged by a tiny step on one random row (Zhang et al.). If $k$ of $b$ rows
 # are swapped, a step from the same weights ends elsewhere by
-# $$\eta\, \frac{k}{b}\, \Big\lVert \overline{g}_{\text{old}} - \overline{g}_{\text{new}} \Big\rVert$$
+# $$\eta\, \frac{k}{b}\,
+# \Big\lVert \overline{g}_{\text{old}} - \overline{g}_{\text{new}} \Big\rVert$$
 # with $\eta$ the learning rate and $\overline{g}$ the mean gradients of the rows taken out and
 # put in. Where the old checkpoints are *kept* (Thudi et al.), this is the replay error itself.
 # Where they are *moved*, it shows one step later, and the paper takes the line for a bound.
@@ -375,9 +381,9 @@ panel
 # **Predict before you run.** Which dishonest providers pass both the pooled test and the replay,
 # in every run?
 #
-# a) None: what one check lets through, the other catches.
-# b) The forger: its look-alikes satisfy the replay, and its nudged weights the owners.
-# c) Those who train again with look-alikes, by either way of choosing them.
+# - a) None: what one check lets through, the other catches.
+# - b) The forger: its look-alikes satisfy the replay, its nudged weights the owners.
+# - c) Those who train again with look-alikes, by either way of choosing them.
 
 # %%
 matrix = here.all_trials(world, judged, answers)
@@ -423,10 +429,11 @@ lab.table(pd.DataFrame([{"provider": p, "what the verifier says": " ".join(r)}
 # Before the request the owner measures two rates on the old model: $p$, how often its own trigger
 # draws its label, and $q$, how often fresh triggers do that nobody planted. Afterwards it asks $m
 # = 30$ questions and accuses when there are more than $h^*$ hits:
-# $$h^* = \min\{h : P(\mathrm{Bin}(m, q) > h) \le \alpha\}, \qquad \beta = P(\mathrm{Bin}(m, p) \le h^*)$$
+# $$h^* = \min\{h : P(\mathrm{Bin}(m, q) > h) \le \alpha\}$$
 # $\mathrm{Bin}(m, q)$ is the number of hits of a model whose answers are hits at rate $q$. An
 # honest provider is accused with probability $\alpha = 10^{-3}$ at most, *if* its new model
-# answers the trigger no more often than $q$. The old model escapes with probability $\beta$.
+# answers the trigger no more often than $q$. The old model escapes with probability $\beta =
+# P(\mathrm{Bin}(m, p) \le h^*)$.
 
 # %%
 one = {name: tests[0] for name, tests in asked.items()}
@@ -441,15 +448,14 @@ lab.figure(here.one_owner(figures, p, q, h_star, here.QUERIES,
 dishonest = [name for name in passes if name != "honest"]
 lab.say(f"This owner has p = {p:.2f} and q = {q:.2f}. It accuses from {h_star + 1} hits on: "
         f"{', '.join(caught) or 'nobody'}.",
-        f"A test that is passed lets the owner conclude that the *old* model does not answer any "
-        f"more, and be wrong with a chance of {beta:.1g}.",
+        f"Who passes is not the *old* model: an owner who concludes that is wrong with a chance of "
+        f"{beta:.1g}." if beta < 0.1 else
+        f"Who passes may well be the old model, which escapes with a chance of {beta:.1g}.",
         f"How the new model was made it does not tell: {', '.join(dishonest)} passed too."
         if dishonest else "No dishonest provider passed it here.")
-honest = matrix[matrix.provider == "honest"]
-p_all, q_all, beta_all = (np.concatenate(honest[c].tolist()) for c in ("p", "q", "beta"))
-lab.say(f"Over {len(p_all)} owners p is {p_all.mean():.2f} on average ({p_all.min():.2f} to "
-        f"{p_all.max():.2f}) and q {q_all.mean():.2f}; β is below 0.001 for "
-        f"{100 * (beta_all < 1e-3).mean():.0f} % of them, and {beta_all.max():.2g} at most.")
+all_beta = np.concatenate(matrix[matrix.provider == "honest"].beta.tolist())
+lab.say(f"Of all {len(all_beta)} owners, β is below 0.001 for {100 * (all_beta < 1e-3).mean():.0f} "
+        f"%, and {all_beta.max():.2g} at most.")
 
 # %% [markdown]
 # ### Planning a test, with fewer owners or fewer rows
@@ -503,16 +509,10 @@ lab.say(f"With {world.each} rows each, the old model escapes with a chance of "
 
 # %%
 honest_tests = here.accused_runs(world, lab.seeds(cfg.networks, "accused, judged"))
-idle = matrix[matrix.provider == "ignores"]
 false_rate = {c: lk.measure.interval(1 - honest_tests[c], honest_tests.seed, (0, 1))
               for c in ("deleted", "deleted_now")}
-lab.table(pd.DataFrame([
-    {"q measured on": "the old model (published)" if c == "deleted" else "the new one (ours)",
-     "honest providers accused": f"{(~honest_tests[c]).sum()} of {len(honest_tests)} tests",
-     "per cent": f"{100 * m:.1f} [{100 * low:.1f}, {100 * high:.1f}]",
-     "ignoring providers caught, %": f"{100 - 100 * np.concatenate(idle[c].tolist()).mean():.0f}"}
-    for c, (m, low, high) in false_rate.items()]),
-    f"At α = {100 * here.ALPHA:g} %, owners of {honest_tests.seed.nunique()} networks")
+lab.table(here.accusations(honest_tests, matrix, false_rate),
+          f"At α = {100 * here.ALPHA:g} %, owners of {honest_tests.seed.nunique()} networks")
 
 # %%
 (rate, low, high), now = false_rate["deleted"], false_rate["deleted_now"]
@@ -536,8 +536,8 @@ lab.say(f"With q from the old model, {100 * rate:.1f} % of the tests accuse an h
         if now[2] > here.ALPHA else "")
 
 # %% [markdown]
-# **Check yourself.** All owners of one run accuse, or none does, more often than chance would
-# have it. Why are their tests no independent evidence?
+# **Check yourself.** Twenty owners test one provider, and the interval above counts them as one.
+# Why are their tests no independent evidence?
 #
 # <details><summary>Answer</summary>
 #
@@ -573,13 +573,7 @@ lab.figure(here.known_beyond(figures, saved,
            "retraining with another seed.")
 
 # %%
-def words(values):
-    """Mean and interval over seeds in nats, and what follows; one seed has no interval."""
-    mean, low, high = lk.measure.interval(values)
-    known = "something" if low > 0 else "nothing" if high < 0 else "undecided"
-    return f"{mean:+.3f}" + (f" [{low:.3f}, {high:.3f}]" if np.isfinite(low) else "") + f": {known}"
-
-
+words = here.known_in_words  # mean, interval, and whether it lies on one side of 0
 lab.say("Known beyond the reference, in nats: "
         + "; ".join(f"{m} {words(v)}" for m, v in saved.items()) + ".",
         "As the paper's claim has it, loss on the deleted rows below the mean of two honest "
@@ -619,14 +613,8 @@ lab.say(f"From one honest provider to the next the control has a standard deviat
 
 # %%
 audits = here.audit_runs(world, lab.seeds(2 * cfg.seeds, "audit, judged"))
-by_log = audits.groupby("log", sort=False)
-table = by_log.agg(logs=("p", "size"), most=("most", "mean"), total=("total", "mean"),
-                   p=("p", lambda v: f"{v.max():.1g}"),
-                   unused=("unused", lambda v: f"{100 * v.mean():.1f}"))
-lab.table(table.reset_index().rename(columns={
-    "most": "largest use in an epoch", "total": "over all epochs", "p": "largest p value",
-    "unused": "retained rows unused an epoch, %"}), "Counting uses, a tenth of the rows deleted")
-flagged = {name: (g.p < 0.01).astype(float).tolist() for name, g in by_log}
+lab.table(here.counted(audits), "Counting uses, a tenth of the rows deleted")
+flagged = {name: (g.p < 0.01).astype(float).tolist() for name, g in audits.groupby("log")}
 half = (audits[audits.log == "nearest"].half < 0.01).mean()
 if {"nearest", "search"} <= set(flagged):
     lab.say(f"The count flags {100 * np.mean(flagged['nearest']):.0f} % of the nearest-neighbour "
@@ -671,7 +659,7 @@ caught_by = found.assign(rate=found.found.map(lambda v: 100 * np.mean(v))).pivot
 once, again, knowing = here.SORTS
 lab.say(f"Mean over {len(shares)} shares: " + "; ".join(
     f"{name} flags {row[once]:.0f} % ({once}), {row[again]:.0f} % ({again}) and "
-    f"{row[knowing]:.0f} % where the look-alikes change" for name, row in caught_by.iterrows())
+    f"{row[knowing]:.0f} % (look-alikes change)" for name, row in caught_by.iterrows())
     + ".", "A provider who knows the audit is out of its reach."
     if caught_by.loc["yours", knowing] < 10 else "Some that know the audit are still caught.")
 
@@ -719,9 +707,6 @@ for name in ("honest", "nearest"):
 #
 # **A tolerance picked by hand.** The curves of section 3 pass at some tolerance whatever one
 # does. Whoever prints one tolerance has chosen the result.
-#
-# **Few tainted batches.** A share of $(1 - f)^b$ of the steps is clean for a deleted share $f$
-# and batches of $b$. One figure over all steps may hide the others.
 
 # %%
 original = here.load_log(answers["original"][1], d)
@@ -738,13 +723,8 @@ served, log = here.honest(d, forget, world.place / "lazy", build=at_the_old_mode
 blind = here.verify(log, d, served, forget, tolerance=1e-6)
 told = here.verify(log, d, served, forget, tolerance=1e-6, build=world.build, init_seed=s,
                    recipe=recipe)
-few = forged[(forged.kind == "kept") & (forged.lr == RATES[-1]) & (forged.share == PARTS[0])]
-errors, swapped = (np.concatenate(few[c].tolist()) for c in ("errors", "swapped"))
 lab.say(f"Without start and recipe the verdict is {'' if blind.verified else 'not '}verified; with "
-        f"them {'' if told.verified else 'not '}verified: {' '.join(told.reasons)}",
-        f"And at {100 * PARTS[0]:g} % deleted, {100 * swapped.mean():.0f} % of the forged steps "
-        f"are tainted, with a median error of {np.median(errors[swapped.astype(bool)]):.1e}; over "
-        f"all steps it is {np.median(errors):.1e}." if swapped.any() else "")
+        f"them {'' if told.verified else 'not '}verified: {' '.join(told.reasons)}")
 
 # %% [markdown]
 # ## What was tested
@@ -789,28 +769,28 @@ store.cleanup()
 
 # %%
 keeping = [m for m in cheats if lk.measure.interval(saved[m])[1] > 0]
-lab.say(f"**Can anyone check it?** An owner can find out whether the *old* model still answers: the "
-        f"one that ignores the request passes {100 * share['ignores'][0]:.0f} % of the tests.",
-        f"Nobody could see with these two checks how the new model was made: "
-        f"{', '.join(fooled)} passed both in every run." if fooled else
-        "No cheat passed both checks in every run.",
-        f"A forged log passes the replay only at about 10^{np.mean(ratio):.1f} times the floor.",
-        f"Of honest tests {100 * rate:.1f} % accuse, where {100 * here.ALPHA:g} % was promised.",
-        f"What the cheats keep beyond honest retraining lies surely above 0 for "
-        f"{', '.join(keeping) or 'none of them'}, "
-        + ("and is less than what another seed changes." if spread_of_seeds > largest else
-           "and is more than what another seed changes."),
-        f"Counting uses caught {100 * np.mean(flagged.get('nearest', [0])):.0f} % of the nearest-"
-        f"neighbour logs with a tenth deleted; where look-alikes change each epoch, "
-        f"{caught_by.loc['the course' + chr(39) + 's', knowing]:.0f} %. Batches that follow from a committed seed, or "
-        "full ones, leave nothing to choose.")
-lab.say("Not shown: that a provider who passes has forgotten; that the test keeps its α with q from "
-        "the new model; other networks, data, and larger shares of stand-ins; trusted hardware.")
+seen, few = 100 - 100 * share["ignores"][0], caught_by.loc["plain count", once]
+lab.say("**Can anyone check it?** An owner who stamped rows can check that the *old* model is "
+        f"gone: {seen:.0f} % of the tests catch a provider who ignored the request.",
+        f"How the new one was made neither check shows: {', '.join(fooled)} passed both in every "
+        "run." if fooled else "No cheat passed both checks in every run.",
+        f"A forged log passes a replay only at about 10^{np.mean(ratio):.1f} times the floor.",
+        f"{100 * rate:.1f} % of honest tests accuse, where {100 * here.ALPHA:g} % was promised.",
+        "What a cheat keeps beyond honest retraining lies surely above 0 for "
+        f"{', '.join(keeping) or 'none'}; another seed changes "
+        f"{'more' if spread_of_seeds > largest else 'less'}.",
+        f"With few deleted rows the plain count flags {few:.0f} % of the cheats' logs, your audit "
+        f"{caught_by.loc['yours', once]:.0f} %, and {caught_by.loc['yours', knowing]:.0f} % of "
+        "those of a provider who knows it. Batches that follow from a committed seed leave "
+        "nothing to choose.")
+lab.say("Not shown: that a provider who passes has forgotten; that a test with q from the new "
+        "model keeps its α; larger networks; what a provider whose look-alikes change keeps.")
 
 # %% [markdown]
 # **Read on**
-# - [Zhang et al. 2024](https://arxiv.org/abs/2408.00929), for both attacks and the theory of what replaced rows do.
-# - [Sommer et al. 2022](https://arxiv.org/abs/2003.04247), for backdoors as evidence, and owners who work together.
-# - [Thudi et al. 2022](https://arxiv.org/abs/2110.11891), for why a set of weights proves nothing about the rows behind it.
+# - [Zhang et al. 2024](https://arxiv.org/abs/2408.00929), for both attacks and their theory.
+# - [Sommer et al. 2022](https://arxiv.org/abs/2003.04247), for backdoors as evidence.
+# - [Thudi et al. 2022](https://arxiv.org/abs/2110.11891), for why weights prove nothing about the
+# rows behind them.
 #
 # **Next**: [notebook 10](10_desk.ipynb) turns to defences, and to attackers who know them.

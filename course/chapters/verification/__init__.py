@@ -3,7 +3,15 @@
 from . import provider
 from .audit import SORTS, cheating_logs, detections, largest_use, suspicion
 from .forging import SLACK, forged_runs, forging, scaling, swapped_steps, swaps_shown
-from .keeping import CHEATS, OTHER_SEED, audit_runs, imitation, kept_runs
+from .keeping import (
+    CHEATS,
+    OTHER_SEED,
+    audit_runs,
+    counted,
+    imitation,
+    kept_runs,
+    known_in_words,
+)
 from .log import Log, checkpoint, file_of, load_log, restored, save, shown, write_log
 from .logged import fresh_log, sgd_step, train_logged
 from .owners import (
@@ -50,7 +58,7 @@ from .trials import (
     PROVIDERS,
     QUERIES,
     World,
-    accused,
+    accusations,
     accused_runs,
     all_trials,
     answers,
@@ -59,7 +67,6 @@ from .trials import (
     passing,
     planted,
     rates,
-    strength,
     strengths,
     trial,
     tried,
@@ -67,14 +74,14 @@ from .trials import (
 
 __all__ = [
     "ALPHA", "CHEATS", "Decision", "Log", "OTHER_SEED", "PROVIDERS", "QUERIES", "Report", "SLACK",
-    "SORTS", "World", "accused", "accused_runs", "adversarial_nearest", "adversarial_search",
-    "all_trials", "answers", "ask", "audit_runs", "cheating_logs", "checkpoint", "critical_value",
-    "decide", "detected", "detections", "edit_log", "file_of", "floor", "follows", "forge",
-    "forged_panel", "forged_runs", "forging", "fresh_log", "fresh_rate", "gone", "grid", "honest",
-    "ignore", "imitation", "kept_runs", "known_beyond", "largest_use", "load_log", "make_trigger",
-    "max_use_pvalue", "miss_rate", "nearest", "one_owner", "passing", "passing_steps", "planted",
-    "planted_rate", "pool", "provider", "rates", "replay_errors", "restored", "save", "scaling",
-    "sgd_step", "shown", "stand_ins", "step_of", "strength", "strengths", "suspicion",
-    "swapped_steps", "swaps_shown", "train_logged", "trial", "tried", "usage", "verify",
-    "who_passes", "write_log",
+    "SORTS", "World", "accusations", "accused_runs", "adversarial_nearest",
+    "adversarial_search", "all_trials", "answers", "ask", "audit_runs", "cheating_logs",
+    "checkpoint", "counted", "critical_value", "decide", "detected", "detections", "edit_log",
+    "file_of", "floor", "follows", "forge", "forged_panel", "forged_runs", "forging", "fresh_log",
+    "fresh_rate", "gone", "grid", "honest", "ignore", "imitation", "kept_runs", "known_beyond",
+    "known_in_words", "largest_use", "load_log", "make_trigger", "max_use_pvalue", "miss_rate",
+    "nearest", "one_owner", "passing", "passing_steps", "planted", "planted_rate", "pool",
+    "provider", "rates", "replay_errors", "restored", "save", "scaling", "sgd_step", "shown",
+    "stand_ins", "step_of", "strengths", "suspicion", "swapped_steps", "swaps_shown",
+    "train_logged", "trial", "tried", "usage", "verify", "who_passes", "write_log",
 ]

@@ -13,8 +13,8 @@ from .provider import stand_ins
 ALARM = 0.01  # share of honest logs that an audit may flag
 SORTS = {  # what a provider does: are rows drawn with replacement, do stand-ins change each epoch?
     "each row once an epoch": (False, False),
-    "drawn with replacement": (True, False),
-    "drawn so, other look-alikes each epoch": (True, True)}
+    "with replacement": (True, False),
+    "with replacement, look-alikes change": (True, True)}
 
 
 def largest_use(counts):

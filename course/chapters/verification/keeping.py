@@ -81,6 +81,14 @@ def kept_runs(world, seeds) -> pd.DataFrame:
     return pd.DataFrame(sum(training.parallel(lambda s: keeps(world, s), seeds), []))
 
 
+def known_in_words(values) -> str:
+    """Mean and interval over seeds in nats, and what follows; one seed has no interval."""
+    mean, low, high = measure.interval(values)
+    known = "something" if low > 0 else "nothing" if high < 0 else "undecided"
+    ends = f" [{low:.3f}, {high:.3f}]" if abs(low) < float("inf") else ""
+    return f"{mean:+.3f}{ends}: {known}"
+
+
 def audited(world, s) -> list:
     """Counts of one log each, a tenth of the rows forgotten.
 
@@ -111,3 +119,13 @@ def audited(world, s) -> list:
 def audit_runs(world, seeds) -> pd.DataFrame:
     """audited for each seed."""
     return pd.DataFrame(sum(training.parallel(lambda s: audited(world, s), seeds), []))
+
+
+def counted(audits) -> pd.DataFrame:
+    """The table of audit_runs: means over the logs of each kind, and the largest p value."""
+    table = audits.groupby("log", sort=False).agg(
+        logs=("p", "size"), most=("most", "mean"), total=("total", "mean"),
+        p=("p", lambda v: f"{v.max():.1g}"), unused=("unused", lambda v: f"{100 * v.mean():.1f}"))
+    return table.reset_index().rename(columns={
+        "most": "largest use in an epoch", "total": "over all epochs", "p": "largest p value",
+        "unused": "retained rows unused an epoch, %"})

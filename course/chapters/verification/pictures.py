@@ -112,7 +112,7 @@ def forged_panel(looks, forged, rate):
         bar.set_ydata([eps, eps])
         return (f"With {100 * part:g} % forgotten and a learning rate of {lr:g}, "
                 f"{100 * (e <= eps).mean():.0f} % of the forged steps pass at a tolerance of "
-                f"{eps:.0e}, which is {eps / noise:,.1f} times the honest floor.")
+                f"{eps:.0e}, which is {eps / noise:,.3g} times the honest floor.")
 
     return fig, redraw
 

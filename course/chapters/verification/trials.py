@@ -179,30 +179,46 @@ def passing(matrix) -> dict:
     return out
 
 
-def accused(world, s) -> list:
-    """An honest provider (no log), asked by its owners. -> a dict a test, as in ask, and seed;
-    right: share of the test pictures; bare: how often the new model gives the owner's label to
-    pictures without any trigger.
-    """
+def _accused(world, s) -> list:
+    """One seed of accused_runs."""
     d, owned, triggers = planted(world, s)
     plain = dict(world.recipe, seed=s, **PLAIN)
     old = training.fit(world.build(s), d.x, d.y, **plain)
     new = unlearn.retrain(old, d, owned.flatten(), build=world.build, **plain)
     labels = training.predict(new, d.x_test).argmax(1)
-    right = float((labels == d.y_test).float().mean())
     out = ask(d, triggers, rates(old, d, triggers, s), new, s)
     for test in out:
         bare = labels[d.y_test != test["label"]] == test["label"]
-        test.update(seed=s, right=right, bare=float(bare.float().mean()))
+        test.update(seed=s, bare=float(bare.float().mean()))
     return out
 
 
 def accused_runs(world, seeds) -> pd.DataFrame:
-    """accused for each seed."""
-    return pd.DataFrame(sum(training.parallel(lambda s: accused(world, s), seeds), []))
+    """An honest provider for each seed (no log), asked by its owners: a row a test.
+
+    As in ask, and seed; bare: how often the new model gives the owner's label to pictures without
+    any trigger.
+    """
+    return pd.DataFrame(sum(training.parallel(lambda s: _accused(world, s), seeds), []))
 
 
-def strength(world, job) -> dict:
+def accusations(tests, matrix, rates) -> pd.DataFrame:
+    """A table: honest tests that accuse, with their share, and how many catch who ignores.
+
+    tests: as from accused_runs; matrix: as from all_trials; rates: dict 'deleted' (q of the old
+    model) and 'deleted_now' (of the new) -> (mean, low, high) of accusations
+    """
+    idle = matrix[matrix.provider == "ignores"]
+    return pd.DataFrame([{
+        "q measured on": "the old model (published)" if c == "deleted" else "the new one (ours)",
+        "honest providers accused": f"{(~tests[c]).sum()} of {len(tests)} tests",
+        "per cent": f"{100 * m:.1f} [{100 * low:.1f}, {100 * high:.1f}]",
+        "ignoring providers caught, %":
+            f"{100 - 100 * np.concatenate(idle[c].tolist()).mean():.0f}"}
+        for c, (m, low, high) in rates.items()])
+
+
+def _strength(world, job) -> dict:
     """p, q and the chance to escape, means over owners. job: (owners, rows of each, seed)."""
     owners, each, s = job
     d, _, triggers = planted(world, s, owners, each, "few")
@@ -216,7 +232,7 @@ def strength(world, job) -> dict:
 
 
 def strengths(world, sizes, seeds) -> pd.DataFrame:
-    """strength for each (owners, rows of each) of sizes, means over seeds."""
+    """p, q and the chance to escape (escape) for each (owners, rows of each), means over seeds."""
     jobs = [(*size, s) for size in sizes for s in seeds]
-    found = pd.DataFrame(training.parallel(lambda job: strength(world, job), jobs))
+    found = pd.DataFrame(training.parallel(lambda job: _strength(world, job), jobs))
     return found.groupby(["owners", "each"], sort=False).mean().reset_index()
