@@ -112,9 +112,10 @@ hits = {name: [test["hits"] for test in tests] for name, tests in asked.items()}
 lab.say(f"Of {here.QUERIES} stamped pictures the original gives the first owner's label to "
         f"{hits['original'][0]}, and the reference to {hits['honest'][0]}.",
         f"Over {len(hits['honest'])} owners the means are {np.mean(hits['original']):.1f} and "
-        f"{np.mean(hits['honest']):.1f}.",
-        "The dots tell the two models apart." if min(hits["original"]) > max(hits["honest"]) else
-        "Some owners cannot tell the two models apart by such a count alone.")
+        f"{np.mean(hits['honest']):.1f}; the fewest that the original gives an owner are "
+        f"{min(hits['original'])}, the most that the reference does {max(hits['honest'])}.",
+        "So one threshold would do for all." if min(hits["original"]) > max(hits["honest"]) else
+        "So no one threshold does for all owners; section 5 gives each its own.")
 
 # %% [markdown]
 # **Reading the log.** The second check needs the provider's help. For every step of training it
@@ -127,9 +128,9 @@ lab.say(f"Of {here.QUERIES} stamped pictures the original gives the first owner'
 honest_log = here.load_log(answers["honest"][1], d)
 lab.table(pd.DataFrame(here.shown(answers["honest"][1], 3)), "An honest log, its first three steps")
 size = sum(f.stat().st_size for f in answers["honest"][1].iterdir()) / 1e6
-least = min(len(line["rows"]) for line in honest_log.lines)
+usual = np.median([len(line["rows"]) for line in honest_log.lines])
 lab.say(f"In brackets stands the size of the batch: it was {cfg.batch_size} for the original, and "
-        f"deleted rows were left out, so that the smallest now has {least}.",
+        f"deleted rows were left out, so that half of the batches now have {usual:.0f} or fewer.",
         f"The log has {len(honest_log.lines)} steps and, with its checkpoints, {size:.0f} MB.")
 
 # %% [markdown]
@@ -427,13 +428,13 @@ lab.table(pd.DataFrame([{"provider": p, "what the verifier says": " ".join(r)}
 # ## 5 · What can an owner conclude from one test?
 #
 # Before the request the owner measures two rates on the old model: $p$, how often its own trigger
-# draws its label, and $q$, how often fresh triggers do that nobody planted. Afterwards it asks $m
-# = 30$ questions and accuses when there are more than $h^*$ hits:
+# draws its label, and $q$, how often fresh triggers do that nobody planted. Afterwards it asks
+# $m = 30$ questions and accuses when there are more than $h^*$ hits:
 # $$h^* = \min\{h : P(\mathrm{Bin}(m, q) > h) \le \alpha\}$$
 # $\mathrm{Bin}(m, q)$ is the number of hits of a model whose answers are hits at rate $q$. An
 # honest provider is accused with probability $\alpha = 10^{-3}$ at most, *if* its new model
-# answers the trigger no more often than $q$. The old model escapes with probability $\beta =
-# P(\mathrm{Bin}(m, p) \le h^*)$.
+# answers the trigger no more often than $q$. The old model escapes with probability
+# $\beta = P(\mathrm{Bin}(m, p) \le h^*)$.
 
 # %%
 one = {name: tests[0] for name, tests in asked.items()}
@@ -446,7 +447,7 @@ lab.figure(here.one_owner(figures, p, q, h_star, here.QUERIES,
            "one. Below, the hits that each of six providers' models gave to one owner, with the "
            "number above which it accuses.")
 dishonest = [name for name in passes if name != "honest"]
-lab.say(f"This owner has p = {p:.2f} and q = {q:.2f}. It accuses from {h_star + 1} hits on: "
+lab.say(f"This owner has p = {p:.2g} and q = {q:.2g}. It accuses from {h_star + 1} hits on: "
         f"{', '.join(caught) or 'nobody'}.",
         f"Who passes is not the *old* model: an owner who concludes that is wrong with a chance of "
         f"{beta:.1g}." if beta < 0.1 else
@@ -461,10 +462,10 @@ lab.say(f"Of all {len(all_beta)} owners, β is below 0.001 for {100 * (all_beta 
 # ### Planning a test, with fewer owners or fewer rows
 #
 # **Exercise 9.4** (difficulty 4, 18 minutes). An owner who knows its rates can plan. What is the
-# smallest $m$ for which $h^*$ keeps the chance to accuse at $\alpha$ or less and $\beta$ at what
-# it may be? Use exact binomial tails: `math.comb` counts the ways to place the hits. Where more
-# than `most` questions would be needed, return None. Then see what that means where fewer rows
-# are stamped: a trigger has to be learnt.
+# smallest $m$ for which $h^*$ keeps the chance to accuse at $\alpha$ or less, and the chance to
+# escape at the given $\beta$ or less? Use exact binomial tails, with `math.comb` for the ways to
+# place the hits, and return None where more than `most` questions would be needed. Then see what
+# that means where fewer rows are stamped, for a trigger has to be learnt.
 
 # %%
 @exercise("9.4")
@@ -605,11 +606,11 @@ lab.say(f"From one honest provider to the next the control has a standard deviat
 # %% [markdown]
 # ## 7 · What would restore trust?
 #
-# **Counting.** With a permutation in each epoch every row is used once. Look-alikes are used
+# **Counting.** With a permutation in each epoch every row is used once; look-alikes are used
 # again and again. The papers do not have this audit. A verifier who does not know the sampling
-# grants drawing *with* replacement: then it asks how likely a row would be used as often as the
-# most used one (a binomial tail, times the number of rows, for the choice of the largest). It
-# flags a log where that is below 1 %.
+# grants drawing *with* replacement, and asks how likely a row would then be used as often as the
+# most used one (a binomial tail, times the number of rows, for the choice of the largest). Below
+# 1 % the log is flagged.
 
 # %%
 audits = here.audit_runs(world, lab.seeds(2 * cfg.seeds, "audit, judged"))
@@ -626,12 +627,18 @@ if {"nearest", "search"} <= set(flagged):
 # **Exercise 9.5** (difficulty 5, 25 minutes). *Project: the audit that catches it.* The plain
 # count looks at the one most used row, and forgets in which epoch it was used. Where fewer rows
 # are deleted it sees little. Write your own audit: give each of many logs a score, larger where
-# it is more suspicious. Honest providers draw in two ways, each row once an epoch or with
-# replacement, and so do the cheats.
+# it is more suspicious.
 #
-# Then it runs on the notebook's own rows: logs of *nearest* in three variants, the third by a
-# provider who has read your audit and takes other look-alikes in each epoch. No training is
-# needed, for which rows stand in does not depend on the weights.
+# Honest providers draw in two ways, each row once an epoch or with replacement, and so do the
+# cheats. Your audit then meets logs of *nearest* from the notebook's own rows, in three variants.
+# No training is needed, for which rows stand in does not depend on the weights.
+#
+# > **Threat model** (the third variant)
+# >
+# > - **Who** a provider that trains again with look-alikes.
+# > - **Sees** your audit and its threshold.
+# > - **May** take another look-alike for the same row in each epoch.
+# > - **Wants** to be flagged no more often than an honest provider.
 #
 # *Judged by* the share of cheating logs that is flagged while 1 % of either kind of honest logs
 # is: at least half-way from the plain count to the course's own audit.
@@ -658,10 +665,11 @@ caught_by = found.assign(rate=found.found.map(lambda v: 100 * np.mean(v))).pivot
     index="audit", columns="cheat", values="rate")
 once, again, knowing = here.SORTS
 lab.say(f"Mean over {len(shares)} shares: " + "; ".join(
-    f"{name} flags {row[once]:.0f} % ({once}), {row[again]:.0f} % ({again}) and "
-    f"{row[knowing]:.0f} % (look-alikes change)" for name, row in caught_by.iterrows())
-    + ".", "A provider who knows the audit is out of its reach."
-    if caught_by.loc["yours", knowing] < 10 else "Some that know the audit are still caught.")
+    f"{name} flags {row[once]:.0f} % (each row once), {row[again]:.0f} % (with replacement) and "
+    f"{row[knowing]:.0f} % (look-alikes change)" for name, row in caught_by.iterrows()) + ".",
+    "A provider who knows the audit is out of its reach." if caught_by.loc["yours", knowing] < 5
+    else "Some who know the audit are still caught, likely because a picture that is like many "
+    "others comes back as the look-alike of another.")
 
 # %% [markdown]
 # **Committed randomness.** Counting is a race. The other way is to leave nothing to choose.

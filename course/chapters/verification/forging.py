@@ -1,7 +1,5 @@
 """Forged logs, many of them: how far their replays miss, with what rate and share, at what cost."""
 
-from itertools import islice
-
 import numpy as np
 import pandas as pd
 import torch
@@ -113,7 +111,8 @@ def swapped_steps(world, s, *, lr, share, steps):
 
     -> [dict(step, rows taken out, rows put in, old, new, b, kept, moved)]; old, new (k, d):
     gradients of the rows taken out and put in, one a row; b: the size of the batch; kept, moved:
-    the replay error of this step where checkpoints are kept, and of the next where they are moved.
+    the replay error of this step where checkpoints are kept, and of the next where they are moved
+    (nan if that has no swapped row, as its checkpoint was nudged, too).
     """
     start = starting_at(world, warmed(world, s))
     d, top, log, how = _logged(world, start, lr, s)
@@ -122,15 +121,16 @@ def swapped_steps(world, s, *, lr, share, steps):
         _, folder, _ = provider.forge(log, d, forget, top / f"example {kind}", **how, **way)
         errors[kind] = replay_errors(folder, d, world.build)[1].tolist()
     old, new, model, out = load_log(log), load_log(top / "example kept"), world.build(0), []
-    pairs = ((a, b) for a, b in zip(old.lines, new.lines, strict=True) if a["rows"] != b["rows"])
-    for a, b in islice(pairs, steps):
+    pairs = [(a, b) for a, b in zip(old.lines, new.lines, strict=True) if a["rows"] != b["rows"]]
+    swapped = {a["step"] for a, _ in pairs}
+    for a, b in pairs[:steps]:
         restored(checkpoint(old, a["step"] - 1, model), model)
         left, came = zip(*((i, j) for i, j in zip(a["rows"], b["rows"], strict=True) if i != j),
                          strict=True)
         out.append({"step": a["step"], "rows taken out": left, "rows put in": came,
                     "old": _gradients(model, d, left), "new": _gradients(model, d, came),
                     "b": len(a["rows"]), "kept": errors["kept"][a["step"] - 1],
-                    "moved": (errors["moved"] + [np.nan])[a["step"]]})
+                    "moved": errors["moved"][a["step"]] if a["step"] + 1 in swapped else np.nan})
     return out
 
 
@@ -140,7 +140,7 @@ def swaps_shown(steps, formula) -> pd.DataFrame:
         "step": t["step"], "rows taken out": ", ".join(map(str, t["rows taken out"])),
         "rows put in": ", ".join(map(str, t["rows put in"])), "your formula": f"{f:.1e}",
         "error, checkpoints kept": f"{t['kept']:.1e}",
-        "error one step later, moved": f"{t['moved']:.1e}"}
+        "error one step later, moved": f"{t['moved']:.1e}" if t["moved"] == t["moved"] else "–"}
         for t, f in zip(steps, formula, strict=True)])
 
 

@@ -73,8 +73,8 @@ def who_passes(spread, runs):
 
 def passing_steps(looks, forged, parts, rate):
     """Steps of forged logs that pass against the tolerance: checkpoints moved, and kept."""
-    fig, axes = plt.subplots(1, 2, figsize=(8.8, 3.9), sharey=True)
-    eps, colour = np.logspace(-8, 0, 60), looks.COLOURS["attack"]
+    fig, axes = plt.subplots(1, 2, figsize=(8.2, 3.7), sharey=True)
+    eps, colour = np.logspace(-8, 0, 41), looks.COLOURS["attack"]
     for ax, kind in zip(axes, ("as published", "kept"), strict=True):
         for part, style in zip(parts, (":", "--", "-"), strict=True):
             these = forged[(forged.kind == kind) & (forged.share == part) & (forged.lr == rate)]
@@ -145,6 +145,6 @@ def detected(looks, found, styles):
                         color=looks.COLOURS[role], capsize=3, label=name)
         ax.set(title=cheat.replace(", ", ",\n"), xlabel="rows forgotten (%)", ylim=(-4, 104))
         ax.set_xticks(range(len(shares)), [f"{100 * s:g}" for s in shares])
-    axes[0].set_ylabel("cheating logs flagged (%)")
+    axes[0].set_ylabel("cheats flagged (%)")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
