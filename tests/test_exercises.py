@@ -224,12 +224,15 @@ def test_the_solutions_of_05_agree_with_others():
 def test_the_solutions_of_09_agree_with_others():
     from scipy.stats import binom
 
-    critical, replay, tainted, bound = (EXERCISES[f"9.{i}"].solution for i in range(1, 5))
+    replay, tainted, bound, plan = (EXERCISES[f"9.{i}"].solution for i in range(1, 5))
     r = np.random.default_rng(5)
     for _ in range(50):
-        n, q, alpha = _draw_queries(r)
-        theirs = verification_chapter.critical_value(n, q, alpha)
-        assert critical(n, q, alpha) == int(binom.ppf(1 - alpha, n, q)) == theirs
+        p, q, alpha, beta, most = _draw_plan(r)
+        escapes = [binom.cdf(binom.ppf(1 - alpha, m, q), m, p) for m in range(1, most + 1)]
+        wanted = next((m for m, e in enumerate(escapes, 1) if e <= beta), None)
+        assert plan(p, q, alpha, beta, most) == wanted
+        assert wanted is None or beta >= verification_chapter.miss_rate(
+            wanted, p, verification_chapter.critical_value(wanted, q, alpha))
 
         before, gradient, after, lr = _draw_step(r)
         weight = torch.nn.Parameter(before.double())
@@ -597,8 +600,10 @@ def _draw_ridge(r):
     return ridge(rows[:n], y, penalty), ridge(rows[1:n], y[1:], penalty), rows[n:], n, penalty
 
 
-def _draw_queries(r):
-    return int(r.integers(1, 60)), float(r.uniform(0, 1)), float(r.uniform(0.001, 0.5))
+def _draw_plan(r):
+    q = float(r.uniform(0, 0.4))
+    p = float(r.uniform(q + 0.3, 1))
+    return p, q, *map(float, r.uniform(0.01, 0.3, 2)), int(r.integers(1, 40))
 
 
 def _draw_step(r):
@@ -686,7 +691,7 @@ DRAW = {"0.1": _draw_logits, "1.1": _draw_batches, "1.2": _draw_logits, "1.3": _
         "3.1": _draw_gradients, "3.2": _draw_weights, "4.1": _draw_probabilities,
         "4.2": _draw_confidence, "4.3": _draw_calibration, "5.1": _draw_directions,
         "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_probes, "5.5": _draw_ridge,
-        "9.1": _draw_queries, "9.2": _draw_step, "9.3": _draw_log, "9.4": _draw_replaced,
+        "9.1": _draw_step, "9.2": _draw_log, "9.3": _draw_replaced, "9.4": _draw_plan,
         "10.1": _draw_similarity, "10.2": _draw_benign, "10.3": _draw_stream, "10.4": _draw_release,
         "10.5": _draw_privacy, "12.1": _draw_columns, "12.2": _draw_layers, "12.3": _draw_masked,
         "12.4": _draw_saliency}
