@@ -104,7 +104,9 @@ def membership_scores(model, data, forget) -> list:
 
 
 def over_kinds(attack, found) -> float:
-    """Mean of attack(members, strangers) over the entries of membership_scores, weighted."""
+    """Mean of attack(members, strangers) over membership_scores, weighted; NaN for a lost run."""
+    if found is None:
+        return float("nan")
     return float(sum(weight * attack(inside, outside) for weight, inside, outside in found))
 
 

@@ -162,12 +162,17 @@ def longer(world, settings, seeds, times=(2, 4)):
 
 
 def own(world, methods, seeds):
-    """Functions (model, data, forget) -> model on the random request. name -> function -> table"""
+    """Functions (model, data, forget) -> model on the random request. methods: name -> function.
+
+    A function that stands there under two names runs once. -> table
+    """
     def runs(seed):
-        d, rows = world.data.resplit(seed), []
+        d, rows, done = world.data.resplit(seed), [], {}
         for name, function in methods.items():
-            row, model = attempt(world, seed, "random", name, {}, function)
-            rows.append(row | seen(model, d, world.refs[seed]["requests"]["random"]))
+            if function not in done:
+                row, model = attempt(world, seed, "random", name, {}, function)
+                done[function] = row | seen(model, d, world.refs[seed]["requests"]["random"])
+            rows.append(done[function] | {"method": name})
         return rows
 
     return _table(lk.training.parallel(runs, seeds))
@@ -184,21 +189,36 @@ def uphill(step, original, d, forget, *, lr, steps):
     return pd.DataFrame(rows), model
 
 
-def by_hand(build, batches, d, forget, *, epochs, lr, batch_size, seed, order=None):
+def by_hand(build, batches, d, forget, *, epochs, lr, batch_size, seed, order):
     """Plain SGD over batches(n, forget, batch_size, seed of the epoch). -> model
 
-    order: the seed of the rows' order, where it is another one than that of the weights.
+    seed: of the initial weights; order: of the first epoch's order of the rows.
     """
-    model, start = build(seed).train(), seed if order is None else order
+    model = build(seed).train()
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9)
     for epoch in range(epochs):
-        for batch in batches(len(d.y), forget.cpu(), batch_size, (start + epoch) % 2**31):
+        for batch in batches(len(d.y), forget.cpu(), batch_size, (order + epoch) % 2**31):
             if len(batch):
                 loss = torch.nn.functional.cross_entropy(model(d.x[batch]), d.y[batch])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
     return model.eval()
+
+
+def same_batches(build, batches, d, forget, *, seed, **recipe):
+    """Percent of test rows answered otherwise than by a model of all rows. -> dict
+
+    same: trained without the forget set on the same batches less these rows; other: in another
+    order of the rows. Both start from the same weights.
+    """
+    def answers(rows, order):
+        model = by_hand(build, batches, d, rows, seed=seed, order=order, **recipe)
+        return lk.training.predict(model, d.x_test).argmax(1)
+
+    everything = answers(forget[:0], seed)
+    return {name: 100 * (answers(forget, order) != everything).double().mean().item()
+            for name, order in (("same", seed), ("other", seed + recipe["epochs"]))}
 
 
 def _table(lists):

@@ -9,47 +9,70 @@ from .plots import NAMES
 from .runs import KINDS, strength
 
 show = lk.measure.show_interval
+UNDECIDED = {
+    "undecided": "The interval lies on both sides of the line, so these seeds do not decide it.",
+    "too few": "These are too few seeds for a verdict."}
 COLUMNS = {"UA": "UA %", "RA": "RA %", "TA": "TA %", "gap": "gap, points", "AUC": "MIA, AUC",
            "cpu": "RTE, CPU s", "visits": "visits, 1000 rows"}
 
 
-def mean_gaps(runs):
-    """Mean gap of (kind, method, strength) over seeds; NaN where a run was lost."""
-    return runs.groupby(["kind", "method", "strength"], sort=False)["gap"].agg(
-        lambda gaps: gaps.mean(skipna=False))
+def points(values):
+    """Mean and 95 % interval of a difference of two shares, in points. -> text"""
+    return show(values, limits=(-100, 100)) + " points"
 
 
-def ends(grid, chosen, mean_gap):
+def mean_gaps(runs, grid, kind, method):
+    """Mean gap over seeds at each strength of the grid; NaN where a run was lost. -> (strengths,)
+    """
+    part = runs[(runs.kind == kind) & (runs.method == method)].groupby("strength").gap
+    means = part.agg(lambda gaps: gaps.mean(skipna=False))
+    return means.reindex([strength(k) for k in grid[method][kind]]).to_numpy()
+
+
+def ends(runs, grid, chosen):
     """Which choices stand at an end of their grid, and what lies there: list of texts."""
-    found = [_at_the_end(grid, chosen, mean_gap, *key) for key in chosen]
-    return [text for text in found if text]
+    found = []
+    for (kind, method), settings in chosen.items():
+        first, *_, last = (strength(k) for k in grid[method][kind])
+        name = f"{NAMES[method]}, {kind}"
+        if strength(settings) == last:
+            found.append(f"{name} (strong end: a longer grid may find better)")
+        elif strength(settings) == first:
+            idle = moved(runs, kind, method, first) < 0.5
+            found.append(f"{name} (weak end: " + (
+                "it hardly changes the model there, so no weaker one would do better)" if idle
+                else "a longer grid may find better)"))
+    return found
 
 
-def _at_the_end(grid, chosen, mean_gap, kind, method):
-    first, *_, last = (strength(k) for k in grid[method][kind])
-    at, name = strength(chosen[kind, method]), f"{NAMES[method]}, {kind}"
-    if at == last:
-        return f"{name} (strong end: a longer grid may find better)"
-    if at != first:
-        return ""
-    idle = abs(mean_gap[kind, method, first] / mean_gap[kind, "untouched", 0.0] - 1) < 0.05
-    return f"{name} (weak end: " + ("it hardly changes the model there, so no weaker one would do "
-                                    "better)" if idle else "a longer grid may find better)")
+def moved(runs, kind, method, at):
+    """How far a method's mean UA, RA and TA lie from the untouched model's, in points."""
+    part, names = runs[runs.kind == kind], ["UA", "RA", "TA"]
+    here = part[(part.method == method) & (part.strength == at)][names].mean()
+    return float((here - part[part.method == "untouched"][names].mean()).abs().mean())
 
 
-def choices(grid, chosen, mean_gap, kind):
+def choices(runs, grid, chosen, kind):
     """One line a method: the gap at every strength tried, the chosen one marked. -> table"""
     rows = {}
     for method in grid:
-        at = strength(chosen.get((kind, method), {"": None}))
-        texts = []
-        for v in map(strength, grid[method][kind]):
-            gap = mean_gap[kind, method, v]
+        at, texts = strength(chosen.get((kind, method), {"": None})), []
+        values = map(strength, grid[method][kind])
+        for v, gap in zip(values, mean_gaps(runs, grid, kind, method), strict=True):
             told = "lost" if np.isnan(gap) else f"{gap:.1f}"
             texts.append(f"[{v:g}: {told}]" if v == at else f"{v:g}: {told}")
         name = next(iter(grid[method][kind][0]))
-        rows[NAMES[method]] = {"strength": name, "gap at each strength": "  ·  ".join(texts)}
+        rows[NAMES[method]] = {"strength": name, "gap at each strength": " · ".join(texts)}
     return pd.DataFrame(rows).T
+
+
+def curve(runs, method, column, seeds):
+    """(strengths, (seeds, strengths) values) of a method; a strength that lost a run is left out.
+    """
+    part = runs[runs.method == method]
+    wide = part.pivot(index="seed", columns="strength", values=column).loc[seeds]
+    strengths = [v for v in part.strength.unique() if wide[v].notna().all()]
+    return np.array(strengths), wide[strengths].to_numpy(float)
 
 
 def of_methods(results, kind, columns):
