@@ -177,9 +177,9 @@ def explorer(figures, runs, grid):
     left.set(xticks=range(4), xticklabels=["UA", "RA", "TA", "AUC × 100"], xlim=(-0.5, 3.5),
              ylim=(0, 102), ylabel="percent")
     right.set(xscale="log", xlabel="loss of a row (nats)", ylabel="share of the rows in a bin")
-    fig.legend(handles=list(dots.values()), loc="lower left", bbox_to_anchor=(0.05, 0), ncols=3,
-               columnspacing=1)
-    fig.legend(handles=curves, loc="lower right", ncols=3, columnspacing=1, fontsize=11)
+    look = dict(ncols=3, columnspacing=0.8, handletextpad=0.3, fontsize=11)
+    fig.legend(handles=list(dots.values()), loc="lower left", bbox_to_anchor=(0.05, 0), **look)
+    fig.legend(handles=curves, loc="lower right", **look)
 
     def redraw(method, step, request):
         settings = grid[method][request][min(step, len(grid[method][request]) - 1)]
