@@ -154,9 +154,7 @@ lab.say(f"The retrained model is wrong on {ua_demo:.0f} % of the {len(forget)} d
 # %%
 @exercise("1.2")
 def gap_to_retraining(row, reference):
-    """Mean absolute difference of UA, RA and TA between a row and the retrained model's, in points.
-    -> float
-    """
+    """Mean absolute difference of UA, RA and TA, in points. Two dicts -> float"""
     ...  # your code
 
 # %%
@@ -269,9 +267,8 @@ lab.say(f"Retrained models are wrong on {show(ua, limits=(0, 100))} % of the row
 #
 # <details><summary>Answer</summary>
 #
-# Few and noisy seeds give a wide interval, which contains 0 almost always: it would be the less
-# evidence, the better the proof. Equality is claimed only when the whole interval lies inside a
-# margin that was fixed before, here 3 points.
+# Few and noisy seeds give a wide interval, which contains 0 almost always. Equality is claimed only
+# when the whole interval lies inside a margin that was fixed before, here 3 points.
 #
 # </details>
 
@@ -309,9 +306,7 @@ lab.say(f"Retrained models are wrong on {show(ua, limits=(0, 100))} % of the row
 # %%
 @exercise("1.4")
 def ascent_step(model, x, y, lr):
-    """One step of gradient ascent on the mean cross-entropy of (x, y). Returns a new model; `model`
-    stays as it is.
-    """
+    """One step of ascent on the mean cross-entropy of (x, y) -> a new model; `model` stays."""
     ...  # your code
 
 # %%
@@ -462,8 +457,7 @@ else:
 # <details><summary>Answer</summary>
 #
 # Of a forgotten class nothing is practised again, so it fades fast. A random tenth is of the same
-# kinds as the rows that stay, and these keep alive what was learned from it. More epochs wear it
-# away, and with them the saving goes.
+# kinds as the rows that stay, and these keep alive what was learned from it.
 #
 # </details>
 
@@ -525,9 +519,7 @@ lab.say(f"On this seed the AUC is {by_pairs['original']:.2f} for the original an
 # %%
 @exercise("1.5")
 def auc_by_ranks(members, strangers):
-    """Chance that a random member scores above a random stranger; ties count half. (n,), (m,)
-    arrays -> float
-    """
+    """Chance that a member scores above a stranger; ties count half. (n,), (m,) arrays -> float"""
     ...  # your code
 
 # %%
@@ -549,12 +541,7 @@ lab.say(f"On the original models the attack reaches an AUC of {before}, after re
                         "second had to, as the retrained model has seen neither set.",
           "not reproduced": "Here the original does not give its forget set away in this way.",
           "failed": "After retraining it is not blind, so members and strangers do not come from "
-                    "one source."} | here.tables.UNDECIDED)[mia["verdict"]],
-        "Mean AUC by method, at strengths that were chosen without it: " + ", ".join(
-            f"{here.plots.NAMES[m]} {value:.2f}" for m, value in results[
-                (results.kind == "random") & results.method.isin(GRID)].groupby(
-                    "method", sort=False).AUC.mean().items()) + ".")
-
+                    "one source."} | here.tables.UNDECIDED)[mia["verdict"]])
 
 # %% [markdown]
 # ### Explore: method, strength, request
@@ -637,7 +624,7 @@ lab.say("\n".join(
 both_halves = sum(verdicts[f"exposure {m}"] == verdicts[f"side {m}"] == "reproduced" for m in pairs)
 lab.say("" if len(pairs) == len(PUSHING) else "The others have no usable strength there.",
         f"Both halves hold for {both_halves} of {len(PUSHING)}. The untouched model is exposed by "
-        f" {show(ends_of['original'], limits=(-1, 1))}, the retrained one by "
+        f"{show(ends_of['original'], limits=(-1, 1))}, the retrained one by "
         f"{show(ends_of['random'], limits=(-1, 1))}.")
 
 # %% [markdown]
