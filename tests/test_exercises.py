@@ -1101,7 +1101,7 @@ def test_outcomes_are_alike_only_with_the_same_exception():
 
 
 def test_unknown_exercise_names_the_nearest():
-    with pytest.raises(LabError, match="did you mean '1.1'"):
+    with pytest.raises(LabError, match="did you mean '1.2'"):
         exercise("1.22")
     with pytest.raises(LabError, match="directly above a def"):
         exercise("1.1")(3)
