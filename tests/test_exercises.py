@@ -28,7 +28,7 @@ from course.chapters import uncertainty as estimates
 from course.chapters import verification as verification_chapter
 from course.chapters.inversion.exercises import ridge
 from course.chapters.requests.exercises import LossGradient
-from course.chapters.sisa import cost
+from course.chapters.sisa import by_risk, cost
 from course.exercises import EXERCISES, card, check, find, hint, judge, limits, solution
 from course.exercises.engine import Outcome, _alike, _compare, _outcome
 from course.exercises.feedback import difference, pattern
@@ -100,8 +100,8 @@ def test_the_solutions_agree_with_labkit():
 
 def test_the_solutions_of_02_agree_with_labkit():
     sisa = lk.unlearn.sisa
-    place, first_slices, majority, expected_share, batch_rows = (EXERCISES[f"2.{i}"].solution
-                                                                 for i in range(1, 6))
+    place, first_slices, expected_share, batch_share, assign = (EXERCISES[f"2.{i}"].solution
+                                                                for i in range(1, 6))
     for shards, slices, seed in ((5, 5, 0), (7, 3, 11), (1, 4, 2)):
         assert [place(row, shards, slices, seed) for row in range(99)] == [sisa.place(row, shards,
                                                                                       slices, seed)
@@ -114,11 +114,16 @@ def test_the_solutions_of_02_agree_with_labkit():
     for slices in (1, 2, 5, 50):
         assert expected_share(slices) == pytest.approx(cost.slicing(slices)) == pytest.approx(
             2 / 3 + 1 / (3 * slices))
-    logits = 2 * torch.randn(4, 400, 5, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(majority(logits), sisa.aggregate(logits, "vote").argmax(1))
-    for n, shards, requests in ((1000, 10, 4), (50, 1, 3), (200, 20, 60)):
-        assert batch_rows(n, shards, requests) == pytest.approx(cost.visits(n, 1, shards, 1,
-                                                                            requests, batch=True))
+        assert batch_share(7, slices, 1) == pytest.approx(expected_share(slices) / 7)
+    for n, shards, slices, requests in ((1000, 10, 1, 4), (50, 1, 4, 3), (200, 20, 7, 60)):
+        assert (n - requests) * batch_share(shards, slices, requests) == pytest.approx(
+            cost.visits(n, 1, shards, slices, requests, batch=True))
+    for n, shards, slices in ((60, 5, 4), (400, 7, 3), (400, 1, 1)):
+        risk = torch.from_numpy(np.random.default_rng(n).pareto(1, n))
+        theirs = by_risk(risk, shards, slices, rule="root")
+        for mine, wanted in zip(assign(risk, shards, slices), (theirs.shard, theirs.slice),
+                                strict=True):
+            assert torch.equal(mine, wanted)
 
 
 def test_the_solutions_of_03_and_04_agree_with_others():
@@ -544,14 +549,8 @@ def _draw_slices(r):
     return (int(r.integers(1, 60)),)
 
 
-def _draw_members(r):
-    shape = tuple(r.integers((1, 1, 2), (8, 20, 7)))
-    return (torch.from_numpy(r.normal(0, 3, shape)).float(),)
-
-
 def _draw_batch(r):
-    n = int(r.integers(2, 2000))
-    return (n, int(r.integers(1, 40)), int(r.integers(0, n)))
+    return tuple(int(v) for v in r.integers((1, 1, 0), (40, 12, 60)))
 
 
 def _draw_probabilities(r):
@@ -702,7 +701,7 @@ def _draw_columns(r):
 
 DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _draw_batches,
         "1.4": _draw_model, "1.5": _draw_scores, "2.1": _draw_place,
-        "2.2": _draw_request, "2.4": _draw_slices, "2.3": _draw_members, "2.5": _draw_batch,
+        "2.2": _draw_request, "2.3": _draw_slices, "2.4": _draw_batch,
         "3.1": _draw_gradients, "3.2": _draw_weights, "4.1": _draw_probabilities,
         "4.2": _draw_confidence, "4.3": _draw_calibration, "5.1": _draw_directions,
         "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_probes, "5.5": _draw_ridge,
@@ -990,15 +989,15 @@ def test_what_else_may_stand_below_the_decorator(shown):
     import functools
 
     cached = functools.lru_cache(define("def f(slices):\n    return 2 / 3 + 1 / (3 * slices)"))
-    assert exercise("2.4")(cached) is cached and shown[-1].state == "right"
+    assert exercise("2.3")(cached) is cached and shown[-1].state == "right"
     stub = functools.lru_cache(define("def f(slices):\n    ..."))
-    assert exercise("2.4")(stub) is EXERCISES["2.4"].solution and shown[-1].state == "not attempted"
-    assert exercise("2.4")(type("Share", (), {})) is EXERCISES["2.4"].solution
+    assert exercise("2.3")(stub) is EXERCISES["2.3"].solution and shown[-1].state == "not attempted"
+    assert exercise("2.3")(type("Share", (), {})) is EXERCISES["2.3"].solution
     assert shown[-1].state == "wrong" and "a class" in shown[-1].what
     for built_in in (torch.topk, max):  # has no signature
         assert exercise("1.1")(built_in) is UA.solution and shown[-1].state in ("error", "wrong")
-    with pytest.raises(LabError, match=r'expected_share has no id: write @exercise\("2.4"\)'):
-        exercise(EXERCISES["2.4"].solution)
+    with pytest.raises(LabError, match=r'expected_share has no id: write @exercise\("2.3"\)'):
+        exercise(EXERCISES["2.3"].solution)
     with pytest.raises(LabError, match="has no id"):
         exercise()
 
