@@ -37,7 +37,7 @@ from course.exercises.limits import limited
 from labkit.base import LabError
 
 ALL = list(EXERCISES.values())
-UA = EXERCISES["1.2"]
+UA = EXERCISES["1.1"]
 
 
 def define(source, **names):
@@ -88,17 +88,15 @@ def test_the_solutions_agree_with_labkit():
     assert (UA.solution(logits, labels)
             == pytest.approx(lk.measure.unlearning_accuracy(logits, labels)))
     a, b = rng.normal(1, 1, 40).round(1), rng.normal(0, 1, 30).round(1)
-    assert EXERCISES["1.4"].solution(a, b) == pytest.approx(basics_chapter.auc(a, b))
-    mine, theirs = EXERCISES["1.5"].solution(a, b), basics_chapter.best_threshold(a, b)
-    assert _gain(mine, a, b) == pytest.approx(_gain(theirs, a, b))
+    assert EXERCISES["1.5"].solution(a, b) == pytest.approx(basics_chapter.auc(a, b))
     row, reference = {"UA": 1.0, "RA": 90.0, "TA": 80.0}, {"UA": 15.0, "RA": 99.0, "TA": 86.0}
-    assert (EXERCISES["1.3"].solution(row, reference)
+    assert (EXERCISES["1.2"].solution(row, reference)
             == pytest.approx(lk.measure.gap(row, reference)))
     x, y = torch.randn(20, 6), torch.randint(0, 3, (20,))
     data = type("D", (), {"x": x, "y": y})
     model = torch.nn.Linear(6, 3)
     theirs = lk.unlearn.gradient_ascent(model, data, torch.arange(8), lr=0.2, momentum=0)
-    assert difference(EXERCISES["1.6"].solution(model, x[:8], y[:8], 0.2), theirs) is None
+    assert difference(EXERCISES["1.4"].solution(model, x[:8], y[:8], 0.2), theirs) is None
 
 
 def test_the_solutions_of_02_agree_with_labkit():
@@ -685,8 +683,8 @@ def _draw_columns(r):
                  for _ in range(2))
 
 
-DRAW = {"0.1": _draw_logits, "1.1": _draw_batches, "1.2": _draw_logits, "1.3": _draw_rows,
-        "1.4": _draw_scores, "1.5": _draw_scores, "1.6": _draw_model, "2.1": _draw_place,
+DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _draw_batches,
+        "1.4": _draw_model, "1.5": _draw_scores, "2.1": _draw_place,
         "2.2": _draw_request, "2.3": _draw_slices, "2.4": _draw_batch,
         "3.1": _draw_gradients, "3.2": _draw_weights, "4.1": _draw_probabilities,
         "4.2": _draw_confidence, "4.3": _draw_calibration, "5.1": _draw_directions,
@@ -751,12 +749,12 @@ def shown(monkeypatch):
                                   '"""What."""\n    raise NotImplementedError'])
 def test_not_attempted_returns_the_solution_and_runs_nothing(shown, body):
     mine = define(f"def f(logits, labels):\n    {body}\n")
-    assert exercise("1.2")(mine) is UA.solution
+    assert exercise("1.1")(mine) is UA.solution
     assert shown[0].state == "not attempted" and shown[0].points == 0
 
 
 def test_not_attempted_is_seen_through_the_decorator_and_signature_is_not_asked(shown):
-    scope = define('@exercise("1.2")\ndef f():\n    """Doc."""\n    ...\n\ndef last(): pass',
+    scope = define('@exercise("1.1")\ndef f():\n    """Doc."""\n    ...\n\ndef last(): pass',
                    exercise=exercise).__globals__
     assert scope["f"] is UA.solution and shown[0].state == "not attempted"
 
@@ -764,18 +762,22 @@ def test_not_attempted_is_seen_through_the_decorator_and_signature_is_not_asked(
 def test_right_returns_the_learners_own(shown):
     # renamed
     mine = define("def f(z, y):\n    return (z.max(1).indices != y).float().mean().item() * 100")
-    assert exercise("1.2")(mine) is mine
+    assert exercise("1.1")(mine) is mine
     assert shown[0].state == "right" and shown[0].points == UA.points
 
 
 def test_several_thresholds_are_right():
+    threshold = dataclasses.replace(EXERCISES["1.5"], solution=basics_chapter.best_threshold,
+                                    measured="TPR − FPR at your threshold", measure=_gain)
     mine = define("""
         def f(members, strangers):
             tries = np.concatenate([np.sort(members) - 1e-6, np.sort(strangers) + 1e-6])
             gain = [(members > t).mean() - (strangers > t).mean() for t in tries]
             return tries[int(np.argmax(gain))]
     """)
-    assert check(EXERCISES["1.5"], mine).state == "right"
+    assert check(threshold, mine).state == "right"
+    never = define("def f(members, strangers):\n    return float(members.max())")
+    assert check(threshold, never).state == "wrong"
 
 
 @pytest.mark.parametrize("body, state, what", [
@@ -805,7 +807,7 @@ def test_a_project_is_judged_by_a_floor(body, state, what):
     ("return float('nan')", "every value is NaN"),
 ])
 def test_wrong_says_what_differs(shown, body, what):
-    assert exercise("1.2")(define(f"def f(logits, labels):\n    {body}\n")) is UA.solution
+    assert exercise("1.1")(define(f"def f(logits, labels):\n    {body}\n")) is UA.solution
     assert shown[0].state == "wrong" and what in shown[0].what and shown[0].cause
     assert "On more rows than classes" in shown[0].what  # which input
 
@@ -919,10 +921,10 @@ def test_a_seed_set_on_the_way_is_right_and_told():
             order = torch.randperm(n)
             return [b[~torch.isin(b, forget)] for b in order.split(batch_size)]
     """)
-    result = check(EXERCISES["1.1"], mine)
+    result = check(EXERCISES["1.3"], mine)
     assert result.state == "right" and "changes torch's random state" in result.what
     assert "Mind: your function" in card.to_text(result)
-    assert check(EXERCISES["1.1"], EXERCISES["1.1"].solution).what == ""
+    assert check(EXERCISES["1.3"], EXERCISES["1.3"].solution).what == ""
 
 
 def test_a_slow_import_is_no_endless_loop(tmp_path, monkeypatch):
@@ -952,9 +954,9 @@ def test_a_near_miss_gets_its_message_as_a_guess():
     """)
     assert check(UA, near).cause == f"a guess, as it fits most of the inputs: {planted}"
     only = define("def f(a, b):\n    return 7.0 if len(a) == 8 else g(a, b)",
-                  g=EXERCISES["1.4"].solution)
+                  g=EXERCISES["1.5"].solution)
     # nothing like a planted mistake: where it is wrong is said
-    cause = check(EXERCISES["1.4"], only).cause
+    cause = check(EXERCISES["1.5"], only).cause
     assert "right on 8 of 9 inputs, and wrong on “more strangers than members”" in cause
 
 
@@ -977,7 +979,7 @@ def test_what_else_may_stand_below_the_decorator(shown):
     assert exercise("2.3")(type("Share", (), {})) is EXERCISES["2.3"].solution
     assert shown[-1].state == "wrong" and "a class" in shown[-1].what
     for built_in in (torch.topk, max):  # has no signature
-        assert exercise("1.2")(built_in) is UA.solution and shown[-1].state in ("error", "wrong")
+        assert exercise("1.1")(built_in) is UA.solution and shown[-1].state in ("error", "wrong")
     with pytest.raises(LabError, match=r'expected_share has no id: write @exercise\("2.3"\)'):
         exercise(EXERCISES["2.3"].solution)
     with pytest.raises(LabError, match="has no id"):
@@ -998,7 +1000,7 @@ def test_exception_is_feedback_with_the_line(shown):
         def f(logits, labels):
             return helper(logits)
     """)
-    assert exercise("1.2")(mine) is UA.solution
+    assert exercise("1.1")(mine) is UA.solution
     result = shown[0]
     assert result.state == "error" and "AttributeError" in result.what
     assert "(line 3 of the cell: return z.nothing_like_this())" in result.what
@@ -1085,7 +1087,7 @@ def test_unknown_exercise_names_the_nearest():
     with pytest.raises(LabError, match="did you mean '1.2'"):
         exercise("1.22")
     with pytest.raises(LabError, match="directly above a def"):
-        exercise("1.2")(3)
+        exercise("1.1")(3)
     with pytest.raises(LabError, match="did you mean"):
         find("nothing")
 
@@ -1097,12 +1099,12 @@ def test_card_in_html_text_and_for_machines():
     result = check(UA, UA.mistakes[0][0])
     page, text, state = card.to_html(result), card.to_text(result), card.state(result)
     assert page.count("<details>") == 4 and "<script" not in page and "Worked solution" in page
-    assert "✗ Exercise 1.2" in page and "difficulty 2 of 5 · 8 minutes" in page
+    assert "✗ Exercise 1.1" in page and "difficulty 1 of 5 · 5 minutes" in page
     # the page's own, dark or light
     assert "color:" not in page.replace("border", "") and "background" not in page
-    assert (result.cause in text and "✗ Exercise 1.2" in text and 'hint("1.2", 1)' in text
+    assert (result.cause in text and "✗ Exercise 1.1" in text and 'hint("1.1", 1)' in text
             and "<" not in text)
-    assert state == {"kind": "exercise", "id": "1.2", "state": "wrong", "points": 0, "of": 1}
+    assert state == {"kind": "exercise", "id": "1.1", "state": "wrong", "points": 0, "of": 1}
     json.dumps(state)
     for other in ("right", "timeout", "error", "not attempted"):
         result.state = other
@@ -1119,20 +1121,20 @@ def test_what_a_learner_writes_is_escaped():
 
 
 def test_hints_and_solution_in_a_terminal(capsys):
-    hint("1.2")
-    solution("1.2")
+    hint("1.1")
+    solution("1.1")
     out = capsys.readouterr().out
     assert "the idea" in out and "def unlearning_accuracy" in out
     with pytest.raises(LabError):
-        hint("1.2", 4)
+        hint("1.1", 4)
 
 
 def test_plain_python_prints_the_twin(capsys, monkeypatch):
     from IPython.core.interactiveshell import InteractiveShell
 
     monkeypatch.setattr(InteractiveShell, "initialized", classmethod(lambda cls: False))
-    exercise("1.2")(define("def f(a, b):\n    return 1.0"))
-    assert capsys.readouterr().out.startswith("✗ Exercise 1.2 · Unlearning accuracy: not yet right")
+    exercise("1.1")(define("def f(a, b):\n    return 1.0"))
+    assert capsys.readouterr().out.startswith("✗ Exercise 1.1 · Unlearning accuracy: not yet right")
 
 
 def test_harvest_takes_no_harm():
