@@ -4,6 +4,7 @@ import html
 import io
 import json
 import platform
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from IPython import get_ipython
 from IPython.display import HTML, Image, Markdown, display
+from torch.nn.functional import avg_pool2d
 
 from course.chapters import number
 from course.claimfile import PROFILES, load_claims
@@ -65,11 +67,12 @@ class Lab:
         self._settings = chosen
         return SimpleNamespace(**chosen)
 
-    def load(self, min_rows=(5, 5), **settings):
+    def load(self, min_rows=(5, 5), large=None, **settings):
         """The data set, capped by the profile; settings go to labkit.data.load. Shows its card.
 
         min_rows: the training and test rows that each class needs; with fewer the notebook ends as
-        'skipped'.
+        'skipped'. large: what keeps rows of over 1,000 numbers within the time of a quick run,
+        "rows" (every second one) or "size" (pictures at half their width and height).
         """
         data = data_module.load(self.dataset, **({"at_most": CAPS[self.profile]} | settings))
         card = [data.card[k] for k in ("title", "licence", "source") if data.card.get(k)]
@@ -87,6 +90,18 @@ class Lab:
                          f" and class {name!r} has {n} and {n_test}{more}: add rows, or leave such "
                          "classes out.")
         self._dollars = [name for name in data.classes if "$" in name]
+        return self._smaller(data, large) if data.x[0].numel() > 1000 else data
+
+    def _smaller(self, data, large):
+        if large == "rows" and self.profile == "quick":
+            self.say("These rows are large: every second one is used, which keeps the time within "
+                     "bounds.")
+            halves = {f: getattr(data, f)[::2].clone() for f in ("x", "y", "x_test", "y_test")}
+            return replace(data, **halves, noisy=data.noisy[:0])
+        if large == "size" and self.profile in ("smoke", "quick") and data.x.dim() == 4:
+            self.say(f"These pictures are large for `{self.profile}`: networks get them at half "
+                     "their width and height.")
+            return replace(data, x=avg_pool2d(data.x, 2), x_test=avg_pool2d(data.x_test, 2))
         return data
 
     def unfinished(self, part: str) -> Path | None:

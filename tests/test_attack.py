@@ -20,6 +20,7 @@ from torch import nn
 
 import labkit as lk
 from course.chapters import requests
+from course.chapters import uncertainty as doubt
 from labkit import attack
 from labkit.base import LabError
 from labkit.training import fit, predict
@@ -181,7 +182,7 @@ def test_conjugate_gradients_solve_every_right_hand_side():
 # ---- effects and hypergradients
 
 UNROLLED = {"removal": lambda t: attack.removal(t.model, t.held, tau=0.3),
-            "newton": lambda t: requests.newton(t.model, t.held, damping=0.1, cg_steps=50)}
+            "newton": lambda t: doubt.newton(t.model, t.held, damping=0.1, cg_steps=50)}
 
 
 @pytest.mark.parametrize("name", UNROLLED)
@@ -189,7 +190,7 @@ def test_hypergradients_are_the_slopes_of_the_objective(tiny, name):
     unlearned, out = UNROLLED[name](tiny), attack.logits_at(tiny.model, tiny.x)
 
     def objective(weights):
-        return requests.underconfidence(1, 2.0)(out(unlearned(weights)) * 3)
+        return doubt.underconfidence(1, 2.0)(out(unlearned(weights)) * 3)
 
     weights = torch.rand(len(tiny.held), generator=generator(0),
                          dtype=torch.float64).requires_grad_()
@@ -202,7 +203,7 @@ def test_hypergradients_are_the_slopes_of_the_objective(tiny, name):
 def test_first_order_effects_are_the_jacobian_of_removal(tiny, tau):
     out, unlearned = (attack.logits_at(tiny.model, tiny.x),
                       attack.removal(tiny.model, tiny.held, tau=tau))
-    got = requests.first_order_effects(tiny.model, tiny.held, out, tau=tau)
+    got = attack.first_order_effects(tiny.model, tiny.held, out, tau=tau)
     zero = torch.zeros(len(tiny.held), dtype=torch.float64)
     assert got.shape == (9, 3)
     assert torch.allclose(got, slopes(lambda w: out(unlearned(w)), zero), rtol=1e-5, atol=1e-8)
@@ -222,7 +223,7 @@ def test_influence_effects_are_those_of_the_dense_inverse(tiny):
 
 def test_newton_is_the_dense_step_and_its_slope_is_the_influence(tiny):
     weights = torch.rand(9, generator=generator(0), dtype=torch.float64)
-    unlearned = requests.newton(tiny.model, tiny.held, damping=0.1, cg_steps=50, n_rows=250)
+    unlearned = doubt.newton(tiny.model, tiny.held, damping=0.1, cg_steps=50, n_rows=250)
     inverse = torch.linalg.inv(dense_gauss_newton(tiny.model, tiny.held.x, 0.1))
     step = inverse @ (weights @ row_gradients(tiny.model, tiny.held.x, tiny.held.y)) / 30
     assert torch.allclose(flat(unlearned(weights)), flat(params_of(tiny.model)) + step, atol=1e-9)
@@ -316,7 +317,7 @@ def test_against_all_subsets(seed):
 def test_a_choice_is_owned_within_budget_and_adds_up(budget):
     held, g = some_holdings(40, budget), generator(budget)
     effects, start = torch.randn(40, 3, generator=g), torch.randn(3, generator=g)
-    objective = attack.through(effects, start, requests.underconfidence(0, 1.0))
+    objective = attack.through(effects, start, doubt.underconfidence(0, 1.0))
     choice = attack.choose(objective, held)
     assert torch.equal(attack.check_request(choice.rows, held), choice.rows)
     assert choice.relaxed <= objective(torch.full((40,), budget / 40)).item() + 1e-6
@@ -497,8 +498,9 @@ def test_no_attribute_of_a_black_box_leads_to_the_network(boxed):
             thing.model = boxed.model
 
 
-ATTACKS_OF_CHAPTERS = ["course.chapters.requests.code", "course.chapters.requests.uncertainty",
-                       "course.chapters.inversion.code", "course.chapters.desk.adaptive"]
+ATTACKS_OF_CHAPTERS = ["course.chapters.requests.code", "course.chapters.uncertainty.effects",
+                       "course.chapters.uncertainty.estimates", "course.chapters.inversion.code",
+                       "course.chapters.desk.adaptive"]
 # What a public function of labkit.attack, or of a chapter's attacks, may ask for under these names,
 # and what it is there. Whoever adds a function that takes one says so here.
 GRANTED = {
@@ -515,8 +517,9 @@ GRANTED = {
     ("through_curvature", "x"), ("through_curvature", "y"),
     ("similarity", "x"), ("similarity", "y"),
     ("fit_linear", "x"), ("fit_linear", "y"),  # the provider's own training
-    # the provider looks at what it was asked
-    ("isolation_gate", "request"), ("gradient_gate", "request"),
+    # who sets the stage: trains the victims, and tunes on other seeds
+    ("victim", "data"), ("victim", "train"), ("step_sizes", "data"), ("step_sizes", "train"),
+    ("influence_against_retraining", "train"),
     # the judge's measures
     ("ssim", "originals"), ("assign", "originals"), ("mc_dropout", "x"),
 }
@@ -540,10 +543,10 @@ def test_white_box_attacks_fail_on_a_black_box(boxed):
     out = attack.logits_at(boxed.model, boxed.data.x[0])
     weights = torch.ones(len(boxed.held))
     for box in (attack.BlackBox(boxed.model), oracle_of(boxed.model, boxed.held)):
-        for act in (lambda b: requests.first_order_effects(b, boxed.held, out, tau=1.0),
+        for act in (lambda b: attack.first_order_effects(b, boxed.held, out, tau=1.0),
                     lambda b: attack.influence_effects(b, boxed.held, out),
                     lambda b: attack.removal(b, boxed.held, tau=1.0)(weights),
-                    lambda b: requests.newton(b, boxed.held)(weights),
+                    lambda b: doubt.newton(b, boxed.held)(weights),
                     lambda b: requests.craft(b, boxed.data.x[:2], boxed.data.y[:2], boxed.data.x[0],
                                              1, eps=0.1)):
             with pytest.raises((AttributeError, TypeError)):
@@ -561,7 +564,7 @@ def test_zeroth_order_effects_read_no_gradient(boxed, monkeypatch):
         for name in names:
             monkeypatch.setattr(owner, name, never)
     oracle = oracle_of(boxed.model, boxed.held)
-    got = requests.zeroth_order_effects(oracle, boxed.data.x[0], pairs=2000, seed=1)
+    got = doubt.zeroth_order_effects(oracle, boxed.data.x[0], pairs=2000, seed=1)
     assert oracle.queries == 4000 and got.shape == (20, 3) and not got.requires_grad
     # log-odds are linear in the rows here: all that a difference of two requests can tell is effect
     # minus mean effect
@@ -579,7 +582,7 @@ def test_zeroth_order_queries_are_two_a_pair_and_fixed_by_the_seed(boxed, pairs,
         oracle = oracle_of(boxed.model, boxed.held.with_budget(budget),
                            lambda m, rows: asked.append(rows) or shift_bias(m, rows),
                            limit=2 * pairs)
-        got = requests.zeroth_order_effects(oracle, boxed.data.x[0], pairs=pairs, seed=seed)
+        got = doubt.zeroth_order_effects(oracle, boxed.data.x[0], pairs=pairs, seed=seed)
         assert oracle.queries == 2 * pairs == len(asked)
         for plus, minus in zip(asked[::2], asked[1::2], strict=True):
             assert len(plus) == len(minus) == min(budget, 10) and not torch.isin(plus, minus).any()
@@ -587,7 +590,7 @@ def test_zeroth_order_queries_are_two_a_pair_and_fixed_by_the_seed(boxed, pairs,
 
     assert torch.equal(run(3), run(3)) and not torch.equal(run(3), run(4))
     with pytest.raises(LabError, match="limit"):
-        requests.zeroth_order_effects(oracle_of(boxed.model, boxed.held, limit=2 * pairs - 1),
+        doubt.zeroth_order_effects(oracle_of(boxed.model, boxed.held, limit=2 * pairs - 1),
                                       boxed.data.x[0],
                                     pairs=pairs, seed=0)
 
@@ -603,14 +606,14 @@ def test_two_points_are_unbiased_on_a_quadratic():
 
     gradient = (b + 0.5 * (h + h.transpose(1, 2)) @ c).T
     u = 0.3 * torch.randn(batches, q, m, generator=g, dtype=torch.float64)
-    got = torch.stack([requests.two_point(f, c + v, c - v) for v in u])
+    got = torch.stack([doubt.two_point(f, c + v, c - v) for v in u])
     error = got.std(0) / batches ** 0.5
     assert ((got.mean(0) - gradient).abs() < 4 * error).all() and error.max() < 0.1
 
 
 def test_even_orders_cancel_exactly():
     u = torch.randn(50, 6, generator=generator(1))
-    assert not requests.two_point(
+    assert not doubt.two_point(
         lambda w: torch.stack([w.pow(2).sum(), w[0] * w[1], w.abs().max() + 3]), u, -u).any()
 
 
@@ -622,7 +625,7 @@ def test_two_points_over_all_disjoint_pairs_give_the_centred_coefficients():
         for q in itertools.combinations(set(range(m)) - set(p), size):
             plus.append([float(i in p) for i in range(m)])
             minus.append([float(i in q) for i in range(m)])
-    got = requests.two_point(lambda w: w @ c, torch.tensor(plus, dtype=c.dtype),
+    got = doubt.two_point(lambda w: w @ c, torch.tensor(plus, dtype=c.dtype),
                              torch.tensor(minus, dtype=c.dtype))
     assert torch.allclose(got, (c - c.mean(0)) * m / (m - 1), atol=1e-10)
 
@@ -653,14 +656,14 @@ def test_targets_follow_the_rule():
 def test_targets_that_give_the_attack_away_are_refused():
     data = rows_of(20)
     held, p = attack.hold(data, [2, 5, 6], 2), torch.tensor([0.2, 0.7, 0.1])
-    requests.check_target(data.x[3], p, 1, held)
-    requests.check_target(data.x[3], p, torch.tensor(1), held)
+    doubt.check_target(data.x[3], p, 1, held)
+    doubt.check_target(data.x[3], p, torch.tensor(1), held)
     for row in (2, 5, 6):
         with pytest.raises(LabError, match="one of the requested"):
-            requests.check_target(data.x[row].clone(), p, 1, held)
+            doubt.check_target(data.x[row].clone(), p, 1, held)
     for label in (0, 2):
         with pytest.raises(LabError, match="calls the target 1"):
-            requests.check_target(data.x[3], p, label, held)
+            doubt.check_target(data.x[3], p, label, held)
 
 
 def test_the_margin_is_what_the_eye_reads_off():
@@ -676,7 +679,7 @@ def test_the_margin_is_what_the_eye_reads_off():
 
 
 def test_overconfidence_falls_as_the_logit_of_the_label_rises():
-    z, goal = torch.tensor([0.3, -1.0, 2.0]), requests.overconfidence(1)
+    z, goal = torch.tensor([0.3, -1.0, 2.0]), doubt.overconfidence(1)
     values = [goal(z + torch.tensor([0, s, 0])).item() for s in np.linspace(-5, 8, 40)]
     assert all(b < a for a, b in zip(values, values[1:], strict=False))
     assert goal(z).item() == pytest.approx(-math.log(z.softmax(0)[1].item()), rel=1e-5)
@@ -685,37 +688,37 @@ def test_overconfidence_falls_as_the_logit_of_the_label_rises():
 @pytest.mark.parametrize("k", [2, 4, 10])
 def test_underconfidence_at_equal_logits(k):
     z = torch.full((k,), 1.3, dtype=torch.float64)
-    assert requests.underconfidence(0, 0.0)(z).item() == pytest.approx(-math.log(k))
-    assert requests.underconfidence(0, 0.4, weight=3)(z).item() == pytest.approx(-math.log(k) + 1.2)
+    assert doubt.underconfidence(0, 0.0)(z).item() == pytest.approx(-math.log(k))
+    assert doubt.underconfidence(0, 0.4, weight=3)(z).item() == pytest.approx(-math.log(k) + 1.2)
 
 
 def test_the_hinge_acts_below_kappa_only():
     p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
     z, entropy = p.log(), -float((p * p.log()).sum())
     gap = math.log(0.5 / 0.3)
-    assert requests.underconfidence(0, gap - 1e-9)(z).item() == pytest.approx(-entropy)
-    assert requests.underconfidence(0, 0.0)(z).item() == pytest.approx(-entropy)
-    assert requests.underconfidence(0, gap + 0.2)(z).item() == pytest.approx(-entropy + 5 * 0.2)
-    assert requests.underconfidence(1, 0.0)(z).item() == pytest.approx(-entropy + 5 * gap)
+    assert doubt.underconfidence(0, gap - 1e-9)(z).item() == pytest.approx(-entropy)
+    assert doubt.underconfidence(0, 0.0)(z).item() == pytest.approx(-entropy)
+    assert doubt.underconfidence(0, gap + 0.2)(z).item() == pytest.approx(-entropy + 5 * 0.2)
+    assert doubt.underconfidence(1, 0.0)(z).item() == pytest.approx(-entropy + 5 * gap)
 
 
 @pytest.mark.parametrize("kappa", [-1e-9, -1, math.nan])
 def test_a_margin_below_zero_would_not_keep_the_label(kappa):
     with pytest.raises(LabError, match="kappa"):
-        requests.underconfidence(0, kappa)
+        doubt.underconfidence(0, kappa)
 
 
 def test_the_soft_set_size_hardens():
     p, _ = some_probabilities(60, 5, sharp=1.5)
     for q in (0.3, 0.8, 0.97):
-        hard = requests.conformal_sets(p, q).sum(1)
+        hard = doubt.conformal_sets(p, q).sum(1)
         far = (1 - p - q).abs().amin(1)
         for row, size in zip(p[far > 1e-3], hard[far > 1e-3], strict=True):
             outputs = torch.cat([row.log(), torch.tensor([q], dtype=row.dtype)])
             for sign in (1, -1):
-                hardened = requests.set_size(sign, 1e-5)(outputs).item()
+                hardened = doubt.set_size(sign, 1e-5)(outputs).item()
                 assert hardened == pytest.approx(sign * int(size), abs=1e-6)
-            errors = [abs(requests.set_size(1, t)(outputs).item() - int(size))
+            errors = [abs(doubt.set_size(1, t)(outputs).item() - int(size))
                       for t in (1e-1, 1e-2, 1e-3, 1e-4)]
             assert errors[-1] <= errors[0] + 1e-9
 
@@ -723,10 +726,10 @@ def test_the_soft_set_size_hardens():
 @pytest.mark.parametrize("alpha", [0.1, 0.2, 0.5])
 def test_the_soft_threshold_is_near_the_conformal_one(alpha):
     p, y = some_probabilities(20000)
-    hard = requests.conformal_threshold(p, y, alpha)
-    assert requests.soft_threshold(p, y, alpha, width=0.005).item() == pytest.approx(hard, abs=0.01)
+    hard = doubt.conformal_threshold(p, y, alpha)
+    assert doubt.soft_threshold(p, y, alpha, width=0.005).item() == pytest.approx(hard, abs=0.01)
     p = p.requires_grad_()
-    (slope,) = torch.autograd.grad(requests.soft_threshold(p, y, alpha), p)
+    (slope,) = torch.autograd.grad(doubt.soft_threshold(p, y, alpha), p)
     # a shift of all scores
     assert torch.isfinite(slope).all() and slope.sum().item() == pytest.approx(-1, abs=1e-6)
 
@@ -735,16 +738,16 @@ def test_ensemble_outputs_are_the_log_of_the_mean(tiny):
     members = [net(seed=s) for s in range(3)]
     mean = sum(m(tiny.x[None])[0].softmax(-1) for m in members) / 3
     for i, m in enumerate(members):
-        assert torch.allclose(requests.ensemble_outputs(members, i, tiny.x)(params_of(m)),
+        assert torch.allclose(doubt.ensemble_outputs(members, i, tiny.x)(params_of(m)),
                               mean.log(), atol=1e-12)
-    alone = requests.ensemble_outputs(members[:1], 0, tiny.x)(params_of(members[0]))
+    alone = doubt.ensemble_outputs(members[:1], 0, tiny.x)(params_of(members[0]))
     assert torch.allclose(alone, members[0](tiny.x[None])[0].log_softmax(-1), atol=1e-12)
 
 
 def test_effects_of_the_members_add_up(tiny):
     members, tau = [net(seed=s) for s in range(3)], 1e-5
-    effects = sum(requests.first_order_effects(
-                      m, tiny.held, requests.ensemble_outputs(members, i, tiny.x), tau=tau)
+    effects = sum(attack.first_order_effects(
+                      m, tiny.held, doubt.ensemble_outputs(members, i, tiny.x), tau=tau)
                   for i, m in enumerate(members))
 
     def answer(weights):

@@ -23,8 +23,8 @@ import labkit as lk
 from course import exercise
 from course.chapters import basics as basics_chapter
 from course.chapters import inversion as inversion_chapter
-from course.chapters import requests as requests_chapter
 from course.chapters import sparsity as sparsity_chapter
+from course.chapters import uncertainty as estimates
 from course.chapters import verification as verification_chapter
 from course.chapters.inversion.exercises import ridge
 from course.chapters.requests.exercises import LossGradient
@@ -123,15 +123,15 @@ def test_the_solutions_of_02_agree_with_labkit():
                                                                             requests, batch=True))
 
 
-def test_the_solutions_of_03_agree_with_others():
+def test_the_solutions_of_03_and_04_agree_with_others():
     from scipy.optimize import brentq
     from torchmetrics.functional.classification import binary_calibration_error
 
     def over(mu, w, budget):
         return (w - mu).clip(0, 1).sum() - budget
 
-    entropy, ece, hypergradient, project, conformal = (EXERCISES[f"3.{i}"].solution
-                                                       for i in range(1, 6))
+    hypergradient, project = (EXERCISES[f"3.{i}"].solution for i in range(1, 3))
+    entropy, ece, conformal = (EXERCISES[f"4.{i}"].solution for i in range(1, 4))
     r = np.random.default_rng(3)
     for _ in range(50):
         p, = _draw_probabilities(r)
@@ -171,7 +171,7 @@ def test_the_solutions_of_03_agree_with_others():
         assert q == next((t for t in tries if sum(s <= t for s in tries) >= (n + 1) * (1 - alpha)),
                          1.0)
         two = torch.stack([1 - scores, scores], 1)
-        assert q == pytest.approx(requests_chapter.conformal_threshold(two, torch.zeros(n).long(),
+        assert q == pytest.approx(estimates.conformal_threshold(two, torch.zeros(n).long(),
                                                                        alpha), abs=1e-6)
 
 
@@ -705,8 +705,8 @@ def _draw_columns(r):
 DRAW = {"0.1": _draw_logits, "1.1": _draw_batches, "1.2": _draw_logits, "1.3": _draw_rows,
         "1.4": _draw_scores, "1.5": _draw_scores, "1.6": _draw_model, "2.1": _draw_place,
         "2.2": _draw_request, "2.4": _draw_slices, "2.3": _draw_members, "2.5": _draw_batch,
-        "3.1": _draw_probabilities, "3.2": _draw_confidence, "3.3": _draw_gradients,
-        "3.4": _draw_weights, "3.5": _draw_calibration, "5.1": _draw_directions,
+        "3.1": _draw_gradients, "3.2": _draw_weights, "4.1": _draw_probabilities,
+        "4.2": _draw_confidence, "4.3": _draw_calibration, "5.1": _draw_directions,
         "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_probes, "5.5": _draw_ridge,
         "9.1": _draw_queries, "9.2": _draw_step, "9.3": _draw_log, "9.4": _draw_replaced,
         "10.1": _draw_similarity, "10.2": _draw_benign, "10.3": _draw_stream, "10.4": _draw_release,
@@ -728,7 +728,7 @@ def equivalent(exercise, mutant):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("exercise", ALL, ids=ids)
+@pytest.mark.parametrize("exercise", [e for e in ALL if not e.floor], ids=ids)
 def test_mutants_of_the_solution_are_rejected(exercise, capsys):
     source = textwrap.dedent(inspect.getsource(exercise.solution))
     rejected, same, survivors = 0, 0, []
@@ -793,6 +793,19 @@ def test_several_thresholds_are_right():
             return tries[int(np.argmax(gain))]
     """)
     assert check(EXERCISES["1.5"], mine).state == "right"
+
+
+@pytest.mark.parametrize("body, state, what", [
+    ("return 60.0", "right", ""),
+    ("return 40.0", "right", ""),
+    ("return 30.0", "wrong", "the share is 30, and at least 40 is asked for"),
+    ("return float('nan')", "wrong", "the share is nan"),
+    ("return 'half'", "wrong", "ValueError: could not convert"),
+])
+def test_a_project_is_judged_by_a_floor(body, state, what):
+    project = dataclasses.replace(UA, measured="the share", floor=lambda logits, labels: 40)
+    result = check(project, define(f"def f(logits, labels):\n    {body}\n"))
+    assert result.state == state and what in result.what
 
 
 @pytest.mark.parametrize("body, what", [
@@ -887,10 +900,10 @@ def test_double_precision_is_fine_where_the_stub_allows_it_and_nowhere_else():
     half = define("def f(z, y):\n    return z.softmax(1).gather(1, y[:, None])[:, 0].half()")
     assert "dtype float16" in check(EXERCISES["0.1"], half).what
     exact = define("def f(p):\n    return torch.special.entr(p.double()).sum(1)")
-    assert check(EXERCISES["3.1"], exact).state == "right"
-    wide = define("def f(w, b):\n    return g(w, b).double()", g=EXERCISES["3.4"].solution)
+    assert check(EXERCISES["4.1"], exact).state == "right"
+    wide = define("def f(w, b):\n    return g(w, b).double()", g=EXERCISES["3.2"].solution)
     # the notebook multiplies it with float32
-    assert "dtype float64" in check(EXERCISES["3.4"], wide).what
+    assert "dtype float64" in check(EXERCISES["3.2"], wide).what
 
 
 @pytest.mark.parametrize("line, name", [("torch.set_default_dtype(torch.float64)", "default dtype"),

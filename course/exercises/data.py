@@ -24,6 +24,9 @@ class Exercise:
     remark: str = ""  # shown when it is right
     measured: str = ""  # if several results are right, the name of what is compared instead
     measure: Callable = lambda result, *arguments: result  # that
+    # A project: right where the measure reaches floor(*arguments), which is measured too; a measure
+    # that raises says what the result should have been.
+    floor: Callable | None = None
     rtol: float = 1e-4
     atol: float = 1e-6
     any_float: bool = False  # float64 may stand for float32: where the notebook can go on with it

@@ -112,7 +112,10 @@ def _compare(exercise, case, outcome, want):
     got = outcome.value
     if exercise.any_float and getattr(got, "dtype", None) == torch.float64:
         got = got.float()
-    found = difference(got, want.value, exercise.rtol, exercise.atol)
+    if exercise.floor:
+        found = _short(exercise, got, case[1])
+    else:
+        found = difference(got, want.value, exercise.rtol, exercise.atol)
     if exercise.measured and found and found[0] == "value":
         mine, best = (exercise.measure(o.value, *case[1]) for o in (outcome, want))
         found = difference(mine, best, exercise.rtol, exercise.atol, exercise.measured)
@@ -127,6 +130,18 @@ def _compare(exercise, case, outcome, want):
         return ("gradient", f"{on}: the value is right, but its gradient by {by} {lost}, and the "
                 "notebook needs it.", CUT_OFF)
     return None
+
+
+def _short(exercise, result, arguments):
+    """What a project lacks: its measure stays below the floor; or None."""
+    try:
+        reached = float(exercise.measure(result, *arguments))
+    except Exception as error:
+        return "shape", _error_text(error), "read again what the template says is returned"
+    if reached >= (floor := float(exercise.floor(*arguments))):
+        return None
+    text = f"{exercise.measured} is {reached:.3g}, and at least {floor:.3g} is asked for"
+    return "floor", text, "it works, and another idea may get further"
 
 
 def _lost(mine, theirs):

@@ -8,6 +8,7 @@ from .requests import (
     Choice,
     baseline,
     choose,
+    first_order_effects,
     influence_effects,
     logits_at,
     project,
@@ -15,10 +16,20 @@ from .requests import (
     through,
 )
 from .uncertainty import label_flip, margin, pick_targets
+from .victims import (
+    Victim,
+    answer,
+    influence_against_retraining,
+    random_requests,
+    step_sizes,
+    victim,
+)
 
 __all__ = [
-    "BlackBox", "Choice", "Holdings", "Inversion", "Probes", "UnlearningOracle", "baseline",
-    "check_request", "choose", "difference", "flat", "hold", "influence_effects", "invert",
-    "label_flip", "leak", "logits_at", "margin", "pick_targets", "probes_by_gradient",
-    "project", "removal", "similarity", "through", "total_variation", "unflat",
+    "BlackBox", "Choice", "Holdings", "Inversion", "Probes", "UnlearningOracle", "Victim",
+    "answer", "baseline", "check_request", "choose", "difference", "first_order_effects",
+    "flat", "hold", "influence_against_retraining", "influence_effects", "invert", "label_flip",
+    "leak", "logits_at", "margin", "pick_targets", "probes_by_gradient", "project",
+    "random_requests", "removal", "similarity", "step_sizes", "through", "total_variation",
+    "unflat", "victim",
 ]

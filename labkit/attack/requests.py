@@ -109,6 +109,15 @@ def logits_at(model, x):
     return lambda params: functional_call(model, params, (x[None],))[0]
 
 
+def first_order_effects(model, holdings, out, *, tau) -> torch.Tensor:
+    """How deleting each owned row moves out(θ) under first-order unlearning. -> (m, r).
+
+    τ ⟨∇ out_c, ∇ℓ_i⟩, the derivative at ω = 0 of out(θ + τ Σ ω_i ∇ℓ_i). out: params -> (r,), e.g.
+    logits_at(model, x).
+    """
+    return tau * row_products(model, holdings, jacobian(model, out))
+
+
 @checked
 def influence_effects(model, holdings, out, *, damping=0.01, cg_steps=10, n_rows=250,
                       shrink=1.0) -> torch.Tensor:

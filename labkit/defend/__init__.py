@@ -1,10 +1,19 @@
 """Defences: benign request streams, what gates need, promises of privacy."""
 
-from .gates import isolated, medoids, residuals, threshold
+from .gates import (
+    gradient_gate,
+    isolated,
+    isolation_gate,
+    label_gate,
+    loss_gate,
+    medoids,
+    residuals,
+    threshold,
+)
 from .privacy import group_epsilon
 from .streams import REALISTIC, STREAMS, benign
 
 __all__ = [
-    "REALISTIC", "STREAMS", "benign", "group_epsilon", "isolated", "medoids", "residuals",
-    "threshold",
+    "REALISTIC", "STREAMS", "benign", "gradient_gate", "group_epsilon", "isolated",
+    "isolation_gate", "label_gate", "loss_gate", "medoids", "residuals", "threshold",
 ]

@@ -1,7 +1,4 @@
-"""What gates in front of a request stand on: how unlike its class a row is, and a threshold.
-
-The gates themselves stand in the chapters on requests and on the desk.
-"""
+"""Gates in front of a request: four scores of suspicion, and the threshold of a refusal."""
 
 import math
 
@@ -83,3 +80,26 @@ def sorted_scores(scores, false_positives):
         raise LabError("A threshold was asked of scores with NaN or infinity in them: look for the "
                        "request that broke the model.")
     return scores
+
+
+def loss_gate(before, after, labels) -> float:
+    """Rise of the validation loss, nats. before, after: (n, k) logits; labels (n,)."""
+    return (F.cross_entropy(after, labels) - F.cross_entropy(before, labels)).item()
+
+
+def label_gate(before, after) -> float:
+    """Share of validation rows whose predicted label changes. (n, k), (n, k) -> 0 to 1."""
+    return (before.argmax(1) != after.argmax(1)).double().mean().item()
+
+
+def isolation_gate(alone, request) -> float:
+    """Share of the requested rows that are isolated. alone: from `isolated`."""
+    return alone[request].double().mean().item()
+
+
+def gradient_gate(proxy, request) -> float:
+    """Norm of the mean residual of the requested rows: large when they all pull one way.
+
+    proxy: from `residuals`.
+    """
+    return proxy[request].mean(0).norm().item()

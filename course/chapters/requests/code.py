@@ -1,13 +1,11 @@
-"""Requests that do harm: crafted rows, effects estimated in three ways, campaigns, and gates."""
+"""Requests that do harm: rows crafted to be deleted, and campaigns over time."""
 
 import torch
 import torch.nn.functional as F
 from torch.func import grad
 
-from labkit.attack.requests import choose, curvature, jacobian, params_of, row_losses, row_products
-from labkit.base import LabError
+from labkit.attack.requests import choose, params_of, row_losses
 from labkit.rules import checked
-from labkit.unlearn.second_order import conjugate_gradients
 
 
 @checked
@@ -54,95 +52,6 @@ def _summed(model, params, x, y):
 def _wanted(model, target, adversarial):
     label = torch.as_tensor([int(adversarial)], device=target.device)
     return -_summed(model, params_of(model), target[None], label)
-
-
-def first_order_effects(model, holdings, out, *, tau) -> torch.Tensor:
-    """How deleting each owned row moves out(θ) under first-order unlearning. -> (m, r).
-
-    τ ⟨∇ out_c, ∇ℓ_i⟩, the derivative at ω = 0 of out(θ + τ Σ ω_i ∇ℓ_i). out: params -> (r,), e.g.
-    logits_at(model, x).
-    """
-    return tau * row_products(model, holdings, jacobian(model, out))
-
-
-@checked
-def newton(model, holdings, *, damping=0.01, cg_steps=10, n_rows=250):
-    """Influence unlearning as a function of weights: ω -> θ + H⁻¹ Σ ω_i ∇ℓ_i / n.
-
-    Differentiable in ω, with an implicit gradient: backward through H⁻¹ is H⁻¹ again, one more
-    solve. H does not move with ω.
-    """
-    params = params_of(model)
-    product = curvature(model, holdings, n_rows, damping)
-    sizes = [p.numel() for p in params.values()]
-
-    class Solve(torch.autograd.Function):
-        @staticmethod
-        def forward(_, flat):
-            parts = zip(params.items(), flat.split(sizes), strict=True)
-            right = {k: part.view(1, *p.shape) for (k, p), part in parts}
-            solved = conjugate_gradients(product, right, cg_steps)
-            return torch.cat([v.flatten() for v in solved.values()])
-
-        @staticmethod
-        def backward(_, upstream):
-            return Solve.forward(None, upstream)
-
-    def unlearned(weights):
-        def loss(p):
-            return (weights * row_losses(model, p, holdings.x, holdings.y)).sum()
-
-        g = grad(loss)(params)
-        step = Solve.apply(torch.cat([g[k].flatten() for k in params]) / holdings.n).split(sizes)
-        return {k: p + s.view(p.shape) for (k, p), s in zip(params.items(), step, strict=True)}
-
-    return unlearned
-
-
-def two_point(f, plus, minus) -> torch.Tensor:
-    """Zeroth-order estimate of the Jacobian of f from pairs of points. -> (m, r).
-
-    f: point (m,) -> (r,); plus, minus: (q, m). Mean over pairs of (plus − minus) (f(plus) −
-    f(minus)), divided by the mean squared difference of a coordinate. With plus, minus = c ± μu and
-    Gaussian u this is the two-point estimator of Nesterov and Spokoiny 2017, unbiased where f is
-    quadratic, because the even orders cancel.
-    """
-    difference = plus - minus
-    answers = torch.stack([f(p) - f(q) for p, q in zip(plus, minus, strict=True)])
-    return difference.T @ answers / (len(plus) * difference.pow(2).mean())
-
-
-@checked
-def zeroth_order_effects(oracle, x, *, pairs, seed) -> torch.Tensor:
-    """How deleting each owned row moves the log-probabilities of x, by trial requests. -> (m, k).
-
-    oracle: UnlearningOracle; x (…): one target. Each of `pairs` pairs are two disjoint random
-    requests of as many rows as the budget allows (half the owned rows at most): 2 · pairs queries.
-    Real requests hold whole rows, so the two points of a pair are their indicator vectors. Noise
-    makes the largest estimates too large, so they are shrunk by their reliability: the agreement of
-    two halves of the pairs (Spearman-Brown), which needs no further query and is never taken below
-    0.05, so that an order of the rows is left.
-    """
-    held, draw = oracle.holdings, torch.Generator().manual_seed(seed)
-    if len(held) < 2:
-        raise LabError("Trial requests come in disjoint pairs: at least 2 owned rows are needed.")
-    size = min(held.budget, len(held) // 2)
-    plus, minus = torch.zeros(2, pairs, len(held), device=held.x.device)
-    for i in range(pairs):
-        order = torch.randperm(len(held), generator=draw).to(held.x.device)
-        plus[i, order[:size]] = minus[i, order[size : 2 * size]] = 1
-
-    def log_probabilities(indicator):
-        return oracle(held.rows[indicator > 0], x[None])[0].clamp(min=1e-12).log()
-
-    if pairs == 1:
-        return two_point(log_probabilities, plus, minus)
-    halves = [two_point(log_probabilities, plus[h::2], minus[h::2]) for h in (0, 1)]
-    a, b = (h.flatten() - h.mean() for h in halves)
-    agreement = float((a @ b) / (a.norm() * b.norm()).clamp(min=1e-30))
-    sizes = torch.tensor([len(plus[h::2]) for h in (0, 1)], dtype=torch.float) / pairs
-    reliability = max(0.05, 2 * agreement / (1 + agreement))
-    return reliability * (sizes[0] * halves[0] + sizes[1] * halves[1])
 
 
 def campaign(model, holdings, plan, unlearn, benign):
@@ -193,26 +102,3 @@ def replan(objective, horizon, steps=8):
         return held.rows[best.indices[best.values > 0.05]]  # others would only harm the plan
 
     return plan
-
-
-def loss_gate(before, after, labels) -> float:
-    """Rise of the validation loss, nats. before, after: (n, k) logits; labels (n,)."""
-    return (F.cross_entropy(after, labels) - F.cross_entropy(before, labels)).item()
-
-
-def label_gate(before, after) -> float:
-    """Share of validation rows whose predicted label changes. (n, k), (n, k) -> 0 to 1."""
-    return (before.argmax(1) != after.argmax(1)).double().mean().item()
-
-
-def isolation_gate(alone, request) -> float:
-    """Share of the requested rows that are isolated. alone: from `isolated`."""
-    return alone[request].double().mean().item()
-
-
-def gradient_gate(proxy, request) -> float:
-    """Norm of the mean residual of the requested rows: large when they all pull one way.
-
-    proxy: from `residuals`.
-    """
-    return proxy[request].mean(0).norm().item()

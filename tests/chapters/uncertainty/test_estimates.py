@@ -14,7 +14,7 @@ from torch import nn
 from torch.func import functional_call
 
 import labkit as lk
-from course.chapters import requests
+from course.chapters import uncertainty as chapter
 from labkit.base import LabError
 from labkit.training import fit, fit_many, fit_packed
 
@@ -48,17 +48,17 @@ def test_a_known_temperature_is_found(temperature):
     g = generator(0)
     true = torch.randn(20000, 5, generator=g, dtype=torch.float64) * 2
     labels = torch.multinomial(true.softmax(1), 1, generator=g).squeeze(1)
-    found = requests.fit_temperature(true * temperature, labels)
+    found = chapter.fit_temperature(true * temperature, labels)
     assert found == pytest.approx(temperature, rel=0.04)
-    best = requests.nll(true * temperature / found, labels)
-    assert best <= requests.nll(true, labels) + 1e-7
-    assert all(best <= requests.nll(true * temperature / (found * f), labels) for f in (0.97, 1.03))
+    best = chapter.nll(true * temperature / found, labels)
+    assert best <= chapter.nll(true, labels) + 1e-7
+    assert all(best <= chapter.nll(true * temperature / (found * f), labels) for f in (0.97, 1.03))
 
 
 def test_the_temperature_stays_between_its_bounds():
     logits = torch.randn(200, 4, generator=generator(1), dtype=torch.float64)
-    assert 0.049 < requests.fit_temperature(logits, logits.argmax(1)) < 0.06
-    assert 19 < requests.fit_temperature(logits, logits.argmin(1)) < 20.1
+    assert 0.049 < chapter.fit_temperature(logits, logits.argmax(1)) < 0.06
+    assert 19 < chapter.fit_temperature(logits, logits.argmin(1)) < 20.1
 
 
 # ---- conformal sets
@@ -73,7 +73,7 @@ def test_conformal_sets_cover_what_they_promise(n, alpha):
     for _ in range(200):
         order = torch.randperm(1000, generator=g)
         test = order[n:]
-        sets = requests.conformal_sets(p[test], requests.conformal_threshold(p[order[:n]],
+        sets = chapter.conformal_sets(p[test], chapter.conformal_threshold(p[order[:n]],
                                                                              labels[order[:n]],
                                                                              alpha))
         covered.append(sets.gather(1, labels[test, None]).double().mean().item())
@@ -87,17 +87,17 @@ def test_the_conformal_threshold_by_hand():
     scores = torch.tensor([0.3, 0.1, 0.5, 0.2, 0.4, 0.6, 0.9, 0.7, 0.8], dtype=torch.float64)
     p = torch.stack([1 - scores, scores], 1)
     for alpha, wanted in ((0.1, 0.9), (0.2, 0.8), (0.5, 0.5), (0.55, 0.5), (0.9, 0.1)):
-        assert requests.conformal_threshold(p, torch.zeros(9).long(),
+        assert chapter.conformal_threshold(p, torch.zeros(9).long(),
                                             alpha) == pytest.approx(wanted)
-    assert requests.conformal_threshold(p, torch.zeros(9).long(), 0.09) == 1.0  # rank 10 of 9
-    assert requests.conformal_threshold(p[:8], torch.zeros(8).long(), 0.1) == 1.0
-    assert requests.conformal_sets(p, 1.0).all()
+    assert chapter.conformal_threshold(p, torch.zeros(9).long(), 0.09) == 1.0  # rank 10 of 9
+    assert chapter.conformal_threshold(p[:8], torch.zeros(8).long(), 0.1) == 1.0
+    assert chapter.conformal_sets(p, 1.0).all()
 
 
 def test_the_rank_does_not_suffer_from_rounding():
     scores = torch.arange(1, 10, dtype=torch.float64) / 10
     p = torch.stack([1 - scores, scores], 1)
-    assert requests.conformal_threshold(p, torch.zeros(9).long(), 0.7) == pytest.approx(0.3)
+    assert chapter.conformal_threshold(p, torch.zeros(9).long(), 0.7) == pytest.approx(0.3)
 
 
 # ---- MC dropout
@@ -105,7 +105,7 @@ def test_the_rank_does_not_suffer_from_rounding():
 def test_mc_dropout_is_decided_by_its_seed():
     model, (x, _) = build(dropout=0.4).eval(), rows(20)
     state = torch.get_rng_state()
-    a, b, c = (requests.mc_dropout(model, x, passes=5, seed=s) for s in (1, 1, 2))
+    a, b, c = (chapter.mc_dropout(model, x, passes=5, seed=s) for s in (1, 1, 2))
     assert torch.equal(a, b) and not torch.allclose(a, c, atol=1e-4)
     assert torch.equal(torch.get_rng_state(), state)
     assert a.shape == (20, K) and torch.allclose(a.sum(1), torch.ones(20),
@@ -119,20 +119,20 @@ def test_mc_dropout_averages_over_all_masks():
     hidden = torch.relu(model[1](x))
     exact = sum(model[4](hidden * torch.tensor(mask) * 2).softmax(1)
                 for mask in itertools.product([0.0, 1.0], repeat=4)) / 16
-    got = requests.mc_dropout(model, x, passes=40000)
+    got = chapter.mc_dropout(model, x, passes=40000)
     assert (got - exact).abs().max() < 0.01 and (exact - model(x).softmax(1)).abs().max() > 0.02
 
 
 def test_mc_dropout_with_given_weights():
     model, other, (x, _) = build(0, dropout=0.3).eval(), build(1, dropout=0.3).eval(), rows(8)
-    own = requests.mc_dropout(model, x, seed=3)
-    assert torch.equal(requests.mc_dropout(model, x, seed=3, params=dict(model.named_parameters())),
+    own = chapter.mc_dropout(model, x, seed=3)
+    assert torch.equal(chapter.mc_dropout(model, x, seed=3, params=dict(model.named_parameters())),
                        own)
-    given = requests.mc_dropout(model, x, seed=3, params=dict(other.named_parameters()))
-    assert torch.equal(given, requests.mc_dropout(other, x,
+    given = chapter.mc_dropout(model, x, seed=3, params=dict(other.named_parameters()))
+    assert torch.equal(given, chapter.mc_dropout(other, x,
                                                   seed=3)) and not torch.allclose(given, own,
                                                                                   atol=1e-3)
-    assert torch.equal(requests.mc_dropout(model, x, seed=3), own)
+    assert torch.equal(chapter.mc_dropout(model, x, seed=3), own)
 
 
 def test_mc_dropout_can_be_aimed_at():
@@ -142,7 +142,7 @@ def test_mc_dropout_can_be_aimed_at():
                  p in start.items()}
 
     def out(params):
-        return requests.mc_dropout(model, x, passes=7, seed=2, params=params)[0].log()
+        return chapter.mc_dropout(model, x, passes=7, seed=2, params=params)[0].log()
 
     def moved(h):
         return out({k: p + h * direction[k] for k, p in start.items()})
@@ -152,7 +152,7 @@ def test_mc_dropout_can_be_aimed_at():
     assert torch.allclose(sum((jacobian[k] * direction[k]).flatten(1).sum(1) for k in start), slope,
                           atol=1e-6)
     held = lk.attack.hold(SimpleNamespace(x=rows(9)[0].double(), y=rows(9)[1]), range(6), 3)
-    effects = requests.first_order_effects(model, held, out, tau=1e-4)
+    effects = lk.attack.first_order_effects(model, held, out, tau=1e-4)
     weights = torch.tensor([1.0, 0, 1, 1, 0, 0], dtype=torch.float64)
     change = out(lk.attack.removal(model, held, tau=1e-4)(weights)) - moved(0)
     assert torch.allclose(weights @ effects, change, rtol=2e-2, atol=1e-8)
@@ -160,10 +160,10 @@ def test_mc_dropout_can_be_aimed_at():
 
 def test_mc_dropout_needs_dropout_and_tidies_up():
     with pytest.raises(LabError, match="dropout"):
-        requests.mc_dropout(build().eval(), rows(4)[0])
+        chapter.mc_dropout(build().eval(), rows(4)[0])
     model = build(dropout=0.3).eval()
     with pytest.raises(RuntimeError):
-        requests.mc_dropout(model, torch.zeros(4, D + 1))
+        chapter.mc_dropout(model, torch.zeros(4, D + 1))
     assert not any(m.training for m in model.modules())
 
 
