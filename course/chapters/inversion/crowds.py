@@ -72,11 +72,29 @@ def search_with(c, prior, *, steps: int, lr=0.1) -> torch.Tensor:
     return x.detach().flatten(0, 1)
 
 
+class Search:
+    """What an answer to the project gets: search(prior) -> pictures (n, c, h, w) of a crowd."""
+
+    def __init__(self, crowd, steps: int):
+        self._crowd, self._steps = crowd, steps
+
+    def __call__(self, prior):
+        return search_with(self._crowd, prior, steps=self._steps)
+
+    def __repr__(self):
+        return "the search"
+
+    def __deepcopy__(self, memo):
+        return self  # it keeps nothing of a call, and is compared by what it is
+
+    def judge(self, pictures) -> list[float]:
+        """PSNR of each rebuilt picture less that of its class mean, dB."""
+        return gains(self._crowd, pictures)
+
+
 def with_prior(c, rebuild) -> torch.Tensor:
     """Run an answer to the project on a crowd: it gets a search, public pictures and labels."""
-    def search(prior):
-        return search_with(c, prior, steps=2 * c.w.cfg.sweep_steps)
-
+    search = Search(c, 2 * c.w.cfg.sweep_steps)
     return rebuild(search, c.w.data.pixels(c.w.x), c.w.y, c.label)
 
 
