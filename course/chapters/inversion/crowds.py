@@ -106,3 +106,15 @@ def no_prior(search, public, classes, label):
 def smooth(weight: float):
     """The inverter with total variation as its prior, as in the notebook."""
     return lambda search, *rest: search(lambda images: weight * attack.total_variation(images))
+
+
+def compare_priors(requests, answers):
+    """Run answers to the project on crowds. answers: name -> function as in the project.
+
+    -> (name -> gains in dB over all rows, name -> sorted pictures of the first crowd)
+    """
+    made = {name: [in_order(c, with_prior(c, rebuild)) for c in requests]
+            for name, rebuild in answers.items()}
+    gained = {name: [g for c, pictures in zip(requests, found, strict=True)
+                     for g in gains(c, pictures)] for name, found in made.items()}
+    return gained, {name: found[0] for name, found in made.items()}

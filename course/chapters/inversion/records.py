@@ -11,7 +11,7 @@ from .labels import SHARES
 from .pictures import decibels
 from .searches import gain, leaked
 from .tables import TABLES
-from .worlds import ascend, true_gradient, tune
+from .worlds import RECIPES, ascend, true_gradient, tune
 
 
 def pm(values, clusters, sign="-") -> str:
@@ -20,10 +20,12 @@ def pm(values, clusters, sign="-") -> str:
     return f"{mean:{sign}.1f}" + (f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else "")
 
 
-def side_of_zero(values, clusters) -> int:
-    """1 or -1 where the whole 95 % interval lies above or below 0, else 0."""
+def tell(values, clusters, above: str, unclear: str = "", below: str = "") -> str:
+    """One of three texts: the whole 95 % interval is above 0, holds it (or there is none), or is
+    below.
+    """
     _, low, high = interval(values, clusters)
-    return int(low > 0) - int(high < 0)
+    return above if low > 0 else below if high < 0 else unclear
 
 
 def look_gains(worlds, looks) -> list[np.ndarray]:
@@ -72,6 +74,29 @@ def gain_at(sweep, net, sizes, epochs, recipe, kind="plain") -> np.ndarray:
     s = sweep[(sweep.net == net) & sweep.N.isin(sizes) & sweep.epochs.isin(epochs)
               & (sweep.recipe == recipe) & (sweep.kind == kind)].sort_values(["i", "j"])
     return np.mean([g.gain.to_numpy() for _, g in s.groupby(["N", "epochs"])], 0)
+
+
+def exact_parts(sweep, sizes, late) -> dict:
+    """The parts of the claim on exact unlearning: gains in dB, one a row, and rank correlations.
+
+    small: N = 8, one step; large: mean over N of at least 64 and the epochs `late`.
+    """
+    many = [n for n in sizes if n >= 64]
+    return {"small": gain_at(sweep, "mlp", [8], [1], "gentle"),
+            "large": gain_at(sweep, "mlp", many, late, "ordinary"),
+            "cosine": rank_correlations(sweep),
+            "large-gentle": gain_at(sweep, "mlp", many, late, "gentle"),
+            "small-informed": gain_at(sweep, "mlp", [8], [1], "gentle", "informed"),
+            "large-informed": gain_at(sweep, "mlp", many, late, "gentle", "informed")}
+
+
+def recipe_costs(sweep, late) -> dict:
+    """dB that other recipes cost against the gentle one at N = 64, one a row; 'surplus': of both
+    changes together, less each alone.
+    """
+    at = {r: gain_at(sweep, "mlp", [64], late, r) for r in RECIPES}
+    lost = {r: at["gentle"] - at[r] for r in ("small batches", "large steps", "ordinary")}
+    return lost | {"surplus": lost["ordinary"] - lost["small batches"] - lost["large steps"]}
 
 
 def rank_correlations(sweep) -> list[float]:

@@ -4,6 +4,7 @@ import copy
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 import torch
 
 from labkit import attack, training
@@ -72,6 +73,15 @@ def rehearse(w):
     tv = {(net, update): TVS[int(np.argmax(row))] for (net, update, signs), row in tried.items()
           if not signs}
     return Attacker(tv, signed), tried
+
+
+def rehearsal_table(tried):
+    """A frame of mean PSNR, dB: a row for each network, update and rule, a column for each of TVS.
+    """
+    return pd.DataFrame([{"network": net, "update": update,
+                          "step along": "its sign" if signed else "the gradient"}
+                         | {f"prior {tv:g}": p for tv, p in zip(TVS, row, strict=True)}
+                         for (net, update, signed), row in tried.items()])
 
 
 def first_look(attacker, w):
