@@ -3,6 +3,7 @@
 import copy
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 
 from labkit import attack
@@ -113,8 +114,10 @@ def compare_priors(requests, answers):
 
     -> (name -> gains in dB over all rows, name -> sorted pictures of the first crowd)
     """
-    made = {name: [in_order(c, with_prior(c, rebuild)) for c in requests]
-            for name, rebuild in answers.items()}
-    gained = {name: [g for c, pictures in zip(requests, found, strict=True)
-                     for g in gains(c, pictures)] for name, found in made.items()}
-    return gained, {name: found[0] for name, found in made.items()}
+    made = {}
+    for rebuild in answers.values():  # a worked solution may stand in for the reader's
+        if rebuild not in made:
+            made[rebuild] = [in_order(c, with_prior(c, rebuild)) for c in requests]
+    gained = {name: np.array([g for c, pictures in zip(requests, made[rebuild], strict=True)
+                              for g in gains(c, pictures)]) for name, rebuild in answers.items()}
+    return gained, {name: made[rebuild][0] for name, rebuild in answers.items()}

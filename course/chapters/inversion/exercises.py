@@ -370,7 +370,8 @@ PRIOR = Exercise(
     id="5.5", title="A prior that takes a crowd apart", difficulty=5, minutes=30, points=5,
     trains="a search in which the update does not decide everything; a prior fitted to public "
            "pictures, and how strong it may be",
-    solution=with_a_prior, cases=_crowd_case, measured="the mean gain over the class mean (dB)", measure=_mean_gain,
+    solution=with_a_prior, cases=_crowd_case, measure=_mean_gain,
+    measured="the mean gain over the class mean (dB)",
     floor=lambda *case: _half_way(),
     hints=("Many sets of eight pictures explain the update about equally well. Public pictures of "
            "the same class tell which of them are likely, pixel by pixel.",

@@ -1,4 +1,4 @@
-"""Which class was deleted: from answers at probes, and from the update of the last layer."""
+"""Which class was deleted, from answers at probes."""
 
 import copy
 
@@ -6,8 +6,8 @@ import torch
 
 from labkit import attack
 
-from .code import label_of_update, probes_by_queries
-from .worlds import RECIPES, ascend, pretrain, retrained, tune, world
+from .code import probes_by_queries
+from .worlds import ascend, pretrain, tune, world
 
 SHARES = {"10": 0.1, "50": 0.5, "100": 1.0}  # of a class, withdrawn
 
@@ -64,13 +64,3 @@ def labels_trial(data, cfg, seed):
                 for kind, value in right.items():
                     hit.setdefault((kind, how, name), []).append(float(value))
     return hit, probes["queries"].queries
-
-
-def labels_read(w) -> list[float]:
-    """Share of labels read right from the last bias: after ascent, and after exact retraining."""
-    theta, (m, plain) = tune(w, "mlp", list(range(32))), retrained(
-        w, "mlp", 32, epochs=5, **RECIPES["ordinary"])["plain"]
-    aims = [attack.difference(theta, ascend(w, theta, j)) for j in w.rows]
-    read = [torch.cat([label_of_update(model, a) for a in some]).to(w.label.device)
-            for model, some in ((theta, aims), (m, plain))]
-    return [(labels == w.label).double().mean().item() for labels in read]

@@ -48,6 +48,17 @@ def gallery(rows, *, names=(), under=None, titles=(), size=1.2):
     return fig
 
 
+def beside(pictures, originals, **looks):
+    """A gallery with the originals on top and rows of rebuilt pictures, each with its PSNR.
+
+    pictures: name -> tensors (n, c, h, w); looks: settings of gallery.
+    """
+    rows = [originals, *pictures.values()]
+    under = [[""] * len(originals)] + [[decibels(a, b) for a, b in zip(row, originals, strict=True)]
+                                       for row in pictures.values()]
+    return gallery(rows, names=("deleted", *pictures), under=under, **looks)
+
+
 def decibels(image, original) -> str:
     """'23 dB': the PSNR of a picture, as a text to stand under it."""
     return f"{psnr(image, original).item():.0f} dB"

@@ -22,7 +22,8 @@ def exact_figure(figures, sweep, sizes, epochs, sure, clusters):
         axes[0].plot(at, [g.mean() for g in gains], line, color=colour, linewidth=1)
         for x, g in zip(at, gains, strict=True):
             label = f"{recipe}, {kind}" if x == at[0] else None
-            figures.interval(axes[0], x, g, "attack", label, clusters=clusters)[0].set_marker(marker)
+            drawn = figures.interval(axes[0], x, g, "attack", label, clusters=clusters)
+            drawn[0].set_marker(marker)
     axes[1].plot(sure, gain_at(sweep, "mlp", sizes, epochs, "gentle"), "o", color=colour)
     for ax in axes:
         ax.axhline(0, color=grey, **MEAN)

@@ -8,10 +8,9 @@ from labkit.measure import interval, psnr
 
 from .code import ssim
 from .labels import SHARES
-from .pictures import decibels
-from .searches import gain, leaked
+from .searches import leaked
 from .tables import TABLES
-from .worlds import RECIPES, ascend, true_gradient, tune
+from .worlds import RECIPES, ascend, tune
 
 
 def pm(values, clusters, sign="-") -> str:
@@ -35,16 +34,15 @@ def look_gains(worlds, looks) -> list[np.ndarray]:
 
 
 def overview(worlds, looks, most=8):
-    """Rows of pictures for a gallery: deleted, rebuilt, class mean, wrong request; texts below.
-    The first rows of every world, at most so many.
+    """(deleted pictures, {name: pictures}) for `beside`: rebuilt, class mean, wrong request. The
+    first rows of every world, at most so many.
     """
     shown = [(i, j) for j in worlds[0].rows for i in range(len(worlds))][:most]
-    parts = [(w.pixels, look[0], w.means[w.label], look[1])
-             for w, look in zip(worlds, looks, strict=True)]
-    rows = [[parts[i][r][j] for i, j in shown] for r in range(4)]
-    under = [[decibels(a, b) if r else "" for a, b in zip(row, rows[0], strict=True)]
-             for r, row in enumerate(rows)]
-    return rows, under
+    parts = {"rebuilt": [look[0] for look in looks],
+             "class mean": [w.means[w.label] for w in worlds],
+             "wrong request": [look[1] for look in looks]}
+    return (torch.stack([worlds[i].pixels[j] for i, j in shown]),
+            {name: torch.stack([found[i][j] for i, j in shown]) for name, found in parts.items()})
 
 
 def likeness(worlds, looks) -> tuple[float, float]:
@@ -137,13 +135,3 @@ def over_guesses(linear) -> tuple[dict, dict]:
         found[text] = g.groupby(["seed", "j"]).more.mean()
     return ({text: v.tolist() for text, v in found.items()},
             {text: v.index.get_level_values("seed").tolist() for text, v in found.items()})
-
-
-def fed_the_gradient(attacker, worlds, recipe) -> np.ndarray:
-    """The fake: the true gradient of each row inverted, where ordinary training came before."""
-    gains = []
-    for w in worlds:
-        theta = tune(w, "mlp", list(range(64)), epochs=5, **recipe)
-        aims = torch.stack([true_gradient(w, theta, j) for j in w.rows])
-        gains.append(gain(w, attacker.search(w, theta, aims)))
-    return np.concatenate(gains)

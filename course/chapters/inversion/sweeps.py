@@ -165,3 +165,13 @@ def rounded(w, n=8) -> list[list[float]]:
             row.append(cosine(weighted_difference(*stored, n, 1), truth))
         out.append(row)
     return out
+
+
+def fed_the_gradient(attacker, worlds, recipe) -> np.ndarray:
+    """The fake: the true gradient of each row inverted, where ordinary training came before."""
+    gains = []
+    for w in worlds:
+        theta = tune(w, "mlp", list(range(64)), epochs=5, **recipe)
+        aims = torch.stack([true_gradient(w, theta, j) for j in w.rows])
+        gains.append(gain(w, attacker.search(w, theta, aims)))
+    return np.concatenate(gains)
