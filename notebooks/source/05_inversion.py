@@ -62,7 +62,7 @@ cfg = lab.settings(
     smoke=dict(nets={"mlp": dict(hidden=24), "strided_cnn": {}, "small_cnn": {}},
                rows=(1000, 500), epochs=1, seeds=2, deleted=2, steps=10, sweep_steps=10,
                epochs_tried=(1, 5), sizes=(8, 64), label_seeds=2, probe_steps=5,
-               linear_seeds=2, linear_rows=4),
+               linear_seeds=2, linear_rows=2),
     full=dict(rows=(9000, 3000), epochs=8, seeds=5, deleted=8, steps=1000, sweep_steps=200,
               label_seeds=10),
     paper=dict(rows=None, epochs=120, steps=10000, sweep_steps=1000))
@@ -111,8 +111,8 @@ lab.say(f"The server never saw the picture on the left. What it rebuilt is {abs(
 
 # %% [markdown]
 # PSNR is $-10 \log_{10}$ of the mean squared error of pixels in $[0, 1]$: 10 dB more is a tenth of
-# the error. The class mean is what anyone can guess who knows the label, and what an attack adds to
-# its PSNR is the **gain**.
+# the error, and 100 dB is the most that is counted. The class mean is what anyone can guess who
+# knows the label, and what an attack adds to its PSNR is the **gain**.
 #
 # The search has two settings: the weight of a *prior* that prefers smooth pictures, and whether a
 # step follows the gradient or only its sign. The attacker rehearses both on another split, where it
@@ -321,7 +321,7 @@ def from_first_layer(model, update):
 off, closed = here.closed_form(worlds, from_first_layer)
 searched = np.concatenate(lk.training.parallel(partial(here.on_network, attacker),
                                                [(w, "mlp") for w in worlds]))
-lab.say(f"On the perceptron, over {len(closed)} pictures, a pixel is off by {off:.1g} at most.",
+lab.say(f"Over {len(closed)} pictures and a perceptron, the largest error of a pixel is {off:.1g}.",
         f"The gain of the formula is {closed.mean():.0f} dB; that of the search, with "
         f"{cfg.sweep_steps} iterations, {searched.mean():.1f} dB. The formula needs one private "
         "row, one step, and a first layer that sees pixels; no label, no prior, no iteration.")
@@ -489,8 +489,8 @@ lab.say("A crowd of eight hides nobody." if share == 1 else
                                  if share < 0.5 else ": it hides fewer than half of them."))
 lab.say(f"One attack, three gains: {searched.mean():.1f} dB by {cfg.sweep_steps} iterations of the "
         f"search, {in_crowd[1].mean():.1f} dB by {2 * cfg.sweep_steps}, {closed.mean():.0f} dB by "
-        "the formula, which is the attack of notebook 10. Network and kind of update are the same: "
-        "the search is cut off on its way, and the formula ends where float32 pixels do.")
+        "the formula, which notebook 10 defends against. Network and kind of update are the same. "
+        "The search is cut off on its way; the formula leaves no error, which counts as 100 dB.")
 
 # %%
 small_cnn = lk.training.parallel(partial(here.on_network, attacker),

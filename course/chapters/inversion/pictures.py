@@ -12,6 +12,9 @@ from .code import assign
 from .searches import TVS
 from .worlds import RECIPES, ascend, tune
 
+# nearest: pixels keep their edges, and the file stays small
+LOOKS = dict(cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+
 
 def _seen(image):
     return image.detach().cpu().permute(1, 2, 0).squeeze().numpy()
@@ -36,7 +39,7 @@ def gallery(rows, *, names=(), under=None, titles=(), size=1.2):
     for i, row in enumerate(rows):
         for j, image in enumerate(row):
             ax = axes[i, j]
-            ax.imshow(_seen(image), cmap="gray_r", vmin=0, vmax=1)
+            ax.imshow(_seen(image), **LOOKS)
             _bare(ax)
             if under[i][j]:
                 ax.set_xlabel(under[i][j], fontsize=12, labelpad=2)
@@ -110,7 +113,7 @@ def panel(w, films):
     axes = figure.subplots(2, most, squeeze=False)
     figure.subplots_adjust(left=0.12, right=0.99, bottom=0.08, top=0.97, wspace=0.1, hspace=0.12)
     blank = np.zeros((*shape, *(3,) * (colours == 3)))
-    drawn = [[ax.imshow(blank, cmap="gray_r", vmin=0, vmax=1) for ax in row] for row in axes]
+    drawn = [[ax.imshow(blank, **LOOKS) for ax in row] for row in axes]
     for ax in axes.flat:
         _bare(ax)
     for ax, text in zip(axes[:, 0], ("deleted", "rebuilt"), strict=True):
