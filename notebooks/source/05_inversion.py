@@ -632,7 +632,7 @@ lab.say("Gain on the judged splits: "
         + "; ".join(f"{name} {pm(g, clusters=of_eight)} dB" for name, g in gained.items()) + ".",
         "(The worked solution stands in for yours.)" if with_a_prior is worked else "",
         *(f"Yours adds {pm(more, clusters=of_eight, sign='+')} dB to {name}"
-          + here.tell(more, of_eight, ": it helps.", "; whether it helps is open.", ": it hurts.")
+          + here.tell(more, of_eight, ": better.", "; which is better is open.", ": worse.")
           for name, more in ((name, gained["yours"] - gained[name])
                              for name in ("no prior", "smooth"))))
 

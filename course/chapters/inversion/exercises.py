@@ -328,12 +328,14 @@ REBUILD = Exercise(
 
 # ---------------- 5.5
 def with_a_prior(search, public, classes, label):
-    """search(prior), with a prior learned from public pictures: their mean and spread by class."""
+    """search(prior): near public pictures of the class, in units of their spread, and smooth."""
     mean = torch.stack([public[classes == c].mean(0) for c in label])
     spread = torch.stack([public[classes == c].var(0) for c in label]) + 0.05
 
     def prior(images):
-        return 0.02 * ((images - mean) ** 2 / spread).mean((1, 2, 3))
+        unusual = ((images - mean) ** 2 / spread).mean((1, 2, 3))
+        rough = sum(images.diff(dim=side).abs().mean((1, 2, 3)) for side in (2, 3))
+        return 0.03 * (unusual + rough)
 
     return search(prior)
 
@@ -346,7 +348,7 @@ def _crowded():
     w = worlds.world(data.load("fashion", at_most=(3000, 600), moments="test"), 5, cfg)
     w.nets["mlp"] = worlds.pretrain(w, "mlp")
     c = crowds.crowd(w, 8, 24)
-    return crowds.Search(c, 100), w.data.pixels(w.x), w.y, c.label
+    return crowds.Search(c, 60), w.data.pixels(w.x), w.y, c.label
 
 
 def _crowd_case():
@@ -376,26 +378,27 @@ PRIOR = Exercise(
     hints=("Many sets of eight pictures explain the update about equally well. Public pictures of "
            "the same class tell which of them are likely, pixel by pixel.",
            "prior(x)_i = α · mean over pixels of (x_i − μ_c)² / (σ²_c + ε), c the class of picture "
-           "i; the cosine lies between 0 and 2, so start with α near 0.01.",
+           "i; the cosine lies between 0 and 2, so start with α near 0.01. Smoothness "
+           "can be added.",
            "Stack the mean of the public pictures of each row's class, and the variance plus a "
            "small number. Define a function of the pictures inside yours that gives one number a "
            "picture, and return what the search makes of it."),
     mistakes=(
-        ("return 0.02 *", "return 0 *", "A prior that is 0 everywhere",
+        ("return 0.03 *", "return 0 *", "A prior that is 0 everywhere",
          "your prior is 0 everywhere, so the search is the plain one: give likely pictures less "
          "than unlikely ones."),
-        ("return 0.02 *", "return 10 *", "A prior so strong that only the class mean is left",
+        ("return 0.03 *", "return 10 *", "A prior so strong that only the class mean is left",
          "your prior is so strong that the update does not count: what comes out is the mean of "
          "the class, which anybody could guess. Make it weaker."),
-        ("return 0.02 *", "return -0.02 *", "A prior with the wrong sign",
+        ("return 0.03 *", "return -0.03 *", "A prior with the wrong sign",
          "your prior is largest for likely pictures, and the search looks for the least: turn the "
          "sign."),
-        ("[classes == c]", "", "The mean and spread of all public pictures, of whatever class",
-         "your prior knows nothing of the class, and the label is known: fit it to public pictures "
-         "of the same class."),
         ("((images - mean) ** 2 / spread)", "images", "A prior for dark pictures",
          "your prior compares with nothing: it only asks for few bright pixels. Compare with what "
          "is usual in public pictures of the class."),
+        ("unusual + rough", "rough", "A smooth prior, and nothing learned from public pictures",
+         "your prior asks for smooth pictures only, which was tried above. Public pictures of the "
+         "class say more about what is likely."),
         ("return search(prior)", "return mean", "The class mean, without any search",
          "these are the class means, which anybody could guess: the update was not used. Call the "
          "search with your prior, and return what it gives."),
