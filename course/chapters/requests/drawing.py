@@ -26,9 +26,9 @@ def one_request(look, victim, j, rows, models):
         ax.barh(-at, p[label], color=look.COLOURS[role])
         other = int(p.index_fill(0, torch.tensor([label]), -1).argmax())
         ax.plot(p[other], -at, "kx", markersize=10, markeredgewidth=2.5)
-        ax.text(min(p[other].item() + 0.04, 0.75), -at + 0.42, names[other], fontsize=9, va="top")
-    ax.set(yticks=range(0, -len(models), -1), yticklabels=list(models), xlim=(0, 1),
-           xlabel="probability: label (bar), best other (×)")
+        ax.text(1.03, -at, f"× {names[other]}", fontsize=10, va="center")
+    ax.set(yticks=range(0, -len(models), -1), yticklabels=list(models), xlim=(0, 1.4),
+           xticks=(0, 0.5, 1), xlabel="probability: label (bar), strongest other (×)")
     return fig, found
 
 
@@ -123,7 +123,8 @@ def by_budget(look, curve, lines, budgets, random):
             means.append(100 * part.flipped.fillna(0).mean())
             look.interval(ax, place, 100 * part.flipped.fillna(0), "attack", limits=PERCENT,
                           clusters=part.i.tolist())
-        ax.plot(places, means, style, color=look.COLOURS["attack"], label=f"chosen rows, {name}")
+        ax.plot(places, means, style, color=look.COLOURS["attack"], marker=look.MARKERS["attack"],
+                label=f"chosen rows, {name}")
     look.interval(ax, 1.05 * budgets[-1], 100 * random.flipped.fillna(0), "other",
                   "random rows, retrained", limits=PERCENT, clusters=random.i.tolist())
     ax.plot(0, 0, look.MARKERS["original"], color=look.COLOURS["original"], label="no request")
@@ -142,23 +143,4 @@ def rows_beside(data, genuine, prepared):
         for ax, image in zip(line, images, strict=True):
             draw(ax, data, image)
         line[0].set_ylabel(text)
-    return fig
-
-
-def plans_compared(look, plans, before, networks):
-    """Labels changed and margins after each plan. before: margins without a request. -> figure"""
-    from matplotlib import pyplot as plt
-
-    fig, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.6), sharey=True)
-    left.plot(0, 1, look.MARKERS["original"], color=look.COLOURS["original"])
-    look.interval(right, before, 1, "original", clusters=networks)
-    for at, (name, part) in enumerate(plans.items()):
-        role, there = "other" if "random" in name else "attack", part.dropna(subset="margin")
-        look.interval(left, 100.0 * (part.kept == 0), -at, role, limits=PERCENT,
-                      clusters=part.i.tolist())
-        look.interval(right, there.margin, -at, role, clusters=there.i.tolist())
-    left.set(xlabel="labels changed (% of targets)", xlim=(-3, 103),
-             yticks=range(1, -len(plans), -1), yticklabels=["no request", *plans])
-    right.axvline(0, color="black", linewidth=0.8)
-    right.set(xlabel="margin (logits); below 0 another label wins")
     return fig

@@ -116,7 +116,7 @@ HYPERGRADIENT = Exercise(
     id="3.2", title="Through the unlearning",
     trains="the chain rule through an unlearning step: where the outer gradient is taken, and what "
            "multiplies it",
-    difficulty=3, minutes=15, points=3, solution=hypergradient, cases=_gradient_cases, atol=1e-5,
+    difficulty=3, minutes=12, points=3, solution=hypergradient, cases=_gradient_cases, atol=1e-5,
     hints=("A little more weight on row i moves the unlearned parameters a little along g_i. What "
            "that does to the attacker's loss is the product of this move with the loss's gradient, "
            "at the parameters after unlearning.",
@@ -207,7 +207,7 @@ PROJECT = Exercise(
     id="3.3", title="Back inside the budget",
     trains="Euclidean projection onto a box with a budget; bisection; why scaling is not "
            "projecting",
-    difficulty=3, minutes=15, points=2, solution=project, cases=_weight_cases, atol=1e-4,
+    difficulty=3, minutes=12, points=2, solution=project, cases=_weight_cases, atol=1e-4,
     hints=("Clipping to 0 … 1 may be all there is to do. If the sum is still over budget, the "
            "nearest point lowers all weights by the same shift, and clips again. The sum falls as "
            "the shift grows.",
@@ -312,7 +312,7 @@ def _sorted_rows(rows, *_):
 NEXT = Exercise(
     id="3.4", title="Look, plan, send a part",
     trains="receding horizon: plan for all that is left, carry out the first part, plan anew",
-    difficulty=4, minutes=15, points=3, solution=next_request, cases=_round_cases,
+    difficulty=4, minutes=12, points=3, solution=next_request, cases=_round_cases,
     measured="the rows asked for", measure=_sorted_rows,
     hints=("In each round the attacker plans as if everything were still to be sent, and then "
            "sends only this round's share of it: the strongest rows of the plan. In the next round "

@@ -22,6 +22,17 @@ def benign_scores(victim, *, size, count, seed) -> dict:
             for stream in defend.STREAMS}
 
 
+def refusals(fresh, limits) -> dict:
+    """Percent of fresh benign requests that each limit refuses, over victims.
+
+    fresh: for each victim what `benign_scores` gives; limits: kind -> one limit a victim. -> kind
+    -> {stream: percent}
+    """
+    return {kind: {stream: 100 * np.mean([(scores[stream] > limit).mean() for scores, limit in
+                                          zip(fresh, each, strict=True)])
+                   for stream in defend.STREAMS} for kind, each in limits.items()}
+
+
 def plain(effects, start, label, budget) -> torch.Tensor:
     """Row by row the one that lowers the margin most, whatever a gate sees. -> indices (budget,).
 

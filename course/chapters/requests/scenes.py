@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from labkit import attack, defend
-from labkit.base import Diverged
+from labkit.base import Diverged, spawn_seeds
 from labkit.measure import accuracy
 from labkit.training import predict
 from labkit.unlearn import first_order
@@ -38,6 +38,13 @@ def planted(victim, j, rows, mine, train, unlearn, *, eps) -> dict:
         found[f"{name}retrained"] = attack.answer(victim, j, again)["p"]
     test = [accuracy(predict(v.model, v.measure[0]), v.measure[1]) for v in pairs.values()]
     return found | dict(test=test[0] - test[1], pictures=x[rows[:7]].cpu())
+
+
+def own_network(victim, train):
+    """What the attacker trains on its own rows, by the recipe that the provider publishes."""
+    held = victim.held
+    mine = replace(victim.data, x=held.x, y=held.y, noisy=held.rows[:0])
+    return train(mine, spawn_seeds(victim.seed, 3, "surrogate")[:1])[0]
 
 
 def fresh_objective(victim, j, tau):

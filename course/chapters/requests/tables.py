@@ -41,6 +41,12 @@ def flips(table, how, aim=None, request="chosen"):
     return means.assign(flipped=1 - means.kept)
 
 
+def with_label(victims, requests, aim) -> list:
+    """Share of the rows asked for with the target's label, a number a target."""
+    return [(victims[i].data.y[asked[aim]] == victims[i].label[j]).double().mean().item()
+            for (i, j), asked in requests.items()]
+
+
 def picture(data, x):
     """A row as matplotlib shows it: an image; a table as one line of grey values."""
     if x.dim() != 3:
@@ -53,6 +59,7 @@ def draw(ax, data, x, title="", **text):
     """One row as an image, without ticks."""
     ax.imshow(*picture(data, x))
     ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
     ax.set_title(title, **{"fontsize": 9} | text)
 
 

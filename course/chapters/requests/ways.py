@@ -103,29 +103,37 @@ def sharded(victims, build, recipe, requests, controls, shards=3) -> list:
     return sum(parallel(of_victim, range(len(victims))), [])
 
 
-def smaller(victims, train, methods, objectives, budgets, full) -> list:
+def smaller(victims, train, methods, estimate, budgets, *, tau, targets) -> list:
     """Answers to requests of several budgets: approximate unlearning, same-seed retraining.
 
-    objectives: (victim, target) -> {aim: ω -> scalar}; methods: name -> method, met by requests
-    that had first-order unlearning in mind; full: (victim, target) -> {aim: rows}, asked for with
-    the largest budget. Rows as those of `approximate`, with the budget.
+    methods: name -> method, met by requests chosen through first-order effects at step tau;
+    estimate: (victim, target) -> logits and effects under retraining; targets: of each victim.
+    Rows as those of `approximate`, with the budget.
     """
-    def of_target(job):
-        v, rows, asked = victims[job[0]], [], {}
-        for aim, b in product(("first-order", "retraining"), budgets):
-            asked[aim, b] = full[job][aim] if b == max(budgets) else attack.choose(
-                objectives[job][aim], v.held.with_budget(b), steps=12).rows
-        kept = [asked["retraining", b] for b in budgets]
-        models = train(v.data, [v.seed] * len(kept), kept)
-        for b, r, model in zip(budgets, kept, models, strict=True):
-            rows.append(_row(v, job, SAME, "retraining", "chosen", r, model, budget=b))
-        for b, (how, method) in product(budgets, methods.items()):
-            r = asked["first-order", b]
-            rows.append(_row(v, job, how, "first-order", "chosen", r, unlearned(v, method, r),
-                             budget=b))
+    def requests_of(v, j):
+        start, moves = estimate(v, j)
+        out, goal = attack.logits_at(v.model, v.x[j]), attack.label_flip(v.label[j])
+        steps = attack.first_order_effects(v.model, v.held, out, tau=tau)
+        return {(aim, j, b): attack.choose(attack.through(effects, start, goal),
+                                           v.held.with_budget(b), steps=12).rows
+                for aim, effects in (("first-order", steps), ("retraining", moves))
+                for b in budgets}
+
+    def of_victim(i):
+        v, asked, rows = victims[i], {}, []
+        for j in range(targets):
+            asked |= requests_of(v, j)
+        exact = {key: r for key, r in asked.items() if key[0] == "retraining"}
+        networks = dict(zip(exact, train(v.data, [v.seed] * len(exact), list(exact.values())),
+                            strict=True))
+        for (aim, j, b), r in asked.items():
+            models = ({SAME: networks[aim, j, b]} if aim == "retraining" else
+                      {how: unlearned(v, method, r) for how, method in methods.items()})
+            rows += [_row(v, (i, j), how, aim, "chosen", r, model, budget=b)
+                     for how, model in models.items()]
         return rows
 
-    return sum(parallel(of_target, list(full)), [])
+    return sum(parallel(of_victim, range(len(victims))), [])
 
 
 def _seeds(victim, how, n, purpose):
