@@ -111,10 +111,14 @@ def every_way(look, table, how, exact):
     return fig
 
 
-def by_budget(look, curve, lines, budgets, random):
-    """Labels changed against rows asked for. lines: way -> style; random: flips (t,) -> figure"""
+def by_budget(look, curve, lines, budgets, exact):
+    """Labels changed against rows asked for. lines: way -> style; exact: the way of random rows.
+
+    curve: rows of `smaller` -> figure
+    """
     from matplotlib import pyplot as plt
 
+    random = flips(curve, exact, request="random")
     fig, ax = plt.subplots(figsize=(8, 4.2))
     for k, (name, style) in enumerate(lines.items()):
         places, means = np.asarray(budgets) + (k - 0.5) * 0.02 * budgets[-1], []

@@ -108,7 +108,7 @@ def smaller(victims, train, methods, estimate, budgets, *, tau, targets) -> list
 
     methods: name -> method, met by requests chosen through first-order effects at step tau;
     estimate: (victim, target) -> logits and effects under retraining; targets: of each victim.
-    Rows as those of `approximate`, with the budget.
+    Rows as those of `approximate`, with the budget; two random requests are retrained, too.
     """
     def requests_of(v, j):
         start, moves = estimate(v, j)
@@ -131,7 +131,10 @@ def smaller(victims, train, methods, estimate, budgets, *, tau, targets) -> list
                       {how: unlearned(v, method, r) for how, method in methods.items()})
             rows += [_row(v, (i, j), how, aim, "chosen", r, model, budget=b)
                      for how, model in models.items()]
-        return rows
+        blind = attack.random_requests(v, 2)
+        exact = train(v.data, [v.seed] * len(blind), blind)
+        return rows + [row | dict(budget=max(budgets)) for row in
+                       _of_random(victims, i, SAME, {i: blind}, exact)]
 
     return sum(parallel(of_victim, range(len(victims))), [])
 
