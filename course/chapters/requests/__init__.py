@@ -19,6 +19,7 @@ from .tables import (
     draw,
     ends,
     explorer,
+    fitted,
     flips,
     percent,
     picture,
@@ -29,7 +30,7 @@ from .ways import FRESH, SAME, approximate, retrained, sharded, smaller, surer, 
 
 __all__ = [
     "DIFFERENCE", "FRESH", "PERCENT", "POINTS", "SAME", "approximate", "at_once", "benign_scores",
-    "by_budget", "campaign", "craft", "diluted", "draw", "ends", "every_way", "explorer",
+    "by_budget", "campaign", "craft", "diluted", "draw", "ends", "every_way", "explorer", "fitted",
     "flat_problem", "flips", "flips_at_once", "fresh_objective", "one_request", "over_time",
     "own_network", "past_the_gate", "percent", "picture", "plain", "planted", "predicted_and_real",
     "refusals", "replan", "retrained", "rows_beside", "sharded", "smaller", "sorted_effects",

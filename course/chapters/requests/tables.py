@@ -47,6 +47,11 @@ def with_label(victims, requests, aim) -> list:
             for (i, j), asked in requests.items()]
 
 
+def fitted(scatter) -> float:
+    """Slope of the line through the origin: the share of what was predicted that comes true."""
+    return float((scatter.predicted * scatter.real).sum() / (scatter.predicted**2).sum())
+
+
 def picture(data, x):
     """A row as matplotlib shows it: an image; a table as one line of grey values."""
     if x.dim() != 3:
@@ -87,7 +92,8 @@ def explorer(victims, curve, table, budgets, colours):
     def redraw(target, budget, how):
         (i, j), v = target, victims[target[0]]
         draw(left, v.data, v.x[j], f"target: {v.data.classes[v.label[j]]}", fontsize=13)
-        part = curve[(curve.i == i) & (curve.j == j) & (curve.how == how)].sort_values("budget")
+        part = curve[(curve.i == i) & (curve.j == j) & (curve.how == how)
+                     & (curve.request == "chosen")].sort_values("budget")
         blind = flips(table, how, request="random")
         blind = blind[(blind.i == i) & (blind.j == j)].p.item()
         first, gone = v.p[j].max().item(), part[part.kept == 0]

@@ -135,6 +135,24 @@ def test_smaller_budgets_are_kept_to_and_the_largest_is_met_by_random_rows(stage
     assert counts["m", "chosen"] == counts[requests.SAME, "chosen"] == 2 * 2 * 2
 
 
+def test_the_explorer_draws_a_point_a_budget(stage):
+    v = stage.victims[0]
+    rows = [dict(i=0, j=j, how="m", request=request, budget=b, p=0.1 * b + j / 100, kept=b < 2)
+            for j in (0, 1) for request, b in (("chosen", 1), ("chosen", 2), ("random 1", 2))]
+    curve = pd.DataFrame(rows).astype({"kept": float})
+    colours = dict.fromkeys(("attack", "other", "original"), "black")
+    figure, redraw = requests.explorer([v], curve, curve, [1, 2], colours)
+    said = redraw((0, 1), 2, "m")
+    line, lost, *_ = figure.axes[1].lines
+    assert line.get_xdata().tolist() == [1, 2] and lost.get_xdata().tolist() == [2]
+    assert f"from {v.p[1].max().item():.2f} to 0.21" in said and "is lost" in said
+
+
+def test_the_line_through_the_origin():
+    scatter = pd.DataFrame({"predicted": [1.0, -2.0, 3.0], "real": [0.5, -1.0, 1.5]})
+    assert requests.fitted(scatter) == pytest.approx(0.5)
+
+
 def test_vectors_are_the_network(stage):
     v = stage.victims[0]
     out = attack.logits_at(v.model, v.x[0])
