@@ -27,7 +27,7 @@ from course.chapters import sparsity as sparsity_chapter
 from course.chapters import uncertainty as estimates
 from course.chapters import verification as verification_chapter
 from course.chapters.inversion.exercises import ridge
-from course.chapters.requests.exercises import LossGradient
+from course.chapters.requests.exercises import LossGradient, Plan
 from course.chapters.sisa import by_risk, cost
 from course.chapters.sparsity.exercises import decaying_schedule
 from course.exercises import EXERCISES, card, check, find, hint, judge, limits, solution
@@ -134,7 +134,7 @@ def test_the_solutions_of_03_and_04_agree_with_others():
     def over(mu, w, budget):
         return (w - mu).clip(0, 1).sum() - budget
 
-    hypergradient, project = (EXERCISES[f"3.{i}"].solution for i in range(1, 3))
+    margin, hypergradient, project = (EXERCISES[f"3.{i}"].solution for i in range(1, 4))
     entropy, ece, conformal = (EXERCISES[f"4.{i}"].solution for i in range(1, 4))
     r = np.random.default_rng(3)
     for _ in range(50):
@@ -161,6 +161,9 @@ def test_the_solutions_of_03_and_04_agree_with_others():
         assert np.allclose(project(weights, budget), wanted, atol=1e-5)
         assert torch.allclose(project(weights, budget), lk.attack.project(weights, budget),
                               atol=1e-6)
+
+        logits, label = _draw_one_logit_row(r)
+        assert torch.equal(margin(logits, label), lk.attack.margin(logits, label))
 
         theta, gradients, weights, tau, loss_gradient = _draw_gradients(r)
         weights.requires_grad_()
@@ -557,6 +560,17 @@ def _draw_gradients(r):
             LossGradient(int(r.integers(10**6)), d))
 
 
+def _draw_one_logit_row(r):
+    logits, _ = _draw_logits(r)
+    return logits[0], int(r.integers(logits.shape[1]))
+
+
+def _draw_round(r):
+    m = int(r.integers(1, 40))
+    ids = torch.from_numpy(r.permutation(1000)[:m])
+    return Plan(int(r.integers(10**6)), m), ids, int(r.integers(1, 50)), int(r.integers(1, 6))
+
+
 def _draw_calibration(r):
     # exact in binary
     return torch.from_numpy(r.random(int(r.integers(1, 40)))).float(), int(r.integers(1, 64)) / 64
@@ -673,7 +687,8 @@ def _draw_columns(r):
 DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _draw_batches,
         "1.4": _draw_model, "1.5": _draw_scores, "2.1": _draw_place,
         "2.2": _draw_request, "2.3": _draw_slices, "2.4": _draw_batch,
-        "3.1": _draw_gradients, "3.2": _draw_weights, "4.1": _draw_probabilities,
+        "3.1": _draw_one_logit_row, "3.2": _draw_gradients, "3.3": _draw_weights,
+        "3.4": _draw_round, "4.1": _draw_probabilities,
         "4.2": _draw_confidence, "4.3": _draw_calibration, "5.1": _draw_directions,
         "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_ridge,
         "9.1": _draw_step, "9.2": _draw_log, "9.3": _draw_replaced, "9.4": _draw_plan,
@@ -873,9 +888,9 @@ def test_double_precision_is_fine_where_the_stub_allows_it_and_nowhere_else():
     assert "dtype float16" in check(EXERCISES["0.1"], half).what
     exact = define("def f(p):\n    return torch.special.entr(p.double()).sum(1)")
     assert check(EXERCISES["4.1"], exact).state == "right"
-    wide = define("def f(w, b):\n    return g(w, b).double()", g=EXERCISES["3.2"].solution)
+    wide = define("def f(w, b):\n    return g(w, b).double()", g=EXERCISES["3.3"].solution)
     # the notebook multiplies it with float32
-    assert "dtype float64" in check(EXERCISES["3.2"], wide).what
+    assert "dtype float64" in check(EXERCISES["3.3"], wide).what
 
 
 @pytest.mark.parametrize("line, name", [("torch.set_default_dtype(torch.float64)", "default dtype"),
