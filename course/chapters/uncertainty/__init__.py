@@ -1,5 +1,6 @@
 """What only the chapter on uncertainty uses."""
 
+from . import draw
 from .blind import from_answers, surrogates_for
 from .choosing import (
     Attacker,
@@ -40,14 +41,15 @@ from .judging import (
     stepped,
     success,
 )
+from .telling import ends, share, told
 
 __all__ = [
     "FRESH", "GATES", "RANDOM", "SAME", "STEP", "Attacker", "after_retraining", "after_scaling",
     "after_step", "against_a_gate", "against_random", "aimed_at_estimates", "all_rows", "caught",
     "check_target", "conformal_sets", "conformal_threshold", "contest", "controls_of", "coverage",
-    "desk", "ensemble_outputs", "fit_temperature", "from_answers", "hingeless", "kept_thresholds",
-    "mc_dropout", "newton", "nll", "other_networks", "overconfidence", "overstated",
-    "provider_step", "requests_for", "scored", "set_size", "soft_threshold", "spread", "stepped",
-    "success", "surrogates_for", "thresholds", "through_the_step", "two_point", "underconfidence",
-    "zeroth_order_effects",
+    "desk", "draw", "ends", "ensemble_outputs", "fit_temperature", "from_answers", "hingeless",
+    "kept_thresholds", "mc_dropout", "newton", "nll", "other_networks", "overconfidence",
+    "overstated", "provider_step", "requests_for", "scored", "set_size", "share", "soft_threshold",
+    "spread", "stepped", "success", "surrogates_for", "thresholds", "through_the_step", "told",
+    "two_point", "underconfidence", "zeroth_order_effects",
 ]

@@ -56,9 +56,9 @@ def by_influence(model, held, out, attacker):
                                                       n_rows=200, cg_steps=8)
 
 
-def through_the_step(v, j, goal, attacker, budget, steps=12):
+def through_the_step(v, j, goal, tau, budget, steps=12):
     """The request that makes the goal smallest at target j after first-order unlearning."""
-    out, step = attack.logits_at(v.model, v.x[j]), attack.removal(v.model, v.held, tau=attacker.tau)
+    out, step = attack.logits_at(v.model, v.x[j]), attack.removal(v.model, v.held, tau=tau)
     return attack.choose(lambda w: goal(out(step(w))), v.held.with_budget(budget), steps=steps).rows
 
 
@@ -74,7 +74,7 @@ def requests_for(v, j, attacker, budgets):
     for name, goal in attacker.goals.items():
         for budget in budgets:
             chosen["first-order", name, budget] = through_the_step(v, j, goal(v.label[j]),
-                                                                   attacker, budget)
+                                                                   attacker.tau, budget)
             chosen["retraining", name, budget] = attack.choose(
                 attack.through(effects, start, goal(v.label[j])), v.held.with_budget(budget)).rows
     return {k: attack.check_request(rows, v.held) for k, rows in chosen.items()}
