@@ -396,7 +396,7 @@ lab.say(f"Retraining has a spread of γ = {gamma:.2f} nats. Beyond it and with t
 # the right the share of successes. Move the slider before you read the sentence under it.
 
 # %%
-jobs = [job in FEW for job in zip(table.i, table.j)]
+jobs = np.array([job in FEW for job in zip(table.i, table.j)])
 curve = table[jobs & table.goal.isin(list(GOALS)) & table.how.isin(HOWS[:2])]
 curve = curve.assign(won=here.success(curve, gamma))
 panel_figure, redraw = here.draw.explorer(figures, curve, ACT)
