@@ -6,6 +6,7 @@ from .choosing import (
     Attacker,
     hingeless,
     overstated,
+    plan,
     provider_step,
     requests_for,
     through_the_step,
@@ -26,7 +27,7 @@ from .estimates import (
     underconfidence,
 )
 from .evading import against_a_gate
-from .gates import GATES, caught, desk, kept_thresholds, scored, thresholds
+from .gates import GATES, by_aim, caught, desk, kept_thresholds, refused, scored, thresholds
 from .judging import (
     FRESH,
     RANDOM,
@@ -37,19 +38,34 @@ from .judging import (
     against_random,
     contest,
     controls_of,
+    of,
     spread,
     stepped,
     success,
 )
-from .telling import ends, share, told
+from .telling import (
+    by_direction,
+    calibration,
+    claim,
+    crossings,
+    decisions,
+    ends,
+    estimators,
+    outcomes,
+    selections,
+    share,
+    told,
+)
 
 __all__ = [
     "FRESH", "GATES", "RANDOM", "SAME", "STEP", "Attacker", "after_retraining", "after_scaling",
-    "after_step", "against_a_gate", "against_random", "aimed_at_estimates", "all_rows", "caught",
-    "check_target", "conformal_sets", "conformal_threshold", "contest", "controls_of", "coverage",
-    "desk", "draw", "ends", "ensemble_outputs", "fit_temperature", "from_answers", "hingeless",
-    "kept_thresholds", "mc_dropout", "newton", "nll", "other_networks", "overconfidence",
-    "overstated", "provider_step", "requests_for", "scored", "set_size", "share", "soft_threshold",
-    "spread", "stepped", "success", "surrogates_for", "thresholds", "through_the_step", "told",
-    "two_point", "underconfidence", "zeroth_order_effects",
+    "after_step", "against_a_gate", "against_random", "aimed_at_estimates", "all_rows", "by_aim",
+    "by_direction", "calibration", "caught", "check_target", "claim", "conformal_sets",
+    "conformal_threshold", "contest", "controls_of", "coverage", "crossings", "decisions", "desk",
+    "draw", "ends", "ensemble_outputs", "estimators", "fit_temperature", "from_answers",
+    "hingeless", "kept_thresholds", "mc_dropout", "newton", "nll", "of", "other_networks",
+    "outcomes", "overconfidence", "overstated", "plan", "provider_step", "refused", "requests_for",
+    "scored", "selections", "set_size", "share", "soft_threshold", "spread", "stepped", "success",
+    "surrogates_for", "thresholds", "through_the_step", "told", "two_point", "underconfidence",
+    "zeroth_order_effects",
 ]

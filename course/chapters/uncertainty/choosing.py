@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from labkit import attack
-from labkit.training import predict
+from labkit.training import parallel, predict
 
 from .effects import zeroth_order_effects
 from .estimates import check_target
@@ -78,6 +78,15 @@ def requests_for(v, j, attacker, budgets):
             chosen["retraining", name, budget] = attack.choose(
                 attack.through(effects, start, goal(v.label[j])), v.held.with_budget(budget)).rows
     return {k: attack.check_request(rows, v.held) for k, rows in chosen.items()}
+
+
+def plan(victims, attacker, budgets, few):
+    """`requests_for` every target: (i, j) -> requests; the first few of a victim with all budgets.
+    """
+    jobs = [(i, j) for i, v in enumerate(victims) for j in range(len(v.x))]
+    return dict(zip(jobs, parallel(
+        lambda job: requests_for(victims[job[0]], job[1], attacker,
+                                 budgets if job[1] < few else budgets[-1:]), jobs), strict=True))
 
 
 # ---- from answers alone

@@ -115,7 +115,7 @@ def trials(looks, tried, white):
         groups = [part[part.queries == q] for q in asked]
         for q, g in zip(asked, groups, strict=True):
             looks.interval(ax, shift * q, g.move.fillna(0).tolist(), "attack",
-                           clusters=g.i.tolist())
+                           clusters=g.i.tolist(), marker=mark)
         ax.plot(np.multiply(asked, shift), [g.move.fillna(0).mean() for g in groups], line,
                 marker=mark, color=looks.COLOURS["attack"], label=text)
         ax.axhline(white[white.goal == goal].move.mean(), color=looks.COLOURS["attack"],
@@ -146,7 +146,7 @@ def gates(looks, easy, fair):
     return fig
 
 
-def explorer(looks, curve, act):
+def explorer(looks, curve, victims, act):
     """(figure, redraw(goal, budget, how) -> sentence) over targets at several budgets.
 
     curve: table with i, j, how, goal, budget, p, p_random, kept, won (success, 0 or 1).
@@ -160,9 +160,11 @@ def explorer(looks, curve, act):
         y, kept = np.arange(len(now)), now.kept.to_numpy() == 1
         pairs = zip(now.p_random, now.p, strict=True)
         sticks.set_segments([[(a, k), (b, k)] for k, (a, b) in enumerate(pairs)])
-        for line, x, which in zip(marks, (now.p_random, now.p, now.p), (kept | True, kept, ~kept),
-                                  strict=True):
-            line.set_data(x[which], y[which])
+        before = np.array([victims[i].p[j].max().item() for i, j in zip(now.i, now.j, strict=True)])
+        every = np.full(len(now), True)
+        for line, x, which in zip(marks, (before, now.p_random, now.p, now.p),
+                                  (every, every, kept, ~kept), strict=True):
+            line.set_data(np.asarray(x)[which], y[which])
         found = [interval(100 * g.won, g.i, PERCENT) for _, g in part.groupby("budget")]
         share.set_data(budgets, [mean for mean, _, _ in found])
         whiskers.set_segments([[(b, max(low, 0)), (b, min(high, 100))]
@@ -187,9 +189,10 @@ def _panel(looks, budgets, targets, act):
     sticks = left.hlines(range(targets), 0, 0, color=other, alpha=0.5)
     left.axvline(act, color="black", linestyle=":", label="acted on above")
     marks = [left.plot([], [], marker, color=colour, label=text)[0] for marker, colour, text in
-             (("x", other, "random requests"), ("^", attack, "chosen, label kept"),
+             (("o", looks.COLOURS["original"], "before any request"),
+              ("x", other, "random requests"), ("^", attack, "chosen, label kept"),
               ("1", attack, "chosen, label lost"))]
-    left.set(xlim=(0, 1.02), ylim=(-0.7, 1.6 * targets), xlabel="probability of the label",
+    left.set(xlim=(0, 1.02), ylim=(-0.7, 1.75 * targets), xlabel="probability of the label",
              ylabel="targets", yticks=[])
     left.legend(loc="upper left", fontsize=10)
     whiskers = right.vlines(budgets, 0, 0, color=attack, linewidth=1.5)

@@ -262,7 +262,7 @@ TWO_POINT = Exercise(
     id="4.4", title="Effects without a gradient",
     trains="a zeroth-order estimate: correlate what was asked with what came back, and scale it so "
            "that it is unbiased",
-    difficulty=4, minutes=15, points=3, solution=two_point, cases=_trial_cases, atol=1e-5,
+    difficulty=4, minutes=12, points=3, solution=two_point, cases=_trial_cases, atol=1e-5,
     hints=("In each pair, rows in the first request pushed the answer one way, rows in the second "
            "the other way. Add up, over the pairs, the change of the answer with the sign with "
            "which the row took part. What the other rows did averages out.",
@@ -297,8 +297,8 @@ TWO_POINT = Exercise(
          "you took a mean square for each row: a row that no pair holds then makes a division by "
          "zero. Take one for all."),
     ),
-    remark="`here.two_point` is this function. A row that was in no pair has the estimate 0: nothing "
-           "was learned of it.",
+    remark="`here.two_point` is this function. A row that was in no pair has the estimate 0: "
+           "nothing was learned of it.",
 )
 
 
@@ -511,8 +511,8 @@ GATED = Exercise(
            "Walk down L(ω) + ρ max(0, S(ω) − s) for several strengths ρ, S being the gate's score "
            "and s its limit. Round each walk's end to requests of several sizes, and keep the best "
            "that passes.",
-           "For each ρ of a ladder from 0 up: start at budget / m everywhere; a few times, take the "
-           "gradient of loss plus ρ times the excess, step against it, and bring the weights back "
+           "For each ρ of a ladder from 0 up: start at budget / m everywhere; a few times, take "
+           "the gradient of loss plus ρ times the excess, step against it, and bring the weights back "
            "with `labkit.attack.project`. Sort the weights; for several k, ask for the k largest; "
            "if `suspicion` of that request is within the limit and its loss is the least so far, "
            "keep it."),

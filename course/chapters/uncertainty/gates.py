@@ -84,6 +84,12 @@ def caught(gate, streams):
     return out
 
 
+def refused(gate, name, streams):
+    """Share of each kind of realistic request that a gate refuses, its threshold from `streams`."""
+    real = gate[gate.stream.isin(defend.REALISTIC)]
+    return (real[name] > real.i.map(thresholds(gate, name, streams))).groupby(real.stream).mean()
+
+
 def kept_thresholds(gate, name):
     """For each victim, whether fresh benign requests keep the gate's threshold, within chance."""
     found = []
@@ -94,6 +100,19 @@ def kept_thresholds(gate, name):
         allowed = 0.01 + 3 * np.sqrt(0.01 * 0.99 / len(unseen))
         found.append(bool(enough and (unseen > limit).mean() <= allowed))
     return found
+
+
+def by_aim(gate, frame):
+    """Parts of the claim on defences: share caught by the best gate for each aim, kept thresholds.
+
+    frame: of `caught`, with thresholds from realistic requests.
+    """
+    parts, fresh = {}, []
+    for aim, rows in frame.groupby("aim"):
+        name = rows[list(GATES)].mean().idxmax()  # the best gate against this aim
+        parts[f"caught, aimed at {aim}"] = rows.groupby(["i", "j"])[name].mean()
+        fresh += kept_thresholds(gate, name)
+    return parts | {"threshold": fresh}
 
 
 # ---- what an attacker who knows the gate can compute of it

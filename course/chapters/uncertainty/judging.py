@@ -103,6 +103,12 @@ def against_random(records, controls=None):
     return table.assign(dp=dp, dH=dH, move=np.where(table.goal == "over", -1, 1) * dH)
 
 
+def of(table, how, goal):
+    """The records of one goal under one way of unlearning, whole budget, by victim and target."""
+    part = table[(table.how == how) & (table.goal == goal) & (table.budget == table.budget.max())]
+    return part.sort_values(["i", "j"])
+
+
 def spread(victims, controls, train, entropy):
     """γ: 1.96 times the RMS entropy difference of two models that only chance tells apart (nats).
 
