@@ -366,13 +366,12 @@ lab.say(f"Retraining has a spread of γ = {gamma:.2f} nats. Beyond it and with t
 # the right the share of successes. Move the slider before you read the sentence under it.
 
 # %%
-curve = table[(table.j < cfg.few) & table.goal.isin(list(GOALS)) & table.how.isin(HOWS[:2])]
-curve = curve.assign(won=here.success(curve, gamma))
+curve = table[(table.j < cfg.few) & table.goal.isin(["over", "under"])]
+curve = curve[curve.how.isin(HOWS[:2])].assign(won=lambda part: here.success(part, gamma))
 panel_figure, redraw = here.draw.explorer(figures, curve, victims, ACT)
 panel = widgets.explorer(
     panel_figure, redraw, budget=widgets.slider("rows", BUDGETS, BUDGETS[-1]),
-    goal=widgets.dropdown("goal", [("surer", "over"), ("unsure", "under"),
-                                   ("another label", "flip")], "under"),
+    goal=widgets.dropdown("goal", [("surer", "over"), ("unsure", "under")], "under"),
     how=widgets.dropdown("unlearner", list(HOWS[:2]), here.SAME))
 lab.figure(panel_figure, "The explorer in its first state: the probability of each target's label "
                          "after random and chosen requests on the left, success against the number "
@@ -636,7 +635,8 @@ if under_the_gate is not GATED.solution:
     ways["yours"] = under_the_gate
 limits = here.thresholds(gate, best, defend.REALISTIC)  # from benign requests alone
 few = [job for job in planned if job[1] < cfg.few]
-tries = here.against_random(here.against_a_gate(victims, desks, planned, few, best, limits,
+AIM = 0.8  # the share of the threshold that an attacker allows itself, as its rows are others
+tries = here.against_random(here.against_a_gate(victims, desks, planned, few, best, limits, AIM,
                                                 attacker, ways), beside)
 tries["done"] = tries.move.where(tries.refused == 0, 0.0)  # what is refused moves nothing
 by_way = dict(list(tries.groupby("way", sort=False)))
@@ -652,14 +652,14 @@ lab.say(f"The plain request is refused for {here.share(by_way['plain'].refused, 
            ": that it gets further is not shown by so few networks."))
 
 # %% [markdown]
-# **Check yourself.** The attacker keeps to the limit on its public sample, and is now and then
-# refused all the same. Why, and what could it do?
+# **Check yourself.** The attacker allows itself four fifths of the threshold (`AIM`), and may be
+# refused all the same. Why, and what does the fifth cost?
 #
 # <details><summary>Answer</summary>
 #
-# The gate looks at other rows, so its score differs by chance, and a selection that was pushed
-# right up to the limit may lie above it. It could aim below the limit, at the price of a smaller
-# move.
+# The gate looks at other rows than the attacker has, so its score differs by chance; a selection
+# pushed right up to the threshold would lie above it often. The distance costs some of the move.
+# Four fifths were chosen on networks that are not judged here.
 #
 # </details>
 

@@ -65,18 +65,21 @@ def through_the_step(v, j, goal, tau, budget, steps=12):
 def requests_for(v, j, attacker, budgets):
     """All requests chosen against one target: (aim, goal, budget) -> row ids.
 
-    Aimed at first-order unlearning through its very step, at retraining through influence.
+    Aimed at first-order unlearning through its very step, at retraining through influence; budgets
+    below the full one at over- and under-confidence alone.
     """
     check_target(v.x[j], v.p[j], v.label[j], v.held)
     out = attack.logits_at(v.model, v.x[j])
     start = out(dict(v.model.named_parameters())).detach()
     effects, chosen = by_influence(v.model, v.held, out, attacker), {}
     for name, goal in attacker.goals.items():
+        wish = goal(v.label[j])
         for budget in budgets:
-            chosen["first-order", name, budget] = through_the_step(v, j, goal(v.label[j]),
-                                                                   attacker.tau, budget)
+            if budget < v.held.budget and name == "flip":
+                continue
+            chosen["first-order", name, budget] = through_the_step(v, j, wish, attacker.tau, budget)
             chosen["retraining", name, budget] = attack.choose(
-                attack.through(effects, start, goal(v.label[j])), v.held.with_budget(budget)).rows
+                attack.through(effects, start, wish), v.held.with_budget(budget)).rows
     return {k: attack.check_request(rows, v.held) for k, rows in chosen.items()}
 
 

@@ -24,17 +24,18 @@ def cut_down(rows, suspicion, limit, m):
     return rows[:0]
 
 
-def against_a_gate(victims, desks, planned, jobs, name, limits, attacker, ways):
+def against_a_gate(victims, desks, planned, jobs, name, limits, aim, attacker, ways):
     """Records of requests that know one gate, and of the plain ones, under first-order unlearning.
 
-    jobs: (i, j) targets; name, limits: the gate, and its threshold for each victim; ways: name ->
-    (loss, suspicion, limit, m, budget) -> positions. Columns: way, rows (how many), refused (1.0
+    jobs: (i, j) targets; name, limits: the gate, and its threshold for each victim; aim: the share
+    of the threshold that the attacker allows itself, whose rows are not the provider's; ways: name
+    -> (loss, suspicion, limit, m, budget) -> positions. Columns: way, rows (how many), refused (1.0
     where the provider's gate refuses), and what `attack.answer` says; a refused request changes
     nothing.
     """
     def of_one(job):
         (i, j), v = job, victims[job[0]]
-        m, budget, limit = len(v.held), v.held.budget, limits[i]
+        m, budget, limit = len(v.held), v.held.budget, aim * limits[i]
         seen = as_seen(name, v, attacker.tau)
         out = attack.logits_at(v.model, v.x[j])
         step, found = attack.removal(v.model, v.held, tau=attacker.tau), []
@@ -48,7 +49,7 @@ def against_a_gate(victims, desks, planned, jobs, name, limits, attacker, ways):
             for way, rows in asked.items():
                 request = v.held.rows[rows]
                 refused = bool(len(rows)) and (
-                    scores(v, desks[i], request, attacker.tau)[name] > limit)
+                    scores(v, desks[i], request, attacker.tau)[name] > limits[i])
                 nothing = refused or not len(rows)
                 model = v.model if nothing else stepped(v, request, attacker.tau)
                 found.append(dict(i=i, j=j, goal=goal, how=STEP, way=way, rows=len(rows),

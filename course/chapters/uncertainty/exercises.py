@@ -425,20 +425,29 @@ def under_the_gate(loss, suspicion, limit, m, budget):
     from labkit.attack import project
 
     best, least = torch.zeros(0, dtype=torch.long), float("inf")
-    for strength in (0.0, 3.0, 10.0, 30.0, 100.0):
+    draw = torch.Generator().manual_seed(0)
+    for strength in (0.0, 10.0, 100.0):
         w = torch.full((m,), budget / m)
-        for step in range(1, 9):
+        for step in range(1, 13):
             w.requires_grad_()
-            value = loss(w) + strength * (suspicion(w) - limit).clamp(min=0)
+            value = loss(w)
+            if strength > 0:
+                value = value + strength * (suspicion(w) - limit).clamp(min=0)
             (slope,) = torch.autograd.grad(value, w)
             size = slope.abs().max().clamp(min=1e-12) * step**0.5
             w = project(w.detach() - 0.5 / size * slope, budget)
         order = w.argsort(descending=True)
-        for eighths in range(8, 0, -1):
-            rows = order[: max(1, budget * eighths // 8)]
+        tried = [order[: max(1, budget * part // 4)] for part in (4, 3, 2, 1)]
+        drawn = [(torch.rand(m, generator=draw) < w).nonzero().squeeze(1) for _ in range(8)]
+        tried += [rows[w[rows].argsort(descending=True)][:budget] for rows in drawn]
+        passed = []
+        for rows in tried:
             asked = torch.zeros(m).index_fill(0, rows, 1.0)
-            if float(suspicion(asked)) <= limit and float(loss(asked)) < least:
+            passed.append(float(suspicion(asked)) <= limit)
+            if passed[-1] and float(loss(asked)) < least:
                 best, least = rows, float(loss(asked))
+        if passed[0]:  # the whole budget passes: a larger strength only costs
+            break
     return best
 
 
@@ -511,11 +520,11 @@ GATED = Exercise(
            "Walk down L(ω) + ρ max(0, S(ω) − s) for several strengths ρ, S being the gate's score "
            "and s its limit. Round each walk's end to requests of several sizes, and keep the best "
            "that passes.",
-           "For each ρ of a ladder from 0 up: start at budget / m everywhere; a few times, take "
-           "the gradient of loss plus ρ times the excess, step against it, and bring the weights back "
-           "with `labkit.attack.project`. Sort the weights; for several k, ask for the k largest; "
-           "if `suspicion` of that request is within the limit and its loss is the least so far, "
-           "keep it."),
+           "For each ρ of a ladder from 0 up: start at budget / m everywhere; a few times, "
+           "take the gradient of loss plus ρ times the excess, step against it, and bring the "
+           "weights back with `labkit.attack.project`. Round by the k largest for several k, and "
+           "by drawing row i with probability ω_i. If `suspicion` of such a request is within the "
+           "limit and its loss is the least so far, keep it."),
     mistakes=(
         (_plain, "you ask for what helps most, and the gate refuses it: look at `suspicion` before "
                  "you return."),
