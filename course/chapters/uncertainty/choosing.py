@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import torch
@@ -65,21 +66,24 @@ def through_the_step(v, j, goal, tau, budget, steps=12):
 def requests_for(v, j, attacker, budgets):
     """All requests chosen against one target: (aim, goal, budget) -> row ids.
 
-    Aimed at first-order unlearning through its very step, at retraining through influence; budgets
-    below the full one at over- and under-confidence alone.
+    Aimed at retraining through influence, at first-order unlearning through its very step; budgets
+    below the full one, at over- and under-confidence alone, through the step's linear effects.
     """
     check_target(v.x[j], v.p[j], v.label[j], v.held)
     out = attack.logits_at(v.model, v.x[j])
     start = out(dict(v.model.named_parameters())).detach()
-    effects, chosen = by_influence(v.model, v.held, out, attacker), {}
+    effects = {"first-order": attack.first_order_effects(v.model, v.held, out, tau=attacker.tau),
+               "retraining": by_influence(v.model, v.held, out, attacker)}
+    chosen = {}
     for name, goal in attacker.goals.items():
         wish = goal(v.label[j])
-        for budget in budgets:
-            if budget < v.held.budget and name == "flip":
-                continue
-            chosen["first-order", name, budget] = through_the_step(v, j, wish, attacker.tau, budget)
-            chosen["retraining", name, budget] = attack.choose(
-                attack.through(effects, start, wish), v.held.with_budget(budget)).rows
+        chosen["first-order", name, v.held.budget] = through_the_step(v, j, wish, attacker.tau,
+                                                                      v.held.budget)
+        for (aim, moved), budget in product(effects.items(), budgets):
+            less = budget < v.held.budget
+            if aim == "retraining" and not less or less and name != "flip":
+                chosen[aim, name, budget] = attack.choose(attack.through(moved, start, wish),
+                                                          v.held.with_budget(budget)).rows
     return {k: attack.check_request(rows, v.held) for k, rows in chosen.items()}
 
 

@@ -75,7 +75,7 @@ def arrows(looks, table, victims, act):
 
     table: of `against_random`, full budget. Left first-order unlearning, right exact retraining.
     """
-    fig, axes = plt.subplots(1, 2, figsize=(11, 4.9), sharey=True)
+    fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.5), sharey=True)
     before = {(i, j): v.p[j].max().item() for i, v in enumerate(victims) for j in range(len(v.x))}
     order = sorted(before, key=before.get)
     for ax, how in zip(axes, (STEP, SAME), strict=True):
