@@ -202,7 +202,9 @@ lab.say(f"The networks lie {show(before.ece, limits=SHARE)} from the diagonal (E
 # $\omega$ (1 for each row asked for) with $\theta_u = \theta + \tau \sum_i \omega_i g_i$, where
 # $g_i$ is the gradient of row $i$'s loss and $\tau$ the provider's step. `attack.choose` lets
 # $\omega$ take values between 0 and 1, walks down the attacker's loss within the budget, and
-# rounds. If the provider retrains, the influence function stands in for the step, and overstates;
+# rounds.
+#
+# If the provider retrains, the influence function stands in for the step, and overstates;
 # so it is shrunk by a factor measured on other networks.
 
 # %% [markdown]
@@ -416,8 +418,10 @@ panel
 # > small accounts). Every answer is counted.
 # > **Wants**: the same.
 #
+# The attacker's code gets a `BlackBox` and an `UnlearningOracle`: they have no weights, and count.
+#
 # Two ways. A **surrogate**: train networks on the own rows, choose on those, and hope that it
-# carries over. Or **trial requests**: send $Q$ pairs of random requests $a_q$, $b_q$ (1 where a row
+# carries over. Or **trial requests** (a zeroth-order attack): send $Q$ pairs of random requests $a_q$, $b_q$ (1 where a row
 # is asked for), note the answers $f$ (the target's log-probabilities), and estimate the effect of
 # row $i$ as
 # $$\hat s_i = \frac{1}{Q\,v} \sum_q (a_{qi} - b_{qi})\,\bigl(f(a_q) - f(b_q)\bigr),$$
@@ -461,7 +465,7 @@ lab.say(f"Chosen on surrogates, the requests move the entropy as intended by "
 #
 # In a random request helpful and harmful rows cancel. The estimate sorts them, noisily, and the
 # chosen request takes the helpful end of that order. Each trial tells a little about every row in
-# it, so a hundred trials say something of a thousand rows.
+# it, so few trials say something of many rows.
 #
 # </details>
 

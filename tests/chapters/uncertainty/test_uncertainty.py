@@ -276,7 +276,8 @@ def test_a_refused_request_changes_nothing(victim):
     ready = (before, alone, defend.residuals(victim.model, victim.data.x, victim.data.y), None)
     for limit, refused in ((-1.0, 1.0), (2.0, 0.0)):
         records = here.against_a_gate([victim], [ready], planned, [(0, 0)], "gradient length",
-                                      {0: limit}, 1.0, attacker, {"two": lambda *_: torch.arange(2)})
+                                      {0: limit}, 1.0, attacker,
+                                      {"two": lambda *_: torch.arange(2)})
         by_way = {(r["way"], r["goal"]): r for r in records}
         assert len(by_way) == len(records) == 6
         plain, two = by_way["plain", "over"], by_way["two", "over"]
