@@ -1,7 +1,7 @@
 # The course's commands. `make` alone lists them; each sets up .venv first where it is out of date.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup course lab test smoke versions notebooks records site bench lint hooks lock clean
+.PHONY: help setup course lab test smoke versions notebooks records site slides bench lint hooks lock clean
 
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
@@ -12,7 +12,8 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 SCOREBOARD = mkdir -p runs/committed && \
-  $(BIN)/labkit report data/records/*.json --out runs/committed --readme README.md
+  $(BIN)/labkit report data/records/*.json --out runs/committed --readme README.md && \
+  $(BIN)/python site/recap.py
 # Whatever environment is active in this shell, the commands work in .venv.
 export VIRTUAL_ENV := $(VENV)
 unexport PYTHONPATH PYTHONHOME
@@ -24,9 +25,10 @@ help:
 	@echo 'make versions    quick tests and notebook 01 on the oldest and newest allowed packages'
 	@echo 'make lab         JupyterLab at the first notebook'
 	@echo 'make setup       only the environment, in .venv'
-	@echo 'make notebooks   rebuild what changed in notebooks/, and the scoreboard in README.md'
-	@echo 'make records     every notebook on five seeds: data/records/, and the scoreboard'
+	@echo 'make notebooks   rebuild what changed in notebooks/, the scoreboard and the recap'
+	@echo 'make records     every notebook on five seeds: data/records/, scoreboard, recap'
 	@echo 'make site        the course as web pages, in build/site/'
+	@echo 'make slides      a notebook as slides for a lecture (make slides NB=05), in build/slides/'
 	@echo 'make hooks       lint, notebooks and file sizes are looked at before each commit'
 	@echo 'make lint        ruff;  make bench: benchmarks;  make lock: renew requirements.lock'
 	@echo 'make clean       remove .venv'
@@ -55,10 +57,11 @@ $(READY): requirements.lock pyproject.toml
 course: $(READY)
 	@failed=0; $(BIN)/labkit run all || failed=$$?; $(BIN)/labkit report runs && exit $$failed
 
+# Over the whole repository, so that links to ../docs/ open; the settings show them as pages.
 lab: $(READY)
 	@first=$$(ls notebooks/[0-9][0-9]_*.ipynb | head -n 1); \
-	$(BIN)/jupyter lab --ip=127.0.0.1 --ServerApp.root_dir=notebooks \
-	  --LabApp.default_url="/lab/tree/$${first#notebooks/}" \
+	$(BIN)/jupyter lab --ip=127.0.0.1 --ServerApp.root_dir=. \
+	  --LabApp.app_settings_dir=notebooks/settings --LabApp.default_url="/lab/tree/$$first" \
 	  $$(test "$$(id -u)" != 0 || echo --allow-root)
 
 # FAST=1: the quick group. SEEDS=1: also every notebook at full size on seed 1, before a release.
@@ -88,6 +91,9 @@ records: $(READY)
 
 site: $(READY)
 	@$(BIN)/python site/build.py
+
+slides: $(READY)
+	@$(BIN)/python site/slides.py $(NB)
 
 bench: $(READY)
 	@failed=0; for file in benches/bench_*.py; do $(BIN)/python $$file || failed=1; done; exit $$failed

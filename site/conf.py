@@ -37,7 +37,7 @@ html_theme_options = {
     "footer_content_items": [],
     "navbar_persistent": [],  # the search field is in the side bar already
     "secondary_sidebar_items": {"**": ["page-toc"], "scoreboard": [], "status": [],
-                                "docs/versions": []},
+                                "docs/versions": [], "docs/recap": []},
 }
 html_context = {"default_mode": "auto"}
 html_favicon = "static/icon.svg"

@@ -88,6 +88,17 @@ def test_notebooks_use_no_second_word_for_what_has_one():
         assert not [word for word in FORBIDDEN if word in text], path.name
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks" / "source").glob("*.py")),
+                         ids=lambda path: path.stem)
+def test_links_of_a_notebook_lead_to_files(path):
+    """As a code host and JupyterLab resolve them: from the notebook's own folder."""
+    text = "\n".join(line for line in path.read_text(encoding="utf-8").splitlines()
+                     if line.startswith("#"))
+    for link in re.findall(r"\]\(([^)#\s]+)", text):
+        assert "://" in link or (ROOT / "notebooks" / link).resolve().is_file(), link
+    assert path.stem != "00_start_here" or "*Words*: [glossary](../docs/glossary.md)" in text
+
+
 def test_the_site_and_the_readme_lead_to_the_glossary():
     assert "\ndocs/glossary\n" in (ROOT / "site" / "index.md").read_text(encoding="utf-8")
     assert "(docs/glossary.md)" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import jupyter as lab
 import psutil
 import pytest
 
@@ -42,7 +43,7 @@ def server(tmp_path_factory):
         make = subprocess.Popen(command, cwd=ROOT, env=clean | places, stdout=log, stderr=log,
                                 start_new_session=True)
     try:
-        yield wait(make, folder, port)
+        yield wait(make, folder, port) | {"log": folder / "log"}
     finally:
         os.killpg(make.pid, signal.SIGTERM)
         try:
@@ -82,7 +83,7 @@ def test_nothing_is_served_without_the_token(server):
     assert len(server["token"]) >= 32 and not server["password"]
     for place in ("/api/contents", "/api/kernels", "/api/terminals"):
         assert status(server, place) == 403, place
-    for place in ("/files/01_basics.ipynb", "/lab"):
+    for place in ("/files/notebooks/01_basics.ipynb", "/lab"):
         assert status(server, place) == 302, place
     assert status(server, "/api/contents", Authorization="token 0") == 403
     assert status(server, "/api/contents", Authorization=f"token {server['token']}") == 200
@@ -101,3 +102,16 @@ def test_another_name_for_this_machine_is_refused(server):
     """So that a web page whose name is pointed at 127.0.0.1 cannot talk to it."""
     token = f"token {server['token']}"
     assert status(server, "/api/contents", Authorization=token, Host="elsewhere.example") == 403
+
+
+def test_it_opens_the_first_notebook_whose_glossary_is_one_click_away(server):
+    first, place = "lab/tree/notebooks/00_start_here.ipynb", f"http://127.0.0.1:{server['port']}"
+    assert f"/{first}" in server["log"].read_text()
+    lab.require_browser()
+    with lab.browser_page() as page:
+        page.goto(f"{place}/{first}?reset&token={server['token']}")
+        link = page.locator(".jp-Notebook .jp-MarkdownCell a:text-is('glossary')").first
+        link.click()
+        page.wait_for_selector(".jp-MarkdownViewer h1:has-text('Glossary')")
+        assert page.locator(".jp-MarkdownViewer strong:text-is('Target')").count()
+        assert not lab.console_errors(page)

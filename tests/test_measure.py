@@ -579,6 +579,15 @@ def test_targets_that_all_agree_are_as_sure_as_their_networks_are_many():
     assert percent == pytest.approx([100 * u for u in three])
 
 
+def test_a_control_that_is_a_mean_does_not_narrow_the_interval():
+    """Three networks that agree by chance: 1 less a control of 0.25 is as uncertain as 1."""
+    counts, labels = np.tile([1.0, 1, 0, 0, 0, 0, 0], 3), np.repeat([0, 1, 2], 7)
+    averaged = np.where(np.arange(21) == 0, 0.75, counts)
+    low, high = measure.interval(averaged, labels, (-1, 1))[1:]
+    wanted = np.subtract(*measure.interval(counts, labels, (-1, 1))[:0:-1])
+    assert low < 0 and high - low > 0.8 * wanted
+
+
 @pytest.mark.parametrize("seeds, rows, common", [(3, 7, 0.9), (3, 24, 0.5), (5, 21, 0.2),
                                                  (4, 6, 0.0)])
 def test_clusters_make_the_interval_honest(seeds, rows, common):

@@ -206,6 +206,25 @@ def test_every_page_in_a_browser(site, address):
     assert len(pages(site)) >= len(NOTEBOOKS) + 5
 
 
+def test_figures_keep_their_colours_in_the_dark(address):
+    """On a white card, without the filter that the theme lays over pictures."""
+    lab.require_browser()
+    with lab.browser_page(1280, 900) as page:
+        page.emulate_media(color_scheme="dark")
+        page.goto(f"{address}/notebooks/{NOTEBOOKS[1].stem}.html")
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+        looks = page.locator(".cell_output img").evaluate_all(
+            "all => all.map(i => getComputedStyle(i)).map(s => [s.filter, s.backgroundColor])")
+        assert looks and set(map(tuple, looks)) == {("none", "rgb(255, 255, 255)")}
+
+
+def test_the_glossary_is_one_click_from_a_notebook(site):
+    for notebook in NOTEBOOKS:
+        source = notebook.read_text(encoding="utf-8")
+        links = Page(site / "notebooks" / f"{notebook.stem}.html").links
+        assert links.count("../docs/glossary.html") == 1 + source.count("(../docs/glossary.md)")
+
+
 def test_keyboard_and_folds(address):
     lab.require_browser()
     with lab.browser_page(1280, 900) as page:

@@ -138,11 +138,10 @@ def _short(exercise, result, arguments):
         reached = float(exercise.measure(result, *arguments))
     except Exception as error:
         return "shape", _error_text(error), "read again what the template says is returned"
-    floor = float(exercise.floor(*arguments))
-    if reached >= floor:
+    if reached >= (floor := float(exercise.floor(*arguments))):
         return None
-    return ("floor", f"{exercise.measured} is {reached:.3g}, and at least {floor:.3g} is asked for",
-            "it works, and another idea or a larger setting may get further")
+    text = f"{exercise.measured} is {reached:.3g}, and at least {floor:.3g} is asked for"
+    return "floor", text, "it works, and another idea may get further"
 
 
 def _lost(mine, theirs):

@@ -20,6 +20,7 @@
 # - do one exercise, read one claim with its verdict, and change one profile: the three habits of the course.
 #
 # *Time*: about ten seconds to run. *You need*: Python, and to have seen a neural network being trained once.
+# *Words*: [glossary](../docs/glossary.md).
 
 # %% tags=["parameters"]
 profile = "quick"  # smoke | quick | full | paper
@@ -208,8 +209,8 @@ lab.say(f"The networks give the right label {show(met, **percent)} on the rows t
 # | 00 | start here | is everything ready? |
 # | 01 | basics | what does it mean that a model has forgotten? |
 # | 02 | SISA | can exact forgetting be cheap? |
-# | 03 | requests and uncertainty | what can a person do with the right to ask? |
-# | 04 | *uncertainty* | *planned; for now in 03* |
+# | 03 | requests | what harm can be done with the right to ask? |
+# | 04 | uncertainty | can a deletion make a model too sure, or too unsure, and nobody sees it? |
 # | 05 | inversion | does the deletion itself give away what was deleted? |
 # | 06 | *leakage* | *planned: what do the answers of two versions give away?* |
 # | 07 | *backdoors* | *planned: what does a deletion set off that somebody prepared?* |

@@ -33,7 +33,6 @@ seed = 0  # everything random is spawned from it
 seeds = None  # number of judged seeds; None: the profile's own
 
 # %%
-from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,7 +40,6 @@ import pandas as pd
 import sklearn.linear_model
 import sklearn.svm  # imported here once rather than in every worker
 import torch
-import torch.nn.functional as F
 from matplotlib.figure import Figure
 
 import labkit as lk
@@ -72,12 +70,7 @@ cfg = lab.settings(
 )
 judged = lab.seeds(cfg.seeds, "judge")
 tuning = lab.seeds(cfg.tuning_seeds, "tune")
-data = lab.load(at_most=cfg.rows)
-if profile in ("smoke", "quick") and len(data.shape) == 3 and np.prod(data.shape) > 1000:
-    data = replace(data, x=F.avg_pool2d(data.x, 2), x_test=F.avg_pool2d(data.x_test, 2))
-    lab.say(f"These pictures are large for `{profile}`: they are used at half their width and "
-            "height, which keeps the run within the time it takes on the small ones, and the "
-            "learning rate below within what trains.")
+data = lab.load(at_most=cfg.rows, large="size")
 
 # %%
 # to forget
@@ -139,7 +132,7 @@ lab.say(f"The model that never saw these rows gets {on_forgotten:.0f} % of them 
 
 # %% [markdown]
 # So forgetting does not mean to fail. A model that has forgotten you treats you as a stranger, well or badly, as it
-# treats all strangers. **The target is the retrained model**, not a wrong answer.
+# treats all strangers. **The reference is the retrained model**, not a wrong answer.
 #
 # ### The same training, less some rows
 #
@@ -748,12 +741,13 @@ else:
 # ## 4 · The table
 #
 # Now every method at its chosen strength, on judged seeds. The first rows are the ones to read first: *untouched* is
-# the original model, *retrained* the target, *retrained, fresh seed* shows how large a gap is pure chance.
+# the original model, *retrained* the reference, *retrained, fresh seed* shows how large a gap is pure chance.
 #
-# **MIA** is given in two ways, because papers mean different things by it. *AUC*: the loss attack of section 2, target
-# the retrained model's value. *SVC*: the "MIA-efficacy" of Jia et al., the share of the forget set that a support
-# vector machine calls unseen (random forgetting, one seed in `quick`, as it is slow); its target is the retrained value too. For a
-# class request, strangers are unseen rows of the same class, and each seed forgets another class.
+# **MIA** is given in two ways, because papers mean different things by it. *AUC*: the loss attack of section 2,
+# measured against the retrained model's value. *SVC*: the "MIA-efficacy" of Jia et al., the share of the forget set that a support
+# vector machine calls unseen (random forgetting, one seed in `quick`, as it is slow); the reference is the retrained value too. For a
+# class request, strangers are unseen rows of the same class, and each seed forgets another class. **RTE** (run-time efficiency) is what the unlearning itself
+# takes, in CPU seconds.
 
 # %%
 def judge(job):
@@ -1162,7 +1156,7 @@ if exposed:
 #
 # Three ways to a handsome and false result, each run on purpose.
 #
-# **No retrained model in the table.** Rank the runs of the sweep by UA alone, as if 100 were the target.
+# **No retrained model in the table.** Rank the runs of the sweep by UA alone, as if 100 were the aim.
 
 # %%
 top = sweep.dropna(subset="UA").sort_values("UA", ascending=False).iloc[0]

@@ -9,7 +9,7 @@
 # %% [markdown]
 # # 02 · SISA: can exact forgetting be cheap?
 #
-# Retraining without the deleted rows is the one answer nobody can argue with. It costs a whole training for each
+# Retraining without the deleted rows is exact: the new model has never seen them. It costs a whole training for each
 # request. **Can a model be built so that exact forgetting touches only a small part of it, and what does that cost on
 # the days when nobody asks?**
 #
@@ -39,7 +39,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from matplotlib.figure import Figure
 
 import labkit as lk
@@ -63,12 +62,7 @@ cfg = lab.settings(
 )
 SHARDS, SLICES, MANY = 5, 4, (1, 2, 5, 10, 20)
 judged = lab.seeds(cfg.seeds, "judge")
-data = lab.load(at_most=cfg.rows, moments="test")
-if profile in ("smoke", "quick") and len(data.shape) == 3 and np.prod(data.shape) > 1000:
-    data = replace(data, x=F.avg_pool2d(data.x, 2), x_test=F.avg_pool2d(data.x_test, 2))
-    lab.say(f"These pictures are large for `{profile}`: they are used at half their width and "
-            "height, which keeps the run within the time it takes on the small ones, and the "
-            "learning rate below within what trains.")
+data = lab.load(at_most=cfg.rows, moments="test", large="size")
 n = len(data.y)
 lab.require(n >= 400,
             "Notebook 02 cuts the training rows into up to 20 shards and needs at least 400 of "
@@ -900,9 +894,9 @@ with torch.no_grad():
     p_before, p_after = (e(data.x[[row]]).exp()[0, data.y[row]].item() for e in (ensemble, after))
 lab.say(f"The probability of the true label was {p_before:.2f} before and is {p_after:.2f} now. "
         f"One row's answer says little about "
-        "whether it was forgotten. Equality of every tensor with a run that never had it says "
-        "everything, and only somebody with the "
-        "checkpoints and the recipe can check it.")
+        "whether it was forgotten. Equality of every tensor with a run that never had it shows that "
+        "nothing of the row is in the weights, and only somebody with the checkpoints and the "
+        "recipe can check it.")
 
 # %% [markdown]
 # ## 8 · What was tested

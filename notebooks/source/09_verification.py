@@ -35,7 +35,6 @@ seeds = None  # number of judged seeds; None: the profile's own
 # %%
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -65,13 +64,9 @@ cfg = lab.settings(
 )
 
 # %%
-data = lab.load(at_most=cfg.rows, moments="test")
+data = lab.load(at_most=cfg.rows, moments="test", large="size")
 lab.require(len(data.shape) == 3,
             "This notebook plants triggers in pictures: take a set of images.")
-if profile in ("smoke", "quick") and np.prod(data.shape) > 1000:
-    data = replace(data, x=F.avg_pool2d(data.x, 2), x_test=F.avg_pool2d(data.x_test, 2))
-    lab.say(f"These pictures are large for `{profile}`: networks get them at half their width and "
-            "height.")
 n, classes = len(data.y), data.n_classes
 EACH = 100 if n >= 3000 else max(20, n // 40)  # rows an owner has
 lab.require(n >= 1000, "This notebook needs at least 1,000 training images.")

@@ -21,7 +21,7 @@
 # *Time*: a minute and a half to run, three hours to work through. *You need*: notebooks 03 and 05. *Papers*: Qian et al. 2023
 # (malicious requests, and a filter against them), Hu et al. 2024 (unlearning inversion, and three defences), Chen et al. 2025
 # (a survey that calls for monitoring). Their figures could not be read here; where a defence had to be filled in, it is
-# called our reconstruction.
+# called our reconstruction. *Words*: [glossary](../docs/glossary.md).
 
 # %% tags=["parameters"]
 profile = "quick"  # smoke | quick | full | paper
