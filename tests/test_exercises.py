@@ -135,7 +135,8 @@ def test_the_solutions_of_03_and_04_agree_with_others():
         return (w - mu).clip(0, 1).sum() - budget
 
     margin, hypergradient, project = (EXERCISES[f"3.{i}"].solution for i in range(1, 4))
-    entropy, ece, conformal = (EXERCISES[f"4.{i}"].solution for i in range(1, 4))
+    entropy, ece, doubt, two_point, conformal = (EXERCISES[f"4.{i}"].solution
+                                                 for i in range(1, 6))
     r = np.random.default_rng(3)
     for _ in range(50):
         p, = _draw_probabilities(r)
@@ -170,6 +171,14 @@ def test_the_solutions_of_03_and_04_agree_with_others():
         loss_gradient.loss(theta + tau * (weights[:, None] * gradients).sum(0)).backward()
         ours = hypergradient(theta, gradients, weights.detach(), tau, loss_gradient)
         assert torch.allclose(ours, weights.grad, rtol=1e-4, atol=1e-5)
+
+        z, label, kappa, weight = _draw_label(r)
+        theirs = estimates.underconfidence(label, kappa, weight)
+        assert torch.allclose(doubt(z, label, kappa, weight), theirs(z), atol=1e-5)
+
+        trials = _draw_trials(r)
+        assert torch.allclose(two_point(*trials), estimates.two_point(*trials), rtol=1e-4,
+                              atol=1e-6)
 
         scores, alpha = _draw_calibration(r)
         n, q = len(scores), conformal(scores, alpha)
@@ -571,6 +580,21 @@ def _draw_round(r):
     return Plan(int(r.integers(10**6)), m), ids, int(r.integers(1, 50)), int(r.integers(1, 6))
 
 
+def _draw_label(r):
+    k = int(r.integers(2, 9))
+    z = torch.from_numpy(r.normal(0, r.uniform(0.2, 4), k)).float()
+    return z, int(r.integers(k)), float(r.uniform(0, 3)), float(r.uniform(0, 6))
+
+
+def _draw_trials(r):
+    q, m, k = (int(v) for v in r.integers((1, 2, 1), (9, 9, 5)))
+    size, pairs = int(r.integers(1, m // 2 + 1)), np.zeros((2, q, m))
+    for i in range(q):
+        order = r.permutation(m)
+        pairs[0, i, order[:size]] = pairs[1, i, order[size:2 * size]] = 1
+    return tuple(torch.from_numpy(a).float() for a in (*pairs, *r.normal(0, 1, (2, q, k))))
+
+
 def _draw_calibration(r):
     # exact in binary
     return torch.from_numpy(r.random(int(r.integers(1, 40)))).float(), int(r.integers(1, 64)) / 64
@@ -689,7 +713,8 @@ DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _dra
         "2.2": _draw_request, "2.3": _draw_slices, "2.4": _draw_batch,
         "3.1": _draw_one_logit_row, "3.2": _draw_gradients, "3.3": _draw_weights,
         "3.4": _draw_round, "4.1": _draw_probabilities,
-        "4.2": _draw_confidence, "4.3": _draw_calibration, "5.1": _draw_directions,
+        "4.2": _draw_confidence, "4.3": _draw_label, "4.4": _draw_trials,
+        "4.5": _draw_calibration, "5.1": _draw_directions,
         "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_ridge,
         "9.1": _draw_step, "9.2": _draw_log, "9.3": _draw_replaced, "9.4": _draw_plan,
         "10.1": _draw_similarity, "10.2": _draw_benign, "10.3": _draw_stream, "10.4": _draw_release,
