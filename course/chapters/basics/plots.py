@@ -137,8 +137,7 @@ def exposure(figures, curves, refs):
                              limits=(-1, 1))
     for role, (x, y) in refs.items():
         figures.interval(ax, [x.mean()], y, role, role, limits=(-1, 1))
-    figures.reference(ax, refs["retrained"][0], "retrained", None, horizontal=False,
-                      limits=(0, 100))
+    ax.axvline(refs["retrained"][0].mean(), color=figures.COLOURS["retrained"], linestyle="--")
     ax.set(xlabel="UA of the unlearned model (%)", ylabel="AUC of the blind attack − 0.5",
            title="How exposed is the forget set?")
     fig.legend(loc="outside lower center", ncols=5, columnspacing=1, handletextpad=0.3)
