@@ -32,11 +32,11 @@ def scores(v, ready, request, tau):
     try:
         trial = lk.unlearn.first_order(v.model, v.data, request, tau=tau)
         after = predict(trial, v.validation[0])
-        on_trial = (defend.loss_gate(before, after, v.validation[1]),
-                    defend.label_gate(before, after))
+        on_trial = (loss_gate(before, after, v.validation[1]),
+                    label_gate(before, after))
     except lk.Diverged:
         on_trial = 1e9, 1.0  # a copy that breaks is as suspicious as can be
-    return dict(zip(GATES, (*on_trial, defend.isolation_gate(alone, request),
+    return dict(zip(GATES, (*on_trial, isolation_gate(alone, request),
                             defend.gradient_gate(proxy, request)), strict=True))
 
 
@@ -147,3 +147,18 @@ def as_seen(name, v, tau):
     if name == "labels changed":
         return changed
     return lambda w: F.cross_entropy(after(w), y) - F.cross_entropy(before, y)
+
+
+def loss_gate(before, after, labels) -> float:
+    """Rise of the validation loss, nats. before, after: (n, k) logits; labels (n,)."""
+    return (F.cross_entropy(after, labels) - F.cross_entropy(before, labels)).item()
+
+
+def label_gate(before, after) -> float:
+    """Share of validation rows whose predicted label changes. (n, k), (n, k) -> 0 to 1."""
+    return (before.argmax(1) != after.argmax(1)).double().mean().item()
+
+
+def isolation_gate(alone, request) -> float:
+    """Share of the requested rows that are isolated. alone: from `isolated`."""
+    return alone[request].double().mean().item()

@@ -197,9 +197,9 @@ def test_a_gate_as_the_attacker_sees_it_is_the_gate_on_its_own_rows(victim):
     (x, y), model = victim.public, victim.model
     before = lk.training.predict(model, x)
     after = lk.training.predict(here.stepped(victim, request, tau), x)
-    wanted = {"validation loss": defend.loss_gate(before, after, y),
-              "labels changed": defend.label_gate(before, after),
-              "isolated gradients": defend.isolation_gate(
+    wanted = {"validation loss": gates.loss_gate(before, after, y),
+              "labels changed": gates.label_gate(before, after),
+              "isolated gradients": gates.isolation_gate(
                   defend.isolated(model, victim.held.x, victim.held.y), rows),
               "gradient length": defend.gradient_gate(
                   defend.residuals(model, victim.held.x, victim.held.y), rows)}
