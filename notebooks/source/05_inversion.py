@@ -429,10 +429,10 @@ lab.say(f"On the CNN, with N = 8 and one step, the plain difference gains {pm(ei
 # ## 5 · Other ways of unlearning, other requests, other networks
 #
 # The same rows and the same search, on $N = 64$ private rows. **Influence** unlearning moves by
-# $C^{-1} g$, with $C$ a curvature, so its difference is not a gradient. A server that suspects it
-# can multiply by the curvature at *public* rows; we grant it the damping, too. **Fine-tuning** goes
-# on with the other rows. **SISA** (notebook 02) retrains one shard of eight. **Another start** is
-# exact retraining from a network that was pre-trained with another seed.
+# $C^{-1} g$, with $C$ a curvature. A server that suspects it can multiply by the curvature at
+# *public* rows; we grant it the damping, too. **Fine-tuning** goes on with the other rows. **SISA**
+# (notebook 02) retrains one shard of eight. **Another start** is exact retraining from a network
+# that was pre-trained with another seed.
 
 # %%
 compared = lk.training.parallel(partial(here.method_records, attacker), list(enumerate(worlds)))
@@ -468,9 +468,9 @@ lab.say(f"Ascent gains {pm(by['ascent, 1 step'])} dB after one step and "
 # perceptron, with twice the iterations of the figures above.
 #
 # **Networks, and the last bits of a float.** The same attack on three networks; its prior was
-# rehearsed on two of them. Then a question of bookkeeping: providers store weights as float32. On a
-# model that has *converged* on its private rows, retrained weights differ from the old ones in the
-# last digits only. What is left of the informed difference when both are rounded?
+# rehearsed on two of them. And providers store weights as float32. On a model that has *converged*
+# on its private rows, retrained weights differ in the last digits only. What is left of the
+# informed difference when they are rounded?
 
 # %%
 pairs = [(w, u) for u in (1, 2, 4, 8) for w in worlds]
@@ -596,9 +596,8 @@ lab.say(*(f"On the {kind} table, over all losses and penalties, it is {g.rebuilt
 # %% [markdown]
 # ## 7 · Project: a prior of your own
 #
-# A request of eight leaves many sets of pictures open. Smooth pictures are likelier than rough
-# ones, but that says nothing of shoes. The server has public pictures with labels: what do *they*
-# say about a likely picture?
+# A request of eight leaves many sets of pictures open. The server has public pictures with labels:
+# what do *they* say about a likely picture?
 #
 # **Exercise 5.5** (difficulty 5, 30 minutes). Write a prior and search with it. You get `search`,
 # public pictures, their classes, and the label of each deleted row. Inside your function define
