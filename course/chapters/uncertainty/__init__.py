@@ -26,7 +26,7 @@ from .estimates import (
     soft_threshold,
     underconfidence,
 )
-from .evading import against_a_gate
+from .evading import against_a_gate, by_way
 from .gates import GATES, by_aim, caught, desk, kept_thresholds, refused, scored, thresholds
 from .judging import (
     FRESH,
@@ -60,7 +60,7 @@ from .telling import (
 __all__ = [
     "FRESH", "GATES", "RANDOM", "SAME", "STEP", "Attacker", "after_retraining", "after_scaling",
     "after_step", "against_a_gate", "against_random", "aimed_at_estimates", "all_rows", "by_aim",
-    "by_direction", "calibration", "caught", "check_target", "claim", "conformal_sets",
+    "by_direction", "by_way", "calibration", "caught", "check_target", "claim", "conformal_sets",
     "conformal_threshold", "contest", "controls_of", "coverage", "crossings", "decisions", "desk",
     "draw", "ends", "ensemble_outputs", "estimators", "fit_temperature", "from_answers",
     "hingeless", "kept_thresholds", "mc_dropout", "newton", "nll", "of", "other_networks",

@@ -75,7 +75,7 @@ def arrows(looks, table, victims, act):
 
     table: of `against_random`, full budget. Left first-order unlearning, right exact retraining.
     """
-    fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.5), sharey=True)
+    fig, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharey=True)
     before = {(i, j): v.p[j].max().item() for i, v in enumerate(victims) for j in range(len(v.x))}
     order = sorted(before, key=before.get)
     for ax, how in zip(axes, (STEP, SAME), strict=True):
@@ -114,8 +114,10 @@ def trials(looks, tried, white):
         part = tried[tried.goal == goal]
         groups = [part[part.queries == q] for q in asked]
         for q, g in zip(asked, groups, strict=True):
-            looks.interval(ax, shift * q, g.move.fillna(0).tolist(), "attack",
-                           clusters=g.i.tolist(), marker=mark)
+            mean, low, high = interval(g.move.fillna(0), g.i)
+            if np.isfinite(low):
+                ax.errorbar(shift * q, mean, [[mean - low], [high - mean]], capsize=3,
+                            color=looks.COLOURS["attack"])
         ax.plot(np.multiply(asked, shift), [g.move.fillna(0).mean() for g in groups], line,
                 marker=mark, color=looks.COLOURS["attack"], label=text)
         ax.axhline(white[white.goal == goal].move.mean(), color=looks.COLOURS["attack"],

@@ -6,7 +6,7 @@ from labkit import attack
 from labkit.training import parallel
 
 from .gates import as_seen, scores
-from .judging import STEP, stepped
+from .judging import STEP, against_random, stepped
 
 
 def indicator(rows, m, like=None):
@@ -57,3 +57,13 @@ def against_a_gate(victims, desks, planned, jobs, name, limits, aim, attacker, w
         return found
 
     return sum(parallel(of_one, jobs), [])
+
+
+def by_way(records, beside):
+    """Records of `against_a_gate`, way -> table; done: the move, 0 where the request is refused.
+
+    beside: table with the random requests to the same targets.
+    """
+    table = against_random(records, beside)
+    table["done"] = table.move.where(table.refused == 0, 0.0)
+    return dict(list(table.groupby("way", sort=False)))

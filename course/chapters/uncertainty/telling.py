@@ -89,12 +89,13 @@ def estimators(sides, names):
         for e, text in names.items()])
 
 
-def selections(by_way):
-    """What became of requests that meet a gate, as text. by_way: name -> records."""
-    return pd.DataFrame([{"selection": way, "rows": f"{g.rows.mean():.0f}",
+def selections(met):
+    """What became of requests that meet a gate, as text. met: gate -> {way: records}."""
+    return pd.DataFrame([{"gate": gate, "selection": way, "rows": f"{g.rows.mean():.0f}",
                           "refused": share(g.refused, g.i),
                           "moved as intended, nats": told(g, "done"),
-                          "label kept": share(g.kept, g.i)} for way, g in by_way.items()])
+                          "label kept": share(g.kept, g.i)}
+                         for gate, by_way in met.items() for way, g in by_way.items()])
 
 
 def calibration(everyone):

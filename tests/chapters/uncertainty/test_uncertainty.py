@@ -278,6 +278,10 @@ def test_a_refused_request_changes_nothing(victim):
         records = here.against_a_gate([victim], [ready], planned, [(0, 0)], "gradient length",
                                       {0: limit}, 1.0, attacker,
                                       {"two": lambda *_: torch.arange(2)})
+        beside = pd.DataFrame([dict(i=0, j=0, goal=g, how=here.STEP, p=0.5, H=0.7)
+                               for g in here.RANDOM])
+        table = here.by_way(records, beside)["plain"]
+        assert (table.done == (0 if refused else table.move)).all() and table.move.all()
         by_way = {(r["way"], r["goal"]): r for r in records}
         assert len(by_way) == len(records) == 6
         plain, two = by_way["plain", "over"], by_way["two", "over"]
