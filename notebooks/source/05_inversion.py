@@ -82,7 +82,7 @@ lab.require(len(data.shape) == 3 and len(data.y) >= 900 and min(data.shape[1:]) 
 # row, the provider unlearns it, and the result is $\theta_u$.
 #
 # > **Threat model.** **Who** the server, or anyone who kept the model from before.
-# > **Sees** the weights before and after, $\theta$ and $\theta_u$, and public rows of its kind.
+# > **Sees** the weights before and after, $\theta$ and $\theta_u$, and public rows with labels.
 # > **May** compute anything. It knows the network, the deleted row's label, and the *kind* of
 # > unlearning, ascent or another, and it may rehearse with the provider's recipes; not the
 # > private rows or their order.
@@ -591,7 +591,7 @@ lab.say(*(f"On the {kind} table, over all losses and penalties, it is {g.rebuilt
            if higher > lower + 0.05 else "."))
 
 # %% [markdown]
-# **Check yourself.** The right panel falls towards the left. Why do few rows a column protect the
+# **Check yourself.** The rule of thumb falls towards the left. Why do few rows a column protect the
 # deleted row?
 #
 # <details><summary>Answer</summary>
@@ -613,8 +613,8 @@ lab.say(*(f"On the {kind} table, over all losses and penalties, it is {g.rebuilt
 # `prior(images)`: pictures (n, c, h, w) in the order of `label` give n numbers, small for likely
 # pictures, differentiable. `return search(prior)`.
 #
-# It is added to $1 - \cos$, so its size matters. Tune it on `rehearsal`; the judged rows are
-# others.
+# It is added to $1 - \cos$, so its size matters. Tune it where it is not judged:
+# `here.compare_priors([here.crowd(rehearsal, 8)], {"mine": with_a_prior})`.
 #
 # *Judged by* the mean gain over the class mean on three requests of eight rows: it has to get half
 # of the way from the best baseline (no prior, or total variation at any weight rehearsed above) to
@@ -645,8 +645,8 @@ lab.say("Gain on the judged splits: "
                              for name in ("no prior", "smooth"))))
 
 # %% [markdown]
-# **Check yourself.** A prior ten times as strong comes ever nearer to a gain of 0. Why 0, and why
-# is that no success?
+# **Check yourself.** A prior for the class mean, made ever stronger, ends at a gain of 0. Why 0,
+# and why is that no success?
 #
 # <details><summary>Answer</summary>
 #
