@@ -66,14 +66,13 @@ def cheating_counts(data, forget, epochs, batch_size, seed) -> dict:
     stays = torch.ones(n, dtype=torch.bool)
     stays[forget] = False
     for name, (again, rotating) in SORTS.items():
-        counts = torch.zeros(epochs, n)
+        counts = []
         for e in range(epochs):
             rows = (torch.randint(n, (n,), generator=draw) if again
                     else torch.randperm(n, generator=draw))
-            for batch in rows.split(batch_size):
-                used = swap(batch, e if rotating else 0)[0]
-                counts[e].index_add_(0, used, torch.ones(len(used)))
-        out[name] = counts[:, stays]
+            used = [swap(batch, e if rotating else 0)[0] for batch in rows.split(batch_size)]
+            counts.append(torch.cat(used).bincount(minlength=n))
+        out[name] = torch.stack(counts)[:, stays].float()
     return out
 
 

@@ -187,6 +187,8 @@ def stand_ins(data, forget, kind, seed):
 
     def swap(batch, first=0):
         held = batch.tolist()
+        if options.keys().isdisjoint(held):
+            return batch, False
         used, out = set(held), []
         for row in held:
             if row in options:
