@@ -133,6 +133,16 @@ def test_parameters_reach_the_notebook(done):
     assert record["records"]["threads"] == os.environ.get("OMP_NUM_THREADS", "1")
 
 
+def test_a_mended_text_is_the_same_notebook_and_mended_code_is_not():
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("Truth"),
+                                           nbformat.v4.new_code_cell("x = 1")])
+    before = notebook_hash(node)
+    node.cells[0].source = "The truth"
+    assert notebook_hash(node) == before
+    node.cells[1].source = "x = 2"
+    assert notebook_hash(node) != before
+
+
 def test_executed_notebook_is_the_record(done):
     record, _, path = done
     executed = Path(record["source"]) / "01_tiny.ipynb"

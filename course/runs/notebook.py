@@ -92,8 +92,8 @@ def ending(node) -> dict:
 
 
 def notebook_hash(node) -> str:
-    """12 hex digits over the cells' sources, without outputs and papermill's own cells."""
-    cells = [[c.cell_type, c.source] for c in own_cells(node)]
+    """12 hex digits over the code cells, without papermill's own: mended text changes no run."""
+    cells = [c.source for c in own_cells(node) if c.cell_type == "code"]
     return sha256(json.dumps(cells).encode(), digits=12)
 
 

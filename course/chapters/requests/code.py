@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from torch.func import grad
+from torch.func import grad, vmap
 
 from labkit.attack.requests import choose, params_of, row_losses
 from labkit.rules import checked
@@ -102,3 +102,31 @@ def replan(objective, horizon, steps=8):
         return held.rows[best.indices[best.values > 0.05]]  # others would only harm the plan
 
     return plan
+
+
+def flat_problem(model, holdings, loss, most=2**26):
+    """An attack in vectors: parameters θ (d,), the rows' gradients (m, d), θ -> loss, θ -> ∇ loss.
+
+    loss: parameters by name -> scalar. most: numbers that all gradients may have together: of a
+    large network fewer owned rows are taken, the first ones.
+    """
+    params = params_of(model)
+    sizes = [p.numel() for p in params.values()]
+    m = max(1, min(len(holdings), most // sum(sizes)))
+
+    def named(theta):
+        parts = zip(params.items(), theta.split(sizes), strict=True)
+        return {k: part.view(p.shape) for (k, p), part in parts}
+
+    def of_row(p, x, y):
+        return row_losses(model, p, x[None], y[None]).sum()
+
+    each = vmap(grad(of_row), (None, 0, 0))(params, holdings.x[:m], holdings.y[:m])
+    theta = torch.cat([p.flatten() for p in params.values()])
+    rows = torch.cat([each[k].flatten(1) for k in params], 1)
+
+    def slope(theta):
+        found = grad(loss)(named(theta))
+        return torch.cat([found[k].flatten() for k in params])
+
+    return theta, rows, lambda theta: loss(named(theta)), slope

@@ -1,10 +1,6 @@
-"""The notebook on requests: what its own functions do with a network that diverged.
+"""The chapter on requests: lost runs, the gate and who gets past it, one round of a plan."""
 
-The functions are taken from its source.
-"""
-
-import ast
-from pathlib import Path
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,23 +11,8 @@ from torch import nn
 
 import labkit as lk
 from course.chapters import requests
-
-SOURCE = Path(__file__).parents[3] / "notebooks" / "source" / "03_requests.py"
-
-
-@pytest.fixture
-def notebook():
-    """The notebook's functions over three victims of two targets each, without anything trained."""
-    tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
-    tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef)
-                 and not node.decorator_list]
-    names = {"lk": lk, "here": requests, "np": np, "pd": pd, "torch": torch, "PERCENT": (0, 100),
-             "KAPPA": 0.5,
-             "interval": lk.measure.interval, "show": lk.measure.show_interval,
-             "networks": [0, 0, 1, 1, 2, 2], "judged": [10, 11, 12],
-             "ALL": [(i, j) for i in range(3) for j in range(2)]}
-    exec(compile(tree, SOURCE.name, "exec"), names)
-    return names
+from course.exercises import EXERCISES, judge
+from labkit import attack, defend
 
 
 def network(weight=None):
@@ -43,41 +24,276 @@ def network(weight=None):
 
 @pytest.fixture
 def victim():
-    x, y = torch.ones(40, 3), torch.arange(40) % 2
-    return SimpleNamespace(x=x[:2], label=[0, 1], validation=(x, y))
+    x = torch.ones(40, 3)
+    return SimpleNamespace(x=x[:2], label=[0, 1])
 
 
 def diverges(*_):
     raise lk.Diverged("It diverged.")
 
 
-def test_a_methods_network_that_diverges_or_answers_nan_is_a_lost_run(notebook, victim):
-    notebook["HOW"] = {"raises": diverges, "nan": lambda *_: network(float("nan")),
-                       "well": lambda *_: network(0.1)}
-    assert notebook["unlearned"](victim, "raises", None) is None
-    assert notebook["unlearned"](victim, "nan", None) is None
-    assert isinstance(notebook["unlearned"](victim, "well", None), nn.Module)
-    for row in notebook["outcomes"](victim, range(2), None):
-        assert row.pop("j") in (0, 1) and np.isnan(list(row.values())).all()
-    rows = notebook["outcomes"](victim, range(2), network(0.1))
-    assert [row["j"] for row in rows] == [0, 1] and np.isfinite([v for row in rows
-                                                                 for v in row.values()]).all()
-    assert rows[0]["p"] + rows[1]["p"] == pytest.approx(1)  # one input, two labels
+# ---- lost runs
+
+def test_a_methods_network_that_diverges_or_answers_nan_is_a_lost_run(victim):
+    assert requests.unlearned(victim, diverges, None) is None
+    assert requests.unlearned(victim, lambda *_: network(float("nan")), None) is None
+    assert isinstance(requests.unlearned(victim, lambda *_: network(0.1), None), nn.Module)
+    assert np.isnan(list(attack.answer(victim, 0, None).values())).all()
 
 
-def test_a_reference_that_answers_nan_is_not_passed_over(notebook, victim):
+def test_a_reference_that_answers_nan_is_not_passed_over(victim):
     with pytest.raises(lk.Diverged):
-        notebook["answer"](victim, 0, network(float("nan")))
+        attack.answer(victim, 0, network(float("nan")))
 
 
-def test_a_lost_run_is_no_success_and_in_no_mean(notebook):
+def test_a_lost_run_is_no_success_and_in_no_mean():
     nan = float("nan")
-    assert notebook["percent"]([1, nan, 1, 1, 1, nan]).startswith("67 [")
+    assert requests.percent([1, nan, 1, 1, 1, nan], [0, 0, 1, 1, 2, 2]).startswith("67 [")
     frame = pd.DataFrame({"i": [0, 0, 1, 1, 2, 2], "dH": [1.0, nan, 2.0, 2.0, 3.0, 3.0]})
-    assert notebook["told"](frame, "dH").startswith("2 [") and notebook["ends"](frame, "dH")[0] < 1
-    notebook["lab"] = SimpleNamespace(claim=lambda name, parts, clusters: (name, parts, clusters))
-    name, parts, clusters = notebook["judged_on"]("some", {"a": [1.0, nan, 0.0, 1.0, 1.0, 1.0],
-                                                           "one": [2.0]})
-    assert parts == {"a": [1.0, 0.0, 1.0, 1.0, 1.0], "one": [2.0]}
-    # the label of the lost target is gone, and no other
-    assert clusters == {"a": [10, 11, 11, 12, 12]}
+    assert requests.told(frame, "dH").startswith("2 [") and requests.ends(frame, "dH")[0] < 1
+
+
+def test_flips_are_by_target_and_random_ones_are_means():
+    rows = [dict(i=i, j=j, how=how, aim=aim, request=request, p=0.5, kept=kept)
+            for how, aim, request, kept in (("a", "x", "chosen", 0.0), ("a", "y", "chosen", 1.0),
+                                            ("a", "none", "random 1", 1.0),
+                                            ("a", "none", "random 2", 0.0),
+                                            ("b", "x", "chosen", float("nan")))
+            for i, j in ((1, 0), (0, 1), (0, 0))]
+    table = pd.DataFrame(rows)
+    assert requests.flips(table, "a", "x").flipped.tolist() == [1, 1, 1]
+    assert requests.flips(table, "a", "y").flipped.tolist() == [0, 0, 0]
+    random = requests.flips(table, "a", request="random")
+    assert random.flipped.tolist() == [0.5] * 3
+    assert list(zip(random.i, random.j, strict=True)) == [(0, 0), (0, 1), (1, 0)]
+    assert requests.flips(table, "b", "x").flipped.isna().all()
+
+
+# ---- every way of unlearning, on small networks
+
+@pytest.fixture(scope="module")
+def stage():
+    data = lk.data.load("digits", at_most=(300, 200))
+
+    def train(d, seeds, skip=None):
+        nets = [lk.models.build("mlp", data, s, hidden=8) for s in seeds]
+        return lk.training.fit_many(nets, d.x, d.y, seeds=seeds, skip=skip, workers=1, epochs=12,
+                                    lr=0.1)
+
+    victims = [attack.victim(data, seed, train, targets=2, budget=8) for seed in (1, 2)]
+    asked = {(i, j): {"first-order": v.held.rows[:8], "retraining": v.held.rows[8:16]}
+             for i, v in enumerate(victims) for j in range(2)}
+    return SimpleNamespace(train=train, victims=victims, requests=asked, data=data,
+                           controls=[attack.random_requests(v, 2) for v in victims])
+
+
+def test_each_way_carries_out_the_request_that_had_it_in_mind(stage, monkeypatch):
+    monkeypatch.setenv("LABKIT_JOBS", "1")  # what a worker writes down stays with it
+    got = []
+
+    def method(v, rows):
+        got.append(tuple(rows.tolist()))
+        return v.model
+
+    rows = pd.DataFrame(requests.approximate(
+        stage.victims, {"m": ("retraining", method)}, stage.requests, stage.controls))
+    chosen = rows[rows.request == "chosen"]
+    assert len(chosen) == 4 and (chosen.aim == "retraining").all() and (chosen.kept == 1).all()
+    assert len(rows) == 4 + 2 * 2 * 2  # and each target after each random request
+    wanted = {tuple(v.held.rows[8:16].tolist()) for v in stage.victims}
+    wanted |= {tuple(r.tolist()) for each in stage.controls for r in each}
+    assert set(got) == wanted
+
+
+def test_retraining_is_that_without_the_rows(stage):
+    rows = pd.DataFrame(requests.retrained(stage.victims, stage.train, stage.requests,
+                                           stage.controls))
+    one = rows[(rows.i == 1) & (rows.j == 0) & (rows.how == requests.SAME)
+               & (rows.aim == "retraining")].p.item()
+    v = stage.victims[1]
+    alone = stage.train(v.data, [v.seed], [stage.requests[1, 0]["retraining"]])[0]
+    assert one == pytest.approx(attack.answer(v, 0, alone)["p"], abs=1e-5)
+    same, fresh = (rows[(rows.how == how) & (rows.aim == "retraining")].p.to_numpy()
+                   for how in (requests.SAME, requests.FRESH))
+    assert (same != fresh).all()
+    # requests with first-order unlearning in mind meet the same seed only
+    assert set(rows[rows.aim == "first-order"].how) == {requests.SAME}
+
+
+def test_smaller_budgets_are_kept_to_and_the_largest_is_met_by_random_rows(stage):
+    def estimate(v, j):
+        out = attack.logits_at(v.model, v.x[j])
+        effects = attack.first_order_effects(v.model, v.held, out, tau=1e-3)
+        return out(dict(v.model.named_parameters())).detach(), effects
+
+    rows = pd.DataFrame(requests.smaller(
+        stage.victims, stage.train, {"m": lambda v, r: v.model}, estimate, [2, 5], tau=1e-3,
+        targets=2))
+    assert (rows[rows.request == "chosen"].rows <= rows[rows.request == "chosen"].budget).all()
+    assert set(rows[rows.request != "chosen"].budget) == {5}
+    counts = rows.groupby(["how", "request"]).size()
+    assert counts["m", "chosen"] == counts[requests.SAME, "chosen"] == 2 * 2 * 2
+
+
+def test_the_explorer_draws_a_point_a_budget(stage):
+    v = stage.victims[0]
+    rows = [dict(i=0, j=j, how="m", request=request, budget=b, p=0.1 * b + j / 100, kept=b < 2)
+            for j in (0, 1) for request, b in (("chosen", 1), ("chosen", 2), ("random 1", 2))]
+    curve = pd.DataFrame(rows).astype({"kept": float})
+    colours = dict.fromkeys(("attack", "other", "original"), "black")
+    figure, redraw = requests.explorer([v], curve, curve, [1, 2], colours)
+    said = redraw((0, 1), 2, "m")
+    line, lost, *_ = figure.axes[1].lines
+    assert line.get_xdata().tolist() == [1, 2] and lost.get_xdata().tolist() == [2]
+    assert f"from {v.p[1].max().item():.2f} to 0.21" in said and "is lost" in said
+
+
+def test_the_line_through_the_origin():
+    scatter = pd.DataFrame({"predicted": [1.0, -2.0, 3.0], "real": [0.5, -1.0, 1.5]})
+    assert requests.fitted(scatter) == pytest.approx(0.5)
+
+
+def test_vectors_are_the_network(stage):
+    v = stage.victims[0]
+    out = attack.logits_at(v.model, v.x[0])
+    theta, rows, loss, slope = requests.flat_problem(v.model, v.held, lambda p: out(p)[1])
+    d = sum(p.numel() for p in v.model.parameters())
+    assert theta.shape == (d,) and rows.shape == (len(v.held), d)
+    effects = attack.first_order_effects(v.model, v.held, out, tau=1.0)[:, 1]
+    assert torch.allclose(rows @ slope(theta), effects, rtol=1e-3, atol=1e-5)
+    step = 1e-2 * slope(theta) / slope(theta).norm()
+    rise = loss(theta + step) - loss(theta - step)
+    assert rise.item() == pytest.approx(2 * (step @ slope(theta)).item(), rel=0.02)
+    few = requests.flat_problem(v.model, v.held, lambda p: out(p)[1], most=3 * d + 1)[1]
+    assert torch.equal(few, rows[:3])
+
+
+# ---- the gate
+
+def test_plain_takes_the_row_that_lowers_the_margin_most():
+    start = torch.tensor([2.0, 0.0, 0.0])
+    effects = torch.tensor([[-0.1, 0, 0], [-1.0, 0, 0], [0.5, 0, 0], [0, 0.3, 0.0]])
+    assert requests.plain(effects, start, 0, 3).tolist() == [1, 3, 0]
+    assert requests.plain(effects, start, 0, 9).tolist() == [1, 3, 0, 2]
+
+
+def test_diluting_keeps_as_many_strong_rows_as_pass():
+    proxy = torch.cat([torch.tensor([[1.0, -1.0]]).expand(5, 2),
+                       torch.tensor([[0.1, -0.1], [-0.1, 0.1]]).repeat(20, 1)])
+    picked = torch.arange(5)
+    for limit in (0.1, 0.4, 0.9, 2.0):
+        rows = requests.diluted(picked, proxy, limit, 10)
+        strong = int((rows < 5).sum())
+        assert len(rows) in (0, 10) and len(rows.unique()) == len(rows)
+        assert not len(rows) or defend.gradient_gate(proxy, rows) <= limit
+        if strong < 5:  # one more would not have passed with random rows that cancel
+            assert (strong + 1) / 10 * math.sqrt(2) > limit - 0.15
+    assert int((requests.diluted(picked, proxy, 2.0, 10) < 5).sum()) == 5
+    assert len(requests.diluted(picked, proxy, 0.0, 10)) == 0
+
+
+def test_a_refused_request_changes_nothing_and_a_foreign_row_cannot_be_asked_for(stage):
+    v = stage.victims[0]
+    rows = torch.arange(8)
+    score = requests.past_the_gate(v, 0, rows, 10.0, 1e-3)["score"]
+    assert score == pytest.approx(
+        defend.residuals(v.model, v.held.x, v.held.y)[rows].mean(0).norm().item(), rel=1e-5)
+    loose = requests.past_the_gate(v, 0, rows, score, 5.0)
+    strict = requests.past_the_gate(v, 0, rows, 0.99 * score, 5.0)
+    assert loose["passed"] and not strict["passed"] and strict["flipped"] == 0
+    empty = requests.past_the_gate(v, 0, rows[:0], score, 1.0)
+    assert not empty["passed"] and empty["flipped"] == 0
+    with pytest.raises(lk.LabError):
+        requests.past_the_gate(v, 0, torch.arange(9), 10.0, 1e-3)
+
+
+def test_benign_scores_and_who_is_refused(stage):
+    scores = [requests.benign_scores(v, size=8, count=20, seed=3) for v in stage.victims]
+    assert set(scores[0]) == set(defend.STREAMS)
+    assert scores[0]["one-class"].mean() > scores[0]["random"].mean()
+    none, every = ({"k": [limit, limit]} for limit in (1e9, -1.0))
+    assert set(requests.refusals(scores, none)["k"].values()) == {0}
+    assert set(requests.refusals(scores, every)["k"].values()) == {100}
+
+
+# ---- the exercises
+
+def descent(effects, start, label, proxy, limit, budget):
+    """Another idea than the solution's: gradients on relaxed weights, then the best that passes."""
+    best, found = 0.0, torch.zeros(0, dtype=torch.long)
+    for price in (1.0, 5.0, 20.0, 60.0):
+        w = torch.full((len(effects),), budget / len(effects))
+        for step in range(300):
+            w.requires_grad_()
+            score = (w @ proxy / w.sum().clamp(min=1e-6)).norm()
+            loss = (attack.margin(start + w @ effects, label)
+                    + price * (score - 0.95 * limit).clamp(min=0))
+            (g,) = torch.autograd.grad(loss, w)
+            size = g.abs().max().clamp(min=1e-9) * (step + 1) ** 0.5
+            w = attack.project(w.detach() - 0.5 / size * g, budget)
+        order = w.argsort(descending=True)
+        for count in range(1, budget + 1):
+            rows = order[:count]
+            fall = (attack.margin(start, label)
+                    - attack.margin(start + effects[rows].sum(0), label)).item()
+            if proxy[rows].mean(0).norm() <= limit and fall > best:
+                best, found = fall, rows
+    return found
+
+
+def test_the_project_can_be_solved_in_another_way():
+    project = EXERCISES["3.5"]
+    reached = [project.measure(descent(*args), *args) >= project.floor(*args)
+               for _, args in project.cases()]
+    assert sum(reached) >= len(reached) - 1, reached
+
+
+def test_the_projects_floor_is_above_both_plain_attackers():
+    project = EXERCISES["3.5"]
+    for _, args in project.cases():
+        picked = requests.plain(*args[:3], args[5])
+        diluted = requests.diluted(picked, *args[3:])
+        floor = project.floor(*args)
+        assert floor > 0 and project.measure(project.solution(*args), *args) > floor
+        assert project.measure(picked, *args) < floor  # the gate refuses it
+        assert project.measure(diluted, *args) < floor
+    for body in (lambda *args: requests.plain(*args[:3], args[5]),
+                 lambda *args: requests.diluted(requests.plain(*args[:3], args[5]), *args[3:])):
+        def stealthy(effects, start, label, proxy, limit, budget, body=body):
+            return body(effects, start, label, proxy, limit, budget)
+        assert judge(project, stealthy).state == "wrong"
+
+
+def test_one_round_is_what_replan_sends():
+    """Exercise 3.4 as the plan of a campaign asks for what `replan` asks for, round by round."""
+    data = SimpleNamespace(x=torch.randn(40, 5, generator=torch.Generator().manual_seed(1)),
+                           y=torch.arange(40) % 3)
+    held = attack.hold(data, range(5, 25), 6)
+    c = -torch.rand(40, generator=torch.Generator().manual_seed(2)) - 0.1
+
+    def objective(model, held):
+        return lambda w: w @ c[held.rows]
+
+    def mine(model, now, i, rounds):
+        def plan(budget):
+            there = now.with_budget(budget)
+            return attack.choose(objective(model, there), there, steps=8).weights
+        return EXERCISES["3.4"].solution(plan, now.rows, now.budget, rounds - i)
+
+    others = [torch.tensor(rows) for rows in ([30, 31], [32], [33, 34])]
+    first, second = (requests.campaign(None, held, plan, lambda model, rows: model, others)[1]
+                     for plan in (mine, requests.replan(objective, "receding")))
+    assert torch.equal(first, second) and len(first) == 6
+
+
+def test_a_prepared_row_stays_near_and_is_void_after_exact_retraining(stage):
+    v = stage.victims[0]
+    mine = requests.own_network(v, stage.train)
+    found = requests.planted(v, 0, stage.controls[0][0], mine, stage.train,
+                             lambda u, r: lk.unlearn.first_order(u.model, u.data, r, tau=1e-3),
+                             eps=0.2)
+    assert found["retrained"] == found["genuine retrained"] != found["before"]
+    genuine = v.data.x[stage.controls[0][0][:7]]
+    change = (found["pictures"] - genuine).abs()
+    assert 0 < change.max() <= 0.2 + 1e-5
+    assert found["before"] != found["genuine before"]

@@ -1,0 +1,80 @@
+"""A gate at the desk: what it scores, where its limit comes from, and who gets past it."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from labkit import attack, defend
+from labkit.training import predict
+from labkit.unlearn import first_order
+
+
+def benign_scores(victim, *, size, count, seed) -> dict:
+    """The score `gradient_gate` of benign requests: stream -> (count,) array.
+
+    size: rows a request; streams: those of `defend.benign`, which draws them.
+    """
+    x, y = victim.data.x, victim.data.y
+    losses = F.cross_entropy(predict(victim.model, x), y, reduction="none").cpu().numpy()
+    proxy = defend.residuals(victim.model, x, y)
+    return {stream: np.array([defend.gradient_gate(proxy, rows) for rows in
+                              defend.benign(stream, victim.data, size, count, seed, losses)])
+            for stream in defend.STREAMS}
+
+
+def refusals(fresh, limits) -> dict:
+    """Percent of fresh benign requests that each limit refuses, over victims.
+
+    fresh: for each victim what `benign_scores` gives; limits: kind -> one limit a victim. -> kind
+    -> {stream: percent}
+    """
+    return {kind: {stream: 100 * np.mean([(scores[stream] > limit).mean() for scores, limit in
+                                          zip(fresh, each, strict=True)])
+                   for stream in defend.STREAMS} for kind, each in limits.items()}
+
+
+def plain(effects, start, label, budget) -> torch.Tensor:
+    """Row by row the one that lowers the margin most, whatever a gate sees. -> indices (budget,).
+
+    effects (m, k): what asking for a row adds to the logits start (k,).
+    """
+    logits, left = start, torch.ones(len(effects), dtype=torch.bool, device=effects.device)
+    picked = []
+    for _ in range(min(budget, len(effects))):
+        after = attack.margin(logits + effects, label)
+        picked.append(int(after.where(left, torch.inf).argmin()))
+        logits, left[picked[-1]] = logits + effects[picked[-1]], False
+    return torch.tensor(picked, device=effects.device)
+
+
+def diluted(picked, proxy, limit, budget, seed=0) -> torch.Tensor:
+    """The first of the picked rows, and random ones, so that the gate lets them through.
+
+    picked (b,): indices, the strongest first; proxy (m, k): residuals. As many of the picked as
+    pass when random rows fill up the budget; nothing where not even one passes. -> indices
+    """
+    draw = torch.Generator().manual_seed(seed)
+    others = torch.randperm(len(proxy), generator=draw).to(proxy.device)
+    others = others[~torch.isin(others, picked)]
+    for strong in range(len(picked), 0, -1):
+        rows = torch.cat([picked[:strong], others[: budget - strong]])
+        if defend.gradient_gate(proxy, rows) <= limit:
+            return rows
+    return picked[:0]
+
+
+def past_the_gate(victim, j, rows, limit, tau) -> dict:
+    """A request of owned rows (their positions) at a desk with a gate and first-order unlearning.
+
+    score: what the gate sees; passed: whether it is at most the limit; flipped: whether target j
+    has another label after it, 0 where the request is refused or empty.
+    """
+    if not len(rows):
+        return dict(score=0.0, passed=False, flipped=0.0, rows=0)
+    request = attack.check_request(victim.held.rows[rows], victim.held)
+    proxy = defend.residuals(victim.model, victim.data.x, victim.data.y)
+    score = defend.gradient_gate(proxy, request)
+    after = first_order(victim.model, victim.data, request, tau=tau)
+    flipped = 1 - attack.answer(victim, j, after)["kept"]
+    return dict(score=score, passed=score <= limit, flipped=flipped * (score <= limit),
+                rows=len(request))
