@@ -688,7 +688,8 @@ def _draw_layers(r):
 
 
 def _draw_saliency(r):
-    d, k, n = (int(v) for v in r.integers(2, 6, 3))
+    # rows in powers of 2: the mean loss then ranks as the sum does, to the last digit
+    d, k, n = int(r.integers(2, 6)), int(r.integers(3, 6)), 2 ** int(r.integers(0, 5))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(r.integers(2**31)))
         model = torch.nn.Sequential(torch.nn.Linear(d, 4), torch.nn.ReLU(), torch.nn.Linear(4, k))

@@ -62,8 +62,6 @@ def methods_figure(figures, value, methods, sparsity, rows):
     fig, ax = plt.subplots(figsize=(10, 4.6))
     for i, name in enumerate(("original", *methods)):
         for shade, (s, kind) in enumerate(((0.0, "dense"), (sparsity, "sparse"))):
-            if s and name == "l1":
-                continue
             role = "original" if name == "original" else "unlearned"
             style = {} if i else {"markerfacecolor": "white"} if s else {}
             label = f"{role}, {kind}" if i < 2 else None

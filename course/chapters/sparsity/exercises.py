@@ -339,13 +339,14 @@ def _small_net(seed, *sizes, dtype=torch.float32):
 
 
 def _saliency_cases():
-    # (1 - share) * n never ends in .5: no way of rounding decides a case
+    # (1 - share) * n never ends in .5: no way of rounding decides a case. Three classes or more:
+    # with two, gradients tie but for their last digits
     g, cases = torch.Generator().manual_seed(76), []
     for i, (what, sizes, rows, share) in enumerate((
-            ("half of the weights", (4, 6, 3), 20, 0.5), ("a tenth", (5, 4, 4), 12, 0.1),
-            ("nearly all", (3, 5, 2), 9, 0.9), ("one row", (6, 3), 1, 0.33),
+            ("half of the weights", (5, 6, 4), 20, 0.5), ("a tenth", (5, 4, 4), 12, 0.1),
+            ("nearly all", (3, 5, 4), 9, 0.9), ("one row", (6, 3), 1, 0.33),
             ("one layer, many rows", (8, 4), 60, 0.27), ("three layers", (4, 5, 5, 3), 30, 0.4),
-            ("all weights", (3, 4, 2), 8, 1.0))):
+            ("all weights", (3, 4, 3), 8, 1.0))):
         x = torch.randn((rows, sizes[0]), generator=g)
         y = torch.randint(0, sizes[-1], (rows,), generator=g)
         cases.append((what, (_small_net(i, *sizes), x, y, share)))
@@ -353,12 +354,15 @@ def _saliency_cases():
     pruned[0].weight.data[::2] = 0  # half of the hidden units, with their biases
     pruned[0].bias.data[::2] = -1
     x, y = torch.randn((15, 4), generator=g), torch.arange(15) % 3
-    many = 30 * torch.randn((6, 4), generator=g)
+    far = 3 * torch.randn((6, 4), generator=g)
+    wide = _small_net(10, 4, 40, 3)  # most units never fire: many gradients are exactly 0
+    wide[0].bias.data[5:] = -99
     return cases + [
         ("a pruned network: units without any gradient", (pruned, x, y, 0.3)),
+        ("so many gradients of 0 that some of them may move", (wide, x, y, 0.6)),
         ("a class by itself", (_small_net(11, 4, 5, 3), x, torch.full((15,), 2), 0.52)),
-        ("rows far out", (_small_net(12, 4, 5, 3), many, torch.arange(6) % 3, 0.6)),
-        ("float64", (_small_net(13, 4, 5, 2, dtype=torch.float64), x.double(), y % 2, 0.5))]
+        ("rows far out", (_small_net(12, 4, 5, 3), far, torch.arange(6) % 3, 0.6)),
+        ("float64", (_small_net(13, 4, 5, 3, dtype=torch.float64), x.double(), y, 0.4))]
 
 
 SALIENT = Exercise(

@@ -52,14 +52,16 @@ def at_an_edge(grid, chosen):
                                        max(g[knob] for g in grid[name]))]
 
 
-def judged_runs(study, networks, requests, keep=None):
+def judged_runs(study, networks, requests, relabel_sparse, keep=None):
     """Every method at its chosen setting, FT at every rate, on all networks -> table of rows.
 
-    l1 is meant for networks that were not pruned, and runs on those alone.
+    l1 is meant for networks that were not pruned, and runs on those alone; RL and SalUn run on
+    sparse ones if relabel_sparse.
     """
     plan = {name: [study.chosen[name]] for name in study.grid}
     plan["FT"] = range(len(study.grid["FT"]))
-    sparse = {name: places for name, places in plan.items() if name != "l1"}
+    without = {"l1", *(() if relabel_sparse else RELABEL)}
+    sparse = {name: places for name, places in plan.items() if name not in without}
     return _table(study, [(net, asked, sparse if net.sparsity else plan)
                           for net in networks for asked in requests], keep)
 

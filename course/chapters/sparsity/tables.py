@@ -49,24 +49,30 @@ def methods_table(value, percent, points, published, methods, sparsity):
     rows = []
     for name in methods:
         change = minus(value("gap", name, sparsity), value("gap", name))
+        run = not np.isnan(value("gap", name, sparsity)).all()
         known = [published.get((name, s)) for s in (0.0, 0.95)]
         rows.append({"method": name, "disparity, dense": percent(value("gap", name)),
-                     "sparse": percent(value("gap", name, sparsity)), "change": points(change),
-                     "beyond doing nothing": points(minus(change, idle)),
+                     "sparse": percent(value("gap", name, sparsity)) if run else "not run",
+                     "change": points(change) if run else "",
+                     "beyond doing nothing": points(minus(change, idle)) if run else "",
                      "published": " → ".join(f"{k[4]:g}" for k in known if k) or "not published"})
     return pd.DataFrame(rows)
 
 
-def try_schedules(study, networks, asked, strengths, runs):
+def try_schedules(study, networks, asked, strengths, runs, known):
     """Disparity after l1 with each schedule: name -> one value a network.
 
-    strengths: name -> one an epoch; runs: the table with the retrained networks of the request.
+    strengths: name -> one an epoch; runs: the table with the retrained networks of the request;
+    known: name -> the method in it that is this schedule, which need not run again.
     """
-    goal = runs[(runs.asked == asked) & (runs.sparsity == 0) & (runs.method == "retrained")]
-    goal = goal.set_index("seed")
-    jobs = [(net, name) for name in strengths for net in networks]
+    part = runs[(runs.asked == asked) & (runs.sparsity == 0)]
+    ready = {name: part[(part.method == m) & (part.setting == study.chosen[m])].set_index("seed")
+             for name, m in known.items()}
+    goal = part[part.method == "retrained"].set_index("seed")
+    jobs = [(net, name) for name in strengths if name not in known for net in networks]
     found = parallel(lambda job: shaped(study, job[0], asked, strengths[job[1]]), jobs)
-    gaps = {name: [] for name in strengths}
+    gaps = {name: [float(ready[name].gap.loc[net.seed]) for net in networks]
+            if name in known else [] for name in strengths}
     for (net, name), row in zip(jobs, found, strict=True):
         gaps[name].append(study.disparity(row or LOST, goal.loc[net.seed]))
     return gaps

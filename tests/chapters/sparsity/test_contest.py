@@ -231,6 +231,23 @@ def test_every_setting_is_rehearsed_and_ft_alone_on_sparse_networks(study, made,
                for name, places in plan.items())
 
 
+@pytest.mark.parametrize("too", [False, True])
+def test_judged_networks_get_each_chosen_setting_and_ft_at_every_rate(study, made, monkeypatch,
+                                                                      too):
+    seen = []
+    monkeypatch.setattr(judging, "contest", lambda study, job: seen.append(job) or [])
+    monkeypatch.setattr(judging, "parallel", lambda job, items, keep=None: list(map(job, items)))
+    study.grid |= {"RL": [{}], "SalUn": [{}]}
+    study.chosen |= {"GA": 1, "RL": 0, "SalUn": 0}
+    here.judged_runs(study, made.nets, [0, 7], too)
+    dense, sparse = ([plan for net, _, plan in seen if bool(net.mask) is masked]
+                     for masked in (False, True))
+    assert [asked for _, asked, _ in seen] == [0, 7, 0, 7]
+    assert set(dense[0]) == set(study.grid) and dense[0]["GA"] == [1]
+    assert set(sparse[0]) == set(study.grid) - {"l1", *(() if too else ("RL", "SalUn"))}
+    assert list(dense[0]["FT"]) == list(sparse[0]["FT"]) == [0, 1]
+
+
 def test_one_value_a_seed_is_the_mean_over_classes_at_the_chosen_setting():
     rows = [(seed, asked, s, "FT", i, 10 * seed + 4 * (asked == 7) + 100 * s + i)
             for seed in (1, 2) for asked in (0, 7) for s in (0.0, 0.5) for i in (0, 1)]
