@@ -84,6 +84,9 @@ def arrows(looks, table, victims, act):
             for at, job in enumerate(order):
                 ax.annotate("", (at, part.p[job]), (at, part.p_random[job]), arrowprops=dict(
                     arrowstyle="-|>", color=looks.COLOURS["attack"], linestyle=line, lw=1.6))
+            lost = [at for at, job in enumerate(order) if part.kept[job] == 0]
+            ax.plot(lost, part.p[[order[at] for at in lost]], "1", color="black", markersize=12,
+                    markeredgewidth=2)
         ax.plot(range(len(order)), part.p_random[order], looks.MARKERS["other"], markersize=6,
                 color=looks.COLOURS["other"])
         ax.plot(range(len(order)), [before[job] for job in order], looks.MARKERS["original"],
@@ -99,8 +102,10 @@ def arrows(looks, table, victims, act):
                     label="random requests"),
                *(line([], [], color=colours["attack"], marker=mark, linestyle=style, label=text)
                  for mark, style, text in GOAL_MARKS.values()),
+               line([], [], color="black", marker="1", markersize=12, markeredgewidth=2,
+                    linestyle="none", label="label lost"),
                line([], [], color="black", linestyle=":", label="acted on above")]
-    fig.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=11)
+    fig.legend(handles=handles, loc="outside lower center", ncols=6, fontsize=10)
     return fig
 
 
