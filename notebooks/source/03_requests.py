@@ -21,7 +21,8 @@
 # - prepare rows so that their deletion does harm, and spread requests over time;
 # - write a request that gets past a gate.
 #
-# *Time*: about a minute to run, three hours to work through. *You need*: notebooks 01 and 02.
+# *Time*: about a minute and a quarter to run, three hours to work through.
+# *You need*: notebooks 01 and 02.
 # *Papers*: Qian et al. 2023,
 # [malicious unlearning attacks](https://doi.org/10.1145/3580305.3599526); Zhao et al. 2023
 # (NeurIPS), static and sequential malicious requests; Koh and Liang 2017,
@@ -54,7 +55,7 @@ lab = Lab("requests", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
 figures.style()
 cfg = lab.settings(
     quick=dict(model="mlp", model_settings=dict(hidden=32), rows=(2000, 2000), epochs=8, lr=0.1,
-               batch_size=128, weight_decay=0.02, seeds=3, more=3, targets=7, few=3, benign=250,
+               batch_size=128, weight_decay=0.02, seeds=3, more=2, targets=7, few=3, benign=250,
                tuning=4),
     smoke=dict(model_settings=dict(hidden=16), rows=(400, 400), epochs=5, lr=0.05, seeds=2,
                more=1, targets=2, few=1, benign=100, tuning=2),
@@ -466,7 +467,8 @@ panel = widgets.explorer(
     target=widgets.dropdown("target", [(f"network {i + 1}, target {j + 1}", (i, j))
                                        for i, j in ALL], ALL[0]),
     budget=widgets.slider("rows", BUDGETS, BUDGETS[-1]),
-    how=widgets.dropdown("unlearner", ["first-order", "ascent", here.SAME], here.SAME))
+    how=widgets.dropdown("unlearner", ["first-order", "ascent", here.SAME],
+                         "first-order"))
 lab.figure(explorer_figure, "The explorer in its first state: one target, and the probability of "
                             "its label against the rows asked for, beside random rows.")
 lab.say("Look for a target that first-order unlearning gives away and retraining does not.")
@@ -551,7 +553,7 @@ lab.say(f"Deleting the prepared rows takes {here.told(crafted, 'fall', here.DIFF
 # for better and for worse, the budget is the smallest of a grid with which one request flips half
 # of the targets of the tuning seeds.
 #
-# **Exercise 3.4** (difficulty 4, 12 minutes). Write one round of the receding horizon: from a plan
+# **Exercise 3.4** (difficulty 4, 10 minutes). Write one round of the receding horizon: from a plan
 # for all that is left of the budget, the rows to send now. The share is what is left, divided by
 # the rounds that are left and rounded up; rows with a weight of 0.05 or less stay at home.
 
@@ -633,19 +635,19 @@ lab.say("**Waiting**, the same rows spread out, lowers the margin by "
 # above a **limit** is refused.
 #
 # Refusing lawful deletions is unlawful itself, so the limit comes from benign requests alone: at
-# most 1 % of them may be refused. Of which? We take two limits: one from random rows, as papers
-# do, and one from people who withdraw rows of their own.
+# most 1 % of them may be refused. Of which? We take two limits: one from random rows, the easy
+# choice, and one from people who withdraw rows of their own.
 
 # %%
 scores, fresh = (lk.training.parallel(lambda v: here.benign_scores(
     v, size=BUDGET, count=count, seed=v.seed % 10**6 + other), victims)
-    for count, other in ((max(100, cfg.benign), 0), (100, 1)))
+    for count, other in ((cfg.benign, 0), (cfg.benign // 2, 1)))
 LIMITS = {"random": "limit from random rows", "one-user": "limit from people's own rows"}
 limits = {kind: [defend.threshold(s[kind]) for s in scores] for kind in LIMITS}
 refused = here.refusals(fresh, limits)
 lab.table(pd.DataFrame(refused).rename(columns=LIMITS).rename_axis("requests").reset_index(),
-          f"Fresh benign requests that a limit refuses, %: 100 of each kind to {len(victims)} "
-          "networks")
+          f"Fresh benign requests that a limit refuses, %: {cfg.benign // 2} of each kind to "
+          f"{len(victims)} networks")
 lab.say(f"The limit from random rows refuses {refused['random']['one-user']:.0f} % of the people "
         f"who withdraw their own rows (one-user). The limit from those refuses "
         f"{refused['one-user']['one-user']:.0f} % of them, and still "
@@ -664,10 +666,10 @@ lab.say(f"The limit from random rows refuses {refused['random']['one-user']:.0f}
 #
 # **Exercise 3.5** (difficulty 5, 30 minutes). *Project.* Write a selection that gets past the gate.
 # You are given what each own row adds to the target's logits (`effects`), the logits now (`start`),
-# the residuals (`proxy`), the limit and the budget. Any method will do.
+# the residuals (`proxy`), the limit and the budget. Any method will do; a request over the limit
+# is refused and lowers nothing. Below, yours runs beside the two attackers and the course's.
 #
-# *Judged by* how far your request lowers the margin with the gate's score within its limit: at
-# least halfway from the diluted choice to the course's own, both measured on the same input.
+# *Judged by* the fall of the margin: at least halfway from the diluted choice to the course's own.
 
 # %%
 @exercise("3.5")
@@ -787,8 +789,11 @@ lab.say(f"Somebody who asks for {BUDGET} of {n} rows, all their own, changes the
         f"Under exact retraining it is {here.percent(flipped[here.SAME], networks)}"
         + (": exactness is no protection." if low > 0 else
            ", which so few networks cannot tell from chance."),
-        f"Preparing rows adds {here.told(crafted, 'more', here.DIFFERENCE)} to the fall of a "
-        "probability, and nothing under exact retraining. Spreading requests out and adapting "
+        f"Preparing rows adds {here.told(crafted, 'more', here.DIFFERENCE)} to the fall of the "
+        "probability"
+        + ("" if here.ends(crafted, "more", here.DIFFERENCE)[0] > 0 else " (not beyond doubt)")
+        + "; exact retraining never sees what was prepared.",
+        "Spreading requests out and adapting "
         f"changes {here.percent(won['receding horizon'], networks)} of the labels with {some} "
         f"rows, at once {here.percent(won['at once'], networks)}.",
         f"A gate with a limit from people's own rows leaves the plain attacker "

@@ -312,7 +312,7 @@ def _sorted_rows(rows, *_):
 NEXT = Exercise(
     id="3.4", title="Look, plan, send a part",
     trains="receding horizon: plan for all that is left, carry out the first part, plan anew",
-    difficulty=4, minutes=12, points=3, solution=next_request, cases=_round_cases,
+    difficulty=4, minutes=10, points=3, solution=next_request, cases=_round_cases,
     measured="the rows asked for", measure=_sorted_rows,
     hints=("In each round the attacker plans as if everything were still to be sent, and then "
            "sends only this round's share of it: the strongest rows of the plan. In the next round "
