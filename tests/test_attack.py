@@ -499,7 +499,8 @@ def test_no_attribute_of_a_black_box_leads_to_the_network(boxed):
 
 
 ATTACKS_OF_CHAPTERS = ["course.chapters.requests.code", "course.chapters.uncertainty.effects",
-                       "course.chapters.uncertainty.estimates", "course.chapters.inversion.code",
+                       "course.chapters.uncertainty.estimates",
+                       "course.chapters.uncertainty.choosing", "course.chapters.inversion.code",
                        "course.chapters.desk.adaptive"]
 # What a public function of labkit.attack, or of a chapter's attacks, may ask for under these names,
 # and what it is there. Whoever adds a function that takes one says so here.
@@ -510,7 +511,9 @@ GRANTED = {
     ("check_request", "request"), ("at_once", "request"), ("spread", "request"),
     ("baseline", "x"), ("check_target", "x"), ("side_effect", "x"), ("logits_at", "x"),
     ("ensemble_outputs", "x"),
-    ("zeroth_order_effects", "x"),  # the target
+    ("zeroth_order_effects", "x"), ("by_surrogates", "x"), ("by_trials", "x"),  # the target
+    ("own_networks", "train"),  # the published recipe, on the attacker's own rows
+    ("provider_step", "rows"), ("overstated", "rows"),  # what was measured on tuning networks
     ("craft", "x"), ("craft", "y"),  # own rows, before they are handed in
     ("row_losses", "x"), ("row_losses", "y"), ("monitored", "y"),  # own rows, out of the holdings
     # public, dummies
@@ -595,6 +598,11 @@ def test_zeroth_order_queries_are_two_a_pair_and_fixed_by_the_seed(boxed, pairs,
                                     pairs=pairs, seed=0)
 
 
+def two_points(f, plus, minus):
+    return doubt.two_point(plus, minus, *(torch.stack([f(w) for w in side])
+                                          for side in (plus, minus)))
+
+
 def test_two_points_are_unbiased_on_a_quadratic():
     g = generator(0)
     m, r, batches, q = 4, 2, 1500, 4
@@ -606,14 +614,14 @@ def test_two_points_are_unbiased_on_a_quadratic():
 
     gradient = (b + 0.5 * (h + h.transpose(1, 2)) @ c).T
     u = 0.3 * torch.randn(batches, q, m, generator=g, dtype=torch.float64)
-    got = torch.stack([doubt.two_point(f, c + v, c - v) for v in u])
+    got = torch.stack([two_points(f, c + v, c - v) for v in u])
     error = got.std(0) / batches ** 0.5
     assert ((got.mean(0) - gradient).abs() < 4 * error).all() and error.max() < 0.1
 
 
 def test_even_orders_cancel_exactly():
     u = torch.randn(50, 6, generator=generator(1))
-    assert not doubt.two_point(
+    assert not two_points(
         lambda w: torch.stack([w.pow(2).sum(), w[0] * w[1], w.abs().max() + 3]), u, -u).any()
 
 
@@ -625,8 +633,8 @@ def test_two_points_over_all_disjoint_pairs_give_the_centred_coefficients():
         for q in itertools.combinations(set(range(m)) - set(p), size):
             plus.append([float(i in p) for i in range(m)])
             minus.append([float(i in q) for i in range(m)])
-    got = doubt.two_point(lambda w: w @ c, torch.tensor(plus, dtype=c.dtype),
-                             torch.tensor(minus, dtype=c.dtype))
+    got = two_points(lambda w: w @ c, torch.tensor(plus, dtype=c.dtype),
+                     torch.tensor(minus, dtype=c.dtype))
     assert torch.allclose(got, (c - c.mean(0)) * m / (m - 1), atol=1e-10)
 
 

@@ -26,8 +26,8 @@ REPORT = Part("figure", "report", "anything")
 IDS = """
 start-surer basics-target basics-cost basics-ga-damage basics-mia basics-streisand
 sisa-exact sisa-cost sisa-speedup sisa-batch sisa-accuracy
-req-label unc-over unc-under unc-beats-label unc-transfer unc-blackbox unc-estimators
-unc-defences req-sequential
+req-label req-sequential
+unc-over unc-under unc-beats-label unc-transfer unc-blackbox unc-estimators unc-defences
 inv-approx inv-exact-small inv-arch inv-float inv-label inv-label-blackbox inv-linear inv-tabular
 ver-honest ver-adv-retrain ver-adv-keeps ver-forge ver-scale ver-audit
 def-gradient def-gradient-adaptive def-monitor def-noise def-prune-adaptive def-finetune def-dp

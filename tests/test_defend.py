@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from course.chapters.uncertainty import gates
 from labkit import defend
 from labkit.base import LabError
 
@@ -117,8 +118,8 @@ def test_the_realistic_streams_leave_the_easy_one_out():
 
 def test_gates_do_not_mind_a_request_that_changes_nothing():
     logits, y = torch.randn(50, K, generator=torch.Generator().manual_seed(1)), torch.arange(50) % K
-    assert (defend.loss_gate(logits, logits.clone(), y) == 0
-            and defend.label_gate(logits, logits.clone()) == 0)
+    assert (gates.loss_gate(logits, logits.clone(), y) == 0
+            and gates.label_gate(logits, logits.clone()) == 0)
 
 
 def test_gates_by_hand():
@@ -127,12 +128,12 @@ def test_gates_by_hand():
     y = torch.tensor([0, 1, 1, 0])
     wanted = -(math.log(0.4 / 0.7) + math.log(0.9 / 0.8) + math.log(0.75 / 0.5)
                + math.log(0.6 / 0.9)) / 4
-    assert defend.loss_gate(before, after, y) == pytest.approx(wanted, abs=1e-6)
-    assert defend.loss_gate(after, before, y) == pytest.approx(-wanted, abs=1e-6)
-    assert defend.label_gate(before[[0, 1, 3]], after[[0, 1, 3]]) == pytest.approx(1 / 3)
-    assert (defend.label_gate(before[[1, 3]],
+    assert gates.loss_gate(before, after, y) == pytest.approx(wanted, abs=1e-6)
+    assert gates.loss_gate(after, before, y) == pytest.approx(-wanted, abs=1e-6)
+    assert gates.label_gate(before[[0, 1, 3]], after[[0, 1, 3]]) == pytest.approx(1 / 3)
+    assert (gates.label_gate(before[[1, 3]],
                                         after[[1, 3]]) == 0
-            and defend.label_gate(before[:1], after[:1]) == 1)
+            and gates.label_gate(before[:1], after[:1]) == 1)
 
 
 def test_residuals_are_the_gradients_in_the_logits(data):
@@ -167,9 +168,9 @@ def test_a_lone_row_is_isolated(seed):
     x, y = clusters(seed)  # 34 rows of class 0: four medoids
     alone = defend.isolated(nn.Identity(), x, y)
     assert alone.dtype == torch.bool and alone.nonzero().flatten().tolist() == [33]
-    assert defend.isolation_gate(alone, torch.tensor([33])) == 1
-    assert defend.isolation_gate(alone, torch.tensor([33, 0, 1, 2])) == 0.25
-    assert defend.isolation_gate(alone, torch.tensor([0, 40])) == 0
+    assert gates.isolation_gate(alone, torch.tensor([33])) == 1
+    assert gates.isolation_gate(alone, torch.tensor([33, 0, 1, 2])) == 0.25
+    assert gates.isolation_gate(alone, torch.tensor([0, 40])) == 0
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
     assert torch.equal(defend.isolated(nn.Identity(), x[order], y[order]), alone[order])
 

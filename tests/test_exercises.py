@@ -28,7 +28,8 @@ from course.chapters import uncertainty as estimates
 from course.chapters import verification as verification_chapter
 from course.chapters.inversion.exercises import ridge
 from course.chapters.requests.exercises import LossGradient, Plan
-from course.chapters.sisa import cost
+from course.chapters.sisa import by_risk, cost
+from course.chapters.sparsity.exercises import decaying_schedule
 from course.exercises import EXERCISES, card, check, find, hint, judge, limits, solution
 from course.exercises.engine import Outcome, _alike, _compare, _outcome
 from course.exercises.feedback import difference, pattern
@@ -36,7 +37,7 @@ from course.exercises.limits import limited
 from labkit.base import LabError
 
 ALL = list(EXERCISES.values())
-UA = EXERCISES["1.2"]
+UA = EXERCISES["1.1"]
 
 
 def define(source, **names):
@@ -87,23 +88,21 @@ def test_the_solutions_agree_with_labkit():
     assert (UA.solution(logits, labels)
             == pytest.approx(lk.measure.unlearning_accuracy(logits, labels)))
     a, b = rng.normal(1, 1, 40).round(1), rng.normal(0, 1, 30).round(1)
-    assert EXERCISES["1.4"].solution(a, b) == pytest.approx(basics_chapter.auc(a, b))
-    mine, theirs = EXERCISES["1.5"].solution(a, b), basics_chapter.best_threshold(a, b)
-    assert _gain(mine, a, b) == pytest.approx(_gain(theirs, a, b))
+    assert EXERCISES["1.5"].solution(a, b) == pytest.approx(basics_chapter.auc(a, b))
     row, reference = {"UA": 1.0, "RA": 90.0, "TA": 80.0}, {"UA": 15.0, "RA": 99.0, "TA": 86.0}
-    assert (EXERCISES["1.3"].solution(row, reference)
+    assert (EXERCISES["1.2"].solution(row, reference)
             == pytest.approx(lk.measure.gap(row, reference)))
     x, y = torch.randn(20, 6), torch.randint(0, 3, (20,))
     data = type("D", (), {"x": x, "y": y})
     model = torch.nn.Linear(6, 3)
     theirs = lk.unlearn.gradient_ascent(model, data, torch.arange(8), lr=0.2, momentum=0)
-    assert difference(EXERCISES["1.6"].solution(model, x[:8], y[:8], 0.2), theirs) is None
+    assert difference(EXERCISES["1.4"].solution(model, x[:8], y[:8], 0.2), theirs) is None
 
 
 def test_the_solutions_of_02_agree_with_labkit():
     sisa = lk.unlearn.sisa
-    place, first_slices, majority, expected_share, batch_rows = (EXERCISES[f"2.{i}"].solution
-                                                                 for i in range(1, 6))
+    place, first_slices, expected_share, batch_share, assign = (EXERCISES[f"2.{i}"].solution
+                                                                for i in range(1, 6))
     for shards, slices, seed in ((5, 5, 0), (7, 3, 11), (1, 4, 2)):
         assert [place(row, shards, slices, seed) for row in range(99)] == [sisa.place(row, shards,
                                                                                       slices, seed)
@@ -116,11 +115,16 @@ def test_the_solutions_of_02_agree_with_labkit():
     for slices in (1, 2, 5, 50):
         assert expected_share(slices) == pytest.approx(cost.slicing(slices)) == pytest.approx(
             2 / 3 + 1 / (3 * slices))
-    logits = 2 * torch.randn(4, 400, 5, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(majority(logits), sisa.aggregate(logits, "vote").argmax(1))
-    for n, shards, requests in ((1000, 10, 4), (50, 1, 3), (200, 20, 60)):
-        assert batch_rows(n, shards, requests) == pytest.approx(cost.visits(n, 1, shards, 1,
-                                                                            requests, batch=True))
+        assert batch_share(7, slices, 1) == pytest.approx(expected_share(slices) / 7)
+    for n, shards, slices, requests in ((1000, 10, 1, 4), (50, 1, 4, 3), (200, 20, 7, 60)):
+        assert (n - requests) * batch_share(shards, slices, requests) == pytest.approx(
+            cost.visits(n, 1, shards, slices, requests, batch=True))
+    for n, shards, slices in ((60, 5, 4), (400, 7, 3), (400, 1, 1)):
+        risk = torch.from_numpy(np.random.default_rng(n).pareto(1, n))
+        theirs = by_risk(risk, shards, slices, rule="root")
+        for mine, wanted in zip(assign(risk, shards, slices), (theirs.shard, theirs.slice),
+                                strict=True):
+            assert torch.equal(mine, wanted)
 
 
 def test_the_solutions_of_03_and_04_agree_with_others():
@@ -131,7 +135,8 @@ def test_the_solutions_of_03_and_04_agree_with_others():
         return (w - mu).clip(0, 1).sum() - budget
 
     margin, hypergradient, project = (EXERCISES[f"3.{i}"].solution for i in range(1, 4))
-    entropy, ece, conformal = (EXERCISES[f"4.{i}"].solution for i in range(1, 4))
+    entropy, ece, doubt, two_point, conformal = (EXERCISES[f"4.{i}"].solution
+                                                 for i in range(1, 6))
     r = np.random.default_rng(3)
     for _ in range(50):
         p, = _draw_probabilities(r)
@@ -167,6 +172,14 @@ def test_the_solutions_of_03_and_04_agree_with_others():
         ours = hypergradient(theta, gradients, weights.detach(), tau, loss_gradient)
         assert torch.allclose(ours, weights.grad, rtol=1e-4, atol=1e-5)
 
+        z, label, kappa, weight = _draw_label(r)
+        theirs = estimates.underconfidence(label, kappa, weight)
+        assert torch.allclose(doubt(z, label, kappa, weight), theirs(z), atol=1e-5)
+
+        trials = _draw_trials(r)
+        assert torch.allclose(two_point(*trials), estimates.two_point(*trials), rtol=1e-4,
+                              atol=1e-6)
+
         scores, alpha = _draw_calibration(r)
         n, q = len(scores), conformal(scores, alpha)
         # the smallest threshold with at least (n + 1)(1 - alpha) scores up to it
@@ -179,7 +192,7 @@ def test_the_solutions_of_03_and_04_agree_with_others():
 
 
 def test_the_solutions_of_05_agree_with_others():
-    cosine, variation, leak, deleted, rebuild = (EXERCISES[f"5.{i}"].solution for i in range(1, 6))
+    cosine, variation, leak, rebuild = (EXERCISES[f"5.{i}"].solution for i in range(1, 5))
     r = np.random.default_rng(4)
     for _ in range(50):
         gradient, target = _draw_directions(r)
@@ -195,12 +208,6 @@ def test_the_solutions_of_05_agree_with_others():
         layer = torch.nn.Linear(weight.shape[1], len(bias))
         theirs = lk.attack.leak(layer, torch.cat([weight.flatten(), bias]))
         assert torch.allclose(leak(weight, bias), theirs.float(), rtol=1e-4, atol=1e-4)
-
-        before, after, which = _draw_probes(r)
-        fall = [np.mean([float(before[i, c] - after[i, c]) for i in range(len(which)) if which[i]
-                         == c])
-                for c in range(before.shape[1])]
-        assert deleted(before, after, which) == int(np.argmax(fall))
 
         before, after, public, n, penalty = _draw_ridge(r)
         theirs = inversion_chapter.rebuild_row(before[None], after[None], public, n=n,
@@ -221,12 +228,15 @@ def test_the_solutions_of_05_agree_with_others():
 def test_the_solutions_of_09_agree_with_others():
     from scipy.stats import binom
 
-    critical, replay, tainted, bound = (EXERCISES[f"9.{i}"].solution for i in range(1, 5))
+    replay, tainted, bound, plan = (EXERCISES[f"9.{i}"].solution for i in range(1, 5))
     r = np.random.default_rng(5)
     for _ in range(50):
-        n, q, alpha = _draw_queries(r)
-        theirs = verification_chapter.critical_value(n, q, alpha)
-        assert critical(n, q, alpha) == int(binom.ppf(1 - alpha, n, q)) == theirs
+        p, q, alpha, beta, most = _draw_plan(r)
+        escapes = [binom.cdf(binom.ppf(1 - alpha, m, q), m, p) for m in range(1, most + 1)]
+        wanted = next((m for m, e in enumerate(escapes, 1) if e <= beta), None)
+        assert plan(p, q, alpha, beta, most) == wanted
+        assert wanted is None or beta >= verification_chapter.miss_rate(
+            wanted, p, verification_chapter.critical_value(wanted, q, alpha))
 
         before, gradient, after, lr = _draw_step(r)
         weight = torch.nn.Parameter(before.double())
@@ -297,7 +307,7 @@ def test_the_solutions_of_10_agree_with_others():
 def test_the_solutions_of_12_agree_with_others():
     import torch.nn.utils.prune as prune
 
-    mask, strength, step, efficacy, disparity = (EXERCISES[f"12.{i}"].solution for i in range(1, 6))
+    disparity, mask, step, salient, schedule = (EXERCISES[f"12.{i}"].solution for i in range(1, 6))
     r = np.random.default_rng(7)
     for _ in range(50):
         weights, share = _draw_layers(r)
@@ -321,12 +331,19 @@ def test_the_solutions_of_12_agree_with_others():
             assert all(torch.equal(a, layer.weight_mask.bool())
                        for a, layer in zip(found.values(), net, strict=True))
 
-        epoch, epochs, gamma, without = _draw_epoch(r)
-        theirs = lk.unlearn.l1_strength(epoch, epochs, gamma, "decaying", without)
-        assert strength(epoch, epochs, gamma, without) == pytest.approx(theirs, rel=1e-12)
-        every = [strength(e, epochs, gamma, without) for e in range(epochs)]
-        line = np.linspace(gamma, 0, epochs - without + 1)
-        assert np.allclose(every, np.r_[line[:-1], np.zeros(without)], atol=1e-12)
+        model, x, y, share = _draw_saliency(r)
+        found = salient(model, x, y, share)
+        theirs = lk.unlearn.saliency_mask(model, x, y, share)
+        assert list(found) == list(theirs)
+        assert all(torch.equal(found[name], theirs[name]) for name in found)
+
+        epochs, total = int(r.integers(1, 20)), float(10 ** r.uniform(-4, 0))
+        every = schedule(epochs, total)
+        assert sum(every) == pytest.approx(total) and len(every) == epochs
+        assert all(a == pytest.approx(4 * b) for a, b in zip(every, every[1:], strict=False))
+        line = np.linspace(1, 0, epochs + 1)[:-1]
+        assert (decaying_schedule(epochs, total)
+                == pytest.approx((total * line / line.sum()).tolist()))
 
         weight, grad, velocity, keep, lr, momentum, decay = _draw_masked(r)
         # SGD on the weights that stay, which knows of no others
@@ -347,34 +364,6 @@ def test_the_solutions_of_12_agree_with_others():
     # Jia et al. 2023: fine-tuning
     assert disparity({"UA": 22.53, "MIA": 75.0, "RA": 99.87, "TA": 94.31},
                      {"UA": 100.0, "MIA": 100.0, "RA": 100.0, "TA": 94.83}) == pytest.approx(25.78)
-
-    # a model whose probabilities are known: its inputs' softmax
-    for members, strangers in ((60, 30), (30, 50)):
-        x, y = (torch.from_numpy(a) for a in (r.normal(0, 2, (members + strangers, 3)),
-                                              r.integers(0, 3, members + strangers)))
-        x[torch.arange(members), y[:members]] += 2
-        data = lk.data.Data("toy", x[:members].float(), y[:members], x[members:].float(),
-                            y[members:],
-                            ("a", "b", "c"), torch.zeros(3), torch.ones(3), {})
-        forget, retain = torch.arange(0, members, 4), torch.tensor([i for i in range(members)
-                                                                    if i % 4])
-        p = x.float().double().softmax(1)[torch.arange(len(x)), y].numpy()
-        theirs = lk.measure.svc_mia(torch.nn.Identity(), data, forget, privacy=False)["efficacy"]
-        assert efficacy(p[retain], p[members:], p[forget]) == pytest.approx(theirs)
-
-
-def test_membership_by_svc_does_not_hang_on_the_order_of_rows():
-    """However the rows are stacked and the classes are named, the answer to each case is the same.
-    """
-    from sklearn.svm import SVC
-
-    exercise = EXERCISES["12.4"]
-    for what, (retain, test, forget) in exercise.cases():
-        n = min(len(retain), len(test))
-        x, y = np.r_[test[:n], retain[:n]], np.r_[np.full(n, "out"), np.full(n, "in")]
-        for order in (np.arange(2 * n), np.random.default_rng(0).permutation(2 * n)):
-            called = SVC(C=3, gamma="auto").fit(x[order, None], y[order]).predict(forget[:, None])
-            assert 100 * (called == "out").mean() == exercise.solution(retain, test, forget), what
 
 
 def _gain(t, a, b):
@@ -549,14 +538,8 @@ def _draw_slices(r):
     return (int(r.integers(1, 60)),)
 
 
-def _draw_members(r):
-    shape = tuple(r.integers((1, 1, 2), (8, 20, 7)))
-    return (torch.from_numpy(r.normal(0, 3, shape)).float(),)
-
-
 def _draw_batch(r):
-    n = int(r.integers(2, 2000))
-    return (n, int(r.integers(1, 40)), int(r.integers(0, n)))
+    return tuple(int(v) for v in r.integers((1, 1, 0), (40, 12, 60)))
 
 
 def _draw_probabilities(r):
@@ -597,6 +580,21 @@ def _draw_round(r):
     return Plan(int(r.integers(10**6)), m), ids, int(r.integers(1, 50)), int(r.integers(1, 6))
 
 
+def _draw_label(r):
+    k = int(r.integers(2, 9))
+    z = torch.from_numpy(r.normal(0, r.uniform(0.2, 4), k)).float()
+    return z, int(r.integers(k)), float(r.uniform(0, 3)), float(r.uniform(0, 6))
+
+
+def _draw_trials(r):
+    q, m, k = (int(v) for v in r.integers((1, 2, 1), (9, 9, 5)))
+    size, pairs = int(r.integers(1, m // 2 + 1)), np.zeros((2, q, m))
+    for i in range(q):
+        order = r.permutation(m)
+        pairs[0, i, order[:size]] = pairs[1, i, order[size:2 * size]] = 1
+    return tuple(torch.from_numpy(a).float() for a in (*pairs, *r.normal(0, 1, (2, q, k))))
+
+
 def _draw_calibration(r):
     # exact in binary
     return torch.from_numpy(r.random(int(r.integers(1, 40)))).float(), int(r.integers(1, 64)) / 64
@@ -618,13 +616,6 @@ def _draw_layer(r):
     return tuple(torch.from_numpy(a).float() for a in (np.outer(delta, r.normal(size=d)), delta))
 
 
-def _draw_probes(r):
-    k = int(r.integers(1, 9))
-    which = r.permutation(np.concatenate([np.arange(k), r.integers(0, k, r.integers(0, 20))]))
-    p = (torch.from_numpy(r.normal(0, 2, (len(which), k))).softmax(1) for _ in range(2))
-    return (*p, torch.from_numpy(which))
-
-
 def _draw_ridge(r):
     n, d, m = (int(v) for v in r.integers((10, 1, 5), (40, 6, 60)))
     rows, y = torch.from_numpy(r.random((n + m, d))), torch.from_numpy(r.normal(0, 1, n))
@@ -632,8 +623,10 @@ def _draw_ridge(r):
     return ridge(rows[:n], y, penalty), ridge(rows[1:n], y[1:], penalty), rows[n:], n, penalty
 
 
-def _draw_queries(r):
-    return int(r.integers(1, 60)), float(r.uniform(0, 1)), float(r.uniform(0.001, 0.5))
+def _draw_plan(r):
+    q = float(r.uniform(0, 0.4))
+    p = float(r.uniform(q + 0.3, 1))
+    return p, q, *map(float, r.uniform(0.01, 0.3, 2)), int(r.integers(1, 40))
 
 
 def _draw_step(r):
@@ -694,9 +687,14 @@ def _draw_layers(r):
     return {k: torch.from_numpy(w) for k, w in weights.items()}, float(r.uniform(0, 0.99))
 
 
-def _draw_epoch(r):
-    epochs = int(r.integers(1, 20))
-    return int(r.integers(epochs)), epochs, float(10 ** r.uniform(-4, 0)), int(r.integers(epochs))
+def _draw_saliency(r):
+    # rows in powers of 2: the mean loss then ranks as the sum does, to the last digit
+    d, k, n = int(r.integers(2, 6)), int(r.integers(3, 6)), 2 ** int(r.integers(0, 5))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(r.integers(2**31)))
+        model = torch.nn.Sequential(torch.nn.Linear(d, 4), torch.nn.ReLU(), torch.nn.Linear(4, k))
+    x = torch.from_numpy(r.normal(0, 1, (n, d))).float()
+    return model, x, torch.from_numpy(r.integers(0, k, n)), float(r.uniform(0.05, 1))
 
 
 def _draw_masked(r):
@@ -705,28 +703,24 @@ def _draw_masked(r):
                                                     < 0.6), *map(float, r.uniform(0.05, 1, 3))
 
 
-def _draw_sure(r):
-    members, others, rows = (int(n) for n in r.integers((3, 3, 1), (15, 15, 60)))
-    return r.beta(6, 1, members), r.beta(r.uniform(1, 4), 1.5, others), r.random(rows)
-
-
 def _draw_columns(r):
     names = ["UA", "RA", "TA", "MIA", "RTE"][: r.integers(4, 6)]
     return tuple({name: float(r.uniform(0, 100)) for name in r.permutation(names)}
                  for _ in range(2))
 
 
-DRAW = {"0.1": _draw_logits, "1.1": _draw_batches, "1.2": _draw_logits, "1.3": _draw_rows,
-        "1.4": _draw_scores, "1.5": _draw_scores, "1.6": _draw_model, "2.1": _draw_place,
-        "2.2": _draw_request, "2.4": _draw_slices, "2.3": _draw_members, "2.5": _draw_batch,
+DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _draw_batches,
+        "1.4": _draw_model, "1.5": _draw_scores, "2.1": _draw_place,
+        "2.2": _draw_request, "2.3": _draw_slices, "2.4": _draw_batch,
         "3.1": _draw_one_logit_row, "3.2": _draw_gradients, "3.3": _draw_weights,
         "3.4": _draw_round, "4.1": _draw_probabilities,
-        "4.2": _draw_confidence, "4.3": _draw_calibration, "5.1": _draw_directions,
-        "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_probes, "5.5": _draw_ridge,
-        "9.1": _draw_queries, "9.2": _draw_step, "9.3": _draw_log, "9.4": _draw_replaced,
+        "4.2": _draw_confidence, "4.3": _draw_label, "4.4": _draw_trials,
+        "4.5": _draw_calibration, "5.1": _draw_directions,
+        "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_ridge,
+        "9.1": _draw_step, "9.2": _draw_log, "9.3": _draw_replaced, "9.4": _draw_plan,
         "10.1": _draw_similarity, "10.2": _draw_benign, "10.3": _draw_stream, "10.4": _draw_release,
-        "10.5": _draw_privacy, "12.1": _draw_layers, "12.2": _draw_epoch, "12.3": _draw_masked,
-        "12.4": _draw_sure, "12.5": _draw_columns}
+        "10.5": _draw_privacy, "12.1": _draw_columns, "12.2": _draw_layers, "12.3": _draw_masked,
+        "12.4": _draw_saliency}
 
 
 def equivalent(exercise, mutant):
@@ -783,12 +777,12 @@ def shown(monkeypatch):
                                   '"""What."""\n    raise NotImplementedError'])
 def test_not_attempted_returns_the_solution_and_runs_nothing(shown, body):
     mine = define(f"def f(logits, labels):\n    {body}\n")
-    assert exercise("1.2")(mine) is UA.solution
+    assert exercise("1.1")(mine) is UA.solution
     assert shown[0].state == "not attempted" and shown[0].points == 0
 
 
 def test_not_attempted_is_seen_through_the_decorator_and_signature_is_not_asked(shown):
-    scope = define('@exercise("1.2")\ndef f():\n    """Doc."""\n    ...\n\ndef last(): pass',
+    scope = define('@exercise("1.1")\ndef f():\n    """Doc."""\n    ...\n\ndef last(): pass',
                    exercise=exercise).__globals__
     assert scope["f"] is UA.solution and shown[0].state == "not attempted"
 
@@ -796,18 +790,22 @@ def test_not_attempted_is_seen_through_the_decorator_and_signature_is_not_asked(
 def test_right_returns_the_learners_own(shown):
     # renamed
     mine = define("def f(z, y):\n    return (z.max(1).indices != y).float().mean().item() * 100")
-    assert exercise("1.2")(mine) is mine
+    assert exercise("1.1")(mine) is mine
     assert shown[0].state == "right" and shown[0].points == UA.points
 
 
 def test_several_thresholds_are_right():
+    threshold = dataclasses.replace(EXERCISES["1.5"], solution=basics_chapter.best_threshold,
+                                    measured="TPR − FPR at your threshold", measure=_gain)
     mine = define("""
         def f(members, strangers):
             tries = np.concatenate([np.sort(members) - 1e-6, np.sort(strangers) + 1e-6])
             gain = [(members > t).mean() - (strangers > t).mean() for t in tries]
             return tries[int(np.argmax(gain))]
     """)
-    assert check(EXERCISES["1.5"], mine).state == "right"
+    assert check(threshold, mine).state == "right"
+    never = define("def f(members, strangers):\n    return float(members.max())")
+    assert check(threshold, never).state == "wrong"
 
 
 @pytest.mark.parametrize("body, state, what", [
@@ -837,7 +835,7 @@ def test_a_project_is_judged_by_a_floor(body, state, what):
     ("return float('nan')", "every value is NaN"),
 ])
 def test_wrong_says_what_differs(shown, body, what):
-    assert exercise("1.2")(define(f"def f(logits, labels):\n    {body}\n")) is UA.solution
+    assert exercise("1.1")(define(f"def f(logits, labels):\n    {body}\n")) is UA.solution
     assert shown[0].state == "wrong" and what in shown[0].what and shown[0].cause
     assert "On more rows than classes" in shown[0].what  # which input
 
@@ -951,10 +949,10 @@ def test_a_seed_set_on_the_way_is_right_and_told():
             order = torch.randperm(n)
             return [b[~torch.isin(b, forget)] for b in order.split(batch_size)]
     """)
-    result = check(EXERCISES["1.1"], mine)
+    result = check(EXERCISES["1.3"], mine)
     assert result.state == "right" and "changes torch's random state" in result.what
     assert "Mind: your function" in card.to_text(result)
-    assert check(EXERCISES["1.1"], EXERCISES["1.1"].solution).what == ""
+    assert check(EXERCISES["1.3"], EXERCISES["1.3"].solution).what == ""
 
 
 def test_a_slow_import_is_no_endless_loop(tmp_path, monkeypatch):
@@ -984,9 +982,9 @@ def test_a_near_miss_gets_its_message_as_a_guess():
     """)
     assert check(UA, near).cause == f"a guess, as it fits most of the inputs: {planted}"
     only = define("def f(a, b):\n    return 7.0 if len(a) == 8 else g(a, b)",
-                  g=EXERCISES["1.4"].solution)
+                  g=EXERCISES["1.5"].solution)
     # nothing like a planted mistake: where it is wrong is said
-    cause = check(EXERCISES["1.4"], only).cause
+    cause = check(EXERCISES["1.5"], only).cause
     assert "right on 8 of 9 inputs, and wrong on “more strangers than members”" in cause
 
 
@@ -1003,15 +1001,15 @@ def test_what_else_may_stand_below_the_decorator(shown):
     import functools
 
     cached = functools.lru_cache(define("def f(slices):\n    return 2 / 3 + 1 / (3 * slices)"))
-    assert exercise("2.4")(cached) is cached and shown[-1].state == "right"
+    assert exercise("2.3")(cached) is cached and shown[-1].state == "right"
     stub = functools.lru_cache(define("def f(slices):\n    ..."))
-    assert exercise("2.4")(stub) is EXERCISES["2.4"].solution and shown[-1].state == "not attempted"
-    assert exercise("2.4")(type("Share", (), {})) is EXERCISES["2.4"].solution
+    assert exercise("2.3")(stub) is EXERCISES["2.3"].solution and shown[-1].state == "not attempted"
+    assert exercise("2.3")(type("Share", (), {})) is EXERCISES["2.3"].solution
     assert shown[-1].state == "wrong" and "a class" in shown[-1].what
     for built_in in (torch.topk, max):  # has no signature
-        assert exercise("1.2")(built_in) is UA.solution and shown[-1].state in ("error", "wrong")
-    with pytest.raises(LabError, match=r'expected_share has no id: write @exercise\("2.4"\)'):
-        exercise(EXERCISES["2.4"].solution)
+        assert exercise("1.1")(built_in) is UA.solution and shown[-1].state in ("error", "wrong")
+    with pytest.raises(LabError, match=r'expected_share has no id: write @exercise\("2.3"\)'):
+        exercise(EXERCISES["2.3"].solution)
     with pytest.raises(LabError, match="has no id"):
         exercise()
 
@@ -1030,7 +1028,7 @@ def test_exception_is_feedback_with_the_line(shown):
         def f(logits, labels):
             return helper(logits)
     """)
-    assert exercise("1.2")(mine) is UA.solution
+    assert exercise("1.1")(mine) is UA.solution
     result = shown[0]
     assert result.state == "error" and "AttributeError" in result.what
     assert "(line 3 of the cell: return z.nothing_like_this())" in result.what
@@ -1089,12 +1087,12 @@ def test_changed_arguments_are_told_and_cannot_disturb_the_check():
 
 
 def test_a_change_inside_a_dict_is_told():
-    g = EXERCISES["12.1"].solution
+    g = EXERCISES["12.2"].solution
     for change in ("weights['out.weight'] = None", "weights.clear()",
                    "[w.zero_() for w in weights.values()]"):
         mine = define(f"def f(weights, share):\n    mask = g(weights, share)\n    {change}\n    "
                       f"return mask", g=g)
-        assert "changes its argument 'weights'" in check(EXERCISES["12.1"], mine).what
+        assert "changes its argument 'weights'" in check(EXERCISES["12.2"], mine).what
 
 
 def test_the_random_state_of_the_notebook_stays():
@@ -1117,7 +1115,7 @@ def test_unknown_exercise_names_the_nearest():
     with pytest.raises(LabError, match="did you mean '1.2'"):
         exercise("1.22")
     with pytest.raises(LabError, match="directly above a def"):
-        exercise("1.2")(3)
+        exercise("1.1")(3)
     with pytest.raises(LabError, match="did you mean"):
         find("nothing")
 
@@ -1129,12 +1127,12 @@ def test_card_in_html_text_and_for_machines():
     result = check(UA, UA.mistakes[0][0])
     page, text, state = card.to_html(result), card.to_text(result), card.state(result)
     assert page.count("<details>") == 4 and "<script" not in page and "Worked solution" in page
-    assert "✗ Exercise 1.2" in page and "difficulty 2 of 5 · 8 minutes" in page
+    assert "✗ Exercise 1.1" in page and "difficulty 1 of 5 · 5 minutes" in page
     # the page's own, dark or light
     assert "color:" not in page.replace("border", "") and "background" not in page
-    assert (result.cause in text and "✗ Exercise 1.2" in text and 'hint("1.2", 1)' in text
+    assert (result.cause in text and "✗ Exercise 1.1" in text and 'hint("1.1", 1)' in text
             and "<" not in text)
-    assert state == {"kind": "exercise", "id": "1.2", "state": "wrong", "points": 0, "of": 1}
+    assert state == {"kind": "exercise", "id": "1.1", "state": "wrong", "points": 0, "of": 1}
     json.dumps(state)
     for other in ("right", "timeout", "error", "not attempted"):
         result.state = other
@@ -1151,20 +1149,20 @@ def test_what_a_learner_writes_is_escaped():
 
 
 def test_hints_and_solution_in_a_terminal(capsys):
-    hint("1.2")
-    solution("1.2")
+    hint("1.1")
+    solution("1.1")
     out = capsys.readouterr().out
     assert "the idea" in out and "def unlearning_accuracy" in out
     with pytest.raises(LabError):
-        hint("1.2", 4)
+        hint("1.1", 4)
 
 
 def test_plain_python_prints_the_twin(capsys, monkeypatch):
     from IPython.core.interactiveshell import InteractiveShell
 
     monkeypatch.setattr(InteractiveShell, "initialized", classmethod(lambda cls: False))
-    exercise("1.2")(define("def f(a, b):\n    return 1.0"))
-    assert capsys.readouterr().out.startswith("✗ Exercise 1.2 · Unlearning accuracy: not yet right")
+    exercise("1.1")(define("def f(a, b):\n    return 1.0"))
+    assert capsys.readouterr().out.startswith("✗ Exercise 1.1 · Unlearning accuracy: not yet right")
 
 
 def test_harvest_takes_no_harm():

@@ -14,7 +14,7 @@ ENTRIES = [ENTRY.match(" ".join(block.split())) for block in PAGE.split("\n\n")
 SPELLINGS = {
     "Alpha and beta (α, β)": "$\\beta = P", "Approximate unlearning": "approximate methods",
     "Black box": "BlackBox", "Conjugate gradients (CG)": "cg_steps",
-    "Difference, naive and informed": "naive difference", "Exact unlearning": "exact",
+    "Difference, plain and informed": "plain difference", "Exact unlearning": "exact",
     "First-order unlearning": "first-order", "Isolated row": "isolated gradient",
     "Label inference": "deleted_class", "MIA-efficacy (SVC)": "MIA-efficacy",
     "Over-confidence and under-confidence": "over-confidence",

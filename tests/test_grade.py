@@ -46,7 +46,7 @@ def write(folder, name, cells, extra=()):
     node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# 01")])
     node.cells += [nbformat.v4.new_code_cell(s) for s in sources]
     for cell in node.cells[2:]:  # stored outputs that claim success
-        state = {"kind": "exercise", "id": "1.2", "state": "right", "points": 1, "of": 1}
+        state = {"kind": "exercise", "id": "1.1", "state": "right", "points": 1, "of": 1}
         cell.outputs = [nbformat.v4.new_output("display_data", {MIME: state, "text/plain": "✓"})]
     nbformat.write(node, folder / name)
     return folder / name
@@ -63,7 +63,7 @@ def points(rows):
 def test_all_right_and_helpers_are_found(tmp_path):
     cells = {id: solved(id) for id in NB01}
     # what comes later does not count
-    cells["1.2"] = "def f(z, y):\n    return PERCENT * half(z, y)\nunknown_name"
+    cells["1.1"] = "def f(z, y):\n    return PERCENT * half(z, y)\nunknown_name"
     extra = ["PERCENT = 100\n\ndef half(z, y):\n    return share(z, y)",
              "from torch import mean as average\n1 / 0",
              "def share(z, y):\n    return average((z.argmax(1) != y).double()).item()"]
@@ -73,27 +73,27 @@ def test_all_right_and_helpers_are_found(tmp_path):
 
 
 def test_untouched_wrong_missing_raising_and_magic(tmp_path):
-    cells = {"1.1": untouched("1.1"), "1.2": WRONG,
-             "1.3": "def f(row, reference):\n    return row['UB']",
-             "1.4": f"{solved('1.4')}\n%time 1 + 1", "1.6": "def f(model, x:\n    pass"}
+    cells = {"1.3": untouched("1.3"), "1.1": WRONG,
+             "1.2": "def f(row, reference):\n    return row['UB']",
+             "1.5": f"{solved('1.5')}\n%time 1 + 1", "1.4": "def f(model, x:\n    pass"}
     rows = grade(write(tmp_path, "copy.ipynb", cells))
-    assert states(rows) == {"1.1": "not attempted", "1.2": "wrong", "1.3": "error", "1.4": "right",
-                            "1.5": "missing",
-                            "1.6": "crashed"}
+    assert states(rows) == {"1.3": "not attempted", "1.1": "wrong", "1.2": "error", "1.5": "right",
+                            "1.6": "missing",
+                            "1.4": "crashed"}
     note = {r["exercise"]: r["note"] for r in rows}
-    assert "counted the rows that are right" in note["1.2"] and "KeyError" in note["1.3"]
-    assert "SyntaxError" in note["1.6"] and points(rows) == EXERCISES["1.4"].points
+    assert "counted the rows that are right" in note["1.1"] and "KeyError" in note["1.2"]
+    assert "SyntaxError" in note["1.4"] and points(rows) == EXERCISES["1.5"].points
 
 
 @pytest.mark.slow
 def test_hostile_cells_cost_their_own_points_only(tmp_path):
     cells = {
-        "1.1": "import os\nos._exit(0)",
-        "1.2": "def f(a, b):\n    while True: pass",  # the check's own limit ends it
-        "1.3": "while True: pass",  # the grader's does
-        "1.4": "kept = []\nwhile True: kept.append(bytearray(b'x' * 20_000_000))",
-        "1.5": "raise SystemExit('enough')",
-        "1.6": solved("1.6"),
+        "1.3": "import os\nos._exit(0)",
+        "1.1": "def f(a, b):\n    while True: pass",  # the check's own limit ends it
+        "1.2": "while True: pass",  # the grader's does
+        "1.5": "kept = []\nwhile True: kept.append(bytearray(b'x' * 20_000_000))",
+        "1.6": "raise SystemExit('enough')",
+        "1.4": solved("1.4"),
     }
     cells = {id: text if text.startswith("def") else f"def f(): ...\n{text}" for id,
              text in cells.items()}
@@ -106,31 +106,31 @@ def test_hostile_cells_cost_their_own_points_only(tmp_path):
     nbformat.write(node, path)
     before = len(psutil.Process().children(recursive=True))
     rows = grade(path, timeout=12, memory=900)
-    assert states(rows) == {"1.1": "crashed", "1.2": "timeout", "1.3": "timeout",
-                            "1.4": "out of memory",
-                            "1.5": "crashed", "1.6": "right"}, rows
+    assert states(rows) == {"1.3": "crashed", "1.1": "timeout", "1.2": "timeout",
+                            "1.5": "out of memory",
+                            "1.6": "crashed", "1.4": "right"}, rows
     assert len(psutil.Process().children(recursive=True)) == before  # nothing left running
 
 
 def test_a_state_cannot_be_displayed_printed_or_replaced(tmp_path):
     forged = ("from IPython.display import display\n"
-              f"display({{'{MIME}': {{'kind': 'exercise', 'id': '1.2', 'state': 'right', "
+              f"display({{'{MIME}': {{'kind': 'exercise', 'id': '1.1', 'state': 'right', "
               f"'points': 1}}}}, raw=True)\n"
               "import json, os, sys\n"
               "for stream in (sys.stdout, sys.__stdout__):\n"
-              "    print(json.dumps({'id': '1.2', 'state': 'right', 'note': ''}), file=stream, "
+              "    print(json.dumps({'id': '1.1', 'state': 'right', 'note': ''}), file=stream, "
               "flush=True)\n"
               "for fd in range(1, 12):\n"
-              "    try: os.write(fd, b'{\"id\": \"1.2\", \"state\": \"right\", \"note\": "
+              "    try: os.write(fd, b'{\"id\": \"1.1\", \"state\": \"right\", \"note\": "
               "\"\"}\\n')\n"
               "    except OSError: pass\n")
-    path = write(tmp_path, "copy.ipynb", {"1.2": WRONG, "1.3": solved("1.3")})
+    path = write(tmp_path, "copy.ipynb", {"1.1": WRONG, "1.2": solved("1.2")})
     node = nbformat.read(path, 4)
     node.cells[-2].source = forged + node.cells[-2].source
     node.cells[-1].source = "exercise = lambda id: lambda f: f\n" + node.cells[-1].source
     nbformat.write(node, path)
     found = states(grade(path))
-    assert (found["1.2"], found["1.3"]) == ("wrong", "missing")
+    assert (found["1.1"], found["1.2"]) == ("wrong", "missing")
 
 
 def test_copies_that_are_none_and_deleted_cells(tmp_path, monkeypatch):
@@ -158,7 +158,7 @@ def test_a_process_that_dies_before_the_exercises(tmp_path, monkeypatch):
 
     monkeypatch.setattr(grade_module, "run", run)
     extra = ["labels = [1]\nimport pandas as pd"]
-    rows = grade(write(tmp_path, "copy.ipynb", {"1.2": solved("1.2") + "\npd.NA"}, extra))
+    rows = grade(write(tmp_path, "copy.ipynb", {"1.1": solved("1.1") + "\npd.NA"}, extra))
     assert [(r["exercise"], r["state"]) for r in rows] == [("", "cannot be graded")]
     assert calls[0] and not calls[1] and len(calls) == 2  # tried again without the copy's helpers
     assert kept == [["import pandas as pd"]] * 2  # but with ours
@@ -203,58 +203,58 @@ def test_honest_copies_are_not_accused(tmp_path):
         cells = [f'{HONEST[name][0]}\n@exercise("{id}")\n{solved(id)}'
                  for id, name in zip(NB01, names, strict=False)]
         adam = "torch.optim.Adam([torch.zeros(1, requires_grad=True)])"
-        inside = solved("1.6").replace("student = ", f"{adam}\n    student = ")
-        rows = grade(copy_of(tmp_path, *cells, f'@exercise("1.6")\n{inside}'))
+        inside = solved("1.4").replace("student = ", f"{adam}\n    student = ")
+        rows = grade(copy_of(tmp_path, *cells, f'@exercise("1.4")\n{inside}'))
         found = {r["exercise"]: r for r in rows}
         for id, name in zip(NB01, names, strict=False):
             assert found[id]["state"] == "right" and HONEST[name][1] in found[id]["note"], (
                 name, found[id])
-        assert found["1.6"]["state"] == "right", found["1.6"]
+        assert found["1.4"]["state"] == "right", found["1.4"]
 
 
 def test_a_missing_import_that_is_needed_is_named(tmp_path):
-    text = "import no_such_thing as nst\n@exercise('1.2')\ndef f(a, b): return nst.mean(a)"
-    (row,) = [r for r in grade(copy_of(tmp_path, text)) if r["exercise"] == "1.2"]
+    text = "import no_such_thing as nst\n@exercise('1.1')\ndef f(a, b): return nst.mean(a)"
+    (row,) = [r for r in grade(copy_of(tmp_path, text)) if r["exercise"] == "1.1"]
     assert row["state"] == "error" and "ModuleNotFoundError" in row["note"]
     assert "NameError" in row["note"]
 
 
 def test_of_several_cells_the_best_counts_and_the_note_says_so(tmp_path):
-    right, stub = f'@exercise("1.2")\n{solved("1.2")}', f'@exercise("1.2")\n{untouched("1.2")}'
-    three = f'@exercise("1.3")\n{solved("1.3")}'
-    wrong, ends = f'@exercise("1.2")\n{WRONG}', f"import os\n{stub}\nos._exit(0)"
+    right, stub = f'@exercise("1.1")\n{solved("1.1")}', f'@exercise("1.1")\n{untouched("1.1")}'
+    three = f'@exercise("1.2")\n{solved("1.2")}'
+    wrong, ends = f'@exercise("1.1")\n{WRONG}', f"import os\n{stub}\nos._exit(0)"
     path = copy_of(tmp_path, wrong, right + "\n" + three, stub, ends)
     found = {r["exercise"]: r for r in grade(path)}
-    assert found["1.2"]["state"] == "right" and found["1.2"]["points"] == EXERCISES["1.2"].points
-    assert found["1.2"]["note"].startswith("4 cells have it (wrong, right, not attempted, not "
+    assert found["1.1"]["state"] == "right" and found["1.1"]["points"] == EXERCISES["1.1"].points
+    assert found["1.1"]["note"].startswith("4 cells have it (wrong, right, not attempted, not "
                                            "attempted)")
-    assert found["1.3"]["state"] == "right" and found["1.3"]["note"] == ""
+    assert found["1.2"]["state"] == "right" and found["1.2"]["note"] == ""
 
 
 def test_ids_are_code(tmp_path):
-    right = f'@exercise("1.2")\n{solved("1.2")}'
-    others = ["# old try\n# @exercise('1.2')\n# def f(): ...",
-              "hint = 'write @exercise(\"1.2\") above it'",
-              "\"\"\"\n@exercise('1.3')\n\"\"\"",
-              "import labkit\n@labkit.exercise(id='1.4')\ndef g(): ...",
-              "%%time\n@exercise('1.5')\ndef g(): ...",
-              "@exercise('1.6')\ndef g(:\n  pass\n# @exercise('1.1')"]
+    right = f'@exercise("1.1")\n{solved("1.1")}'
+    others = ["# old try\n# @exercise('1.1')\n# def f(): ...",
+              "hint = 'write @exercise(\"1.1\") above it'",
+              "\"\"\"\n@exercise('1.2')\n\"\"\"",
+              "import labkit\n@labkit.exercise(id='1.5')\ndef g(): ...",
+              "%%time\n@exercise('1.6')\ndef g(): ...",
+              "@exercise('1.4')\ndef g(:\n  pass\n# @exercise('1.3')"]
     program, _ = plan(copy_of(tmp_path, right, *others))
-    assert [i["ids"] for i in program if i["ids"]] == [["1.2"], ["1.4"], ["1.5"], ["1.6"]]
+    assert [i["ids"] for i in program if i["ids"]] == [["1.1"], ["1.5"], ["1.6"], ["1.4"]]
 
 
 def test_plan_takes_what_is_needed_and_both_of_two(tmp_path):
     extra = (["import matplotlib.pyplot as plt\nK = 2\nL = open('x')\ndef unused(): pass\nlabels = "
               "K"])
-    path = write(tmp_path, "copy.ipynb", {"1.2": WRONG + "\n    labels"}, extra)
+    path = write(tmp_path, "copy.ipynb", {"1.1": WRONG + "\n    labels"}, extra)
     node = nbformat.read(path, 4)
-    node.cells.append(nbformat.v4.new_code_cell('# again\n@exercise("1.2")\ndef f(a, b): return '
+    node.cells.append(nbformat.v4.new_code_cell('# again\n@exercise("1.1")\ndef f(a, b): return '
                                                 'pd.NA'))
     node.cells.append(nbformat.v4.new_code_cell('@exercise("7.9")\ndef f(): ...'))
     nbformat.write(node, path)
     program, expected = plan(path)
     sources = [i["source"] for i in program]
-    assert expected == NB01 and [i["ids"] for i in program if i["ids"]] == [["1.2"], ["1.2"]]
+    assert expected == NB01 and [i["ids"] for i in program if i["ids"]] == [["1.1"], ["1.1"]]
     assert "import pandas as pd" in sources
     assert not any(w in s for s in sources for w in ("plt", "unused", "open", "Lab(", "no_such",
                                                      "7.9"))
@@ -278,12 +278,12 @@ def test_bubblewrap_keeps_writing_and_network_inside(tmp_path):
             "try: socket.create_connection(('192.0.2.1', 9), 1); net = True\nexcept OSError as e: "
             "net = e.errno\n"
             "import errno\nassert net == errno.ENETUNREACH, net\n")
-    path = write(tmp_path, "copy.ipynb", {"1.2": solved("1.2")})
+    path = write(tmp_path, "copy.ipynb", {"1.1": solved("1.1")})
     node = nbformat.read(path, 4)
     node.cells[-1].source = text + node.cells[-1].source
     nbformat.write(node, path)
     rows = grade(path, sandbox=bubblewrap()[0])
-    assert states(rows)["1.2"] == "right" and not escaped.exists(), rows
+    assert states(rows)["1.1"] == "right" and not escaped.exists(), rows
 
 
 def labkit(capfd, *words):
@@ -295,7 +295,7 @@ def labkit(capfd, *words):
 
 
 def test_command(tmp_path, capfd):
-    good = write(tmp_path, "good.ipynb", {"1.2": solved("1.2"), "1.3": untouched("1.3")})
+    good = write(tmp_path, "good.ipynb", {"1.1": solved("1.1"), "1.2": untouched("1.2")})
     bad = tmp_path / "bad.ipynb"
     bad.write_text("{", encoding="utf-8")
     code, out, _ = labkit(capfd, "grade", good, bad, "--csv", tmp_path / "points.csv")
@@ -303,15 +303,15 @@ def test_command(tmp_path, capfd):
     with open(tmp_path / "points.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["file", "exercise", "state", "points"] and len(rows) == 1 + len(NB01) + 1
-    assert [str(good), "1.2", "right", "1"] in rows and [str(bad), "", "cannot be read",
+    assert [str(good), "1.1", "right", "1"] in rows and [str(bad), "", "cannot be read",
                                                          "0"] in rows
 
 
 def test_command_is_zero_when_all_could_be_graded(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(grade_module, "run", lambda program, found,
-                        *a: found.update({(1, "1.2"): ("wrong", "")}) or
+                        *a: found.update({(1, "1.1"): ("wrong", "")}) or
                         ([], "done", ""))
-    assert labkit(capfd, "grade", write(tmp_path, "a.ipynb", {"1.2": WRONG}))[0] == 0
+    assert labkit(capfd, "grade", write(tmp_path, "a.ipynb", {"1.1": WRONG}))[0] == 0
 
 
 @pytest.mark.parametrize("words", [[], ["a.ipynb", "--timeout", "0"], ["a.ipynb", "--memory", "x"],

@@ -83,15 +83,15 @@ CASES = {
     "it begins for ever": (TELL + "for _ in range(100_000): tell(begin=1)", "crashed",
                            "more than 1000 events"),
     "it tells nonsense":
-         (TELL + "tell(cell=1, id=['1.2'], state={}, begin=7, doing=None)\n"
+         (TELL + "tell(cell=1, id=['1.1'], state={}, begin=7, doing=None)\n"
           "tell(cell=1, id='9.9', state='right')\n"
-          "tell(cell=2, id='1.3', state='first in class')", "right", ""),
+          "tell(cell=2, id='1.2', state='first in class')", "right", ""),
 }
 
 
 def hostile(folder, code, name="copy.ipynb"):
-    """A copy whose cell 1.2 begins with this code, and whose 1.3 is right."""
-    path = write(folder, name, {"1.2": solved("1.2"), "1.3": solved("1.3")})
+    """A copy whose cell 1.1 begins with this code, and whose 1.2 is right."""
+    path = write(folder, name, {"1.1": solved("1.1"), "1.2": solved("1.2")})
     node = nbformat.read(path, 4)
     node.cells[-2].source = f"{code}\n{node.cells[-2].source}"
     nbformat.write(node, path)
@@ -118,9 +118,9 @@ def test_harm_ends_in_a_sentence(tmp_path, name):
     before, start = left_over(), time.monotonic()
     rows = grade(hostile(tmp_path, code), timeout=seconds(state), memory=900)
     found = states(rows)
-    assert found["1.2"] in ((state,) if isinstance(state, str)
-                            else state) and found["1.3"] == "right", rows
-    assert words in next(r["note"] for r in rows if r["exercise"] == "1.2"), rows
+    assert found["1.1"] in ((state,) if isinstance(state, str)
+                            else state) and found["1.2"] == "right", rows
+    assert words in next(r["note"] for r in rows if r["exercise"] == "1.1"), rows
     assert list(found) == NB01 and left_over() == before \
         and time.monotonic() - start < 120 + seconds(state)
 
@@ -148,7 +148,7 @@ def test_memory_that_another_program_takes_is_not_the_copys(tmp_path):
         rows = grade(hostile(tmp_path, code), timeout=300, memory=900)
         thread.join()
         assert sum(os.fstat(file).st_blocks * 512 for file in files) > 1.1e9
-        assert (states(rows)["1.2"], states(rows)["1.3"]) == ("right", "right"), rows
+        assert (states(rows)["1.1"], states(rows)["1.2"]) == ("right", "right"), rows
     finally:
         for file in files:
             os.close(file)
@@ -181,10 +181,10 @@ def test_files_in_memory_are_counted_once():
 def test_the_comparison_is_replaced_while_it_is_checked(tmp_path):
     code = ("def f(logits, labels):\n    import course.exercises.engine as e\n"
             "    e.difference = lambda *a, **k: None\n    return 0.0")
-    cells = {"1.2": code, "1.3": "def f(row, reference):\n    return 'forty'", "1.4": solved("1.4")}
+    cells = {"1.1": code, "1.2": "def f(row, reference):\n    return 'forty'", "1.5": solved("1.5")}
     path = write(tmp_path, "copy.ipynb", cells)
     found = states(grade(path))
-    assert (found["1.2"], found["1.3"], found["1.4"]) == ("tampered", "wrong", "right")
+    assert (found["1.1"], found["1.2"], found["1.5"]) == ("tampered", "wrong", "right")
 
 
 # What a copy tries in bubblewrap. Each line of ATTEMPTS is tried; those that succeed are in `done`.
@@ -233,7 +233,7 @@ def test_bubblewrap_contains(tmp_path):
                                outside=str(tmp_path / "x"), user=pwd.getpwuid(os.getuid()).pw_name)
         path = hostile(tmp_path, code)
         rows = grade(path, timeout=300, sandbox=contain.bubblewrap()[0])
-        assert (states(rows)["1.2"], states(rows)["1.3"]) == ("right", "right"), rows
+        assert (states(rows)["1.1"], states(rows)["1.2"]) == ("right", "right"), rows
         assert not (tmp_path / "x").exists()
 
 
@@ -247,9 +247,9 @@ def test_the_limits_hold_in_bubblewrap(tmp_path, name):
     before = left_over()
     rows = grade(hostile(tmp_path, code), timeout=seconds(state), memory=900,
                  sandbox=contain.bubblewrap()[0])
-    assert (states(rows)["1.2"], states(rows)["1.3"]) == (state, "right"), rows
+    assert (states(rows)["1.1"], states(rows)["1.2"]) == (state, "right"), rows
     assert words in next(r["note"] for r in rows if r["exercise"]
-                         == "1.2") and left_over() == before
+                         == "1.1") and left_over() == before
 
 
 # ------------------------------------------------------------------ before anything runs (quick)
@@ -292,18 +292,18 @@ TEXTS = {"a null byte": "K = 1\0", "minus signs": "K = " + "-" * 100_000 + "1",
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_text_that_upsets_the_parser(tmp_path, name):
-    node = nbformat.read(write(tmp_path, "copy.ipynb", {"1.2": "def f(a, b): return K"}), 4)
+    node = nbformat.read(write(tmp_path, "copy.ipynb", {"1.1": "def f(a, b): return K"}), 4)
     node.cells += [nbformat.v4.new_code_cell(TEXTS[name]),
-                   nbformat.v4.new_code_cell('@exercise("1.3")\n' + TEXTS[name])]
+                   nbformat.v4.new_code_cell('@exercise("1.2")\n' + TEXTS[name])]
     (tmp_path / "copy.ipynb").write_text(nbformat.writes(node, ensure_ascii=True), encoding="utf-8")
     program, expected = plan(tmp_path / "copy.ipynb")
-    assert expected == NB01 and [i["ids"] for i in program if i["ids"]] == [["1.2"], ["1.3"]]
+    assert expected == NB01 and [i["ids"] for i in program if i["ids"]] == [["1.1"], ["1.2"]]
 
 
 @pytest.mark.timeout(60)
 def test_a_long_chain_of_helpers_takes_seconds(tmp_path):
     chain = "\n".join(f"x{i + 1} = x{i}" for i in reversed(range(20_000)))
-    path = write(tmp_path, "copy.ipynb", {"1.2": "def f(a, b): return x20000"},
+    path = write(tmp_path, "copy.ipynb", {"1.1": "def f(a, b): return x20000"},
                  ["x0 = 1\n" + chain])
     assert len(plan(path)[0]) > 20_000
 
@@ -315,7 +315,7 @@ NAMES = ["../up.ipynb", "a\x1b[31mb.ipynb", "a\nb.ipynb", "[red]a.ipynb",
 
 def test_odd_names_are_only_names(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(grade_module, "run", lambda program, found, *a: found.update(dict.fromkeys(
-        ((1, "1.2"), (2, "1.3")), ("right", ""))) or ([], "done", ""))
+        ((1, "1.1"), (2, "1.2")), ("right", ""))) or ([], "done", ""))
     (tmp_path / "in").mkdir()
     monkeypatch.chdir(tmp_path / "in")
     for name in NAMES:
@@ -336,7 +336,7 @@ def test_no_event_of_a_stranger_gets_through():
     import queue
 
     lines = queue.Queue()
-    said = (b'{"id": "1.2"}\nxx{"id": "1.2"}\nkey[1]\nkey{\nkey{"id": 3}\n' + b"x" * 300_000 + b"\n"
+    said = (b'{"id": "1.1"}\nxx{"id": "1.1"}\nkey[1]\nkey{\nkey{"id": 3}\n' + b"x" * 300_000 + b"\n"
             + b'key{}\n' * 5000)
     contain._pump(io.BytesIO(said), "key", lines)
     events = list(lines.queue)

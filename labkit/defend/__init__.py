@@ -3,9 +3,6 @@
 from .gates import (
     gradient_gate,
     isolated,
-    isolation_gate,
-    label_gate,
-    loss_gate,
     medoids,
     residuals,
     threshold,
@@ -15,5 +12,5 @@ from .streams import REALISTIC, STREAMS, benign
 
 __all__ = [
     "REALISTIC", "STREAMS", "benign", "gradient_gate", "group_epsilon", "isolated",
-    "isolation_gate", "label_gate", "loss_gate", "medoids", "residuals", "threshold",
+    "medoids", "residuals", "threshold",
 ]

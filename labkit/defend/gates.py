@@ -1,4 +1,4 @@
-"""Gates in front of a request: four scores of suspicion, and the threshold of a refusal."""
+"""Gates in front of a request: what scores of suspicion stand on, and thresholds of a refusal."""
 
 import math
 
@@ -80,21 +80,6 @@ def sorted_scores(scores, false_positives):
         raise LabError("A threshold was asked of scores with NaN or infinity in them: look for the "
                        "request that broke the model.")
     return scores
-
-
-def loss_gate(before, after, labels) -> float:
-    """Rise of the validation loss, nats. before, after: (n, k) logits; labels (n,)."""
-    return (F.cross_entropy(after, labels) - F.cross_entropy(before, labels)).item()
-
-
-def label_gate(before, after) -> float:
-    """Share of validation rows whose predicted label changes. (n, k), (n, k) -> 0 to 1."""
-    return (before.argmax(1) != after.argmax(1)).double().mean().item()
-
-
-def isolation_gate(alone, request) -> float:
-    """Share of the requested rows that are isolated. alone: from `isolated`."""
-    return alone[request].double().mean().item()
 
 
 def gradient_gate(proxy, request) -> float:

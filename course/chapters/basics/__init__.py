@@ -1,15 +1,19 @@
 """What only the chapter on basics uses."""
 
+from . import exposure, grids, plots, runs, tables
 from .code import (
     auc,
     best_threshold,
     label_free_features,
     loss_scores,
     membership_auc,
+    membership_scores,
+    over_kinds,
     population_attack,
 )
 
 __all__ = [
-    "auc", "best_threshold", "label_free_features", "loss_scores", "membership_auc",
-    "population_attack",
+    "auc", "best_threshold", "exposure", "grids", "label_free_features", "loss_scores",
+    "membership_auc", "membership_scores", "over_kinds", "plots", "population_attack", "runs",
+    "tables",
 ]

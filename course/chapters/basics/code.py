@@ -73,14 +73,13 @@ def label_free_features(logits) -> np.ndarray:
     return torch.stack([probabilities.max(1).values, entropy(probabilities)], 1).numpy()
 
 
-def membership_auc(model, data, forget) -> float:
-    """AUC of the loss score: forget set against unseen rows of the same kind. 0.5 is blind.
+def membership_scores(model, data, forget) -> list:
+    """What the loss attack compares: [(weight, scores of forgotten rows, scores of strangers)].
 
     Strangers are all test rows; where whole classes are forgotten, the test rows of these classes
     alone: rows of other classes would be told apart by their class, not by membership. Where whole
     classes are forgotten beside other rows, each forgotten row meets the test rows of its own
-    class: the mean of the classes' AUCs, each weighted by its forgotten rows. So the retrained
-    model lies at 0.5 for every kind of request.
+    class: one entry a class, weighted by its forgotten rows. The weights add up to 1.
     """
     split = data.split(forget)
     y, dropped = data.y[split.forget], list(split.dropped)
@@ -93,15 +92,30 @@ def membership_auc(model, data, forget) -> float:
         raise NotForThisData(f"The test set has no row of the class {alone[0]!r}, so there is "
                              "nobody to compare its forgotten rows with: add test rows of it, or "
                              "keep some of its training rows.")
-    total = 0.0
+    found = []
     for labels in kinds:
         labels = torch.tensor(list(labels), device=data.device)
         mine = split.forget[torch.isin(y, labels)]
         strangers = torch.isin(data.y_test, labels).nonzero().squeeze(1)
         inside = loss_scores(predict(model, data.x[mine]), data.y[mine])
         outside = loss_scores(predict(model, data.x_test[strangers]), data.y_test[strangers])
-        total += auc(inside, outside) * (len(mine) / len(y))
-    return total
+        found.append((len(mine) / len(y), inside, outside))
+    return found
+
+
+def over_kinds(attack, found) -> float:
+    """Mean of attack(members, strangers) over membership_scores, weighted; NaN for a lost run."""
+    if found is None:
+        return float("nan")
+    return float(sum(weight * attack(inside, outside) for weight, inside, outside in found))
+
+
+def membership_auc(model, data, forget) -> float:
+    """AUC of the loss score: forget set against unseen rows of the same kind. 0.5 is blind.
+
+    The retrained model lies at 0.5 for every kind of request: see membership_scores.
+    """
+    return over_kinds(auc, membership_scores(model, data, forget))
 
 
 def _attack_fold(attack, x, y, x_new):

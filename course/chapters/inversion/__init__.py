@@ -11,8 +11,69 @@ from .code import (
     through_curvature,
     weighted_difference,
 )
+from .crowds import (
+    compare_priors,
+    crowd,
+    crowd_gains,
+    gains,
+    in_order,
+    no_prior,
+    smooth,
+    with_prior,
+)
+from .labels import SHARES, deleted_class, labels_trial
+from .pictures import beside, decibels, frames, gallery, panel, unlearners
+from .plots import exact_figure, linear_figure, methods_figure
+from .records import (
+    closed_form,
+    exact_parts,
+    gain_at,
+    label_records,
+    likeness,
+    look_gains,
+    over_guesses,
+    overview,
+    pm,
+    rank_correlations,
+    recipe_costs,
+    sureness,
+    tell,
+)
+from .searches import TVS, Attacker, first_look, gain, leaked, rehearsal_table, rehearse
+from .sweeps import (
+    closeness,
+    exact_records,
+    fed_the_gradient,
+    method_records,
+    on_network,
+    rounded,
+)
+from .tables import TABLES, halves, linear_jobs, linear_trial, one_deletion, rule_of_thumb
+from .worlds import (
+    CNN,
+    RECIPES,
+    ascend,
+    cosine,
+    others,
+    prepare,
+    pretrain,
+    retrained,
+    true_gradient,
+    tune,
+    world,
+)
 
 __all__ = [
-    "Rebuilt", "assign", "fit_linear", "label_of_update", "probes_by_queries", "rebuild_row",
-    "ssim", "through_curvature", "weighted_difference",
+    "CNN", "RECIPES", "SHARES", "TABLES", "TVS", "Attacker", "Rebuilt", "ascend", "assign",
+    "beside", "closed_form", "closeness", "compare_priors", "cosine", "crowd", "crowd_gains",
+    "decibels", "deleted_class", "exact_figure", "exact_parts", "exact_records",
+    "fed_the_gradient", "first_look", "fit_linear", "frames", "gain", "gain_at", "gains",
+    "gallery", "halves", "in_order", "label_of_update", "label_records", "labels_trial",
+    "leaked", "likeness", "linear_figure", "linear_jobs", "linear_trial", "look_gains",
+    "method_records", "methods_figure", "no_prior", "on_network", "one_deletion", "others",
+    "over_guesses", "overview", "panel", "pm", "prepare", "pretrain", "probes_by_queries",
+    "rank_correlations", "rebuild_row", "recipe_costs", "rehearsal_table", "rehearse",
+    "retrained", "rounded", "rule_of_thumb", "smooth", "ssim", "sureness", "tell",
+    "through_curvature", "true_gradient", "tune", "unlearners", "weighted_difference",
+    "with_prior", "world",
 ]

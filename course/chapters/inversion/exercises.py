@@ -1,24 +1,29 @@
-"""Exercises of notebook 05: directions, rough images, a linear layer, labels and linear models.
+"""Exercises of notebook 05: directions, rough images, a linear layer, linear models, a prior.
 
-Solutions use torch only, so that they can be copied out.
+Solutions use torch only, so that they can be copied out. The project is tried on Fashion-MNIST.
 """
+
+from functools import lru_cache
+from types import SimpleNamespace
 
 import torch
 
+from course.chapters.inversion import crowds, searches, worlds
 from course.exercises.engine import Exercise
+from labkit import data
 
 
 # ---------------- 5.1
-def cosine_distance(gradient, target):
+def cosine_distance(gradient, update):
     """1 less the cosine of the angle between two vectors, 0 to 2. (d,), (d,) -> scalar"""
-    return 1 - gradient @ target / (gradient.norm() * target.norm())
+    return 1 - gradient @ update / (gradient.norm() * update.norm())
 
 
 def _direction_cases():
     g, cases = torch.Generator().manual_seed(41), []
     for what, d, one, other in (
             ("two random vectors", 5, 1, 1), ("vectors of different lengths", 7, 3, 0.2),
-            ("a short gradient", 6, 0.01, 1), ("a short target", 4, 2, 0.01),
+            ("a short gradient", 6, 0.01, 1), ("a short update", 4, 2, 0.01),
             ("long vectors", 3, 20, 30), ("one entry", 1, 1, 1), ("many entries", 500, 1, 2)):
         a, b = torch.randn(d, generator=g), torch.randn(d, generator=g)
         cases.append((what, (one * a, other * b)))
@@ -35,31 +40,31 @@ COSINE = Exercise(
     solution=cosine_distance, cases=_direction_cases, atol=1e-5, gradients=(0,),
     hints=("The size of a step is not known to the attacker, its direction is. Compare the "
            "directions: 0 for the same, 1 at a right angle, 2 for opposite ones.",
-           "D = 1 − ⟨g, t⟩ / (‖g‖ ‖t‖), with ⟨g, t⟩ = Σ_i g_i t_i and ‖g‖² = Σ_i g_i².",
+           "D = 1 − ⟨g, u⟩ / (‖g‖ ‖u‖), with ⟨g, u⟩ = Σ_i g_i u_i and ‖g‖² = Σ_i g_i².",
            "The operator `@` gives the inner product of two vectors, and `.norm()` a vector's "
            "length. Divide the first by the product of both lengths, and take it from 1."),
     mistakes=(
         ("1 - gradient", "gradient", "The cosine instead of the distance", "this is the cosine, "
          "which is largest for equal directions. A distance is 0 there: take it from 1."),
-        ("gradient @ target", "(gradient @ target).abs()", "The absolute value of the cosine",
+        ("gradient @ update", "(gradient @ update).abs()", "The absolute value of the cosine",
          "you took the absolute value of the cosine, so opposite directions count as equal. Keep "
          "the sign."),
         ("1 - ", "1 + ", "1 plus the cosine",
          "you added the cosine to 1, so equal directions are farthest apart: subtract it."),
-        (" / (gradient.norm() * target.norm())", "",
+        (" / (gradient.norm() * update.norm())", "",
          "The inner product is not divided by the norms",
          "your inner product is not divided by the lengths, so a longer vector seems nearer."),
-        ("(gradient.norm() * target.norm())", "target.norm()", "Divided by the target's norm only",
+        ("(gradient.norm() * update.norm())", "update.norm()", "Divided by the update's norm only",
          "the length of the gradient still counts: divide by its norm too."),
-        ("(gradient.norm() * target.norm())", "gradient.norm()",
+        ("(gradient.norm() * update.norm())", "gradient.norm()",
          "Divided by the gradient's norm only",
-         "the length of the target still counts: divide by its norm too."),
+         "the length of the update still counts: divide by its norm too."),
         ("norm()", "square().sum()", "Divided by the squared norms",
          "you divided by the squared norms: leave out the square, or take the root."),
         ("1 - ", "2 - 2 * ",
          "The squared distance between the two vectors of length 1: twice as large",
          "this is the squared distance between the two vectors of length 1: it is twice as large."),
-        ("gradient @ target", "(gradient * target).mean()",
+        ("gradient @ update", "(gradient * update).mean()",
          "The mean of the products instead of their sum",
          "you took the mean of the products: an inner product is their sum."),
         ("return", "with torch.no_grad(): return", "The result carries no gradient",
@@ -69,7 +74,7 @@ COSINE = Exercise(
          "The angle instead of 1 less its cosine",
          "this is the angle: take 1 less its cosine, which has a gradient everywhere."),
     ),
-    remark="`1 - F.cosine_similarity(gradient, target, dim=0)` does the same. The sign counts: a "
+    remark="`1 - F.cosine_similarity(gradient, update, dim=0)` does the same. The sign counts: a "
            "difference of models with the wrong sign sends the attack the other way.",
 )
 
@@ -235,96 +240,6 @@ LEAK = Exercise(
 
 
 # ---------------- 5.4
-def deleted_class(before, after, probe_class):
-    """The class whose probes lost most confidence in it, on average. (m, k), (m, k), (m,) -> int"""
-    rows = torch.arange(len(probe_class))
-    change = after[rows, probe_class] - before[rows, probe_class]
-    classes = range(before.shape[1])
-    means = [change[probe_class == c].mean() for c in classes]
-    return int(torch.stack(means).argmin())
-
-
-def _probe_cases():
-    g, cases = torch.Generator().manual_seed(44), []
-    for what, k, m, scale, move in (
-            ("a few classes", 4, 11, 2, 1), ("many probes", 10, 200, 3, 0.5),
-            ("one probe a class", 6, 6, 1, 1), ("two classes", 2, 7, 1, 1),
-            ("one class", 1, 3, 1, 1), ("many classes", 30, 90, 2, 1),
-            ("large changes", 5, 20, 1, 3), ("small changes", 8, 40, 4, 0.02),
-            ("few probes", 7, 10, 1, 1), ("other numbers of probes", 9, 40, 2, 1)):
-        which = torch.cat([torch.arange(k), torch.randint(0, k, (m - k,), generator=g)])
-        which = which[torch.randperm(m, generator=g)]
-        z = scale * torch.randn(m, k, generator=g, dtype=torch.float64)
-        moved = z + move * torch.randn(m, k, generator=g, dtype=torch.float64)
-        cases.append((what, (z.softmax(1), moved.softmax(1), which)))
-    return cases + [
-        ("probes of high confidence",
-         _pair([.9995] * 6, [.9991, .9996, .9994, .9983, .9994, .9989], [0, 1, 2, 1, 2, 0])),
-        ("every class gains", _pair([.5, .6, .7, .4], [.9, .65, .9, .7], [0, 1, 2, 3])),
-        ("a rise larger than every fall", _pair([.6, .3, .8, .7], [.5, .9, .6, .7], [0, 1, 2, 3])),
-        ("many probes with small falls", _pair([.8] * 7, [.7] * 5 + [.5, .75], [2] * 5 + [0, 1])),
-        ("one probe against its class",
-         _pair([.8] * 6, [.3, .9, .9, .6, .6, .8], [0, 0, 0, 1, 1, 2])),
-        ("a small confidence halved", _pair([.1, .9, .5], [.04, .7, .5], [0, 1, 2]))]
-
-
-def _pair(before, after, which):
-    """Probabilities of the two models: as given for the probe's class, the rest shared out."""
-    which, k = torch.tensor(which), max(which) + 1
-    own = [torch.tensor(v)[:, None] for v in (before, after)]
-    return *(((1 - p) / (k - 1)).repeat(1, k).scatter(1, which[:, None], p) for p in own), which
-
-
-DELETED = Exercise(
-    id="5.4", title="Which class lost confidence", difficulty=2, minutes=10, points=2,
-    trains="reading a label from two models' answers: one entry a row, a mean for each class, a "
-           "sign",
-    solution=deleted_class, cases=_probe_cases,
-    hints=("Each probe was made to look like its class to the first model. A model that has lost a "
-           "row of that class is a little less sure of it. Average over the probes of a class, as "
-           "one probe is noisy.",
-           "Δ_c = mean over the probes i of class c of (p_after[i, c] − p_before[i, c]); the "
-           "answer is the c with the smallest Δ_c.",
-           "Index each matrix with the row numbers and `probe_class` to get one probability a "
-           "probe, and subtract. For each class take the mean of the entries where `probe_class` "
-           "is that class. Give the place of the smallest as an int."),
-    mistakes=(
-        ("argmin", "argmax", "The class that gained most",
-         "you named the class that gained most: deleting a row lowers the confidence. Mind the "
-         "order of before and after, or take argmin."),
-        ("argmin", "abs().argmax", "The class that changed most, up or down",
-         "you took the largest change, up or down: keep the sign, as only a fall points to a "
-         "deletion."),
-        ("mean()", "sum()", "The sum over a class's probes instead of the mean",
-         "you added the changes of a class up, so a class with many probes seems to fall more. "
-         "Take the mean."),
-        ("[rows, probe_class]", ".amax(1)",
-         "The confidence of the class each model names instead of the probe's class",
-         "you took each model's largest probability: take that of the class the probe was made "
-         "for."),
-        (".mean()", "[-1]", "The last probe of each class decides",
-         "only the last probe of each class counts in yours: take the mean of all of them."),
-        (".mean()", "[0]", "The first probe of each class decides",
-         "only the first probe of each class counts in yours: take the mean of all of them."),
-        ("torch.stack(means).argmin()", "probe_class[change.argmin()]",
-         "The class of the one probe that fell most", "you named the class of the one probe that "
-         "fell most. Single probes are noisy: take the mean over each class first."),
-        ("torch.stack(means)", "(after - before).mean(0)",
-         "The mean of each column over all probes", "you averaged whole columns over all probes: a "
-         "class is judged by the probes made for it."),
-        (" - before", " / before", "The change relative to the confidence before",
-         "you divided by the confidence before: the exercise compares differences."),
-        (" - before[rows, probe_class]", "", "The class of the lowest confidence afterwards",
-         "you looked at the confidence afterwards: it may have been low before. Subtract."),
-        ("int(torch.stack(means).argmin())", "torch.stack(means).argmin()",
-         "A tensor instead of an int", "your result is a tensor: end with .item() or int(…)."),
-    ),
-    remark="`confidence_change` of the chapter on defences does this with a black box. "
-           "Answers rounded to a few digits hide changes this small.",
-)
-
-
-# ---------------- 5.5
 def rebuild_row(before, after, public, n, penalty):
     """The row deleted between two ridge regressions on n and n − 1 rows. (d + 1,), … -> (d,)"""
     m, d = public.shape
@@ -363,7 +278,7 @@ def _ridge_cases():
 
 
 REBUILD = Exercise(
-    id="5.5", title="A deleted row, from two ridge regressions", difficulty=4, minutes=20, points=3,
+    id="5.4", title="A deleted row, from two ridge regressions", difficulty=4, minutes=20, points=3,
     trains="normal equations before and after a deletion; a matrix estimated from public rows; a "
            "free intercept",
     solution=rebuild_row, cases=_ridge_cases,
@@ -410,4 +325,86 @@ REBUILD = Exercise(
            "it is exact.",
 )
 
-EXERCISES = (COSINE, TV, LEAK, DELETED, REBUILD)
+
+# ---------------- 5.5
+def with_a_prior(search, public, classes, label):
+    """search(prior): near public pictures of the class, in units of their spread, and smooth."""
+    mean = torch.stack([public[classes == c].mean(0) for c in label])
+    spread = torch.stack([public[classes == c].var(0) for c in label]) + 0.05
+
+    def prior(images):
+        unusual = ((images - mean) ** 2 / spread).mean((1, 2, 3))
+        rough = sum(images.diff(dim=side).abs().mean((1, 2, 3)) for side in (2, 3))
+        return 0.03 * (unusual + rough)
+
+    return search(prior)
+
+
+@lru_cache(maxsize=1)
+def _crowded():
+    """Three requests of eight rows, of a provider with a small perceptron, and what is public."""
+    cfg = SimpleNamespace(deleted=24, nets={"mlp": {"hidden": 32}}, epochs=2, lr=0.05,
+                          sweep_steps=60)
+    w = worlds.world(data.load("fashion", at_most=(3000, 600), moments="test"), 5, cfg)
+    w.nets["mlp"] = worlds.pretrain(w, "mlp")
+    c = crowds.crowd(w, 8, 24)
+    return crowds.Search(c, 60), w.data.pixels(w.x), w.y, c.label
+
+
+def _crowd_case():
+    return [("three requests of eight rows each", _crowded())]
+
+
+def _mean_gain(pictures, search, *rest):
+    return sum(gains := search.judge(pictures)) / len(gains)
+
+
+@lru_cache(maxsize=1)
+def _half_way():
+    """Half-way from the best baseline, no prior or a smooth one, to the prior above."""
+    case = _crowded()
+    plain = [crowds.no_prior, *(crowds.smooth(tv) for tv in searches.TVS)]
+    baseline = max(_mean_gain(attack(*case), *case) for attack in plain)
+    return (baseline + _mean_gain(with_a_prior(*case), *case)) / 2
+
+
+PRIOR = Exercise(
+    id="5.5", title="A prior that takes a crowd apart", difficulty=5, minutes=30, points=5,
+    trains="a search in which the update does not decide everything; a prior fitted to public "
+           "pictures, and how strong it may be",
+    solution=with_a_prior, cases=_crowd_case, measure=_mean_gain,
+    measured="the mean gain over the class mean (dB)",
+    floor=lambda *case: _half_way(),
+    hints=("Many sets of eight pictures explain the update about equally well. Public pictures of "
+           "the same class tell which of them are likely, pixel by pixel.",
+           "prior(x)_i = α · mean over pixels of (x_i − μ_c)² / (σ²_c + ε), c the class of picture "
+           "i; the cosine lies between 0 and 2, so start with α near 0.01. Smoothness "
+           "can be added.",
+           "Stack the mean of the public pictures of each row's class, and the variance plus a "
+           "small number. Define a function of the pictures inside yours that gives one number a "
+           "picture, and return what the search makes of it."),
+    mistakes=(
+        ("return 0.03 *", "return 0 *", "A prior that is 0 everywhere",
+         "your prior is 0 everywhere, so the search is the plain one: give likely pictures less "
+         "than unlikely ones."),
+        ("return 0.03 *", "return 10 *", "A prior so strong that only the class mean is left",
+         "your prior is so strong that the update does not count: what comes out is the mean of "
+         "the class, which anybody could guess. Make it weaker."),
+        ("return 0.03 *", "return -0.03 *", "A prior with the wrong sign",
+         "your prior is largest for likely pictures, and the search looks for the least: turn the "
+         "sign."),
+        ("((images - mean) ** 2 / spread)", "images", "A prior for dark pictures",
+         "your prior compares with nothing: it only asks for few bright pixels. Compare with what "
+         "is usual in public pictures of the class."),
+        ("unusual + rough", "rough", "A smooth prior, and nothing learned from public pictures",
+         "your prior asks for smooth pictures only, which was tried above. Public pictures of the "
+         "class say more about what is likely."),
+        ("return search(prior)", "return mean", "The class mean, without any search",
+         "these are the class means, which anybody could guess: the update was not used. Call the "
+         "search with your prior, and return what it gives."),
+    ),
+    remark="It is run on other rows below. Such a prior helps where the update "
+           "leaves many sets of pictures open, and hurts where it is clear.",
+)
+
+EXERCISES = (COSINE, TV, LEAK, REBUILD, PRIOR)

@@ -71,8 +71,7 @@ def draw(ax, data, x, title="", **text):
 def explorer(victims, curve, table, budgets, colours):
     """(figure, redraw) of the explorer: one target, its probability against the rows asked for.
 
-    curve: rows of `smaller`; table: rows of all ways, for the random requests; redraw: (target (i,
-    j), budget, how) -> sentence.
+    curve: rows of `smaller`; table: rows of all ways; redraw: (target, budget, how) -> sentence.
     """
     from matplotlib.figure import Figure  # late: exercises are loaded without a picture
 

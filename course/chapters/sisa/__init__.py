@@ -1,6 +1,8 @@
 """What only the chapter on SISA uses."""
 
-from . import cost
-from .code import Exactness, by_risk, speedup, storage, verify_exact
+from . import cost, experiments, plots, risk, streams
+from .code import Exactness, speedup, storage, verify_exact
+from .risk import by_risk
 
-__all__ = ["Exactness", "by_risk", "cost", "speedup", "storage", "verify_exact"]
+__all__ = ["Exactness", "by_risk", "cost", "experiments", "plots", "risk", "speedup", "storage",
+           "streams", "verify_exact"]

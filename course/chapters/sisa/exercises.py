@@ -1,11 +1,12 @@
-"""Exercises of notebook 02: where rows lie, the vote, and what forgetting costs.
+"""Exercises of notebook 02: where rows lie, and what forgetting costs.
 
-Solutions use torch and F only, and what they import themselves, so that they can be copied out.
+Solutions use torch only, and what they import themselves, so that they can be copied out.
 """
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 
+from course.chapters.sisa.risk import as_partition, by_risk, expected_cost, heavy_tail
 from course.exercises.engine import Exercise
 
 
@@ -161,87 +162,7 @@ FIRST = Exercise(
 )
 
 
-# ---------------- 2.3 majority
-def majority(logits):
-    """The class with most votes; of tied ones, the likeliest on average. (S, n, k) -> (n,) int64"""
-    votes = F.one_hot(logits.argmax(2), logits.shape[2]).sum(0)
-    mean = logits.softmax(2).mean(0)
-    fewer = votes < votes.max(1, keepdim=True).values
-    return mean.masked_fill(fewer, -1).argmax(1)
-
-
-def _probabilities(*rows):
-    """Logits (S, 1, k) of members that give these probabilities to one row."""
-    return torch.tensor(rows).log()[:, None]
-
-
-def _member_cases():
-    g = torch.Generator().manual_seed(24)
-    cases = [
-        ("two unsure members against one sure one",
-         (_probabilities([.5, .3, .2], [.5, .3, .2], [.05, .9, .05]),)),
-        ("two against two, the later class surer",
-         (_probabilities([.4, .3, .3], [.4, .3, .3], [.1, .1, .8], [.1, .1, .8]),)),
-        ("two members that disagree, and a class both like",
-         (_probabilities([.5, .45, .05], [.02, .47, .51]),)),
-        ("a tie, with one member's logits far larger",
-         (torch.tensor([[[40., 0, 0]], [[9., 10, -90]], [[0., 3, 0]], [[2., 1, 0]]]),)),
-    ]
-    for what, s, n, k in (("more rows than members", 4, 60, 5), ("more members than rows", 7, 3, 4),
-                          ("two members", 2, 30, 3), ("one member", 1, 12, 4),
-                          ("two classes", 6, 25, 2), ("one row", 5, 1, 6),
-                          ("many members", 20, 50, 8)):
-        logits = torch.randn(s, n, k, generator=g)
-        cases.append((what, (logits * (0.5 + 3 * torch.rand(s, 1, 1, generator=g)),)))
-    cases.append(("negative logits", (cases[4][1][0] - 30,)))
-    return cases
-
-
-MAJORITY = Exercise(
-    id="2.3", title="A vote, and its ties",
-    trains="aggregating members; a vote is not a mean, and ties are common", difficulty=3,
-    minutes=12, points=2, solution=majority, cases=_member_cases,
-    hints=("Each member votes for its largest logit, and only the classes with most votes stay in "
-           "the race. Where more than one is left, look at the members' probabilities.",
-           "v(c) = #{s : argmax logits_s = c} and p(c) = mean over s of softmax(logits_s)(c). "
-           "Predict the class with the largest p(c) among those with v(c) = max v.",
-           "Make the votes one-hot with `F.one_hot` and add them up over the members. Take the "
-           "softmax over the classes and its mean over the members. Set that mean to −1 where a "
-           "class has fewer votes than the best one (`masked_fill`), and take the argmax of each "
-           "row."),
-    mistakes=(
-        (".masked_fill(fewer, -1)", "", "No vote: the largest mean probability",
-         "you took the mean of the probabilities: one sure member outweighs two unsure ones. In a "
-         "vote each counts the same."),
-        (("softmax(2).", ".masked_fill(fewer, -1)"), ("", ""), "No vote: the largest mean logit",
-         "you took the mean of the logits: that is no vote, and a member with larger logits counts "
-         "more. Let each one choose a class first."),
-        ("mean.masked_fill(fewer, -1)", "(~fewer).long()",
-         "Of tied classes the one with the lowest number",
-         "your ties go to the class with the lowest number: let the mean probability decide."),
-        (("sum(0)", "mean.masked_fill(fewer, -1)"), ("sum(1)", "votes"),
-         "The votes are added up over the rows instead of the members",
-         "you added the votes up over the rows: add them up over the members, dimension 0."),
-        (("softmax(2).", "-1"), ("", "-torch.inf"), "Ties are decided by the mean logit",
-         "your ties are decided by the mean logit: take the softmax first, as logits of different "
-         "members have no common scale."),
-        ("(fewer, -1)", "(fewer & ((~fewer).sum(1, keepdim=True) < 2), -1)",
-         "On a tie, the largest mean probability of all classes",
-         "on a tie you look at all classes: only those with most votes are still in the race."),
-        ("mean.masked_fill(fewer, -1)",
-         "(~fewer * (1 + F.one_hot(logits[0].argmax(1), logits.shape[2])))",
-         "On a tie, the vote of the first member",
-         "on a tie you follow the first member: no member may count more than another."),
-        ("mean.masked_fill(fewer, -1).argmax(1)", "votes.max(1).values",
-         "The number of votes instead of the class",
-         "you returned how many votes the winner has: return its class."),
-    ),
-    remark="`sisa.aggregate(logits, \"vote\")` decides in the same way. With two classes and an "
-           "even number of members a tie is common: an odd number avoids it.",
-)
-
-
-# ---------------- 2.4 expected_share
+# ---------------- 2.3 expected_share
 def expected_share(slices):
     """Expected share of a shard's training that one request costs; slices are hit equally often."""
     everything = sum(range(1, slices + 1))
@@ -255,7 +176,7 @@ def _slice_cases():
 
 
 SHARE = Exercise(
-    id="2.4", title="What slices save",
+    id="2.3", title="What slices save",
     trains="an expected cost as a plain average; why slicing saves a third at most", difficulty=3,
     minutes=12, points=2, solution=expected_share, cases=_slice_cases, rtol=1e-6,
     hints=("Step i trains on the first i slices, so it takes i units of time. A row in slice r "
@@ -293,57 +214,165 @@ SHARE = Exercise(
 )
 
 
-# ---------------- 2.5 batch_rows
-def batch_rows(n, shards, requests):
-    """Expected rows to visit again for a batch; one slice, rows placed independently. -> float"""
-    not_hit = (1 - 1 / shards) ** requests
-    return float((n - requests) * (1 - not_hit))
+# ---------------- 2.4 batch_share
+def batch_share(shards, slices, requests):
+    """Expected share of all visits that a batch of requests makes necessary. ints -> float"""
+    steps = range(1, slices + 1)
+    spared = [(1 - step / (shards * slices)) ** requests for step in steps]
+    return sum(step * (1 - p) for step, p in zip(steps, spared, strict=True)) / sum(steps)
 
 
 def _batch_cases():
-    return [("a few requests", (1000, 10, 4)), ("one request", (1000, 10, 1)),
-            ("a request a shard", (60, 6, 6)), ("more requests than shards", (500, 5, 30)),
-            ("one shard", (100, 1, 7)), ("no request", (100, 4, 0)),
-            ("half of all rows", (40, 20, 20)), ("all rows but one", (9, 8, 8)),
-            ("many shards", (5000, 200, 12))]
+    return [("one request", (5, 4, 1)), ("a few requests", (10, 3, 4)),
+            ("one slice", (6, 1, 6)), ("one shard", (1, 7, 3)),
+            ("one shard with one slice", (1, 1, 2)), ("no request", (4, 4, 0)),
+            ("more slices than shards", (3, 20, 5)), ("more requests than shards", (5, 10, 30)),
+            ("many shards", (200, 2, 12))]
 
 
 BATCH = Exercise(
-    id="2.5", title="The price of a batch",
-    trains="the chance that a shard is hit at least once; why batches are cheap", difficulty=2,
-    minutes=8, points=1, solution=batch_rows, cases=_batch_cases, rtol=1e-6,
-    hints=("Take one row that stays. It is visited again when at least one of the forgotten rows "
-           "lies in its shard. The chance of the opposite is easier.",
-           "A forgotten row misses that shard with the chance 1 − 1/S, and all K miss it with (1 − "
-           "1/S)^K. So the n − K rows that stay come to (n − K) · (1 − (1 − 1/S)^K).",
-           "Raise 1 − 1/shards to the power `requests`: the chance to be spared. One minus it, "
-           "times the number of rows that stay."),
+    id="2.4", title="The price of a batch",
+    trains="an expectation step by step; why a large batch is no bargain", difficulty=4,
+    minutes=15, points=3, solution=batch_share, cases=_batch_cases, rtol=1e-6,
+    hints=("Look at one step of one shard, say step i. Which of the S · R places must a row lie in "
+           "so that this step has to be made again? The chance that no row of the batch lies in "
+           "one of them is easier.",
+           "Step i goes over the slices 1 … i of its shard: i of S · R places. It is spared with "
+           "the chance (1 − i / (S R))^K. It takes i units of work, so the share is the sum of "
+           "i · (1 − (1 − i / (S R))^K) over i, divided by the sum of i.",
+           "For each step from 1 to R raise 1 minus step / (shards times slices) to the power "
+           "`requests`. Weight one minus that with the number of the step, add up, and divide by "
+           "the sum of the steps' numbers. All shards are alike, so S drops out of the mean."),
     mistakes=(
-        ("(n - requests) * (1 - not_hit)", "requests * n / shards",
-         "A shard that is hit twice counts twice",
-         "you count a shard that is hit twice as two: in a batch it is trained again once."),
-        ("(n - requests)", "n", "The forgotten rows are visited again",
-         "you visit the forgotten rows again: take them off before you multiply."),
-        ("(1 - 1 / shards)", "(1 / shards)",
-         "(1/S) to the power K as the chance that a shard is not hit",
-         "(1/S)^K is the chance that all requests hit one given shard. It is spared when all of "
-         "them miss it: each with 1 − 1/S."),
-        ("(n - requests) * (1 - not_hit)", "min(requests, shards) * n / shards",
-         "Every request hits a shard of its own, until all are hit",
-         "you let every request hit a shard of its own: two may well lie in the same one."),
-        ("(1 - not_hit)", "not_hit", "The rows in the shards that are not hit",
-         "these are the rows in shards that nobody hit: you are asked for the others."),
-        ("(n - requests) * (1 - not_hit)", "n * (1 - not_hit) - requests",
-         "The formula for shards of exactly n/S rows: all K are taken off after the chance",
-         "this is the paper's formula, for shards of n/S rows each. Here rows are placed "
-         "independently: the chance holds for the n − K rows that stay, so take K off first."),
-        (" ** requests", "", "The chance that one request hits the shard, whatever their number",
-         "this is the chance that one request hits the shard: with more of them it grows."),
+        ("1 - step / (shards * slices)", "1 - 1 / (shards * slices)",
+         "Only hits in the step's own slice count",
+         "you count hits in the slice of the step's own number. A step goes over all slices so "
+         "far: a hit in any of them spoils it."),
+        ("step * (1 - p) for step, p in zip(steps, spared, strict=True)) / sum(steps)",
+         "1 - p for p in spared) / slices", "Every step takes the same work",
+         "your steps all weigh the same. Step i goes over i slices, so the late ones, which are "
+         "spoiled most often, take the most."),
+        ("(1 - step / (shards * slices)) ** requests", "1 - requests * step / (shards * slices)",
+         "The chances of the requests are added up",
+         "you add the chances of the single requests up, so a step that is hit twice counts twice "
+         "and the share can pass 1. It is made again once: start from the chance that none hits."),
+        ("(1 - step / (shards * slices)) ** requests", "1 - (step / (shards * slices)) ** requests",
+         "All requests have to hit a step",
+         "in your version a step is made again when all rows of the batch lie in its slices: one "
+         "is enough."),
+        ("(shards * slices)", "slices", "All requests lie in the same shard",
+         "you let all rows of the batch lie in the shard you look at: each is there with the "
+         "chance 1/S only."),
+        ("(1 - p)", "p", "The share that is saved",
+         "this is the share that is spared: give the share that is made again."),
+        (" ** requests", "", "One request, whatever their number",
+         "this is the share for one request: with more of them it grows."),
+        ("(1 - step / (shards * slices)) ** requests",
+         "1 - (1 - (1 - 1 / shards) ** requests) * step / slices",
+         "A shard that is hit restarts as after one request",
+         "you let a shard that is hit start again as after one request. Several rows in one shard "
+         "hit earlier slices: take the batch into account at each step."),
     ),
-    remark="`here.cost.visits(n, 1, shards, 1, requests, batch=True)` gives the same. "
-           "The paper's formula is for shards of equal size: it is lower by K "
-           "(1 − 1/S)^K rows, less than one row a request.",
+    remark="With one request it is the share of 2.3 divided by S. "
+           "`here.cost.visits(n, epochs, S, R, K, batch=True)` is n − K rows times this.",
 )
 
 
-EXERCISES = (PLACE, FIRST, MAJORITY, SHARE, BATCH)
+# ---------------- 2.5 assign
+def assign(risk, shards, slices):
+    """A place for each row, cheap where requests are many. (n,) -> (shard, slice), both (n,) int64
+
+    Shards: rows in order of risk, cut at equal shares of the sum of √risk, so that those who leave
+    often lie in few and small shards. Slices: of one size, those who leave often last.
+    """
+    order = risk.argsort(stable=True)
+    root = risk[order].sqrt()
+    shard, slice_ = torch.empty_like(order), torch.empty_like(order)
+    shard[order] = (shards * (root.cumsum(0) - root / 2) / root.sum()).long().clamp(max=shards - 1)
+    for s in range(shards):
+        rows = order[shard[order] == s]
+        slice_[rows] = torch.arange(len(rows)) * slices // max(1, len(rows))
+    return shard, slice_
+
+
+def _risk_cases():
+    rng = np.random.default_rng(25)
+    two = torch.from_numpy(np.where(rng.random(400) < 0.1, 10.0, 1.0))
+    quiet = heavy_tail(900, rng) * torch.from_numpy(rng.random(900) < 0.7)
+    return [
+        ("few rows make most requests", (heavy_tail(1000, rng), 5, 4)),
+        ("one slice", (heavy_tail(500, rng), 6, 1)),
+        ("two slices", (heavy_tail(400, rng), 3, 2)),
+        ("many slices", (heavy_tail(600, rng), 4, 6)),
+        ("a tenth of the rows asks ten times as often", (two, 4, 2)),
+        ("a third never asks", (quiet, 5, 4)),
+        ("most hardly ever ask", (torch.from_numpy(rng.random(800) ** 8), 8, 3)),
+    ]
+
+
+def requests_a_training(places, risk, shards, slices):
+    """How many requests, as they are expected, cost as many visits as one training."""
+    return 1 / expected_cost(risk, as_partition(places, len(risk), shards, slices))
+
+
+def _published(risk, shards, slices):
+    """A little more than the best of the uniform partition and of both published ideas."""
+    rules = ("uniform", "equal-requests", "late")
+    return 1e-6 + max(1 / expected_cost(risk, by_risk(risk, shards, slices, 0, rule))
+                      for rule in rules)
+
+
+ASSIGN = Exercise(
+    id="2.5", title="A partition for those who leave",
+    trains="a partition as an optimum; a published rule that saves nothing; what a saving costs",
+    difficulty=5, minutes=30, points=5, solution=assign, cases=_risk_cases,
+    measured="the number of requests that one training pays for", measure=requests_a_training,
+    floor=_published,
+    hints=("Two things make a request cheap: few rows in the shard that is hit, and a late slice. "
+           "Who leaves often should have both. But a small shard makes the others larger.",
+           "With p the risk of a row and shards of rows of like risk, a shard of m rows costs "
+           "about p m² a request. The sum over S shards is smallest where √p · m is the same in "
+           "all: cut the sorted rows where the sum of √p reaches 1/S, 2/S, …",
+           "Sort the rows by risk. Give each the shard in which its cumulative sum of square "
+           "roots falls, as a share of the total times `shards`, rounded down. Then go through "
+           "the shards, and number the rows of each in the same order from the first slice to "
+           "the last, in equal parts."),
+    mistakes=(
+        (("(shards * (root.cumsum(0) - root / 2) / root.sum()).long().clamp(max=shards - 1)",
+          "order[shard[order] == s]"),
+         ("torch.arange(len(order)) % shards", "(shard == s).nonzero().flatten()"),
+         "Even shards, slices in the order of the rows",
+         "your places do not hang on the risk in a way that helps: it is the uniform partition, "
+         "with a little less chance in it."),
+        (".sqrt()", "",
+         "Shards that expect equally many requests",
+         "your shards expect equally many requests each. Then P(hit) = 1/S whatever their sizes, "
+         "and the rows to train again come to n/S: the shards save nothing. Leavers need shards "
+         "that are smaller, but not that much smaller."),
+        ("(shards * (root.cumsum(0) - root / 2) / root.sum()).long().clamp(max=shards - 1)",
+         "torch.arange(len(order)) % shards",
+         "Even shards, likely leavers in the last slices",
+         "you let likely leavers come late, and all shards are alike. That is as far as one of the "
+         "published ideas goes: shards of unequal size get further."),
+        ("root = risk[order].sqrt()", "root = torch.ones_like(risk)",
+         "Sorted rows in shards of one size",
+         "your shards are sorted, and of one size. So each hit costs the same number of rows, "
+         "whoever it was: the sizes have to follow the risk."),
+        ("torch.arange(len(rows)) * slices", "torch.arange(len(rows)).flip(0) * slices",
+         "Likely leavers in the first slices",
+         "your likely leavers come first: a row in the first slice sends its shard back to the "
+         "very beginning. Let them come last."),
+        ("risk.argsort(stable=True)", "torch.arange(len(risk))",
+         "Nothing is sorted",
+         "you cut the rows in their given order, so every shard and slice holds rows of every "
+         "risk: sort them by risk first."),
+        ("return shard, slice_", "return shard + 1, slice_",
+         "Shards are counted from 1",
+         "your shards are counted from 1: count them from 0."),
+    ),
+    remark="How far can it go? Try slices of other sizes, and look at the accuracy that the next "
+           "cell measures, at its price when the guess about who leaves was wrong.",
+)
+
+
+EXERCISES = (PLACE, FIRST, SHARE, BATCH, ASSIGN)

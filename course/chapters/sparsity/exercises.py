@@ -1,21 +1,105 @@
-"""Exercises of notebook 12: a global mask, an l1 schedule, a masked step, MIA-efficacy, disparity.
+"""Exercises of notebook 12: disparity, a global mask, a masked step, salient weights; a schedule.
 
 Solutions use torch and NumPy only, and what they import themselves, so that they can be copied out.
 """
 
-import importlib
+from functools import lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from course.exercises.engine import Exercise
+from labkit import data, models, training, unlearn
+
+from .distances import disparity as distance
+from .trials import score
 
 
 # ---------------- 12.1
+def disparity(method, retrained):
+    """Mean of |method - retrained| over UA, MIA, RA and TA, in points. dict, dict -> float"""
+    columns = ("UA", "MIA", "RA", "TA")
+    return sum(abs(method[c] - retrained[c]) for c in columns) / len(columns)
+
+
+def _column_cases():
+    rng, cases = np.random.default_rng(75), []
+    same = {"UA": 14.0, "MIA": 20.0, "RA": 99.0, "TA": 86.0}
+    for i in range(4):
+        method, retrained = ({c: float(rng.uniform(0, 100)) for c in same} for _ in range(2))
+        cases.append((f"random measures {i + 1}", (method, retrained)))
+    # Jia et al. 2023, one class of CIFAR-10
+    of_class = {"UA": 100.0, "MIA": 100.0, "RA": 100.0, "TA": 94.83}
+    return cases + [
+        ("fine-tuning, a class forgotten",
+         ({"UA": 22.53, "MIA": 75.0, "RA": 99.87, "TA": 94.31}, of_class)),
+        ("differences that cancel", ({"UA": 20.0, "MIA": 14.0, "RA": 95.0, "TA": 90.0}, same)),
+        ("the retrained model itself", (dict(same), same)),
+        ("forgotten more than by retraining", (same | {"UA": 60.0, "MIA": 80.0}, same)),
+        ("a column too many", (same | {"RTE": 2.5, "RA": 97.0}, same | {"RTE": 43.0})),
+        ("another order of the columns", ({"TA": 80.0, "RA": 90.0, "MIA": 31.0, "UA": 11.0}, same))]
+
+
+DISPARITY = Exercise(
+    id="12.1", title="The distance to retraining, over four measures", difficulty=1, minutes=5,
+    points=1,
+    trains="a method is judged by its distance to retraining, forgetting and usefulness together",
+    solution=disparity, cases=_column_cases,
+    hints=("In each column too much is as bad as too little: what counts is how far the method is "
+           "from the retrained model. The four columns count alike.",
+           "disparity = ¼ (|UA − UA*| + |MIA − MIA*| + |RA − RA*| + |TA − TA*|), with the star for "
+           "the retrained model of the same sparsity.",
+           "Go through the four names. Take `abs` of each difference, add them up, and divide by "
+           "four."),
+    mistakes=(
+        ("abs(", "(", "Signed differences, which cancel", "your differences keep their signs, so "
+         "too much and too little cancel. Take absolute values."),
+        (("sum(abs(", "c]) for c in columns"), ("abs(sum(", "c] for c in columns)"),
+         "The absolute value of the mean instead of the mean of absolute values",
+         "you took the absolute value after averaging, when the differences had already cancelled. "
+         "Take it of each difference first."),
+        (" / len(columns)", "", "The sum instead of the mean",
+         "you added the four differences up: take their mean."),
+        ("abs(method[c] - retrained[c])", "(method[c] - retrained[c]) ** 2",
+         "The mean of the squares",
+         "you squared the differences. Take absolute values, so that the result is in points."),
+        (("sum(abs(method[c] - retrained[c])", "len(columns)"),
+         ("(sum((method[c] - retrained[c]) ** 2", "len(columns)) ** 0.5"),
+         "The root of the mean square", "you took the root of the mean square, in which one large "
+         "difference weighs more. Take the mean of absolute values."),
+        (("sum(", " / len(columns)"), ("max(", ""), "The largest difference",
+         "this is the largest of the four differences: take their mean."),
+        (', "MIA", "RA", "TA"', ",", "UA alone", "you looked at UA alone. A model that forgets "
+         "everything has a high UA too: take all four."),
+        ('"MIA", ', "", "The mean over UA, RA and TA, without MIA",
+         "MIA is missing: this is the gap of exercise 1.3. Average over four columns."),
+        ('("UA", "MIA", "RA", "TA")', "list(method)", "Every column is averaged, also the run time",
+         "you averaged every column, also the run time. Take UA, MIA, RA and TA only."),
+        ("abs(method[c] - retrained[c]) for c in columns",
+         "abs(a - b) for a, b in list(zip(method.values(), retrained.values()))[:4]",
+         "Columns are paired by their place instead of their name",
+         "you paired the columns by their place. Look each up by its name."),
+        ("retrained[c]", "100", "The distance to 100 instead of to the retrained model",
+         "you measured the distance to 100. The retrained model is the goal, and it rarely has "
+         "100."),
+        ("retrained[c])", "retrained[c]) / retrained[c] * 100",
+         "Relative to the retrained model, in percent of it",
+         "you divided by the retrained model's value. Disparity is in points, not relative."),
+        ("len(columns)", "len(columns) / 100", "A share instead of points",
+         "you divided by 100. Disparity is in points, as its columns are."),
+    ),
+    remark="`here.disparity` does the same. For a pruned network the retrained model has the "
+           "same sparsity. That one is weaker than the dense one, so a smaller disparity is not "
+           "yet a better model.",
+)
+
+
+# ---------------- 12.2
 def magnitude_mask(weights, sparsity):
     """True where a weight stays; the round(sparsity * n) smallest |w| go, ties in order. -> dict"""
     size = torch.cat([w.abs().flatten() for w in weights.values()])
-    keep = torch.ones(len(size), dtype=torch.bool)
+    keep = torch.ones(len(size), dtype=torch.bool, device=size.device)
     keep[size.argsort(stable=True)[: round(sparsity * len(size))]] = False
     parts = keep.split([w.numel() for w in weights.values()])
     return {name: m.view(w.shape) for (name, w), m in zip(weights.items(), parts, strict=True)}
@@ -59,7 +143,7 @@ def _layerwise(weights, sparsity):
 
 
 MASK = Exercise(
-    id="12.1", title="Which weights may stay", difficulty=2, minutes=12, points=2,
+    id="12.2", title="Which weights may stay", difficulty=2, minutes=12, points=2,
     trains="global, unstructured magnitude pruning: one order over all layers, and an exact count",
     solution=magnitude_mask, cases=_weight_cases,
     hints=("Small weights go first, whichever layer they are in. So put all weights in one line "
@@ -118,73 +202,6 @@ MASK = Exercise(
 )
 
 
-# ---------------- 12.2
-def l1_strength(epoch, epochs, gamma, no_l1_epochs=0):
-    """The decaying strength of the l1 norm in epoch 0, 1, …; 0 in the last no_l1_epochs -> float"""
-    share = epoch / (epochs - no_l1_epochs)
-    return gamma * max(0.0, 1 - share)
-
-
-def _epoch_cases():
-    return [
-        ("the first epoch", (0, 10, 5e-4, 0)), ("the second epoch", (1, 10, 5e-4, 0)),
-        ("the last epoch", (9, 10, 2e-3, 0)), ("the middle", (5, 10, 1.0, 0)),
-        ("one epoch in all", (0, 1, 0.3, 0)),
-        ("the first epoch, some without l1", (0, 10, 1e-3, 4)),
-        ("an early epoch, some without l1", (2, 10, 1e-3, 4)),
-        ("the last epoch with l1", (5, 10, 1e-3, 4)),
-        ("the first epoch without l1", (6, 10, 1e-3, 4)),
-        ("the second epoch without l1", (7, 10, 1e-3, 4)),
-        ("the last epoch, without l1", (9, 10, 1e-3, 4)), ("one epoch without l1", (3, 7, 0.5, 1)),
-        ("only one epoch with l1", (0, 8, 0.02, 7)),
-        ("only the first epoch had l1", (1, 8, 0.02, 7)), ("a strength of 0", (1, 4, 0.0, 0)),
-        ("a large strength", (3, 12, 40.0, 2))]
-
-
-SCHEDULE = Exercise(
-    id="12.2", title="A strength that decays", difficulty=1, minutes=6, points=1,
-    trains="the l1 schedule: where it starts, where it ends, and what the last epochs are for",
-    solution=l1_strength, cases=_epoch_cases, atol=1e-10,
-    hints=("Press weights towards 0 at first, and let the network recover at the end. The line "
-           "falls from gamma in epoch 0 and would reach 0 in the first epoch without l1; there it "
-           "stays.",
-           "γ_e = γ max(0, 1 − e / (E − E₀)), with e = 0, 1, …, the number of epochs E, and the "
-           "last E₀ of them without l1.",
-           "Divide the epoch by the number of epochs that have l1. Take this from 1, replace what "
-           "is negative by 0, and multiply by gamma."),
-    mistakes=(
-        ("max(0.0, 1 - share)", "share if share < 1 else 0.0", "The strength grows from 0",
-         "your strength grows. It should be gamma in epoch 0 and decay."),
-        ("max(0.0, 1 - share)", "(share < 1)", "The strength stays the same while there is l1",
-         "your strength does not decay. Let it fall along a line."),
-        (" - no_l1_epochs", "", "no_l1_epochs is not used",
-         "`no_l1_epochs` is not used. Your line should reach 0 that many epochs before the end."),
-        ("1 - share", "1 - epoch / epochs if share < 1 else 0.0",
-         "Decays over all epochs and is cut to 0 at the end", "your line decays over all epochs "
-         "and is then cut off. It should reach 0 where the epochs without l1 begin."),
-        ("epoch /", "(epoch + 1) /", "Counts epochs from 1",
-         "your epochs count from 1. The first is epoch 0 and has the full gamma."),
-        ("(epochs - no_l1_epochs)", "max(1, epochs - no_l1_epochs - 1)",
-         "The last epoch with l1 has strength 0 already",
-         "the last epoch with l1 should still have a little. The line reaches 0 one epoch later."),
-        ("max(0.0, 1 - share)", "(1 - share)", "Goes below 0 in the last epochs",
-         "your strength is negative in the last epochs, which rewards large weights. Stop at 0."),
-        ("max(0.0, 1 - share)", "abs(1 - share)",
-         "The absolute value: it grows again in the last epochs",
-         "your strength grows again in the last epochs. It should stay 0 there."),
-        (("epoch /", "1 - share"), ("(epoch - no_l1_epochs) /", "1 - share if share >= 0 else 0.0"),
-         "The first epochs are without l1 instead of the last",
-         "your first epochs are without l1. The last ones should be."),
-        ("gamma * ", "", "The factor without gamma",
-         "this is the factor alone. Multiply by gamma."),
-        ("epochs - ", "epochs + ", "E + no_l1_epochs in the denominator",
-         "you added the epochs without l1 to the number of epochs. Take them off."),
-    ),
-    remark="`unlearn.l1_strength` knows the growing and the constant schedule too. The paper keeps "
-           "the decaying one.",
-)
-
-
 # ---------------- 12.3
 def masked_step(weight, grad, velocity, keep, lr, momentum, weight_decay):
     """One SGD step; where keep is False both end at 0. -> (new weight, new velocity)"""
@@ -223,7 +240,7 @@ def _step_cases():
 
 
 STEP = Exercise(
-    id="12.3", title="A step that keeps the mask", difficulty=3, minutes=12, points=2,
+    id="12.3", title="A step that keeps the mask", difficulty=3, minutes=10, points=2,
     trains="where a mask is lost: momentum and weight decay move weights whose gradient is 0",
     solution=masked_step, cases=_step_cases,
     hints=("Three things move a weight: its gradient, its decay, and the velocity it had before. A "
@@ -301,198 +318,212 @@ STEP = Exercise(
 
 
 # ---------------- 12.4
-def mia_efficacy(confidence_retain, confidence_test, confidence_forget):
-    """Percent of the forget set called non-member by an SVC fitted to retain and test rows."""
-    from sklearn.svm import SVC
-
-    n = min(len(confidence_retain), len(confidence_test))
-    x = np.concatenate([confidence_retain[:n], confidence_test[:n]])[:, None]
-    attack = SVC(C=3, gamma="auto", kernel="rbf").fit(x, np.repeat([1, 0], n))
-    return float(100 * (attack.predict(confidence_forget[:, None]) == 0).mean())
-
-
-def _confidence_cases():
-    importlib.import_module("sklearn.svm")  # seconds that should not count against the learner's
-    rng, cases = np.random.default_rng(74), []
-    for what, members, others, rows in (
-            ("a model that overfits", 40, 15, 60), ("few test rows", 60, 5, 50),
-            ("one row more in the retain set", 9, 8, 90), ("equally many", 12, 12, 80),
-            ("fewer retained than test rows", 7, 30, 80), ("many rows", 300, 100, 200)):
-        retain = rng.beta(9, 1, members)
-        retain[others:] = rng.beta(1, 3, len(retain[others:]))  # rows that do not count differ
-        test = rng.beta(3, 1.5, others)
-        test[members:] = rng.beta(9, 1, len(test[members:]))
-        cases.append((what, retain, test, rng.beta(3, 1, rows)))
-    cases += [
-        ("a class forgotten whole", rng.beta(9, 1, 30), rng.beta(4, 2, 20), rng.beta(1, 30, 25)),
-        ("a forget set still known by heart",
-         rng.beta(9, 1, 30), rng.beta(2, 2, 20), 1 - 0.02 * rng.random(25)),
-        ("members less sure than strangers",
-         rng.beta(2, 4, 25), rng.beta(6, 1, 20), rng.random(60)),
-        ("confidences close together",
-         rng.uniform(0.6, 0.7, 20), rng.uniform(0.1, 0.35, 15), rng.random(70)),
-        ("members in the middle", rng.uniform(0.4, 0.6, 20),
-         np.r_[0.02, 0.05, 0.08, 0.9, 0.94, 0.97, 0.99], rng.random(80)),
-        ("one row is forgotten", rng.beta(9, 1, 12), rng.beta(2, 2, 10), np.array([0.15])),
-    ]
-    return [(what, (a, b, rows[_clear(a, b, rows)])) for what, a, b, rows in cases]
+def salient(model, x, y, share):
+    """True where |gradient| of the summed loss on x, y is among the largest -> dict, all weights"""
+    weights = dict(model.named_parameters())
+    loss = F.cross_entropy(model(x), y, reduction="sum")
+    slopes = torch.autograd.grad(loss, list(weights.values()))
+    size = torch.cat([g.abs().flatten() for g in slopes])
+    move = torch.ones(len(size), dtype=torch.bool, device=size.device)
+    move[size.argsort(stable=True)[: round((1 - share) * len(size))]] = False
+    parts = move.split([w.numel() for w in weights.values()])
+    return {name: m.view(w.shape) for (name, w), m in zip(weights.items(), parts, strict=True)}
 
 
-def _clear(retain, test, forget):
-    """Rows off the boundary; near it the training rows' order decides as the solver stops early."""
-    from sklearn.svm import SVC
-
-    n = min(len(retain), len(test))
-    x = np.concatenate([retain[:n], test[:n]])[:, None]
-    attack = SVC(C=3, gamma="auto", kernel="rbf").fit(x, np.repeat([1, 0], n))
-    return np.abs(attack.decision_function(forget[:, None])) > 0.02
+def _small_net(seed, *sizes, dtype=torch.float32):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers = [layer for a, b in zip(sizes, sizes[1:], strict=False)
+                  for layer in (torch.nn.Linear(a, b), torch.nn.ReLU())]
+    return torch.nn.Sequential(*layers[:-1]).to(dtype)
 
 
-EFFICACY = Exercise(
-    id="12.4", title="Called a non-member", difficulty=3, minutes=12, points=2,
-    trains="MIA-efficacy as published: who is a member, who never takes part in the fit, and what "
-           "is counted",
-    solution=mia_efficacy, cases=_confidence_cases,
-    hints=("The attack learns from rows whose status is known: retained rows are members, test "
-           "rows are not. Only then does it see the forget set, and you count how much of it "
-           "passes for unseen.",
-           "MIA = 100 · #{i in D_f : attack(p_i) = non-member} / |D_f|, with p_i the probability "
-           "of the true label, and the attack fitted to the first n of D_r against the first n of "
-           "D_t, n = min(|D_r|, |D_t|).",
-           "Cut both to the first n, join them with `np.concatenate`, and make a column of them "
-           'with `[:, None]`. The targets are n ones, then n zeros. Fit `SVC(C=3, gamma="auto", '
-           'kernel="rbf")`, predict the column of the forget set, and take the mean of what is 0, '
-           "in percent."),
+def _saliency_cases():
+    # (1 - share) * n never ends in .5: no way of rounding decides a case. Three classes or more:
+    # with two, gradients tie but for their last digits
+    g, cases = torch.Generator().manual_seed(76), []
+    for i, (what, sizes, rows, share) in enumerate((
+            ("half of the weights", (5, 6, 4), 20, 0.5), ("a tenth", (5, 4, 4), 12, 0.1),
+            ("nearly all", (3, 5, 4), 9, 0.9), ("one row", (6, 3), 1, 0.33),
+            ("one layer, many rows", (8, 4), 60, 0.27), ("three layers", (4, 5, 5, 3), 30, 0.4),
+            ("all weights", (3, 4, 3), 8, 1.0))):
+        x = torch.randn((rows, sizes[0]), generator=g)
+        y = torch.randint(0, sizes[-1], (rows,), generator=g)
+        cases.append((what, (_small_net(i, *sizes), x, y, share)))
+    pruned = _small_net(9, 4, 8, 3)
+    pruned[0].weight.data[::2] = 0  # half of the hidden units, with their biases
+    pruned[0].bias.data[::2] = -1
+    x, y = torch.randn((15, 4), generator=g), torch.arange(15) % 3
+    far = 3 * torch.randn((6, 4), generator=g)
+    wide = _small_net(10, 4, 40, 3)  # most units never fire: many gradients are exactly 0
+    wide[0].bias.data[5:] = -99
+    return cases + [
+        ("a pruned network: units without any gradient", (pruned, x, y, 0.3)),
+        ("so many gradients of 0 that some of them may move", (wide, x, y, 0.6)),
+        ("a class by itself", (_small_net(11, 4, 5, 3), x, torch.full((15,), 2), 0.52)),
+        ("rows far out", (_small_net(12, 4, 5, 3), far, torch.arange(6) % 3, 0.6)),
+        ("float64", (_small_net(13, 4, 5, 3, dtype=torch.float64), x.double(), y, 0.4))]
+
+
+SALIENT = Exercise(
+    id="12.4", title="Which weights may move", difficulty=4, minutes=15, points=3,
+    trains="SalUn's mask: a gradient that leaves no trace, one order over all parameters, and an "
+           "exact count",
+    solution=salient, cases=_saliency_cases,
+    hints=("A weight matters to some rows if a small change of it changes their loss. So rank all "
+           "parameters, biases too, by the size of the gradient. The ranking is the one of "
+           "exercise 12.2.",
+           "With L the summed cross-entropy of the rows and n the number of all parameters: of "
+           "|∂L/∂θ_i| the round((1 − share) n) smallest stay put, of equal ones the first.",
+           "Take the parameters from `named_parameters()`, and their gradients with "
+           "`torch.autograd.grad`. Join the flattened absolute values with `torch.cat`, sort with "
+           "`argsort(stable=True)`, set the first places of a mask of all True to False, and cut "
+           "it with `split` and `view`."),
     mistakes=(
-        ("== 0", "== 1", "The share called member",
-         "you counted the rows called member. Efficacy counts those called non-member."),
-        ("100 * ", "", "A share from 0 to 1", "this is a share from 0 to 1. Give percent."),
-        (("100 * ", "mean()"), ("", "sum()"), "The number of rows instead of percent",
-         "this is a number of rows. Divide by the size of the forget set, and give percent."),
-        (("[:n]", ", n)"), ("", ", [len(confidence_retain), len(confidence_test)])"),
-         "All rows of the retain set: unbalanced",
-         "you used all rows, so the larger side weighs more. Take the first n of both."),
-        (("confidence_test[:n]", ", n)"), ("confidence_test", ", [n, len(confidence_test)])"),
-         "The retain set is cut, the test set is not", "you cut the retain set only. Where it is "
-         "the smaller one, cut the test set to its length."),
-        ("confidence_retain[:n]", "confidence_retain[-n:]",
-         "The last retained rows instead of the first",
-         "you took the last retained rows. The published attack takes the first."),
-        (("[:n]", ", n)", 'kernel="rbf"'),
-         ("", ", [len(confidence_retain), len(confidence_test)])",
-          'kernel="rbf", class_weight="balanced"'),
-         "All rows, with the classes weighted equally", "you used all rows and weighted the "
-         "classes. The published attack takes the first n of both."),
-        (("confidence_retain[:n]", ", n)"),
-         ("confidence_retain[:n], confidence_forget", ", [n + len(confidence_forget), n])"),
-         "The forget set stands among the members", "the forget set is among your members, so the "
-         "attack learns the answer. It must not take part in the fit."),
-        (("confidence_test[:n]", ", n)"),
-         ("confidence_test[:n], confidence_forget", ", [n, n + len(confidence_forget)])"),
-         "The forget set stands among the non-members", "the forget set is among your non-members, "
-         "so the attack learns to call it that. It must not take part in the fit."),
-        ("n = min", "confidence_retain = confidence_forget\n    n = min",
-         "Learns forget set against test rows, and is judged on the forget set",
-         "your attack is tuned on the forget set itself. Fit it to retained against test rows."),
-        ("(attack.predict(confidence_forget[:, None]) == 0).mean()",
-         "attack.score(x, np.repeat([1, 0], n))", "The accuracy on the rows it learned from",
-         "this is the accuracy of the attack on the rows it learned from. Ask it about the forget "
-         "set."),
-        ("confidence_forget[:, None]", "x[n:]",
-         "The share of the test rows that is called non-member",
-         "these are test rows called non-member. Ask the attack about the forget set."),
-        ('C=3, gamma="auto", kernel="rbf"', "", "SVC() with its default settings",
-         "you used the default settings of `SVC`. The published attack has C = 3 and gamma "
-         "'auto'."),
-        ("C=3, ", "", "C is left at 1",
-         "your C is 1, the default. The published attack has C = 3."),
-        ('gamma="auto", ', "", "gamma is left at 'scale'", "your gamma is 'scale', the default, "
-         "which depends on the spread of the confidences. The published attack has 'auto'."),
-        ('"rbf"', '"linear"', "A linear kernel", "your kernel is linear, which knows one "
-         "threshold. The published attack has an rbf kernel."),
+        ("g.abs()", "g", "Without abs: gradients are ranked with their signs",
+         "you ranked the gradients with their signs. A large negative one matters as much: take "
+         "absolute values."),
+        ("[: round((1 - share)", "[round(share", "The weights that matter least may move",
+         "your mask is True where the gradient is small. The largest ones may move."),
+        ("round((1 - share)", "round(share", "share is taken for the part that stays put",
+         "you let 1 − share of the weights move. share is the part that may move."),
+        ("size = torch.cat([g.abs().flatten() for g in slopes])",
+         "size = torch.cat([w.detach().abs().flatten() for w in weights.values()])",
+         "Weights are ranked by their size instead of their gradient",
+         "you ranked the weights themselves, as in exercise 12.2. Rank their gradients on the rows "
+         "given."),
+        ("size = torch.cat([g.abs().flatten() for g in slopes])",
+         "size = torch.cat([(g * w.detach()).abs().flatten()"
+         " for g, w in zip(slopes, weights.values())])",
+         "Ranked by weight times gradient, as SynFlow does",
+         "you ranked weight times gradient, SynFlow's score. SalUn takes the gradient alone."),
+        ("dict(model.named_parameters())",
+         "{k: w for k, w in model.named_parameters() if w.dim() > 1}",
+         "Biases are left out", "biases are missing. The mask covers every parameter."),
+        ("stable=True", "stable=True, descending=True",
+         "The largest gradients stay put", "you kept the largest gradients in place. The smallest "
+         "ones stay put."),
+        ("round(", "int(", "The number that stays is rounded down",
+         "you rounded the number that stays put down. Use `round`."),
+        ("m.view(w.shape)", "m", "The masks stay flat",
+         "your masks are flat. Give each the shape of its parameter."),
+        ("m.view(w.shape)", "m.view(w.shape).float()", "Zeros and ones instead of bools",
+         "your masks hold numbers. Make them bool."),
+        ("slopes = torch.autograd.grad(loss, list(weights.values()))",
+         "loss.backward()\n    slopes = [w.grad for w in weights.values()]",
+         "backward() leaves gradients in the model",
+         "`backward()` leaves gradients in the model, and the next step would add to them. Take "
+         "`torch.autograd.grad`."),
     ),
-    remark="`measure.svc_mia` does this from a model and its data. The target is what the "
-           "retrained model gets, not 100: a row that was never seen is often called a member all "
-           "the same.",
+    remark="`unlearn.saliency_mask` does the same, 512 rows at a time. With it random labels "
+           "become SalUn.",
 )
 
 
 # ---------------- 12.5
-def disparity(method, retrained):
-    """Mean of |method - retrained| over UA, MIA, RA and TA, in points. dict, dict -> float"""
-    columns = ("UA", "MIA", "RA", "TA")
-    return sum(abs(method[c] - retrained[c]) for c in columns) / len(columns)
+def sparsity_schedule(epochs, total):
+    """Strength of the l1 norm in each epoch: a quarter of the one before, so that most comes early
+
+    epochs: how many, total: what they add up to. -> list of floats
+    """
+    weights = [0.25**epoch for epoch in range(epochs)]
+    return [total * w / sum(weights) for w in weights]
 
 
-def _column_cases():
-    rng, cases = np.random.default_rng(75), []
-    same = {"UA": 14.0, "MIA": 20.0, "RA": 99.0, "TA": 86.0}
-    for i in range(4):
-        method, retrained = ({c: float(rng.uniform(0, 100)) for c in same} for _ in range(2))
-        cases.append((f"random measures {i + 1}", (method, retrained)))
-    # Jia et al. 2023, one class of CIFAR-10
-    of_class = {"UA": 100.0, "MIA": 100.0, "RA": 100.0, "TA": 94.83}
-    return cases + [
-        ("fine-tuning, a class forgotten",
-         ({"UA": 22.53, "MIA": 75.0, "RA": 99.87, "TA": 94.31}, of_class)),
-        ("differences that cancel", ({"UA": 20.0, "MIA": 14.0, "RA": 95.0, "TA": 90.0}, same)),
-        ("the retrained model itself", (dict(same), same)),
-        ("forgotten more than by retraining", (same | {"UA": 60.0, "MIA": 80.0}, same)),
-        ("a column too many", (same | {"RTE": 2.5, "RA": 97.0}, same | {"RTE": 43.0})),
-        ("another order of the columns", ({"TA": 80.0, "RA": 90.0, "MIA": 31.0, "UA": 11.0}, same))]
+def constant_schedule(epochs, total):
+    """The same strength in every epoch."""
+    return [total / epochs] * epochs
 
 
-DISPARITY = Exercise(
-    id="12.5", title="The distance to retraining, over four measures", difficulty=1, minutes=5,
-    points=1,
-    trains="a method is judged by its distance to retraining, forgetting and usefulness together",
-    solution=disparity, cases=_column_cases,
-    hints=("In each column too much is as bad as too little: what counts is how far the method is "
-           "from the retrained model. The four columns count alike.",
-           "disparity = ¼ (|UA − UA*| + |MIA − MIA*| + |RA − RA*| + |TA − TA*|), with the star for "
-           "the retrained model of the same sparsity.",
-           "Go through the four names. Take `abs` of each difference, add them up, and divide by "
-           "four."),
+def decaying_schedule(epochs, total):
+    """The paper's: down along a line, which would reach 0 one epoch after the last."""
+    line = [1 - epoch / epochs for epoch in range(epochs)]
+    return [total * w / sum(line) for w in line]
+
+
+@lru_cache(1)
+def _trial():
+    """Three small networks on handwritten digits, a class of each to forget, and retraining."""
+    digits, found = data.load("digits", at_most=(600, 400), device="cpu"), []
+    recipe = dict(epochs=12, lr=0.1, batch_size=64)
+    for seed, label in ((11, 0), (12, 4), (13, 9)):
+        d = digits.resplit(seed)
+
+        def build(seed, d=d):
+            return models.build("mlp", d, seed, hidden=32)
+
+        forget = d.forget_class(label)
+        model = training.fit(build(seed), d.x, d.y, seed=seed, **recipe)
+        exact = unlearn.retrain(model, d, forget, build=build, seed=seed, **recipe)
+        found.append((d, model, forget, score(exact, d, forget)))
+    return found
+
+
+def closeness(strengths, epochs, total):
+    """100 less the mean disparity to retraining, in points, of l1 with these strengths."""
+    strengths = [float(s) for s in strengths]
+    if len(strengths) != epochs:
+        raise ValueError(f"it has {len(strengths)} strengths for {epochs} epochs; give one an "
+                         "epoch")
+    if not np.isfinite(strengths).all() or min(strengths) < 0:
+        raise ValueError("a strength is negative or not finite; give 0 or more")
+    if abs(sum(strengths) - total) > 1e-3 * total:
+        raise ValueError(f"the strengths add up to {sum(strengths):.4g}; they share out a total of "
+                         f"{total:g}")
+    return _closeness(tuple(strengths))
+
+
+@lru_cache(64)
+def _closeness(strengths):
+    gaps = []
+    for d, model, forget, reference in _trial():
+        after = unlearn.finetune(model, d, forget, epochs=len(strengths), lr=0.1, batch_size=64,
+                                 penalty=lambda net, e: strengths[e] * unlearn.l1_norm(net))
+        gaps.append(distance(score(after, d, forget), reference))
+    return 100 - float(np.mean(gaps))
+
+
+def _half_way(epochs, total):
+    """Half of the way from the better plain schedule to the worked one, on the same networks."""
+    plain = max(closeness(schedule(epochs, total), epochs, total)
+                for schedule in (constant_schedule, decaying_schedule))
+    return (plain + closeness(sparsity_schedule(epochs, total), epochs, total)) / 2
+
+
+def _schedule_cases():
+    return [("three epochs", (3, 0.02)), ("five epochs", (5, 0.02)),
+            ("eight epochs, a weak norm", (8, 0.006))]
+
+
+PROJECT = Exercise(
+    id="12.5", title="A sparsity schedule", difficulty=5, minutes=25, points=5,
+    trains="to argue when a penalty should act, to measure it against plain schedules of the same "
+           "total, and to keep other networks for the verdict",
+    solution=sparsity_schedule, cases=_schedule_cases,
+    measured="the closeness to retraining (100 less the disparity, in points)",
+    measure=closeness, floor=_half_way,
+    hints=("What does the norm do, and what does training without it do afterwards? The retained "
+           "rows have to win back what they need. Which of the two should come last?",
+           "γ_e = total · w_e / Σ w. The paper's w_e = 1 − e / E falls along a line. Try others: "
+           "growing, a step, powers of a number below 1. Only the shape counts, as the total is "
+           "given.",
+           "Make a list of weights `w`, one for each epoch, large at first and small soon after, "
+           "and return `[total * v / sum(w) for v in w]`."),
     mistakes=(
-        ("abs(", "(", "Signed differences, which cancel", "your differences keep their signs, so "
-         "too much and too little cancel. Take absolute values."),
-        (("sum(abs(", "c]) for c in columns"), ("abs(sum(", "c] for c in columns)"),
-         "The absolute value of the mean instead of the mean of absolute values",
-         "you took the absolute value after averaging, when the differences had already cancelled. "
-         "Take it of each difference first."),
-        (" / len(columns)", "", "The sum instead of the mean",
-         "you added the four differences up: take their mean."),
-        ("abs(method[c] - retrained[c])", "(method[c] - retrained[c]) ** 2",
-         "The mean of the squares",
-         "you squared the differences. Take absolute values, so that the result is in points."),
-        (("sum(abs(method[c] - retrained[c])", "len(columns)"),
-         ("(sum((method[c] - retrained[c]) ** 2", "len(columns)) ** 0.5"),
-         "The root of the mean square", "you took the root of the mean square, in which one large "
-         "difference weighs more. Take the mean of absolute values."),
-        (("sum(", " / len(columns)"), ("max(", ""), "The largest difference",
-         "this is the largest of the four differences: take their mean."),
-        (', "MIA", "RA", "TA"', ",", "UA alone", "you looked at UA alone. A model that forgets "
-         "everything has a high UA too: take all four."),
-        ('"MIA", ', "", "The mean over UA, RA and TA, without MIA",
-         "MIA is missing: this is the gap of exercise 1.3. Average over four columns."),
-        ('("UA", "MIA", "RA", "TA")', "list(method)", "Every column is averaged, also the run time",
-         "you averaged every column, also the run time. Take UA, MIA, RA and TA only."),
-        ("abs(method[c] - retrained[c]) for c in columns",
-         "abs(a - b) for a, b in list(zip(method.values(), retrained.values()))[:4]",
-         "Columns are paired by their place instead of their name",
-         "you paired the columns by their place. Look each up by its name."),
-        ("retrained[c]", "100", "The distance to 100 instead of to the retrained model",
-         "you measured the distance to 100. The retrained model is the goal, and it rarely has "
-         "100."),
-        ("retrained[c])", "retrained[c]) / retrained[c] * 100",
-         "Relative to the retrained model, in percent of it",
-         "you divided by the retrained model's value. Disparity is in points, not relative."),
-        ("len(columns)", "len(columns) / 100", "A share instead of points",
-         "you divided by 100. Disparity is in points, as its columns are."),
+        (constant_schedule, "this is the constant schedule, one of the two to beat."),
+        (decaying_schedule, "this is the paper's straight line, one of the two to beat."),
+        ("0.25**epoch", "epoch + 1.0", "The strength grows from epoch to epoch",
+         "your strength grows, so that the norm is strongest when no epoch is left to recover in."),
+        ("total * w / sum(weights)", "total * w", "The strengths do not add up to the total",
+         "your strengths do not add up to `total`: divide by the sum of the weights."),
+        ("range(epochs)", "range(epochs - 1)", "An epoch without a strength",
+         "an epoch is missing. Give a strength for each of the `epochs`, 0 if you like."),
+        ("0.25**epoch", "(epoch == epochs - 1) * 1.0", "All in the last epoch",
+         "you put all of it into the last epoch, and nothing repairs what it breaks."),
+        ("0.25**epoch", "1.0 - 2.0 * (epoch == epochs - 1)", "A negative strength at the end",
+         "your last strength is negative, which rewards large weights. Give 0 or more."),
     ),
-    remark="`here.disparity` does the same. For a pruned network the retrained model has the "
-           "same sparsity. That one is weaker than the dense one, so a smaller disparity is not "
-           "yet a better model.",
+    remark="On other networks the order may differ: look at the next cell, and at its intervals.",
 )
 
-EXERCISES = (MASK, SCHEDULE, STEP, EFFICACY, DISPARITY)
+EXERCISES = (DISPARITY, MASK, STEP, SALIENT, PROJECT)

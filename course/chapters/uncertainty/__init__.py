@@ -1,5 +1,17 @@
 """What only the chapter on uncertainty uses."""
 
+from . import draw
+from .blind import from_answers, surrogates_for
+from .choosing import (
+    Attacker,
+    hingeless,
+    overstated,
+    plan,
+    provider_step,
+    requests_for,
+    through_the_step,
+)
+from .doubts import after_scaling, aimed_at_estimates, all_rows, coverage, other_networks
 from .effects import newton, two_point, zeroth_order_effects
 from .estimates import (
     check_target,
@@ -14,9 +26,46 @@ from .estimates import (
     soft_threshold,
     underconfidence,
 )
+from .evading import against_a_gate, by_way
+from .gates import GATES, by_aim, caught, desk, kept_thresholds, refused, scored, thresholds
+from .judging import (
+    FRESH,
+    RANDOM,
+    SAME,
+    STEP,
+    after_retraining,
+    after_step,
+    against_random,
+    contest,
+    controls_of,
+    of,
+    spread,
+    stepped,
+    success,
+)
+from .telling import (
+    by_direction,
+    calibration,
+    claim,
+    crossings,
+    decisions,
+    ends,
+    estimators,
+    outcomes,
+    selections,
+    share,
+    told,
+)
 
 __all__ = [
-    "check_target", "conformal_sets", "conformal_threshold", "ensemble_outputs",
-    "fit_temperature", "mc_dropout", "newton", "nll", "overconfidence", "set_size",
-    "soft_threshold", "two_point", "underconfidence", "zeroth_order_effects",
+    "FRESH", "GATES", "RANDOM", "SAME", "STEP", "Attacker", "after_retraining", "after_scaling",
+    "after_step", "against_a_gate", "against_random", "aimed_at_estimates", "all_rows", "by_aim",
+    "by_direction", "by_way", "calibration", "caught", "check_target", "claim", "conformal_sets",
+    "conformal_threshold", "contest", "controls_of", "coverage", "crossings", "decisions", "desk",
+    "draw", "ends", "ensemble_outputs", "estimators", "fit_temperature", "from_answers",
+    "hingeless", "kept_thresholds", "mc_dropout", "newton", "nll", "of", "other_networks",
+    "outcomes", "overconfidence", "overstated", "plan", "provider_step", "refused", "requests_for",
+    "scored", "selections", "set_size", "share", "soft_threshold", "spread", "stepped", "success",
+    "surrogates_for", "thresholds", "through_the_step", "told", "two_point", "underconfidence",
+    "zeroth_order_effects",
 ]

@@ -1,7 +1,18 @@
-"""What only the chapter on verification uses: owners, logs, providers."""
+"""What only the chapter on verification uses: owners, logs, providers, trials, audits, figures."""
 
 from . import provider
-from .log import Log, checkpoint, file_of, load_log, restored, save, write_log
+from .audit import SORTS, cheating_logs, detections, largest_use, suspicion
+from .forging import SLACK, forged_runs, forging, scaling, swapped_steps, swaps_shown
+from .keeping import (
+    CHEATS,
+    OTHER_SEED,
+    audit_runs,
+    counted,
+    imitation,
+    kept_runs,
+    known_in_words,
+)
+from .log import Log, checkpoint, file_of, load_log, restored, save, shown, write_log
 from .logged import fresh_log, sgd_step, train_logged
 from .owners import (
     Decision,
@@ -13,6 +24,15 @@ from .owners import (
     planted_rate,
     pool,
 )
+from .pictures import (
+    detected,
+    forged_panel,
+    grid,
+    known_beyond,
+    one_owner,
+    passing_steps,
+    who_passes,
+)
 from .provider import (
     adversarial_nearest,
     adversarial_search,
@@ -21,14 +41,47 @@ from .provider import (
     honest,
     ignore,
     nearest,
+    stand_ins,
 )
-from .replay import Report, floor, follows, max_use_pvalue, replay_errors, usage, verify
+from .replay import (
+    Report,
+    floor,
+    follows,
+    max_use_pvalue,
+    replay_errors,
+    step_of,
+    usage,
+    verify,
+)
+from .trials import (
+    ALPHA,
+    PROVIDERS,
+    QUERIES,
+    World,
+    accusations,
+    accused_runs,
+    all_trials,
+    answers,
+    ask,
+    gone,
+    passing,
+    planted,
+    rates,
+    strengths,
+    trial,
+    tried,
+)
 
 __all__ = [
-    "Decision", "Log", "Report", "adversarial_nearest", "adversarial_search",
-    "checkpoint", "critical_value", "decide", "edit_log", "file_of", "floor", "follows",
-    "forge", "fresh_log", "fresh_rate", "honest", "ignore", "load_log", "make_trigger",
-    "max_use_pvalue", "miss_rate", "nearest", "planted_rate", "pool", "provider",
-    "replay_errors", "restored", "save", "sgd_step", "train_logged", "usage", "verify",
-    "write_log",
+    "ALPHA", "CHEATS", "Decision", "Log", "OTHER_SEED", "PROVIDERS", "QUERIES", "Report", "SLACK",
+    "SORTS", "World", "accusations", "accused_runs", "adversarial_nearest",
+    "adversarial_search", "all_trials", "answers", "ask", "audit_runs", "cheating_logs",
+    "checkpoint", "counted", "critical_value", "decide", "detected", "detections", "edit_log",
+    "file_of", "floor", "follows", "forge", "forged_panel", "forged_runs", "forging", "fresh_log",
+    "fresh_rate", "gone", "grid", "honest", "ignore", "imitation", "kept_runs", "known_beyond",
+    "known_in_words", "largest_use", "load_log", "make_trigger", "max_use_pvalue", "miss_rate",
+    "nearest", "one_owner", "passing", "passing_steps", "planted", "planted_rate", "pool",
+    "provider", "rates", "replay_errors", "restored", "save", "scaling", "sgd_step", "shown",
+    "stand_ins", "step_of", "strengths", "suspicion", "swapped_steps", "swaps_shown",
+    "train_logged", "trial", "tried", "usage", "verify", "who_passes", "write_log",
 ]

@@ -1,4 +1,4 @@
-"""Exercises of notebook 09: hits by chance, a logged step replayed, and what a log holds.
+"""Exercises of notebook 09: a logged step replayed, what a log holds, a test planned, an audit.
 
 Solutions use torch only, and what they import themselves, so that they can be copied out.
 """
@@ -7,76 +7,10 @@ import torch
 
 from course.exercises.engine import Exercise
 
+from .audit import largest_use, suspicion
+
 
 # ---------------- 9.1
-def critical_value(n, q, alpha):
-    """The smallest whole k with P(X <= k) >= 1 - alpha, for X ~ Binomial(n, q). -> int"""
-    import math
-
-    total = 0.0
-    for k in range(n + 1):
-        total += math.comb(n, k) * q**k * (1 - q) ** (n - k)
-        if total >= 1 - alpha:
-            return k
-    return n
-
-
-def _query_cases():
-    return [
-        ("a usual test", (30, 0.1, 0.01)), ("few queries", (5, 0.2, 0.05)),
-        ("many queries", (60, 0.12, 0.001)), ("a lenient test", (40, 0.25, 0.3)),
-        ("a likely hit", (25, 0.8, 0.05)), ("an even chance", (17, 0.5, 0.02)),
-        ("a rare hit", (50, 0.004, 0.1)), ("one query", (1, 0.3, 0.1)),
-        ("all hits may be chance", (3, 0.9, 0.1)), ("no hit is possible", (12, 0.0, 0.05)),
-        ("exactly 1 − alpha is reached, two queries", (2, 0.5, 0.25)),
-        ("exactly 1 − alpha is reached, four queries", (4, 0.5, 0.3125))]
-
-
-CRITICAL = Exercise(
-    id="9.1", title="How many hits are still chance", difficulty=2, minutes=10, points=2,
-    trains="an exact binomial test: a sum of probabilities, its tail, and where the inequality is "
-           "strict",
-    solution=critical_value, cases=_query_cases,
-    hints=("A model that never saw the trigger still hits it now and then, at the rate q. Find the "
-           "count that such a model exceeds with a chance of alpha at most.",
-           "P(X ≤ k) = Σ_{j = 0..k} C(n, j) q^j (1 − q)^(n − j). The answer is the smallest k for "
-           "which this is at least 1 − α.",
-           "Start with a sum of 0 and let k run from 0 to n. Add the chance of exactly k hits, "
-           "with `math.comb(n, k)`. Return k as soon as the sum is large enough."),
-    mistakes=(
-        ("total >=", "total >", "P(X <= k) > 1 - alpha: exact equality is refused",
-         "you ask for more than 1 − alpha. Exactly 1 − alpha is enough."),
-        ("return k", "return k + 1", "P(X < k) instead of P(X <= k): 1 too large",
-         "your k is 1 too large. P(X ≤ k) includes k itself, and P(X < k) does not."),
-        ("return k", "return k - 1", "The last k that does not reach 1 - alpha: 1 too small",
-         "your k is 1 too small: it is the last that falls short. Return the first that does not."),
-        ("1 - alpha", "alpha", "alpha instead of 1 - alpha: the lower tail",
-         "you compared the sum with alpha, so you found the lower tail. Too many hits are "
-         "suspicious: compare with 1 − alpha."),
-        ("alpha:", "alpha / 2:", "alpha is halved, as for a two-sided test",
-         "you halved alpha. Only too many hits count against the provider, so the test has one "
-         "side."),
-        ("total = 0.0",
-         "from statistics import NormalDist\n    z = NormalDist().inv_cdf(1 - alpha)\n"
-         "    return math.ceil(n * q + z * math.sqrt(n * q * (1 - q)))",
-         "The normal approximation, rounded up", "you used the normal approximation. It is off for "
-         "small n and rare hits: add up the exact probabilities."),
-        ("total = 0.0", "return round(n * q)", "The expected number of hits, rounded",
-         "this is the expected number of hits. Chance alone often gives more: alpha must come in."),
-        ("math.comb(n, k) * ", "", "The binomial coefficient is missing", "the number of ways to "
-         "place k hits among n queries is missing. Multiply by `math.comb(n, k)`."),
-        (("total +=", "total >= 1 - alpha"), ("total =", "k >= n * q and total <= alpha"),
-         "P(X = k) <= alpha above the mean, instead of the sum of a tail",
-         "you compared the chance of exactly k hits. Add up the chances of 0 to k hits first."),
-        ("return k", "return k / n", "The share of hits k / n instead of k",
-         "this is a share of the queries. Return the count k."),
-    ),
-    remark="`here.critical_value` does the same for any n. A count above k accuses an honest "
-           "provider with a chance of alpha at most.",
-)
-
-
-# ---------------- 9.2
 def replay_error(before, gradient, after, lr):
     """l2 distance, in float64, of one SGD step from `before` to the logged `after`. -> float"""
     replayed = before.double() - lr * gradient.double()
@@ -107,7 +41,7 @@ def _step_cases():
 
 
 REPLAY = Exercise(
-    id="9.2", title="Does the step lead where the log says", difficulty=1, minutes=6, points=1,
+    id="9.1", title="Does the step lead where the log says", difficulty=1, minutes=6, points=1,
     trains="one SGD step by hand, an l2 distance, and rounding: float32 hides the errors that are "
            "looked for",
     solution=replay_error, cases=_step_cases, atol=1e-11,
@@ -147,7 +81,7 @@ REPLAY = Exercise(
 )
 
 
-# ---------------- 9.3
+# ---------------- 9.2
 def tainted_steps(batches, forget):
     """The steps, from 1, whose batch holds a forgotten row. list of (b,), (m,) -> list of int"""
     rows, steps = set(forget.tolist()), []
@@ -181,7 +115,7 @@ def _batch_cases():
 
 
 TAINTED = Exercise(
-    id="9.3", title="Which steps touched a forgotten row", difficulty=2, minutes=8, points=2,
+    id="9.2", title="Which steps touched a forgotten row", difficulty=2, minutes=8, points=2,
     trains="membership by value: tensors in a set are compared by identity, so the sets never meet",
     solution=tainted_steps, cases=_batch_cases,
     hints=("One forgotten row is enough to taint a batch. Compare row numbers as plain whole "
@@ -231,7 +165,7 @@ TAINTED = Exercise(
 )
 
 
-# ---------------- 9.4
+# ---------------- 9.3
 def forging_bound(old_gradients, new_gradients, batch_size, lr):
     """How far a step moves when k rows of its batch are replaced. (k, d) twice, … -> float"""
     k = len(old_gradients)
@@ -257,7 +191,7 @@ def _gradient_cases():
 
 
 FORGING = Exercise(
-    id="9.4", title="What replacing k rows of a batch changes", difficulty=3, minutes=12, points=2,
+    id="9.3", title="What replacing k rows of a batch changes", difficulty=3, minutes=12, points=2,
     trains="the gradient of a batch as a mean: shares of it, and the norm of a sum against a sum "
            "of norms",
     solution=forging_bound, cases=_gradient_cases,
@@ -300,4 +234,158 @@ FORGING = Exercise(
            "be forged, and why replay alone proves little.",
 )
 
-EXERCISES = (CRITICAL, REPLAY, TAINTED, FORGING)
+# ---------------- 9.4
+def questions(p, q, alpha, beta, most):
+    """The fewest questions whose test errs with at most alpha and beta, or None up to `most`."""
+    import math
+
+    for m in range(1, most + 1):
+        accused, escapes = 1.0, 0.0
+        for hits in range(m + 1):
+            ways = math.comb(m, hits)
+            accused -= ways * q**hits * (1 - q) ** (m - hits)
+            escapes += ways * p**hits * (1 - p) ** (m - hits)
+            if accused <= alpha:
+                break
+        if escapes <= beta:
+            return m
+    return None
+
+
+def _plan_cases():
+    return [
+        ("a usual test", (0.6, 0.1, 0.001, 0.001, 100)),
+        ("a trigger that took well", (0.9, 0.05, 0.001, 0.001, 60)),
+        ("two errors of unlike size", (0.5, 0.1, 0.2, 0.001, 60)),
+        ("the same the other way round", (0.5, 0.1, 0.001, 0.2, 60)),
+        ("rates that lie near", (0.45, 0.3, 0.1, 0.1, 90)),
+        ("fresh triggers work often", (0.9, 0.5, 0.01, 0.05, 60)),
+        ("fresh triggers never work", (0.5, 0.0, 0.01, 0.125, 20)),
+        ("the trigger works always", (1.0, 0.5, 0.125, 0.01, 20)),
+        ("one question is enough", (0.75, 0.25, 0.25, 0.25, 5)),
+        ("alpha is reached exactly", (0.75, 0.5, 0.25, 0.5, 30)),
+        ("just as many as there may be", (0.6, 0.1, 0.01, 0.01, 18)),
+        ("one more than there may be", (0.6, 0.1, 0.01, 0.01, 17)),
+        ("more than there may be", (0.2, 0.1, 0.001, 0.001, 25))]
+
+
+PLAN = Exercise(
+    id="9.4", title="How many questions does the test need", difficulty=4, minutes=18, points=3,
+    trains="two exact binomial tails against one threshold; a plan for both errors before the test",
+    solution=questions, cases=_plan_cases,
+    hints=("Try one number of questions after the other. For each, first fix how many hits may be "
+           "chance, by alpha alone. Then ask how likely the old model gives no more than these.",
+           "h* is the smallest h with P(Bin(m, q) > h) ≤ α, and m will do if P(Bin(m, p) ≤ h*) ≤ "
+           "β. Each chance of exactly h hits is C(m, h) rʰ (1 − r)ᵐ⁻ʰ, with r = q or p.",
+           "For m from 1 to most: let hits run from 0, take `math.comb(m, hits)` times the powers "
+           "of q off from 1 and add up the same with p. Stop where the first is at most alpha. If "
+           "the second is at most beta there, return m. After all, return None."),
+    mistakes=(
+        ("escapes <= beta", "escapes <= alpha", "Alpha is asked for twice",
+         "you held both errors against alpha. The old model may escape with beta."),
+        (("accused <= alpha", "escapes <= beta"), ("accused <= beta", "escapes <= alpha"),
+         "Alpha and beta change places", "alpha and beta have changed places: alpha is the chance "
+         "to accuse an honest provider."),
+        ("accused <= alpha", "accused < alpha", "Exactly alpha is refused",
+         "you ask for less than alpha. Exactly alpha is granted."),
+        ("escapes <= beta", "escapes < beta", "Exactly beta is refused",
+         "you ask for less than beta. Exactly beta is granted."),
+        ("return m", "return hits", "The hits that do not accuse are returned",
+         "this is the number of hits that do not accuse. Return the number of questions."),
+        ("most + 1", "most", "The last number is not tried",
+         "you stop one short of `most`: it may still be asked."),
+        ("escapes += ways * p**hits * (1 - p)", "escapes += ways * q**hits * (1 - q)",
+         "Both errors are computed with q", "you computed both errors with q. The old model "
+         "answers at rate p."),
+        ("math.comb(m, hits)", "1", "The binomial coefficient is missing",
+         "the number of ways to place the hits among the questions is missing: `math.comb`."),
+        ("return None", "return most", "The most there may be, where nothing is enough",
+         "you returned `most` though it is not enough. Say so with None."),
+        ("accused <= alpha:", "accused <= alpha / 2:", "alpha is halved, as for a two-sided test",
+         "you halved alpha. Only too many hits accuse, so the test has one side."),
+        ("            if accused", "            if hits >= m * (p + q) / 2 and accused",
+         "The threshold lies half-way between the rates at least", "you set the threshold half-way "
+         "between the rates. Alpha alone sets it."),
+    ),
+    remark="Both errors jump as the number of questions grows, as hits are whole numbers: one "
+           "question more can make a test worse.",
+)
+
+
+# ---------------- 9.5
+def _mixed(draw, rows, epochs, share, honest, cheats):
+    """Counts of honest logs of both kinds and of cheats of both, in an order of its own."""
+    ones, found = torch.ones(1, epochs, rows), []
+    for _ in range(cheats):
+        places = torch.randint(rows, (round(share * rows),), generator=draw)
+        extra = torch.zeros(rows).index_add_(0, places, torch.ones(len(places)))
+        again = torch.stack([torch.multinomial(1 + extra, rows + len(places), True,
+                                               generator=draw).bincount(minlength=rows)
+                             for _ in range(epochs)])
+        found += [(1 + extra).expand(epochs, rows), again.float()]
+    chance = torch.randint(rows, (honest, epochs, rows), generator=draw)
+    counts = torch.zeros(chance.shape).scatter_add_(2, chance, torch.ones(chance.shape))
+    return torch.cat([ones, counts, torch.stack(found)])[_order(honest + 2 * cheats + 1)]
+
+
+def _order(logs):
+    return torch.randperm(logs, generator=torch.Generator().manual_seed(56))
+
+
+def _use_cases():
+    draw = torch.Generator().manual_seed(55)
+    return [(what, (_mixed(draw, rows, epochs, share, 200, 20),)) for what, rows, epochs, share in (
+        ("few rows, few epochs", 300, 5, 0.1), ("more epochs", 400, 8, 0.05),
+        ("more rows", 900, 6, 0.04))]
+
+
+def _found(scores, counts):
+    """Share of the cheating logs that lie above what 1 % of either kind of honest logs do."""
+    if scores.shape != counts.shape[:1]:
+        raise ValueError(f"there are {len(counts)} logs: give one score a log, not a tensor of "
+                         f"shape {tuple(scores.shape)}")
+    scores = scores.double()[_order(len(counts)).argsort()]
+    limit = max(scores[0], torch.quantile(scores[1:201], 0.99, interpolation="higher"))
+    return float((scores[201:] > limit).double().mean())
+
+
+def _half_way(counts):
+    return (_found(largest_use(counts), counts) + _found(suspicion(counts), counts)) / 2
+
+
+AUDIT = Exercise(
+    id="9.5", title="An audit that catches the look-alikes", difficulty=5, minutes=25, points=4,
+    trains="a test statistic of one's own: what is chance in one epoch does not come back in the "
+           "next; a threshold set on honest logs",
+    solution=suspicion, cases=_use_cases, measured="the share of cheating logs that is flagged",
+    measure=_found, floor=_half_way,
+    hints=("The largest count looks at one row and forgets in which epoch it was used. Think of "
+           "what an honest provider's epochs have in common, and what a cheat's have.",
+           "With c_ei the uses of row i in epoch e and d_ei = c_ei − the epoch's mean, add up "
+           "d_ei · d_fi over all pairs of epochs e ≠ f and all rows.",
+           "Take each epoch's mean off. Sum over epochs and square, then take away the sum of the "
+           "squares: what is left are the products of different epochs. Average over rows."),
+    mistakes=(
+        (largest_use, "this is the plain count that you are to beat. Look at all rows, not at the "
+                      "most used one."),
+        ("pairs = above.sum(1).square() - above.square().sum(1)",
+         "pairs = above.square().sum(1)", "How uneven single epochs are",
+         "you measured how uneven the counts of single epochs are. Honest draws with replacement "
+         "are uneven too: compare epochs."),
+        ("return pairs.mean(1)", "return -pairs.mean(1)", "The sign is turned round",
+         "your score falls where rows repeat. A larger score should be more suspicious."),
+        ("return pairs.mean(1)", "return pairs.mean()", "One score for all logs together",
+         "you averaged over the logs too. Give one score for each log."),
+        ("pairs = above.sum(1).square() - above.square().sum(1)",
+         "pairs = (counts == 0).float().sum(1)", "How many rows were not used",
+         "you counted unused rows. Honest draws with replacement leave more of them unused."),
+        ("counts.float() - counts.float().mean(2, keepdim=True)",
+         "counts.float() - counts.float().mean(1, keepdim=True)",
+         "Each row's own mean is taken off",
+         "you took each row's mean off, and with it what you look for. Take off the epoch's mean."),
+    ),
+    remark="Run on the notebook's logs next. An audit that is known can be met: see what a "
+           "provider does who changes its look-alikes in each epoch.",
+)
+
+EXERCISES = (REPLAY, TAINTED, FORGING, PLAN, AUDIT)

@@ -96,6 +96,19 @@ def _chain(folder):
     return header, lines, previous
 
 
+def shown(folder, steps) -> list:
+    """The first steps of a log as one reads them: rows and hashes shortened. -> [dict] a line."""
+    lines = (Path(folder) / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    out = []
+    for text in lines[1 : 1 + steps]:
+        line = json.loads(text)
+        rows = ", ".join(map(str, line["rows"][:4])) + f", … ({len(line['rows'])})"
+        out.append({"step": line["step"], "epoch": line["epoch"], "rows of the batch": rows,
+                    "learning rate": line["lr"], "hash of the weights": line["weights"][:8] + "…",
+                    "hash of the line before": line["previous"][:8] + "…"})
+    return out
+
+
 def checkpoint(log, step, model=None) -> dict:
     """The tensors after `step` ('model.…' and 'momentum.…'), if their hashes are the logged ones.
 

@@ -94,7 +94,7 @@ def adversarial_nearest(data, forget, folder, *, build, seed, init_seed=None, **
     after epoch. No gradient is spent. -> (model, folder). Source: Zhang et al. 2024, Algorithm 1,
     S_n.
     """
-    swap = _stand_ins(data, forget, "nearest", seed)
+    swap = stand_ins(data, forget, "nearest", seed)
     choose = lambda model, batch, *_: swap(batch)[0]  # noqa: E731
     return _retrained(data, folder, build, seed, init_seed, choose, recipe)
 
@@ -122,7 +122,7 @@ def _forge(log, data, forget, folder, model, replace, move, nudge, seed):
         raise LabError(f"The log has a checkpoint every {old.header['every']} steps: forging "
                        "starts from each step's own, so train with every=1.")
     settings = {k: old.header["recipe"][k] for k in ("lr", "momentum", "weight_decay")}
-    swap, draw = _stand_ins(data, forget, replace, seed), _generator(seed)
+    swap, draw = stand_ins(data, forget, replace, seed), _generator(seed)
     retain, lines = data.split(forget).retain, []
     with _copy(log, folder) as fresh:
         for line in old.lines:
@@ -165,8 +165,12 @@ def nearest(data, forget, top=32) -> torch.Tensor:
     return found
 
 
-def _stand_ins(data, forget, kind, seed):
-    """batch -> (batch with same-class retained rows for the forgotten ones, were there any?)."""
+def stand_ins(data, forget, kind, seed):
+    """swap(batch, first=0) -> (the batch with stand-ins for forgotten rows, were there any?).
+
+    Stand-ins are retained rows of the same class. kind: 'nearest' or 'random'; first: the rank of
+    the neighbour that is tried first.
+    """
     if kind not in ("nearest", "random"):
         raise LabError(f"There is no replacement {kind!r}: choose 'nearest' or 'random'.")
     rows, draw = check_forget(forget, len(data.y)), _generator(seed)
@@ -181,12 +185,15 @@ def _stand_ins(data, forget, kind, seed):
         pool = of_class[int(labels[row])]
         return pool[torch.randint(len(pool), (32,), generator=draw)].tolist()
 
-    def swap(batch):
+    def swap(batch, first=0):
         held = batch.tolist()
+        if options.keys().isdisjoint(held):
+            return batch, False
         used, out = set(held), []
         for row in held:
             if row in options:
                 best = ranked(row)
+                best = best[first % len(best):] + best[:first % len(best)]
                 # none free: one row counts twice
                 row = next((i for i in best if i not in used), best[0])
                 used.add(row)

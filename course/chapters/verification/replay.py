@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import inf
 
 import torch
+import torch.nn.functional as F
 
 from labkit.base import LabError
 from labkit.rows import check_forget
@@ -64,6 +65,24 @@ def replay_errors(folder, data, build, steps=None, seed=0, change=None):
                 square += float(off.square().sum())
         errors.append(square**0.5)
     return (torch.tensor([last for _, last in spans]), torch.tensor(errors, dtype=torch.float64))
+
+
+def step_of(log, step, data, build):
+    """What a verifier needs for one step without momentum, as vectors.
+
+    -> weights before (d,), the gradient of its batch there (d,), the logged weights after (d,)
+    """
+    model = build(0).train()
+
+    def weights(at):
+        restored(checkpoint(log, at, model), model)
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    after, before = weights(step), weights(step - 1)
+    rows = torch.tensor(log.lines[step - 1]["rows"], device=data.device)
+    loss = F.cross_entropy(model(data.x[rows]), data.y[rows])
+    found = torch.autograd.grad(loss, list(model.parameters()))
+    return before, torch.cat([g.flatten() for g in found]), after
 
 
 def floor(folder, data, build, *, steps=None, seed=0) -> float:

@@ -16,6 +16,7 @@ from torch import nn
 
 import labkit as lk
 from course.chapters import desk as desk_chapter
+from course.chapters.uncertainty import gates
 from labkit import attack, defend
 from labkit.base import LabError
 from labkit.measure import ece
@@ -144,8 +145,8 @@ def test_a_trial_on_real_logits(desk):
     z, y = desk.ready.panel[0], desk.ready.panel[1]
     w = z + 0.5 * torch.randn(z.shape, generator=torch.Generator().manual_seed(1))
     found = trial(z, w, y)
-    assert (found["loss rise"] == defend.loss_gate(z, w, y) and found["label flips"]
-            == defend.label_gate(z, w))
+    assert (found["loss rise"] == gates.loss_gate(z, w, y) and found["label flips"]
+            == gates.label_gate(z, w))
     assert found["ECE rise"] == pytest.approx(ece(w.softmax(1), y) - ece(z.softmax(1), y))
     falls = [(z[y == c].argmax(1) == c).double().mean() - (w[y == c].argmax(1) == c).double().mean()
              for c in range(10)]
@@ -267,7 +268,7 @@ def test_features_by_hand(desk):
     size = proxy.norm(dim=1)
     rank = np.mean([(size < size[i]).sum().item() / 1499 for i in request])
     assert found["norm percentile"] == pytest.approx(rank, abs=2e-3)
-    assert found["isolated"] == defend.isolation_gate(desk.ready.rows["isolated"].bool(),
+    assert found["isolated"] == gates.isolation_gate(desk.ready.rows["isolated"].bool(),
                                                                 request)
     shares = stats.chisquare(np.bincount(data.y[request], minlength=10),
                              4 * np.bincount(data.y) / 1500).statistic

@@ -1,0 +1,226 @@
+"""The figures of the notebook on basics. `figures` is course.figures: colours, markers, intervals.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from .runs import strength
+
+NAMES = {"finetune": "fine-tuning", "gradient_ascent": "gradient ascent",
+         "neggrad_plus": "NegGrad+", "random_labels": "random labels", "scrub": "SCRUB",
+         "first_order": "first-order", "influence": "influence", "ssd": "SSD",
+         "fisher_forgetting": "Fisher forgetting"}
+
+
+def deleted_rows(figures, data, rows, models, predict):
+    """Some deleted rows, as pictures where they are, with what each model gives their label.
+
+    rows: (m,) training rows; models: name of a colour -> model; predict: (model, x) -> logits.
+    """
+    labels, x = data.y[rows], data.x[rows]
+    fig, axes = plt.subplots(2, len(rows), figsize=(10, 3.9), height_ratios=(1, 1.3))
+    for i, (top, ax) in enumerate(axes.T):
+        picture = data.pixels(x[i:i + 1])[0].cpu().numpy() if x.dim() == 4 else None
+        if picture is not None:
+            picture = picture.transpose(1, 2, 0).squeeze()
+            top.imshow(picture.clip(0, 1), cmap="gray" if picture.ndim == 2 else None)
+        top.axis("off")
+        top.set_title(str(data.classes[int(labels[i])])[:11], fontsize=11)
+        for j, (role, model) in enumerate(models.items()):
+            p = predict(model, x[i:i + 1]).softmax(1)[0, labels[i]].item()
+            ax.bar(j, p, color=figures.COLOURS[role], label=role if i == 0 else None)
+        ax.set(ylim=(0, 1), xticks=[], yticks=(0, 0.5, 1))
+        ax.tick_params(labelleft=i == 0)
+    axes[1, 0].set_ylabel("probability of\nthe right label")
+    fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+def strangers(figures, ua, error):
+    """UA of retrained models against their test error, a mark for each seed. -> figure"""
+    fig, ax = plt.subplots(figsize=(7, 4.8))
+    low, high = min(ua.min(), error.min()) - 1, max(ua.max(), error.max()) + 1
+    grey = figures.COLOURS["other"]
+    ax.fill_between([low, high], [low - 3, high - 3], [low + 3, high + 3], color=grey, alpha=0.12,
+                    linewidth=0, label="within 3 points")
+    ax.plot([low, high], [low, high], ":", color=grey, label="equal")
+    ax.plot(error, ua, figures.MARKERS["retrained"], color=figures.COLOURS["retrained"],
+            label="retrained, one seed each")
+    ax.set(xlabel="test error of the retrained model, 100 − TA (%)", xlim=(low, high),
+           ylabel="UA of the retrained model (%)", ylim=(low, high),
+           title="Errors on the deleted rows and on strangers")
+    fig.legend(loc="outside lower center", ncols=3)
+    return fig
+
+
+def uphill(figures, walk, reference, original):
+    """UA, RA and TA after each step of ascent, with both references as lines. -> figure
+
+    walk: table of runs.uphill; reference, original: rows of measures.
+    """
+    fig, axes = plt.subplots(1, 3, figsize=(10, 4.2), sharex=True)
+    for ax, column in zip(axes, ("UA", "RA", "TA"), strict=True):
+        for role, row in (("original", original), ("retrained", reference)):
+            ax.axhline(row[column], color=figures.COLOURS[role], linewidth=1.8,
+                       linestyle="--" if role == "retrained" else ":", label=role)
+        ax.plot(walk.step, walk[column], "-", color=figures.COLOURS["unlearned"],
+                marker=figures.MARKERS["unlearned"], markersize=4, label="gradient ascent")
+        ax.set(title=column, xlabel="steps")
+    axes[0].set_ylabel("percent of rows")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig
+
+
+def trade(figures, curve, refs):
+    """TA against UA of two methods, a mark for each strength, means with intervals. -> figure
+
+    curve: (method, column) -> strengths, (seeds, strengths); refs: role -> column -> (seeds,).
+    """
+    fig, ax = plt.subplots(figsize=(8, 4.8))
+    for shade, (method, line) in enumerate((("finetune", "-"), ("gradient_ascent", "--"))):
+        x, y = curve(method, "UA")[1], curve(method, "TA")[1]
+        ax.plot(x.mean(0), y.mean(0), line, linewidth=1.6, color=figures.SHADES[shade][0])
+        for i in range(x.shape[1]):
+            figures.interval(ax, x[:, i], y[:, i], None, NAMES[method] if i == 0 else None, shade,
+                             limits=(0, 100), elinewidth=1)
+    for role in ("original", "retrained"):
+        figures.interval(ax, refs[role]["UA"], refs[role]["TA"], role, role, limits=(0, 100),
+                         elinewidth=1)
+    ax.set(xlabel="UA, deleted rows that are wrong (%)", ylabel="TA, test rows that are right (%)",
+           title="What a higher UA costs the others")
+    fig.legend(loc="outside lower center", ncols=4, columnspacing=1)
+    return fig
+
+
+def gaps(figures, by_kind):
+    """Gap to retraining of every method, smallest first. by_kind: kind -> method -> (seeds,)"""
+    fig, axes = plt.subplots(1, 2, figsize=(10, 5.2))
+    roles = {"untouched": "original", "retrained, fresh seed": "retrained"}
+    for ax, (kind, found) in zip(axes, by_kind.items(), strict=True):
+        for i, (method, values) in enumerate(found.items()):
+            figures.interval(ax, values.to_numpy(), [i], roles.get(method, "unlearned"),
+                             limits=(0, 100))
+        ax.set(yticks=range(len(found)), yticklabels=[NAMES.get(m, m) for m in found],
+               xlabel="gap to retraining (points)", title=f"{kind} request", xlim=(0, None))
+        ax.invert_yaxis()
+    return fig
+
+
+def roc(figures, scores):
+    """ROC curves of the loss attack. scores: role -> (members' scores, strangers'). -> figure"""
+    fig, ax = plt.subplots(figsize=(6.5, 5))
+    for (role, (inside, outside)), line in zip(scores.items(), ("-", "--"), strict=True):
+        cuts = np.unique(np.concatenate([inside, outside]))[::-1]
+        tpr = 1 - np.searchsorted(np.sort(inside), cuts, "left") / len(inside)
+        fpr = 1 - np.searchsorted(np.sort(outside), cuts, "left") / len(outside)
+        ax.plot(100 * np.r_[0, fpr], 100 * np.r_[0, tpr], line, color=figures.COLOURS[role],
+                label=role)
+    ax.plot([0, 100], [0, 100], ":", color=figures.COLOURS["other"], label="blind")
+    ax.set(xlabel="strangers called members, FPR (%)", ylabel="members called members, TPR (%)",
+           xlim=(0, 100), ylim=(0, 100), title="Every threshold of the loss attack, one seed")
+    fig.legend(loc="outside lower center", ncols=3)
+    return fig
+
+
+def exposure(figures, curves, refs):
+    """Exposure against UA of methods that push the forget set away, beside both references.
+
+    curves: method -> (UA (strengths,), exposure (seeds, strengths), bool (strengths,): of use);
+    refs: role -> (UA (seeds,), exposure (seeds,)). -> figure
+    """
+    fig, ax = plt.subplots(figsize=(8.5, 5))
+    for shade, (method, (x, y, usable)) in enumerate(curves.items()):
+        ax.plot(x, y.mean(0), color=figures.SHADES[shade][0], linestyle=":", linewidth=1.6)
+        for n, i in enumerate(np.flatnonzero(usable)):
+            figures.interval(ax, [x[i]], y[:, i], "unlearned", None if n else NAMES[method], shade,
+                             limits=(-1, 1))
+    for role, (x, y) in refs.items():
+        figures.interval(ax, [x.mean()], y, role, role, limits=(-1, 1))
+    ax.axvline(refs["retrained"][0].mean(), color=figures.COLOURS["retrained"], linestyle="--")
+    ax.set(xlabel="UA of the unlearned model (%)", ylabel="AUC of the blind attack − 0.5",
+           title="How exposed is the forget set?")
+    fig.legend(loc="outside lower center", ncols=5, columnspacing=1, handletextpad=0.3)
+    return fig
+
+
+SHOWN = ("UA", "RA", "TA", "AUC")
+LOSS_BINS = np.logspace(-5, 1.2, 32)
+LOSS_MIDDLES = np.sqrt(LOSS_BINS[1:] * LOSS_BINS[:-1])
+
+
+def losses(runs, side):
+    """Mean share of the rows in each bin of the loss: side 1, deleted rows; 2, strangers."""
+    shares = []
+    for found in runs.scores.dropna():
+        rows = np.concatenate([-entry[side] for entry in found]).clip(*LOSS_BINS[[0, -1]])
+        shares.append(np.histogram(rows, LOSS_BINS)[0] / len(rows))
+    return np.mean(shares or [0 * LOSS_MIDDLES], axis=0)
+
+
+def explorer(figures, runs, grid):
+    """The figure of the explorer, and what redraws it. -> figure, redraw(method, step, request)
+
+    runs: table of on_tuning_seeds with AUC, in 0 to 1; grid: method -> kind -> settings.
+    """
+    fig = Figure(figsize=(10, 4.4), layout="none")
+    left, right = fig.subplots(1, 2)
+    fig.subplots_adjust(left=0.07, right=0.98, bottom=0.26, top=0.9, wspace=0.22)
+    roles = {"untouched": "original", "unlearned": "unlearned", "retrained": "retrained"}
+    dots = {name: left.plot([], [], figures.MARKERS[role], color=figures.COLOURS[role], label=name,
+                            alpha=0.8)[0] for name, role in roles.items()}
+    looks = {"deleted rows": ("unlearned", "-"), "strangers": ("other", "--"),
+             "deleted rows, retrained": ("retrained", ":")}
+    curves = [right.plot(LOSS_MIDDLES, 0 * LOSS_MIDDLES, line, color=figures.COLOURS[role],
+                         label=name)[0] for name, (role, line) in looks.items()]
+    left.set(xticks=range(4), xticklabels=["UA", "RA", "TA", "AUC × 100"], xlim=(-0.5, 3.5),
+             ylim=(0, 102), ylabel="percent")
+    right.set(xscale="log", xlabel="loss of a row (nats)", ylabel="share of the rows in a bin")
+    look = dict(ncols=3, columnspacing=0.8, handletextpad=0.3, fontsize=11)
+    fig.legend(handles=list(dots.values()), loc="lower left", bbox_to_anchor=(0.05, 0), **look)
+    fig.legend(handles=curves, loc="lower right", **look)
+
+    def redraw(method, step, request):
+        settings = grid[method][request][min(step, len(grid[method][request]) - 1)]
+        groups = _groups(runs, method, strength(settings), request)
+        for (name, part), shift in zip(groups.items(), (-0.2, 0, 0.2), strict=True):
+            values = part[list(SHOWN)].to_numpy() * [1, 1, 1, 100]
+            dots[name].set_data(np.tile(np.arange(4) + shift, len(values)), values.ravel())
+        shares = [losses(groups["unlearned"], 1), losses(groups["unlearned"], 2),
+                  losses(groups["retrained"], 1)]
+        for line, share in zip(curves, shares, strict=True):
+            line.set_ydata(share)
+        right.set_ylim(0, 1.1 * np.max(shares))
+        left.set_title(f"{NAMES[method]}, {next(iter(settings))} = {strength(settings):g}")
+        return told(groups, NAMES[method], settings, request)
+
+    return fig, redraw
+
+
+def _groups(runs, method, at, request):
+    part = runs[runs.kind == request]
+    return {"untouched": part[part.method == "untouched"],
+            "unlearned": part[(part.method == method) & (part.strength == at)],
+            "retrained": part[part.method == "retrained"]}
+
+
+def told(groups, method, settings, request):
+    """What the explorer shows, in one sentence."""
+    gap = groups["unlearned"].gap
+    start = f"{method} at {next(iter(settings))} = {strength(settings):g}, {request} request: "
+    if gap.isna().all():
+        return start + "the runs diverged and are lost."
+    lost = f" ({gap.isna().sum()} run lost)" if gap.isna().any() else ""
+    return start + (f"gap to retraining {gap.mean():.1f} points{lost}, of the untouched model "
+                    f"{groups['untouched'].gap.mean():.1f}.")
+
+
+def follow(method, request, step, grid):
+    """Let the slider `step` have the strengths of the chosen method and request, and no others."""
+    def renew(change=None):
+        settings = grid[method.value][request.value]
+        step.options = [(f"{strength(s):g}", i) for i, s in enumerate(settings)]
+
+    method.observe(renew, names="value")
+    request.observe(renew, names="value")
+    renew()

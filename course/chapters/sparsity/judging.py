@@ -1,0 +1,116 @@
+"""Settings chosen on splits that are not judged, the judged runs, and how values are put."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from labkit.measure import interval, show_interval
+
+from .trials import contest, originals, parallel
+
+RELABEL = ("RL", "SalUn")  # no verdict hangs on these two
+
+
+def splits(study, jobs, keep=None):
+    """The networks of several splits: jobs (seed, sparsities) -> a list of Networks a job."""
+    return parallel(partial(originals, study, folder=keep), jobs)
+
+
+def rehearse(study, rehearsal, classes, *, tuned, others, random, keep=None):
+    """Every setting on splits that are not judged -> table of contest's rows.
+
+    rehearsal: the networks of each split; tuned: classes a split, others: of these for RL and
+    SalUn; random: a random tenth, too. Sparse networks get FT alone, for a rate of their own.
+    """
+    grids, jobs = {name: range(len(study.grid[name])) for name in study.grid}, []
+    for i, nets in enumerate(rehearsal):
+        mine = [classes[(i * tuned + j) % len(classes)] for j in range(tuned)]
+        for net in nets:
+            first = {"FT": grids["FT"]} if net.sparsity else grids
+            later = {name: grid for name, grid in first.items() if name not in RELABEL}
+            jobs += [(net, c, first) for c in mine[:others] + ["random"] * random]
+            jobs += [(net, c, later) for c in mine[others:]]
+    return _table(study, jobs, keep)
+
+
+def least(grid, runs):
+    """For each method the place of the least mean gap; a setting that diverged once is none.
+
+    -> (name -> place, mean gap of every setting)
+    """
+    gap = runs.gap.where(~runs.lost, np.inf)[runs.setting >= 0]
+    mean = gap.groupby([runs.method, runs.setting]).mean()
+    return {name: int(mean[name].idxmin()) for name in grid if name in mean}, mean
+
+
+def at_an_edge(grid, chosen):
+    """In words, the chosen settings that lie at an edge of their grid."""
+    return [f"{name} ({knob} {grid[name][i][knob]:g})" for name, i in chosen.items()
+            for knob in grid[name][0]
+            if grid[name][i][knob] in (min(g[knob] for g in grid[name]),
+                                       max(g[knob] for g in grid[name]))]
+
+
+def judged_runs(study, networks, requests, relabel_sparse, keep=None):
+    """Every method at its chosen setting, FT at every rate, on all networks -> table of rows.
+
+    l1 is meant for networks that were not pruned, and runs on those alone; RL and SalUn run on
+    sparse ones if relabel_sparse.
+    """
+    plan = {name: [study.chosen[name]] for name in study.grid}
+    plan["FT"] = range(len(study.grid["FT"]))
+    without = {"l1", *(() if relabel_sparse else RELABEL)}
+    sparse = {name: places for name, places in plan.items() if name not in without}
+    return _table(study, [(net, asked, sparse if net.sparsity else plan)
+                          for net in networks for asked in requests], keep)
+
+
+def _table(study, jobs, keep):
+    return pd.DataFrame(sum(parallel(partial(contest, study), jobs, keep=keep), []))
+
+
+def each_seed(runs, chosen, seeds, column, method, sparsity=0.0, setting=None):
+    """One value a seed: the mean over classes of a column, at the method's chosen setting."""
+    setting = chosen.get(method, -1) if setting is None else setting
+    part = runs[(runs.method == method) & (runs.sparsity == sparsity)
+                & (runs.setting == setting) & (runs.asked != "random")]
+    return part.groupby("seed")[column].mean().reindex(seeds).tolist()
+
+
+def seconds(runs, chosen, seeds, name, other):
+    """CPU seconds of one method over another's, dense: the median over the classes, a seed."""
+    part = runs[(runs.sparsity == 0) & (runs.asked != "random")]
+    cpu = [part[(part.method == m) & (part.setting == chosen.get(m, -1))]
+           .set_index(["seed", "asked"]).cpu for m in (name, other)]
+    return (cpu[0] / cpu[1]).groupby("seed").median().loc[seeds].tolist()
+
+
+def minus(a, b):
+    """a − b, value by value."""
+    return np.subtract(a, b).tolist()
+
+
+def each_row(values, rows):
+    """One value a split as that of `rows` rows (what a class has), for no share is of fewer."""
+    return np.repeat(values, rows), np.repeat(np.arange(len(values)), rows)
+
+
+def in_words(values, rows=1, limits=None):
+    """Mean and 95 % interval, in words; a network that diverged has no value, and that is said."""
+    there = [v for v in values if np.isfinite(v)]
+    gone = len(values) - len(there)
+    lost = f" ({gone} of {len(values)} diverged)" if gone else ""
+    if not there:
+        return "no value" + lost
+    if limits is None:
+        return show_interval(there) + lost
+    repeated, split = each_row(there, rows)
+    return show_interval(repeated, clusters=split, limits=limits) + lost
+
+
+def side(values, line=0.0, rows=1, limits=(-100, 100)):
+    """Where the whole interval lies: 1 above the line, -1 below it, 0 where it holds the line."""
+    repeated, split = each_row(values, rows)
+    _, low, high = interval(repeated, split, limits)
+    return 1 if low > line else -1 if high < line else 0

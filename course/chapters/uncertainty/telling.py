@@ -1,0 +1,136 @@
+"""Numbers in sentences and claims: a mean over targets with its interval over networks."""
+
+import numpy as np
+import pandas as pd
+
+from labkit.measure import interval, show_interval
+from labkit.training import predict
+
+from .judging import RANDOM, SAME
+
+SHARE, DIFFERENCE, PERCENT, POINTS = (0, 1), (-1, 1), (0, 100), (-100, 100)  # what is possible
+
+
+def _there(frame, column):
+    return frame.dropna(subset=[column])  # a lost run is left out
+
+
+def told(frame, column, unit="", limits=None) -> str:
+    """Mean of a column of targets with its interval over networks (column i), as text."""
+    there = _there(frame, column)
+    return show_interval(there[column], unit=unit, clusters=there.i.tolist(), limits=limits)
+
+
+def ends(frame, column, limits=None):
+    """The interval itself: (low, high)."""
+    there = _there(frame, column)
+    return interval(there[column], there.i, limits)[1:]
+
+
+def share(hits, clusters) -> str:
+    """The share of hits (0 or 1; NaN, a lost run, is none) in percent, as text."""
+    hits = 100 * np.nan_to_num(np.asarray(hits, float))
+    return show_interval(hits, unit=" %", clusters=list(clusters), limits=PERCENT)
+
+
+def decisions(victims, act, entropy, ece):
+    """What hangs on confidence: ([(confidence, correct) a network], table with a row a network).
+
+    act: a confidence this high is acted on; entropy: (n, k) -> (n,); ece: (confidence, correct,
+    bins) -> float.
+    """
+    answers, rows = [], []
+    for v in victims:
+        p = predict(v.model, v.measure[0]).softmax(1)
+        sure, right = p.max(1).values, p.argmax(1) == v.measure[1]
+        acted = sure >= act
+        answers.append((sure, right))
+        rows.append({"wrong": 100 * (~right).double().mean().item(), "ece": ece(sure, right, 10),
+                     "entropy": entropy(p).mean().item(),
+                     "acted": 100 * acted.double().mean().item(),
+                     "wrong acted": 100 * int((~right & acted).sum()) / max(1, int(acted.sum()))})
+    return answers, pd.DataFrame(rows).astype(float)
+
+
+def outcomes(found):
+    """What became of the chosen requests, as text. found: (how, goal) -> records of it."""
+    return pd.DataFrame([
+        {"unlearning": how,
+         "surer: Δp": told(found[how, "over"], "dp", limits=DIFFERENCE),
+         "surer: label kept": share(found[how, "over"].kept, found[how, "over"].i),
+         "unsure: ΔH, nats": told(found[how, "under"], "dH"),
+         "unsure: label kept": share(found[how, "under"].kept, found[how, "under"].i),
+         "label attack: flipped": share(1 - found[how, "flip"].kept, found[how, "flip"].i)}
+        for how in dict.fromkeys(how for how, _ in found)])
+
+
+def crossings(table, act):
+    """How decisions change under exact retraining: counts of targets, by name.
+
+    low, high: seen by a person, acted on, after one random request; over, under: those of them that
+    the chosen requests carry across; chance low, chance high: those that another random one does.
+    """
+    part = table[table.how == SAME]
+    top = {g: part[part.goal == g].sort_values(["i", "j"]).top.to_numpy()
+           for g in ("over", "under", *RANDOM[:2])}
+    one, two = (top[name] >= act for name in RANDOM[:2])
+    found = {"low": ~one, "high": one, "over": ~one & (top["over"] >= act),
+             "under": one & (top["under"] < act), "chance low": ~one & two,
+             "chance high": one & ~two}
+    return {name: int(hits.sum()) for name, hits in found.items()}
+
+
+def estimators(sides, names):
+    """Moves of each estimate, as text. sides: (estimator, goal) -> records; names: what it is."""
+    unit = {e: " labels" if e == "conformal" else " nats" for e in names}
+    return pd.DataFrame([
+        {"estimate": text} | {f"moved {way}": told(sides[e, g], "move", unit[e])
+                              for g, way in (("under", "up"), ("over", "down"))}
+        for e, text in names.items()])
+
+
+def selections(met):
+    """What became of requests that meet a gate, as text. met: gate -> {way: records}."""
+    return pd.DataFrame([{"gate": gate, "selection": way, "rows": f"{g.rows.mean():.0f}",
+                          "refused": share(g.refused, g.i),
+                          "moved as intended, nats": told(g, "done"),
+                          "label kept": share(g.kept, g.i)}
+                         for gate, by_way in met.items() for way, g in by_way.items()])
+
+
+def calibration(everyone):
+    """(table as text, {(how, request): interval of the rise of ECE against random requests}).
+
+    everyone: of `all_rows`.
+    """
+    rows, rise = [], {}
+    groups = dict(list(everyone.groupby(["how", "request"], sort=False)))
+    limits = {"ECE": SHARE, "surplus": POINTS, "accuracy": PERCENT}
+    for (how, request), g in groups.items():
+        rows.append({"unlearning": how, "request": request}
+                    | {k: show_interval(g[k], limits=limits[k]) for k in limits})
+        if request in ("surer", "less sure"):
+            less = g.ECE.to_numpy() - groups[how, "random"].ECE.to_numpy()
+            rise[how, request] = interval(less, None, DIFFERENCE)
+    return pd.DataFrame(rows), rise
+
+
+def by_direction(name, frame):
+    """The moves in the two directions as two parts of a claim: each has to hold by itself."""
+    return {f"{name}, {text}": frame[frame.goal == g].sort_values(["i", "j"]).move
+            for g, text in (("over", "surer"), ("under", "unsure"))}
+
+
+def claim(lab, name, parts, seeds, clusters=None):
+    """lab.claim without lost runs. parts: name -> values; seeds: the victim's seed of each target.
+
+    clusters: name of a part -> the seed of each value, where they are not one a target.
+    """
+    given, labels = {}, {}
+    for part, values in parts.items():
+        values, where = np.asarray(values), (clusters or {}).get(part, seeds)
+        there = np.isfinite(values.astype(float))
+        given[part] = values[there].tolist()
+        if len(values) == len(where):
+            labels[part] = [c for c, kept in zip(where, there, strict=True) if kept]
+    return lab.claim(name, given, clusters=labels)

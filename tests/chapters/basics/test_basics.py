@@ -1,0 +1,221 @@
+"""Chapter basics: choices and comparisons against small tables by hand, and the project's floor."""
+
+import copy
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import labkit as lk
+from course import widgets
+from course.chapters import basics
+from course.chapters.basics import exposure, grids, plots, runs, tables
+from course.exercises import EXERCISES, check
+
+GRID = {"finetune": {"random": [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}], "class": [{"lr": 0.5}]},
+        "ssd": {"random": [{"alpha": 9}, {"alpha": 3}], "class": [{"alpha": 2}, {"alpha": 1}]}}
+
+
+def table(*rows):
+    names = ("seed", "kind", "method", "strength", "UA", "RA", "TA", "gap")
+    return pd.DataFrame([dict(zip(names, row, strict=True)) for row in rows])
+
+
+TUNED = table((1, "random", "untouched", 0.0, 4, 99, 80, 5), (2, "random", "untouched", 0.0, 6, 99,
+                                                             80, 5),
+              (1, "random", "finetune", 0.1, 4, 99, 80, 5), (2, "random", "finetune", 0.1, 6, 99,
+                                                             80.3, 4),
+              (1, "random", "finetune", 0.2, 9, 98, 80, 2), (2, "random", "finetune", 0.2, 9, 98,
+                                                             80, np.nan),
+              (1, "random", "finetune", 0.3, 20, 90, 80, 3), (2, "random", "finetune", 0.3, 22, 90,
+                                                              70, 5))
+
+
+def test_a_strength_that_lost_a_run_has_no_mean():
+    np.testing.assert_equal(tables.mean_gaps(TUNED, GRID, "random", "finetune"), [4.5, np.nan, 4])
+    assert np.isnan(tables.mean_gaps(TUNED, GRID, "random", "ssd")).all()
+
+
+def test_ends_of_a_grid_are_told_and_an_idle_end_is_measured():
+    def told(lr, gap_of=TUNED):
+        return tables.ends(gap_of, GRID, {("random", "finetune"): {"lr": lr}})
+
+    assert tables.moved(TUNED, "random", "finetune", 0.1) == pytest.approx(0.05)
+    assert told(0.2) == [] and "strong end" in told(0.3)[0]
+    assert "hardly changes" in told(0.1)[0]
+    shifted = TUNED.assign(UA=TUNED.UA + 3 * (TUNED.strength == 0.1))
+    assert "a longer grid" in told(0.1, shifted)[0]
+
+
+def test_the_choice_is_marked():
+    found = tables.choices(TUNED, {"finetune": GRID["finetune"]},
+                           {("random", "finetune"): {"lr": 0.3}}, "random")
+    assert found.iloc[0].tolist() == ["lr", "0.1: 4.5 · 0.2: lost · [0.3: 4.0]"]
+
+
+def test_grids_begin_with_the_strength_and_every_method_is_labkits():
+    cfg = SimpleNamespace(batch_size=8, finetune_epochs=1, ascent_batch=4, probe_rows=5,
+                          cg_steps=2, every=1)
+    all_of = grids.strengths(cfg)
+    cfg.every = 2
+    half = grids.strengths(cfg)
+    for method, kinds in all_of.items():
+        assert method in lk.unlearn.METHODS and method in plots.NAMES
+        for kind, settings in kinds.items():
+            assert half[method][kind] == settings[::2]
+            assert len({runs.strength(s) for s in settings}) == len(settings)
+
+
+def test_matching_interpolates_between_neighbours_in_ua():
+    swept = table((1, "random", "finetune", 0.1, 5, 0, 80, 0), (1, "random", "finetune", 0.2, 15, 0,
+                                                               70, 0),
+                  (2, "random", "finetune", 0.1, 12, 0, 80, 0), (2, "random", "finetune", 0.2, 15,
+                                                                0, 70, 0))
+    refs = {s: {"rows": {"random": {"UA": 10}}} for s in (1, 2)}
+    np.testing.assert_equal(tables.matched(swept, "finetune", refs, [1, 2]), [75, np.nan])
+
+
+def test_closer_than_doing_nothing_needs_the_corrected_interval():
+    rng, seeds = np.random.default_rng(0), range(10)
+    start = pd.Series(rng.normal(5, 0.3, 10), index=seeds)
+    found = {"untouched": start, "finetune": start - 2 + rng.normal(0, 0.1, 10),
+             "ssd": start + rng.normal(0, 0.5, 10), "scrub": start + 2 + rng.normal(0, 0.1, 10)}
+    assert tables.beyond(found, -1, 9) == "fine-tuning"
+    assert tables.beyond(found, 1, 9) == "SCRUB"
+    assert tables.beyond({"untouched": start}, 1, 9) == "none"
+
+
+def test_the_usable_pair_is_nearest_and_strongest():
+    tuned = pd.DataFrame({"UA": [5, 11, 20, 60.0], "TA": [80, 80, 75, 40.0]}, index=[1, 2, 3, 4])
+    assert exposure.usable_pair(tuned, {"UA": 10, "TA": 80}) == (2, 3)  # 4 is of no use
+    assert exposure.usable_pair(tuned.loc[:2], {"UA": 10, "TA": 80}) is None
+    assert exposure.usable_pair(tuned.loc[[]], {"UA": 10, "TA": 80}) is None
+
+
+def test_exposure_of_lost_runs_is_nan_and_the_side_has_a_sign():
+    sure, unsure = np.tile([0.9, 0.1], (20, 1)), np.tile([0.6, 0.5], (20, 1))
+    table_ = pd.DataFrame({"method": ["a", "b", "a"], "inside": [sure, sure, None],
+                           "outside": [unsure, unsure, None]})
+    found = exposure.of_runs(table_, lambda a, b: 0.25, methods=["a"])
+    np.testing.assert_equal(found.exposure.to_numpy(), [0.25, np.nan, np.nan])
+    np.testing.assert_allclose(found.side.to_numpy(), [30, 30, np.nan])
+
+
+def test_a_lost_run_has_no_auc():
+    assert np.isnan(basics.over_kinds(basics.auc, None))
+    two = [(0.25, np.array([1.0]), np.array([0.0])), (0.75, np.array([0.0]), np.array([1.0]))]
+    assert basics.over_kinds(basics.auc, two) == 0.25
+
+
+def test_each_method_has_its_own_strengths_on_the_slider():
+    method = widgets.dropdown("method", list(GRID))
+    request, step = widgets.dropdown("request", ["random", "class"]), widgets.slider("s", [("", 0)])
+    plots.follow(method, request, step, GRID)
+    assert [text for text, _ in step.options] == ["0.1", "0.2", "0.3"]
+    step.value = 2
+    method.value = "ssd"
+    assert [text for text, _ in step.options] == ["9", "3"] and step.value == 0
+    request.value = "class"
+    assert [text for text, _ in step.options] == ["2", "1"]
+
+
+@pytest.fixture(scope="module")
+def world():
+    data = lk.data.load("digits", n_train=300, n_test=100)
+
+    def build(seed):
+        return lk.models.build("mlp", data, seed, hidden=16)
+
+    def measures(model, d, forget, reference=None):
+        row = lk.measure.evaluate(model, d, forget)
+        return row | ({"gap": lk.measure.gap(row, reference)} if reference else {})
+
+    made = runs.World(data, build, dict(epochs=3, lr=0.1, batch_size=32), 0.1, {5: 1}, measures)
+    made.refs = {5: runs.references(made, 5)}
+    return made
+
+
+def test_the_references_are_labkits(world):
+    d, ref = world.data.resplit(5), world.refs[5]
+    forget = d.forget_random(0.1, 5)
+    assert torch.equal(ref["requests"]["random"], forget)
+    again = lk.unlearn.retrain(world.build(5), d, forget, build=world.build, seed=5, **world.recipe)
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(),
+                                                 ref["models"]["random"].parameters(), strict=True))
+    assert set(d.y[ref["requests"]["class"]].tolist()) == {1}
+    assert "gap" not in ref["rows"]["random"] and ref["rows"]["fresh"]["gap"] >= 0
+
+
+def test_a_diverged_run_is_lost_and_told_as_nan(world):
+    def burst(model, data, forget):
+        raise lk.Diverged("too much")
+
+    found = runs.own(world, {"a": burst, "b": lambda m, d, f: copy.deepcopy(m)}, [5])
+    assert np.isnan(found.gap[0]) and found.scores[0] is None and found.inside[0] is None
+    assert found.gap[1] == pytest.approx(world.refs[5]["rows"]["original"]["gap"])
+
+
+def test_one_function_under_two_names_runs_once(world):
+    calls = []
+
+    def method(model, data, forget):
+        calls.append(1)
+        return copy.deepcopy(model)
+
+    found = runs.own(world, {"yours": method, "the course's": method}, [5])
+    assert found.method.tolist() == ["yours", "the course's"] and len(calls) == 1
+
+
+def test_the_same_batches_keep_two_trainings_together(world):
+    batches = EXERCISES["1.3"].solution
+    recipe = dict(epochs=3, lr=0.05, batch_size=32, seed=5)
+    nobody = torch.empty(0, dtype=torch.long)
+    found = runs.same_batches(world.build, batches, world.data, nobody, **recipe)
+    assert found["same"] == 0 < found["other"]
+
+
+# ---- the project
+
+METHOD = EXERCISES["1.6"]
+
+
+def judged(function):
+    return check(METHOD, function)
+
+
+def test_the_floor_is_fine_tuning_and_doing_nothing_stays_below():
+    def nothing(model, data, forget):
+        return copy.deepcopy(model)
+
+    found = judged(nothing)
+    assert found.state == "wrong" and "at least" in found.what
+    for _, (model, data, forget) in METHOD.cases():
+        floor = METHOD.floor(model, data, forget)
+        assert METHOD.measure(model, model, data, forget) < floor < 0
+        assert METHOD.measure(METHOD.solution(model, data, forget), model, data,
+                              forget) > floor + 0.2
+
+
+def test_to_retrain_is_over_the_price():
+    def retrain(model, data, forget):
+        student = copy.deepcopy(model)
+        for p in student.parameters():
+            torch.nn.init.normal_(p, std=0.05, generator=torch.Generator().manual_seed(0))
+        return lk.training.fit(student, data.x, data.y, epochs=12, lr=0.15, seed=0, skip=forget)
+
+    found = judged(retrain)
+    assert found.state == "wrong" and "at most" in found.what and "visits" in found.what
+
+
+def test_another_network_is_refused_in_a_sentence():
+    found = judged(lambda model, data, forget: torch.nn.Linear(2, 2))
+    assert found.state == "wrong" and "copy of the given model" in found.what
+
+
+def test_labkits_methods_run_on_the_small_case():
+    model, data, forget = METHOD.cases()[0][1]
+    for name in ("neggrad_plus", "random_labels", "scrub", "first_order"):
+        student = lk.unlearn.METHODS[name](model, data, forget)
+        assert student.visits > 0 == model.visits

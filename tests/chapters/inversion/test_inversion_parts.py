@@ -1,0 +1,317 @@
+"""The chapter's loops: worlds, the rehearsed search, crowds and their priors, labels, records,
+figures.
+"""
+
+import copy
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import labkit as lk
+from course import figures
+from course.chapters import inversion as here
+from course.chapters.inversion.crowds import Search, search_with
+from course.exercises import EXERCISES, check
+from labkit import attack
+from labkit.measure import psnr
+
+CFG = SimpleNamespace(nets={"mlp": {"hidden": 12}, "strided_cnn": {}, "small_cnn": {}}, epochs=1,
+                      lr=0.05, deleted=3, steps=8, sweep_steps=8, probe_steps=4)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return lk.data.load("fashion", at_most=(900, 200), moments="test", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def prepared(data):
+    return here.prepare(data, [3, 4], 9, CFG)
+
+
+# ------------------------------------------------------------------------------------------ worlds
+
+
+def test_a_world_keeps_private_and_public_rows_apart(data, prepared):
+    (w, other), rehearsal = prepared
+    assert len(w.pool.y) == 300 and len(w.y) == 600 and w.pool.x.dtype == torch.float64
+    both = torch.cat([w.pool.x.float(), w.x])
+    assert torch.equal(both, w.data.x) and torch.equal(torch.cat([w.pool.y, w.y]), w.data.y)
+    assert torch.equal(w.pixels, data.pixels(w.pool.x[:3].float()))
+    for c in range(data.n_classes):
+        torch.testing.assert_close(w.means[c], data.pixels(w.x[w.y == c]).mean(0))
+    torch.testing.assert_close(w.guess, psnr(w.means[w.label], w.pixels))
+    assert set(w.nets) == set(other.nets) == set(CFG.nets)
+    assert set(rehearsal.nets) == {"mlp", "strided_cnn"}
+    assert not torch.equal(w.pool.y, rehearsal.pool.y)
+
+
+def test_exact_unlearning_in_one_step_leaves_what_the_formulas_say(prepared):
+    w, n = prepared[0][0], 8
+    pair = here.retrained(w, "mlp", n)
+    start = pair["informed"][0]
+    gradients = torch.stack([here.true_gradient(w, start, j) for j in range(n)])
+    for j in w.rows:
+        rest = gradients[[i for i in range(n) if i != j]].mean(0)
+        plain = 1e-3 / n * (gradients[j] - rest)
+        torch.testing.assert_close(pair["plain"][1][j], plain, rtol=1e-5, atol=1e-12)
+        torch.testing.assert_close(pair["informed"][1][j], 1e-3 * gradients[j], rtol=1e-5,
+                                   atol=1e-12)
+
+
+def test_ascent_is_a_gradient_and_others_leaves_one_row_out(prepared):
+    w = prepared[0][0]
+    theta = here.tune(w, "mlp", list(range(8)))
+    step = attack.difference(theta, here.ascend(w, theta, 1, lr=0.1))
+    assert here.cosine(step, here.true_gradient(w, theta, 1)) > 1 - 1e-9
+    assert here.others(4, 2) == [0, 1, 3]
+    with pytest.raises(AssertionError):
+        here.others(4, 4)
+
+
+# -------------------------------------------------------------------------------------- the search
+
+
+def test_the_rehearsal_takes_the_best_prior_for_each_kind_of_update(prepared):
+    attacker, tried = here.rehearse(prepared[1])
+    assert set(tried) == {("strided_cnn", "noisy", False), ("mlp", "noisy", False),
+                          ("strided_cnn", "clean", True), ("strided_cnn", "clean", False),
+                          ("mlp", "clean", False)}
+    for (net, update), tv in attacker.tv.items():
+        row = tried[net, update, False]
+        assert row[here.TVS.index(tv)] == max(row)
+    signed = max(tried["strided_cnn", "clean", True]), max(tried["strided_cnn", "clean", False])
+    assert attacker.signed == (signed[0] > signed[1])
+    table = here.rehearsal_table(tried)
+    assert len(table) == 5 and f"prior {here.TVS[-1]:g}" in table
+
+
+def test_search_is_invert_with_the_rehearsed_settings_and_gain_is_over_the_mean(prepared):
+    w = prepared[0][0]
+    attacker = here.Attacker({("mlp", "clean"): 0.01, ("mlp", "noisy"): 0.1}, True)
+    theta = here.tune(w, "mlp", list(range(8)))
+    aims = torch.stack([attack.difference(theta, here.ascend(w, theta, j)) for j in w.rows])
+    how = dict(shape=w.data.shape, mean=w.data.mean, std=w.data.std, seed=w.seed, signed=True)
+    for update, tv in (("clean", 0.01), ("noisy", 0.1)):
+        found = attacker.search(w, theta, aims, update=update)
+        plain = attack.invert(copy.deepcopy(theta).float(), aims, w.label[:, None], steps=8, tv=tv,
+                              **how)
+        assert torch.equal(found.images, plain.images)
+    twice = SimpleNamespace(images=torch.cat([found.images, w.means[w.label][:, None]]))
+    gains = here.gain(w, twice)
+    np.testing.assert_allclose(gains[:3], psnr(found.images[:, 0], w.pixels) - w.guess, rtol=1e-5)
+    np.testing.assert_allclose(gains[3:], 0, atol=1e-5)
+
+
+def test_the_closed_form_rebuilds_all_rows_and_a_wrong_formula_does_not(prepared):
+    off, gains = here.closed_form(prepared[0], attack.leak)
+    assert off < 1e-5 and len(gains) == 6 and gains.min() > 40
+    assert here.closed_form(prepared[0], lambda m, u: -attack.leak(m, u))[0] > 0.1
+
+
+# ------------------------------------------------------------------------------------------ crowds
+
+
+def test_a_crowd_is_sorted_within_a_label_only(prepared):
+    c = here.crowd(prepared[0][0], 4)
+    assert c.aims.shape[0] == 2 and len(c.pixels) == 8
+    turned = torch.cat([c.pixels[:4].flip(0), c.pixels[4:].flip(0)])
+    found = here.in_order(c, turned)
+    for g in torch.arange(8).view(2, 4):
+        for i in g.tolist():
+            alike = g[c.label[g] == c.label[i]].tolist()
+            assert any(torch.equal(found[i], turned[j]) for j in alike)
+    assert here.gains(c, c.pixels.clone()) == pytest.approx(
+        (psnr(c.pixels, c.pixels) - c.guess).tolist())
+
+
+def test_search_with_a_smooth_prior_is_the_notebooks_search(prepared):
+    w = prepared[0][0]
+    c = here.crowd(w, 4)
+    mine = here.with_prior(c, here.smooth(0.01))
+    theirs = here.Attacker({("mlp", "clean"): 0.01}).search(w, c.model, c.aims,
+                                                            c.label.view(-1, 4), steps=16)
+    torch.testing.assert_close(mine, theirs.images.flatten(0, 1), rtol=0, atol=1e-3)
+    assert not torch.equal(mine, here.with_prior(c, here.no_prior))
+
+
+def test_a_strong_prior_wins_over_the_update(prepared):
+    c = here.crowd(prepared[0][0], 8)
+    found = search_with(c, lambda x: 1e5 * (x - 0.25).square().mean((1, 2, 3)), steps=150)
+    torch.testing.assert_close(found, torch.full_like(found, 0.25), rtol=0, atol=0.02)
+
+
+def test_the_search_of_the_project_is_itself_when_copied(prepared):
+    search = Search(here.crowd(prepared[0][0], 8), 4)
+    assert copy.deepcopy(search) is search and repr(search) == "the search"
+    assert len(search.judge(search(lambda x: 0 * x.sum((1, 2, 3))))) == 8
+
+
+PROJECT = EXERCISES["5.5"]
+
+
+def test_the_project_asks_for_more_than_any_smooth_prior_and_less_than_its_solution():
+    case = PROJECT.cases()[0][1]
+    floor, baselines = PROJECT.floor(*case), [here.no_prior, *map(here.smooth, here.TVS)]
+    reached = [PROJECT.measure(answer(*case), *case) for answer in baselines]
+    best = PROJECT.measure(PROJECT.solution(*case), *case)
+    assert max(reached) < floor < best and floor == pytest.approx((max(reached) + best) / 2)
+
+
+def test_the_project_takes_another_prior_and_says_how_far_one_gets():
+    def gaussian(search, public, classes, label):
+        mean = torch.stack([public[classes == c].mean(0) for c in label])
+        return search(lambda x: 0.3 * (x - mean).square().div(
+            0.3 * public.var(0) + 0.1).mean((1, 2, 3)) / 10 + 0.01 * attack.total_variation(x))
+
+    def smooth(search, public, classes, label):
+        return search(lambda x: 0.1 * attack.total_variation(x))
+
+    right, short = check(PROJECT, gaussian), check(PROJECT, smooth)
+    assert right.state == "right", right.what
+    assert short.state == "wrong" and "the mean gain over the class mean (dB) is" in short.what
+
+
+# ------------------------------------------------------------------------------------------ labels
+
+
+def test_the_class_that_lost_most_confidence_is_named():
+    g = np.random.default_rng(4)
+    for _ in range(100):
+        k = int(g.integers(1, 9))
+        which = g.permutation(np.concatenate([np.arange(k), g.integers(0, k, g.integers(0, 20))]))
+        before, after = (torch.from_numpy(g.normal(0, 2, (len(which), k))).softmax(1)
+                         for _ in range(2))
+        fall = [np.mean([float(before[i, c] - after[i, c]) for i in range(len(which))
+                         if which[i] == c]) for c in range(k)]
+        assert here.deleted_class(before, after, torch.from_numpy(which)) == int(np.argmax(fall))
+
+
+def test_a_trial_of_labels_judges_every_class_once(data):
+    hit, queries = here.labels_trial(data, CFG, 5)
+    assert len(hit) == 3 * 2 * 3 and {len(v) for v in hit.values()} == {data.n_classes}
+    assert queries > 0 and all(v in (0.0, 1.0) for row in hit.values() for v in row)
+    found = here.label_records([(hit, queries), (hit, queries)])
+    values, clusters = found["gradient"]
+    assert len(values) == 3 * 2 * data.n_classes and set(clusters) == {0, 1}
+    assert np.mean(values) == np.mean([hit["gradient", "ascent", s] for s in here.SHARES])
+    assert found["exact-10"][0] == 2 * hit["gradient", "exact", "10"]
+
+
+# ----------------------------------------------------------------------------- sweeps and records
+
+
+def test_records_of_exact_unlearning(prepared):
+    worlds = prepared[0]
+    attacker = here.Attacker({("mlp", "clean"): 0.0, ("mlp", "noisy"): 0.1})
+    grid = [(8, 1, "gentle"), (64, 5, "gentle"), (64, 5, "ordinary"), (64, 5, "large steps"),
+            (64, 5, "small batches")]
+    sweep = pd.DataFrame(sum((here.exact_records(attacker, (i, w, "mlp", grid))
+                              for i, w in enumerate(worlds)), []))
+    assert len(sweep) == 2 * 3 * (5 + 2)  # informed differences of the gentle recipe only
+    one = sweep[(sweep.kind == "informed") & (sweep.N == 8)]
+    assert one.cosine.min() > 0.999  # one step
+    parts = here.exact_parts(sweep, [8, 64], [5])
+    small = sweep[(sweep.N == 8) & (sweep.kind == "plain")].gain
+    np.testing.assert_array_equal(parts["small"], small)
+    np.testing.assert_array_equal(parts["large"], sweep[sweep.recipe == "ordinary"].gain)
+    costs = here.recipe_costs(sweep, [5])
+    np.testing.assert_allclose(costs["ordinary"], parts["large-gentle"] - parts["large"])
+    np.testing.assert_allclose(costs["surplus"], costs["ordinary"] - costs["large steps"]
+                               - costs["small batches"])
+    assert len(here.rank_correlations(sweep)) == 6
+    fig = here.exact_figure(figures, sweep, [64], [5], here.sureness(worlds),
+                            [w.seed for w in worlds for _ in w.rows])
+    assert len(fig.axes[1].lines[0].get_xdata()) == 6
+
+
+def test_sureness_is_the_label_probability(prepared):
+    worlds = prepared[0]
+    w = worlds[1]
+    p = lk.training.predict(w.nets["mlp"], w.data.x[:3]).softmax(1)
+    np.testing.assert_allclose(here.sureness(worlds)[3:], p[torch.arange(3), w.label])
+
+
+def test_every_method_has_a_record_for_each_row(prepared):
+    w = prepared[0][0]
+    attacker = here.Attacker({("mlp", "clean"): 0.0, ("mlp", "noisy"): 0.1})
+    rows, untouched = here.method_records(attacker, (0, w))
+    frame = pd.DataFrame(rows)
+    assert untouched and set(frame.groupby("name").size()) == {3} and frame.name.nunique() == 8
+    assert frame[frame.name == "ascent, 1 step"].cosine.min() > 0.999
+    by = {name: g.gain.to_numpy() for name, g in frame.groupby("name")}
+    fig = here.methods_figure(figures, by, ("another start",), [0, 1, 2])
+    means = [g.mean() for g in by.values()]
+    labels = [t.get_text() for t in fig.axes[0].get_yticklabels()]
+    assert labels[0] == list(by)[int(np.argmin(means))]
+
+
+def test_rounding_and_networks(prepared):
+    w = prepared[0][0]
+    bits = np.array(here.rounded(w))
+    assert bits.shape == (3, 2) and bits[:, 0].min() > 0.99 > bits[:, 1].mean()
+    assert len(here.on_network(here.Attacker({("mlp", "clean"): 0.0}), (w, "mlp"))) == 3
+
+
+def test_three_texts_for_three_intervals():
+    texts = "above", "open", "below"
+    for values, wanted in (([5, 6, 5], "above"), ([-5, 6, 1], "open"), ([-5, -6, -5], "below"),
+                           ([7], "open")):
+        assert here.tell(values, list(range(len(values))), *texts) == wanted
+    assert here.pm([4.0], [0]) == "4.0" and here.pm([4, 5, 6], [0, 1, 2], "+").startswith("+5.0 [")
+
+
+# ----------------------------------------------------------------------------------- linear models
+
+
+def test_trials_of_linear_models(data):
+    sources = {name: lk.data.load(name, moments="test") for name in here.TABLES}
+    jobs, side = here.linear_jobs(sources | {"fashion": data}, "fashion", [1], 2)
+    sizes = sorted({job[5] for job in jobs if job[0] == "fashion" and job[2] == "square"})
+    assert side in sizes and all(550 / s**2 >= 5 for s in sizes)
+    assert 550 / side**2 >= 60000 / 784 or side == sizes[0]
+    rows = here.linear_trial(("fashion", data, "square", 1.0, 1, side, 2))
+    assert len(rows) == 2 and min(r["rebuilt"] for r in rows) > 0.9
+    before, after, public, n, row, mean = here.one_deletion(data, 1, 1, 1.0, side)
+    mine = EXERCISES["5.4"].solution(before, after, public, n, 1.0)
+    assert here.cosine(mine, row) == pytest.approx(rows[1]["rebuilt"], abs=1e-6)
+    assert here.cosine(mean.double(), row) == pytest.approx(rows[1]["mean"], abs=1e-6)
+    np.testing.assert_allclose(here.rule_of_thumb([2.0]), 1 / np.sqrt(2))
+
+
+def test_what_a_table_gives_over_the_better_guess():
+    rows = [dict(data=name, seed=s, j=0, penalty=p, rebuilt=0.9, mean=0.1 * p, changed=0.2)
+            for name in here.TABLES for s in (1, 2) for p in (1, 3)]
+    values, seeds = here.over_guesses(pd.DataFrame(rows))
+    assert values["medical"] == pytest.approx([0.65, 0.65]) and seeds["financial"] == [1, 2]
+
+
+# --------------------------------------------------------------------------------------- pictures
+
+
+def test_a_gallery_has_a_cell_for_each_picture_and_says_what_it_is_told(prepared):
+    w = prepared[0][0]
+    fig = here.gallery([list(w.pixels), list(w.means[:3])], names=("a", "b"), titles="xyz",
+                       under=[["", "", ""], ["1 dB", "2 dB", "3 dB"]])
+    axes = np.array(fig.axes).reshape(2, 3)
+    assert [ax.get_xlabel() for ax in axes[1]] == ["1 dB", "2 dB", "3 dB"]
+    assert [ax.get_title() for ax in axes[0]] == list("xyz")
+    assert (axes[0, 0].get_ylabel(), axes[1, 0].get_ylabel()) == ("a", "b")
+    np.testing.assert_allclose(axes[1, 2].images[0].get_array(), w.means[2][0])
+    assert here.decibels(w.means[0], w.pixels[0]).endswith(" dB")
+
+
+def test_the_explorer_shows_every_state_it_was_given(prepared):
+    w, steps, hows = prepared[0][0], [0, 4, 8], here.unlearners([8])
+    films = {u: here.frames(here.Attacker(), (w, u, hows, steps)) for u in (1, 2)}
+    assert set(films[2]) == {(how, tv, s) for how in hows for tv in here.TVS for s in steps}
+    figure, redraw = here.panel(w, films)
+    text = redraw(8, 0.01, 2, "ascent")
+    assert text.startswith("ascent, 2 rows in the request, prior 0.01, after 8 iterations: ")
+    over = (psnr(films[2]["ascent", 0.01, 8], w.pixels[:2]) - w.guess[:2]).mean().item()
+    assert f"{over:+.1f} dB" in text
+    redraw(0, 0.0, 1, "exact, N = 8")
+    assert [ax.get_visible() for ax in figure.axes] == [True, False, True, False]

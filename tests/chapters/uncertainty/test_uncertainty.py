@@ -1,0 +1,312 @@
+"""The chapter's choosing, judging and gates against small cases worked out by hand; lost runs."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import labkit as lk
+from course import exercises as cards
+from course.chapters import uncertainty as here
+from course.chapters.uncertainty import evading, exercises, gates, judging
+from labkit import attack, defend
+
+D, K, N = 6, 3, 60
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def network(seed=0):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Flatten(), nn.Linear(D, K)).eval()
+
+
+@pytest.fixture
+def victim():
+    """An untrained linear network, its split made up, whose attacker owns half of the rows."""
+    g = generator(1)
+    x, y = torch.randn(N + 50, D, generator=g), torch.randint(K, (N + 50,), generator=g)
+    data = SimpleNamespace(x=x[:N], y=y[:N], device=x.device)
+    model = network()
+    targets = x[N + 40:N + 42]
+    p = lk.training.predict(model, targets).softmax(1)
+    return attack.Victim(7, data, model, attack.hold(data, range(0, N, 2), 8), targets, p,
+                         p.argmax(1).tolist(), *((x[s], y[s]) for s in (
+                             slice(N, N + 20), slice(N + 20, N + 40), slice(N + 30, None))))
+
+
+GOALS = {"over": here.overconfidence, "under": lambda label: here.underconfidence(label, 0.5),
+         "flip": attack.label_flip}
+
+
+# ---- what is tuned
+
+
+def test_the_step_is_the_largest_that_costs_little():
+    rows = [{"tau": t, "TA": ta} for t, ta in ((1, 0.0), (1, -0.4), (2, -1.4), (2, 0.5), (4, -0.6),
+                                               (4, -0.5), (3, -0.1), (3, -0.9))]
+    assert here.provider_step(rows, at_most=0.5) == 3
+    assert here.provider_step(rows, at_most=0.55) == 4
+    assert here.provider_step([{"tau": t, "TA": -9} for t in (5, 2)], at_most=0.5) == 2
+
+
+def test_overstatement_is_the_slope_through_the_origin():
+    predicted = np.array([1.0, -2.0, 0.5, 3.0])
+    rows = [{"predicted": p, "real": r} for p, r in zip(predicted, 0.3 * predicted, strict=True)]
+    assert here.overstated(rows) == pytest.approx(0.3)
+    slope, = np.linalg.lstsq(predicted[:, None], predicted**2, rcond=None)[0]
+    assert slope > 1 and here.overstated([{"predicted": p, "real": p**2} for p in predicted]) == 1
+    assert here.overstated([{"predicted": 1.0, "real": -1.0}]) == 0.05
+
+
+# ---- choosing
+
+
+def test_requests_do_what_they_are_chosen_for(victim):
+    attacker = here.Attacker(GOALS, tau=0.05, shrink=0.5, damping=0.1)
+    planned = here.plan([victim], attacker, [3, 8], few=1)
+    assert set(planned) == {(0, 0), (0, 1)}
+    assert {b for *_, b in planned[0, 0]} == {3, 8} and {b for *_, b in planned[0, 1]} == {8}
+    for (_, j), asked in planned.items():
+        for (_, _, budget), rows in asked.items():
+            attack.check_request(rows, victim.held.with_budget(budget))
+        def says(goal, j=j, asked=asked):
+            model = here.stepped(victim, asked["first-order", goal, 8], 0.05)
+            return attack.answer(victim, j, model)
+        before = attack.answer(victim, j, victim.model)
+        assert says("over")["p"] > before["p"] and says("under")["H"] > before["H"]
+        assert says("flip")["p"] < before["p"]
+
+
+def test_hingeless_is_minus_the_entropy():
+    z = torch.randn(5, generator=generator(3))
+    wanted = -torch.distributions.Categorical(logits=z).entropy()
+    assert torch.allclose(here.hingeless(2)(z), wanted, atol=1e-6)
+    assert torch.allclose(here.underconfidence(2, 0.0, 0.0)(z), wanted, atol=1e-6)
+
+
+# ---- judging
+
+
+def test_moves_are_against_the_mean_of_the_random_requests():
+    def row(goal, p, H, **more):
+        return dict(i=0, j=0, how="x", budget=4, kept=1.0, goal=goal, p=p, H=H) | more
+
+    blank = [row(name, 0.5 + 0.1 * k, 1.0 + k) for k, name in enumerate(here.RANDOM)]
+    table = here.against_random(blank + [row("over", 0.9, 0.5), row("under", 0.4, 3.5),
+                                         row("flip", 0.2, 3.5, kept=0.0)])
+    over, under, flip = (table[table.goal == g].iloc[0] for g in ("over", "under", "flip"))
+    assert over.dp == pytest.approx(0.25) and over.move == pytest.approx(2.0)
+    assert under.move == flip.move == pytest.approx(1.0) and under.dp == pytest.approx(-0.25)
+    chosen = table[table.goal.isin(["over", "under", "flip"])]
+    assert here.success(chosen, 0.9).tolist() == [1, 1, 0]
+    assert here.success(chosen, 1.0).tolist() == [1, 0, 0]
+    later = here.against_random([row("over", 0.9, 0.5)], table)
+    assert later.move.tolist() == [2.0]
+
+
+def test_a_lost_run_is_no_success_and_leaves_the_means_alone():
+    blank = [dict(i=i, j=0, how="x", budget=4, kept=1.0, goal=name, p=0.5, H=1.0, top=0.5)
+             for i in range(3) for name in here.RANDOM]
+    lost = [dict(i=i, j=0, how="x", budget=4, goal="under") | (
+        dict.fromkeys(("p", "H", "kept", "top"), math.nan) if i == 1
+        else dict(p=0.4, H=1.4 + i / 10, kept=1.0, top=0.4)) for i in range(3)]
+    table = here.against_random(blank + lost)
+    under = table[table.goal == "under"]
+    assert here.success(under, 0.1).tolist() == [1, 0, 1]
+    assert here.told(under, "move").startswith("0.5")
+    assert np.allclose(here.ends(under, "move"), lk.measure.interval([0.4, 0.6])[1:])
+    assert here.share(under.kept, under.i).startswith("67")
+
+
+def test_a_network_that_breaks_is_a_lost_run(victim):
+    request = victim.held.rows[:4]
+    assert here.stepped(victim, request, 0.1) is not None
+    assert here.stepped(victim, request, 1e39) is None
+    with torch.no_grad():
+        victim.model[1].weight.fill_(float("nan"))
+    assert here.stepped(victim, request, 0.1) is None
+    assert all(math.isnan(v) for v in attack.answer(victim, 0, None).values())
+
+
+def test_the_spread_is_that_of_networks_that_only_chance_tells_apart(victim, monkeypatch):
+    x = victim.measure[0]
+    entropies = [torch.linspace(0, 1, len(x)) * s for s in (1.0, 1.2, 0.9, 1.1)]
+    monkeypatch.setattr(judging, "predict", lambda model, rows: model(rows))
+    sure = torch.full((len(x), K), 0.1)
+    sure[torch.arange(len(x)), victim.measure[1]] = 0.8
+    v = SimpleNamespace(model=lambda rows: sure.log(), seed=3, data=None, measure=victim.measure)
+
+    def train(data, seeds, skip):
+        assert len(set(seeds)) == 4 and len(skip) == 4
+        return [lambda rows, k=k: torch.full((len(rows), 1), float(k)) for k in range(4)]
+
+    def entropy(p):  # what each of the four says, by the order in which it is asked
+        return entropies[asked.pop(0)][:len(p)]
+
+    asked = [0, 1, 2, 3]
+    got = here.spread([v], [here.controls_of(victim)], train, entropy)
+    pairs = [(a - b).pow(2).mean() for k, a in enumerate(entropies) for b in entropies[:k]]
+    assert got == pytest.approx(1.96 * np.sqrt(np.mean(pairs)), rel=1e-5)
+
+
+def test_decisions_are_counted_one_way_each():
+    tops = {"random 1": [0.7, 0.7, 0.9, 0.9], "random 2": [0.9, 0.7, 0.9, 0.9],
+            "over": [0.85, 0.6, 0.95, 0.95], "under": [0.5, 0.5, 0.7, 0.85]}
+    table = pd.DataFrame([dict(i=0, j=j, how=here.SAME, goal=g, top=t) for g, row in tops.items()
+                          for j, t in enumerate(row)])
+    assert here.crossings(table, 0.8) == {"low": 2, "high": 2, "over": 1, "under": 1,
+                                          "chance low": 1, "chance high": 0}
+
+
+def test_what_hangs_on_confidence(victim):
+    answers, table = here.decisions([victim], 0.5, lk.measure.entropy,
+                                    lambda sure, right, bins: float(bins))
+    p = lk.training.predict(victim.model, victim.measure[0]).softmax(1)
+    right = (p.argmax(1) == victim.measure[1]).numpy()
+    acted = (p.max(1).values >= 0.5).numpy()
+    row = table.iloc[0]
+    assert row.ece == 10 and row.wrong == pytest.approx(100 * (1 - right.mean()))
+    assert row["wrong acted"] == pytest.approx(100 * (1 - right[acted].mean()))
+    assert row.acted == pytest.approx(100 * acted.mean()) and len(answers) == 1
+
+
+def test_the_rise_of_ece_is_against_random_requests():
+    rows = [dict(i=i, how="x", request=r, ECE=e + i / 100, surplus=0.0, accuracy=80.0)
+            for i in range(3) for r, e in (("random", 0.1), ("surer", 0.2), ("less sure", 0.05))]
+    shown, rise = here.calibration(pd.DataFrame(rows))
+    assert len(shown) == 3 and set(rise) == {("x", "surer"), ("x", "less sure")}
+    assert rise["x", "surer"][0] == pytest.approx(0.1)
+    assert rise["x", "less sure"][0] == pytest.approx(-0.05)
+
+
+# ---- gates
+
+
+def test_a_gate_as_the_attacker_sees_it_is_the_gate_on_its_own_rows(victim):
+    tau, rows = 0.3, torch.tensor([0, 3, 5, 11])
+    w = evading.indicator(rows, len(victim.held))
+    request = victim.held.rows[rows]
+    (x, y), model = victim.public, victim.model
+    before = lk.training.predict(model, x)
+    after = lk.training.predict(here.stepped(victim, request, tau), x)
+    wanted = {"validation loss": gates.loss_gate(before, after, y),
+              "labels changed": gates.label_gate(before, after),
+              "isolated gradients": gates.isolation_gate(
+                  defend.isolated(model, victim.held.x, victim.held.y), rows),
+              "gradient length": defend.gradient_gate(
+                  defend.residuals(model, victim.held.x, victim.held.y), rows)}
+    assert wanted["labels changed"] > 0 and set(wanted) == set(here.GATES)
+    for name, score in wanted.items():
+        seen, soft = gates.as_seen(name, victim, tau), w.clone().requires_grad_()
+        assert float(seen(w)) == pytest.approx(score, abs=1e-5), name
+        slope, = torch.autograd.grad(seen(soft), soft)
+        assert torch.isfinite(slope).all() and (name == "isolated gradients" or slope.any())
+
+
+def test_thresholds_come_from_benign_requests_alone():
+    rng = np.random.default_rng(0)
+    rows = [dict(i=i, stream=s, aim=None, goal=None, j=None) | dict.fromkeys(here.GATES, v)
+            for i in (0, 1) for s in defend.STREAMS for v in rng.random(300) + i]
+    attacks = [dict(i=i, stream="attack", aim=aim, goal="over", j=0) | dict.fromkeys(here.GATES, v)
+               for i in (0, 1) for aim, v in (("first-order", 1.5), ("retraining", 0.1))]
+    gate = pd.DataFrame(rows + attacks)
+    limits = here.thresholds(gate, here.GATES[0], defend.REALISTIC)
+    for i, limit in limits.items():
+        part = gate[(gate.i == i) & gate.stream.isin(defend.REALISTIC)][here.GATES[0]]
+        assert (part > limit).mean() <= 0.01 < (part >= limit).mean() + 1e-3
+    more = pd.concat([gate, gate[gate.stream == "attack"].assign(**{here.GATES[0]: 99.0})])
+    assert here.thresholds(more, here.GATES[0], defend.REALISTIC) == limits
+    caught = here.caught(gate, defend.REALISTIC).set_index(["i", "aim"])[here.GATES[1]]
+    assert caught[0, "first-order"] == 1 and caught[1, "first-order"] == 0
+    assert caught[0, "retraining"] == caught[1, "retraining"] == 0
+
+
+# ---- the project
+
+
+def test_a_request_is_cut_down_until_it_passes():
+    cost = torch.tensor([0.2, 0.5, 0.1, 0.4])
+    rows = torch.tensor([2, 0, 3, 1])
+    for limit, kept in ((9, 4), (0.75, 3), (0.3001, 2), (0.15, 1), (0.05, 0)):
+        got = evading.cut_down(rows, lambda w: w @ cost, limit, 4)
+        assert got.tolist() == rows[:kept].tolist()
+
+
+def test_the_projects_gain_is_refused_where_a_rule_is_broken():
+    _, arguments = cards.EXERCISES["4.6"].cases()[0]
+    loss, suspicion, limit, m, budget = arguments
+    assert str(loss) and str(suspicion)
+    for rows, why in (([0, 0], "different"), (list(range(budget + 1)), "at most"), ([m], "0 to"),
+                      ([[1]], "positions")):
+        with pytest.raises(ValueError, match=why):
+            exercises.gained(rows, *arguments)
+    with pytest.raises(ValueError, match="refuses"):
+        exercises.gained([0], loss, lambda w: torch.tensor(limit + 0.1), limit, m, budget)
+    assert exercises.gained([], *arguments) == 0
+    w = evading.indicator(torch.tensor([4]), m)
+    gain = exercises.gained([4], loss, suspicion, 1.0, m, budget)
+    assert gain == pytest.approx(float(loss(w * 0) - loss(w)))
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_the_projects_floor_lies_between_the_plain_request_and_the_courses(number):
+    _, arguments = cards.EXERCISES["4.6"].cases()[number]
+    plain = exercises.gained(exercises._cut(*arguments), *arguments)
+    best = exercises.gained(exercises.under_the_gate(*arguments), *arguments)
+    assert 0 <= plain < exercises.half_way(*arguments) < best
+    loss, suspicion, limit, m, budget = arguments
+    full = evading.indicator(exercises._plain(*arguments), m)
+    assert float(suspicion(full)) > limit, "there is something to evade"
+    assert best <= float(loss(full * 0)), "a loss of this kind cannot fall below 0"
+
+
+def test_a_refused_request_changes_nothing(victim):
+    attacker = here.Attacker(GOALS, tau=0.05, shrink=0.5, damping=0.1)
+    planned = here.plan([victim], attacker, [8], few=0)
+    before = lk.training.predict(victim.model, victim.validation[0])
+    alone = defend.isolated(victim.model, victim.data.x, victim.data.y)
+    ready = (before, alone, defend.residuals(victim.model, victim.data.x, victim.data.y), None)
+    for limit, refused in ((-1.0, 1.0), (2.0, 0.0)):
+        records = here.against_a_gate([victim], [ready], planned, [(0, 0)], "gradient length",
+                                      {0: limit}, 1.0, attacker,
+                                      {"two": lambda *_: torch.arange(2)})
+        beside = pd.DataFrame([dict(i=0, j=0, goal=g, how=here.STEP, p=0.5, H=0.7)
+                               for g in here.RANDOM])
+        table = here.by_way(records, beside)["plain"]
+        assert (table.done == (0 if refused else table.move)).all() and table.move.all()
+        by_way = {(r["way"], r["goal"]): r for r in records}
+        assert len(by_way) == len(records) == 6
+        plain, two = by_way["plain", "over"], by_way["two", "over"]
+        assert plain["refused"] == two["refused"] == refused
+        assert (plain["p"] == pytest.approx(victim.p[0].max().item(), abs=1e-6)) == bool(refused)
+        cut = by_way["plain, cut down", "over"]
+        assert cut["rows"] == (0 if refused else plain["rows"]) and cut["refused"] == 0
+
+
+# ---- claims
+
+
+def test_lost_runs_leave_a_claim_with_their_labels():
+    lab = SimpleNamespace(claim=lambda name, parts, clusters: (name, parts, clusters))
+    nan = float("nan")
+    name, parts, clusters = here.claim(lab, "some", {"a": [1.0, nan, 0.0], "one": [2.0],
+                                                     "b": [True, False, True, True]},
+                                       [10, 11, 12], {"b": [1, 1, 2, 2]})
+    assert parts == {"a": [1.0, 0.0], "one": [2.0], "b": [True, False, True, True]}
+    assert clusters == {"a": [10, 12], "b": [1, 1, 2, 2]}  # of the lost target none is left
+
+
+def test_directions_are_parts_in_the_order_of_targets():
+    frame = pd.DataFrame([dict(i=i, j=j, goal=g, move=10 * i + j + (g == "under") / 2)
+                          for g in ("under", "over") for i, j in ((1, 0), (0, 1), (0, 0))])
+    parts = here.by_direction("x", frame)
+    assert parts["x, surer"].tolist() == [0, 1, 10]
+    assert parts["x, unsure"].tolist() == [0.5, 1.5, 10.5]

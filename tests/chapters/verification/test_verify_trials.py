@@ -1,0 +1,211 @@
+"""The chapter's experiments: steps read from a log, forged examples, counts of uses and audits,
+against brute force, autograd and logs that were really written.
+"""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+import labkit as lk
+from course.chapters import verification as here
+from course.chapters.verification import audit, trials
+from course.exercises import EXERCISES
+
+torch.set_num_threads(1)
+DATA = lk.data.load("digits", n_train=400, n_test=200, device="cpu")
+RECIPE = dict(epochs=3, lr=0.05, batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return here.World(DATA, "mlp", dict(hidden=16), RECIPE, owners=4, each=30, candidates=3,
+                      place=tmp_path_factory.mktemp("logs"))
+
+
+@pytest.fixture(scope="module")
+def answers(world):
+    return here.answers(world, 3)
+
+
+# ------------------------------------------------------------------------------------ rows and logs
+
+
+def test_each_owner_stamps_half_of_its_rows_with_its_own_trigger(world):
+    d, owned, triggers = here.planted(world, 3)
+    plain = DATA.resplit(3)
+    changed = (d.x != plain.x).flatten(1).any(1)
+    assert owned.shape == (4, 30) and len(set(owned.flatten().tolist())) == 120
+    assert not changed[~torch.isin(torch.arange(400), owned)].any()
+    for rows, trigger in zip(owned, triggers, strict=True):
+        labelled = rows[(d.y[rows] == trigger.label)]
+        assert 13 <= int(changed[rows].sum()) <= 15 <= len(labelled)  # ink may be there already
+        assert set(rows[changed[rows]].tolist()) <= set(labelled.tolist())
+    assert torch.equal(here.gone(owned), owned.flatten().unique())
+    fewer = here.planted(world, 3, owners=2, each=10, purpose="few")
+    assert fewer[1].shape == (2, 10) and len(fewer[2]) == 2
+
+
+def test_a_step_read_from_a_log_replays(world, answers):
+    d = here.planted(world, 3)[0]
+    log = here.load_log(answers["honest"][1], d)
+    _, errors = here.replay_errors(log, d, world.build)
+    for step in (1, 7, len(log.lines)):
+        before, gradient, after = here.step_of(log, step, d, world.build)
+        mine = float((before.double() - RECIPE["lr"] * gradient.double() - after).norm())
+        assert mine < 1e-6 and abs(mine - float(errors[step - 1])) < 1e-6
+        assert not torch.equal(before, after)
+    last = torch.cat([p.detach().flatten() for p in answers["honest"][0].parameters()])
+    assert torch.equal(after, last)
+    edited = here.load_log(answers["edits the log"][1], d)
+    before, gradient, after = here.step_of(edited, 1, d, world.build)
+    assert float((before - RECIPE["lr"] * gradient - after).norm()) > 1e-3
+
+
+def test_lines_are_shown_as_they_stand_in_the_file(answers):
+    folder = answers["honest"][1]
+    raw = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    shown = here.shown(folder, 3)
+    lines = here.load_log(folder).lines
+    for i, line in enumerate(shown):
+        assert line["step"] == i + 1 and line["learning rate"] == RECIPE["lr"]
+        assert line["rows of the batch"].startswith(", ".join(map(str, lines[i]["rows"][:4])))
+        assert line["rows of the batch"].endswith(f"({len(lines[i]['rows'])})")
+        digest = hashlib.sha256(raw[i].encode()).hexdigest()
+        assert line["hash of the line before"] == digest[:8] + "…"
+
+
+def test_providers_pass_and_fail_as_they_should(world, answers):
+    rows = {r["provider"]: r for r in trials.trial(world, 3, answers)}
+    assert set(rows) <= set(here.PROVIDERS) and set(rows) >= {"honest", "ignores", "forges"}
+    assert rows["honest"]["replay"] and rows["nearest"]["replay"] and rows["search"]["replay"]
+    assert not any(rows[p]["replay"] for p in ("ignores", "edits the log", "forges"))
+    assert rows["ignores"]["hits"] == rows["edits the log"]["hits"]  # one and the same model
+    table = here.passing(here.all_trials(world, [3], answers))
+    assert list(table) == list(rows) and table["honest"][2][0] == 1 and table["ignores"][2][0] == 0
+
+
+# ------------------------------------------------------------------------------------ forged logs
+
+
+def test_the_formula_is_the_error_of_a_kept_checkpoint_and_shows_later_when_moved(world):
+    bound = EXERCISES["9.3"].solution
+    steps = here.swapped_steps(world, 5, lr=0.02, share=0.1, steps=5)
+    assert len(steps) == 5
+    for t in steps:
+        assert len(t["rows taken out"]) == len(t["old"]) == len(t["new"]) > 0
+        assert not set(t["rows taken out"]) & set(t["rows put in"])
+        mine = bound(t["old"], t["new"], t["b"], 0.02)
+        assert mine == pytest.approx(t["kept"], rel=1e-3)
+        # stretched, of its size; none where the next step was nudged instead
+        assert np.isnan(t["moved"]) or t["moved"] == pytest.approx(mine, rel=0.6)
+    assert not all(np.isnan(t["moved"]) for t in steps)
+    table = here.swaps_shown(steps, [1.0] * 5)
+    assert list(table.step) == [t["step"] for t in steps] and set(table["your formula"]) == {
+        "1.0e+00"}
+
+
+def test_forged_runs_scale_as_what_they_are_made_of(world):
+    rates, parts = (0.01, 0.04), (0.02, 0.05, 0.1)
+    forged = here.forged_runs(world, [5, 6], rates, parts)
+    kept = forged[forged.kind == "kept"]
+    assert len(kept[kept.lr == rates[0]]) == 2 and len(kept[kept.lr == rates[1]]) == 6
+    assert all(len(e) == len(w) for e, w in zip(forged.errors, forged.swapped, strict=True))
+    assert (kept.spent == 0).all() and (forged[forged.kind == "as published"].spent > 0).all()
+    grows = here.scaling(forged, rates, parts)
+    assert all(0.8 < v < 1.2 for v in grows["rate"])
+    assert {len(v) for v in grows.values()} == {2}
+
+
+# ------------------------------------------------------------------------------------ audits
+
+
+def test_suspicion_is_the_sum_over_pairs_of_epochs():
+    counts = torch.from_numpy(np.random.default_rng(0).poisson(1, (4, 5, 30))).float()
+    above = counts - counts.mean(2, keepdim=True)
+    wanted = [sum(float((log[e] * log[f]).mean()) for e in range(5) for f in range(5) if e != f)
+              for log in above]
+    assert here.suspicion(counts).tolist() == pytest.approx(wanted, rel=1e-4, abs=1e-4)
+    assert here.largest_use(counts).tolist() == counts.sum(1).max(1).values.tolist()
+
+
+def test_honest_counts_are_once_each_or_drawn(world):
+    ones, drawn = audit.honest_counts(50, 3, 40, 1)
+    assert ones.shape == (1, 3, 50) and (ones == 1).all()
+    assert drawn.shape == (40, 3, 50) and (drawn.sum(2) == 50).all()
+    assert float(drawn.var()) == pytest.approx(1, abs=0.1)  # Poisson's
+
+
+def test_counts_without_training_are_those_of_a_log(world, tmp_path):
+    forget = DATA.forget_random(0.1, 3)
+    _, folder = here.adversarial_nearest(DATA, forget, tmp_path, build=world.build, seed=9,
+                                         every=10**6, **RECIPE)
+    stays = torch.ones(400, dtype=torch.bool)
+    stays[forget] = False
+    used = here.usage(folder, 400)
+    made = audit.cheating_counts(DATA, forget, RECIPE["epochs"], RECIPE["batch_size"], 9)
+    assert list(made) == list(here.SORTS)
+    once, again, changing = made.values()
+    assert torch.equal(once, used[:, stays].float()) and (used[:, forget] == 0).all()
+    assert all((counts.sum(1) == 400).all() for counts in made.values())
+    assert (once >= 1).all() and (again == 0).any()
+    # the same stand-ins each epoch, or others: what is used above once goes together, or not
+    assert here.suspicion(once[None]) > 0.1
+    assert here.suspicion(again[None]) > here.suspicion(changing[None])
+
+
+def test_stand_ins_rotate_among_neighbours():
+    forget = DATA.forget_random(0.1, 3)
+    swap = here.stand_ins(DATA, forget, "nearest", 0)
+    firsts = [swap(forget[:1], first=k)[0].item() for k in range(4)]
+    assert firsts == here.nearest(DATA, forget)[0, :4].tolist()
+    few = here.stand_ins(DATA, forget, "nearest", 0)(forget[:1], first=32)[0].item()
+    assert few == firsts[0]
+
+
+def test_detection_flags_no_more_honest_logs_than_granted():
+    g = torch.Generator().manual_seed(0)
+    honest = [torch.ones(1, 2, 5), torch.rand(200, 2, 5, generator=g)]
+    score = lambda c: c.sum((1, 2))  # noqa: E731
+    assert 1 <= sum(audit.detection(score, honest[1:], honest[1])) <= 2
+    assert sum(audit.detection(score, honest, honest[1])) == 0  # the other honest kind sets it
+    assert audit.detection(score, honest, torch.full((3, 2, 5), 9.0)) == [1, 1, 1]
+    assert audit.detection(lambda c: torch.zeros(len(c)), honest, honest[1]) == [0] * 200
+
+
+def test_the_audit_of_the_course_beats_the_plain_count_and_not_a_provider_who_knows_it(world):
+    cheating = here.cheating_logs(world, [1, 2, 3, 4], (0.15,), 6)
+    found = here.detections({"plain": here.largest_use, "ours": here.suspicion}, cheating, 100, 0)
+    rate = {(r.audit, r.cheat): np.mean(r.found) for r in found.itertuples()}
+    once, again, changing = here.SORTS
+    assert rate["ours", once] == 1 and rate["plain", once] <= 0.5
+    assert rate["ours", changing] < rate["ours", once] and len(found) == 6
+
+
+@pytest.mark.parametrize("case", EXERCISES["9.5"].cases(), ids=lambda case: case[0])
+def test_the_floor_of_the_project_lies_between_the_plain_count_and_the_course(case):
+    project, counts = EXERCISES["9.5"], case[1][0]
+    plain, best = (project.measure(f(counts), counts) for f in (here.largest_use, here.suspicion))
+    assert plain < project.floor(counts) < best
+    order = torch.arange(len(counts)).float()
+    # the place in the list tells nothing
+    assert project.measure(order, counts) < project.floor(counts)
+    with pytest.raises(ValueError, match="one score a log"):
+        project.measure(counts, counts)
+
+
+# ------------------------------------------------------------------------------------ what is kept
+
+
+def test_the_best_of_several_sets_imitates_better_than_one(world):
+    off = here.imitation(world, 4)
+    assert all(a >= b > 0 for a, b in zip(off["random"], off["search"], strict=True))
+    assert 0 < len(off["nearest"]) <= 13  # batches of 32 that hold a forgotten row
+
+
+def test_what_is_known_is_said_with_its_side():
+    assert here.known_in_words([1.0, 1.1, 0.9]).endswith(": something")
+    assert here.known_in_words([-1.0, -1.1, -0.9]).endswith(": nothing")
+    assert here.known_in_words([1.0, -1.0, 0.5]).endswith(": undecided")
+    assert here.known_in_words([0.25]) == "+0.250: undecided"
