@@ -473,7 +473,8 @@ panel = widgets.explorer(
     target=widgets.dropdown("target", [(f"network {i + 1}, target {j + 1}", (i, j))
                                        for i, j in ALL], ALL[0]),
     budget=widgets.slider("rows", BUDGETS, BUDGETS[-1]),
-    how=widgets.dropdown("unlearner", ["first-order", "ascent", here.SAME], here.SAME))
+    how=widgets.dropdown("unlearner", ["first-order", "ascent", here.SAME],
+                         "first-order"))
 lab.figure(explorer_figure, "The explorer in its first state: one target, and the probability of "
                             "its label against the rows asked for, beside random rows.")
 lab.say("Look for a target that first-order unlearning gives away and retraining does not.")
