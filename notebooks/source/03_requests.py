@@ -624,8 +624,10 @@ lab.say("**Waiting**, the same rows spread out, lowers the margin by "
         f"adds {more['waiting']} points and adapting {more['adapting']}.",
         "So adapting helps beyond waiting, in margins." if here.ends(gained, "adapting")[0] > 0
         else "That adapting helps beyond waiting is not shown.",
-        "The last column is the price: a campaign wears the whole model out, and part of the "
-        "flips may come from that; random rows in five parts show how much.")
+        "The last column is the price: "
+        f"{here.told(plans['receding horizon'], 'test', here.PERCENT)} % against "
+        f"{here.told(plans['random, spread'], 'test', here.PERCENT)} % after random rows. How many "
+        "labels change because the whole model is worn out, this control does not tell.")
 
 # %% [markdown]
 # **Check yourself.** Why does the same request do more harm in five parts than in one?
