@@ -677,7 +677,7 @@ lab.say(f"The limit from random rows refuses {refused['random']['one-user']:.0f}
 # Two attackers to beat. The **plain** one sends the request of section 5. The **diluted** one sends
 # its strongest rows and fills up with random ones, with as many strong ones as the gate lets pass.
 #
-# **Exercise 3.5** (difficulty 5, 30 minutes). *Project.* Write a selection that gets past the gate.
+# **Exercise 3.5** (difficulty 5, 25 minutes). *Project.* Write a selection that gets past the gate.
 # You are given what each own row adds to the target's logits (`effects`), the logits now (`start`),
 # the residuals (`proxy`), the limit and the budget. Any method will do; a request over the limit
 # is refused and lowers nothing. Below, yours runs beside the two attackers and the course's.

@@ -636,7 +636,7 @@ lab.say("Differential privacy needs no threshold: it bounds what **one** row can
 # pass: the **strict** gate of section 6, with the threshold from random requests, and the
 # **lenient** one that real people can live with.
 #
-# **Exercise 4.6** (difficulty 5, 30 minutes). Write the selection of an adaptive attacker. `loss`
+# **Exercise 4.6** (difficulty 5, 25 minutes). Write the selection of an adaptive attacker. `loss`
 # and `suspicion` take weights $\omega$ of the $m$ own rows and give a scalar that autograd can
 # follow. Give the positions of at most `budget` rows whose suspicion is at most `limit`, with a
 # small loss. The plain request, cut down until it passes, is where to start; go further.

@@ -608,7 +608,7 @@ lab.say(*(f"On the {kind} table, over all losses and penalties, it is {g.rebuilt
 # A request of eight leaves many sets of pictures open. The server has public pictures with labels:
 # what do *they* say about a likely picture?
 #
-# **Exercise 5.5** (difficulty 5, 30 minutes). Write a prior and search with it. You get `search`,
+# **Exercise 5.5** (difficulty 5, 25 minutes). Write a prior and search with it. You get `search`,
 # public pictures, their classes, and the label of each deleted row. Inside your function define
 # `prior(images)`: pictures (n, c, h, w) in the order of `label` give n numbers, small for likely
 # pictures, differentiable. `return search(prior)`.

@@ -369,7 +369,7 @@ def _half_way():
 
 
 PRIOR = Exercise(
-    id="5.5", title="A prior that takes a crowd apart", difficulty=5, minutes=30, points=5,
+    id="5.5", title="A prior that takes a crowd apart", difficulty=5, minutes=25, points=5,
     trains="a search in which the update does not decide everything; a prior fitted to public "
            "pictures, and how strong it may be",
     solution=with_a_prior, cases=_crowd_case, measure=_mean_gain,

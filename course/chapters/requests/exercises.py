@@ -414,7 +414,7 @@ STEALTHY = Exercise(
     id="3.5", title="Past the gate",
     trains="an adaptive attack: two aims in one loss, a constraint that is checked, the price of "
            "being noticed",
-    difficulty=5, minutes=30, points=5, solution=stealthy, cases=_gate_cases,
+    difficulty=5, minutes=25, points=5, solution=stealthy, cases=_gate_cases,
     measured="the fall of the margin behind the gate", measure=_fall, floor=_halfway,
     hints=("The gate sees one thing, the mean residual: rows that pull it to opposite sides cancel "
            "there. They need not cancel at the target.",

@@ -513,7 +513,7 @@ GATED = Exercise(
     id="4.6", title="Under the gate",
     trains="an adaptive attack: a constraint as a penalty, its strength searched, and the result "
            "checked against the gate itself",
-    difficulty=5, minutes=30, points=5, solution=under_the_gate, cases=_gate_cases,
+    difficulty=5, minutes=25, points=5, solution=under_the_gate, cases=_gate_cases,
     measured="the fall of the loss", measure=gained, floor=half_way,
     hints=("The plain request spends the gate's patience on rows that change many labels. Look for "
            "rows that help as much and change fewer: let the walk itself feel the gate.",
