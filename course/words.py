@@ -120,10 +120,11 @@ def claims_output(catalogue, results, committed) -> dict:
 
 
 def table_html(frame, caption: str, digits: int) -> str:
-    """A pandas table in HTML, all of it escaped; its index is shown where it has a name."""
+    """A pandas table in HTML, all of it escaped; its index is shown where it names something."""
     shown = frame.copy()
     for column in shown.columns:
         if shown[column].dtype.kind == "f":
             shown[column] = shown[column].map(lambda v: f"{v:.{digits}f}")
-    body = shown.to_html(index=shown.index.name is not None, border=0)
+    named = shown.index.name is not None or shown.index.dtype.kind not in "iu"
+    body = shown.to_html(index=named, border=0)
     return f"<div><b>{html.escape(caption)}</b>{body}</div>"

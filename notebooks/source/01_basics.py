@@ -217,7 +217,8 @@ print("labkit: an empty request gives the original back, bit for bit:", same)
 # <details><summary>Answer</summary>
 #
 # A model that never saw these rows would get most of them right, because it learned what they look
-# like from others. To get all of them wrong it has to know which rows they are.
+# like from others. To get all of them wrong it has to know which rows they are, or be wrong on
+# everybody.
 #
 # </details>
 
@@ -466,7 +467,7 @@ else:
 #
 # > **Threat model.**
 # > **Who** somebody who may question the model.
-# > **Sees** its answers, and knows the true labels.
+# > **Sees** the probabilities it answers with, and knows the true labels.
 # > **May** compare rows whose status is known.
 # > **Wants** to know whether a given row was in the training set.
 #

@@ -208,7 +208,7 @@ def first_slices(shard, slice_, request):
 #
 # The next cell sends twenty requests to one ensemble and checks it after each. The first holds two
 # rows of one slice, the second three rows of three shards, the others one random row each. Then it
-# does the same with checkpoints that lack the momentum.
+# sends half as many, each to a fresh ensemble whose checkpoints lack the momentum.
 
 # %%
 checks = here.experiments.exactness(data, rows=cfg.counting_rows, requests=cfg.requests,
@@ -241,8 +241,8 @@ lab.say(f"{(full.differing == 0).sum()} of {len(full)} requests end bit for bit 
 # <details><summary>Answer</summary>
 #
 # Exact means: what unlearning gives is distributed as what training without the row gives. With
-# the seed fixed, both are one value, and can be compared bit for bit. That is the strictest check
-# of the same statement.
+# the seed fixed, both are one value, and can be compared bit for bit. That is the strictest check,
+# for requests that ignore the models; section 6 looks at others.
 #
 # </details>
 
@@ -362,9 +362,9 @@ lab.say(f"Compared with retraining once without the whole batch, 3S requests at 
 #
 # <details><summary>Answer</summary>
 #
-# That of slices within a shard: two or three rows in one shard mostly include one of an early
-# slice, and the earliest decides. The saving by shards is gone when every shard is hit, at a few
-# times $S$.
+# That of shards: it is gone when nearly every shard is hit, at a few times $S$. Then each shard holds
+# a few rows of the batch only, and slices still spare what lies before the earliest of them; that
+# fades more slowly.
 #
 # </details>
 
@@ -438,7 +438,7 @@ lab.say(f"Your share of 2.3 promised {promised:.2f} times less work. Counted in 
 # ### Who pays?
 #
 # A class with few rows, spread over many shards, may be missing in some of them. The next cell
-# keeps a tenth of the rows of every fifth class, and measures the recall of rare and of common
+# keeps a tenth of the rows of a fifth of the classes, drawn for each seed, and measures the recall of rare and of common
 # classes: the share of their test rows that is recognised.
 
 # %%

@@ -427,6 +427,7 @@ lab.table(pd.DataFrame([{"provider": p, "what the verifier says": " ".join(r)}
 # %% [markdown]
 # ## 5 · What can an owner conclude from one test?
 #
+# One test, one owner. In section 4 all owners' tests were pooled; here is what one of them can say.
 # Before the request the owner measures two rates on the old model: $p$, how often its own trigger
 # draws its label, and $q$, how often fresh triggers do that nobody planted. Afterwards it asks
 # $m = 30$ questions and accuses when there are more than $h^*$ hits:

@@ -489,7 +489,7 @@ lab.say("Of the paper's four, sparsity brings nearer to retraining, beyond doing
 #
 # <details><summary>Answer</summary>
 #
-# The gap of a network that nothing was done to shrinks as well, and the reference changes with the
+# The gap of a network that nothing was done to can shrink as well, and the reference changes with the
 # network: a sparse retrained network is often the weaker one. A smaller distance to a weaker goal
 # is not a better model.
 #
@@ -659,7 +659,7 @@ lab.say(f"After fine-tuning the backdoor works on {left[0.0]} % of the stamped p
 #
 # <details><summary>Answer</summary>
 #
-# Whoever planted the stamp still succeeds more often than not. The measure of a cure is retraining
+# Whoever planted the stamp may still succeed often. The measure of a cure is retraining
 # without the poisoned rows, and under a mask that these rows had no part in.
 #
 # </details>
