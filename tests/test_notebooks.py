@@ -80,7 +80,7 @@ def test_figures_are_few_small_and_described(path):
         alt = picture.metadata.get("image/png", {}).get("alt", "")
         assert len(alt) >= 40, (f"a figure without alt text: show it with lab.figure (it has "
                                 f"{alt!r})")
-        assert len(picture.data["image/png"]) * 3 / 4 <= 80_000, f"{alt[:50]}: over 80 kB"
+        assert len(picture.data["image/png"]) * 3 / 4 <= 80 * 1024, f"{alt[:50]}: over 80 kB"
 
 
 @each
