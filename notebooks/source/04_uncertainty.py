@@ -574,8 +574,8 @@ lab.say(f"ECE rises against random requests here: {'; '.join(risen)}." if risen 
 #
 # A provider can look at a request before carrying it out. Four **gates**, each a score: the rise of
 # the **validation loss** on a trial copy; the share of validation **labels that change**; the share
-# of requested rows with an **isolated gradient**, unlike those of all other rows of its class (our
-# reconstruction of a filter in Qian et al. 2023); the **length of the mean gradient** of the requested rows.
+# of requested rows with an **isolated gradient**, unlike those of all other rows of its class
+# (our reconstruction of a filter in Qian et al. 2023, after Yang et al. 2022); the **length of the mean gradient** of the requested rows.
 #
 # A gate refuses what lies above a threshold, and to refuse a lawful deletion may be unlawful itself. So
 # the threshold comes from benign requests alone: 1 % of them may be refused. Which benign requests?
