@@ -547,7 +547,7 @@ lab.say(f"Deleting the prepared rows takes {here.told(crafted, 'fall', here.DIFF
 # Retraining never sees the deleted rows, in whatever form they were. What it gives depends on
 # *which* rows are asked for, and not on what was in them. Prepared rows that **stay** are another
 # matter: others can hide their effect, and when those are deleted, it comes out (camouflaged
-# poisoning, Di et al. 2022).
+# poisoning, Di et al. 2023).
 #
 # </details>
 
