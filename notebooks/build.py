@@ -14,6 +14,7 @@ python notebooks/build.py --pooled             execute nothing: write anew what 
 import argparse
 import base64
 import hashlib
+import io
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -84,7 +86,19 @@ def clean(outputs):
             at = text.index(place)
             around = text[max(0, at - 60):at + 90]
             raise ValueError(f"An output holds a path of this machine: {around!r}")
+    for data in (o.get("data", {}) for o in json.loads(text)):
+        if png := data.get("image/png"):
+            text = text.replace(json.dumps(png), json.dumps(smaller(png)))
     return [nbformat.from_dict(output) for output in json.loads(text)]
+
+
+def smaller(png):
+    """The same picture in fewer bytes. png: base64 text, as outputs hold it."""
+    picture, out = Image.open(io.BytesIO(base64.b64decode(png))), io.BytesIO()
+    if picture.mode == "RGBA" and picture.getextrema()[3] == (255, 255):
+        picture = picture.convert("RGB")  # nothing shines through it
+    picture.save(out, "PNG", optimize=True)
+    return base64.b64encode(out.getvalue()).decode()
 
 
 def key(node):

@@ -11,7 +11,7 @@ from sklearn.svm import SVC
 from torch import nn
 
 import labkit as lk
-from course.chapters import basics, requests
+from course.chapters import basics, uncertainty
 from labkit import measure
 from labkit.base import LabError, NotForThisData
 from labkit.data import Data
@@ -449,8 +449,8 @@ def test_nll_is_scikit_learns():
     p, y = probabilities()
     theirs = log_loss(y.numpy(), (p.double() / p.double().sum(1, keepdim=True)).numpy(),
                       labels=range(4))
-    assert requests.nll(p.log(), y) == pytest.approx(theirs, rel=1e-5)
-    assert requests.nll(p.log() + 3,
+    assert uncertainty.nll(p.log(), y) == pytest.approx(theirs, rel=1e-5)
+    assert uncertainty.nll(p.log() + 3,
                         y) == pytest.approx(theirs, rel=1e-5), "logits, not log-probabilities"
 
 

@@ -565,7 +565,7 @@ lab.say("In its first state:", redraw(**{name: c.value for name, c in controls.i
 panel
 
 # %% [markdown]
-# **Check yourself.** An AUC of 0.5 after unlearning: why does that not show that the rows are
+# **Check yourself.** An attack as good as chance after unlearning: why does that not show that the rows are
 # forgotten?
 #
 # <details><summary>Answer</summary>
