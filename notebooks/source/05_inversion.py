@@ -207,8 +207,8 @@ lab.say("The difference is the gradient, up to its length, for: " + "; ".join(ex
 #
 # The attack looks for the picture $x$ whose gradient points where the difference points. It
 # minimises
-# $$1 - \frac{\langle g(x), \Delta \rangle}{\lVert g(x) \rVert\, \lVert \Delta \rVert}
-# + \alpha\, \mathrm{TV}(x) \quad \text{with every pixel of } x \text{ in } [0, 1].$$
+# $$1 - \frac{\langle g(x), \Delta \rangle}{\lVert g(x) \rVert\, \lVert \Delta \rVert} +
+# \alpha\, \mathrm{TV}(x) \quad \text{with every pixel of } x \text{ in } [0, 1].$$
 # $g(x)$ is the gradient that $x$ would give, $\Delta$ the difference of the weights, the *update*;
 # $\mathrm{TV}$ is the prior, and $\alpha$ its weight.
 #
