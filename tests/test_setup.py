@@ -161,7 +161,7 @@ BEFORE = {
                     "conformal_threshold"),
     "04_inversion": ("inversion", "cosine_distance total_variation leak deleted_class rebuild_row"),
     "05_verification": ("verification", "critical_value replay_error tainted_steps forging_bound"),
-    "06_defences": ("desk", "medoids threshold cusum release after_deletions"),
+    "06_defences": ("desk release", "medoids threshold cusum release after_deletions"),
     "07_sparsity": ("sparsity", "magnitude_mask l1_strength masked_step mia_efficacy disparity"),
 }
 
