@@ -1,6 +1,7 @@
 """What only the chapter on releases uses."""
 
 from .adaptive import average, confidence_change, kept, rescale, subtract_path
+from .answering import ANSWERS, harm, named
 from .changed import (
     Filtered,
     add_noise,
@@ -12,10 +13,38 @@ from .changed import (
     top_k,
     update_rms,
 )
+from .galleries import before_and_after, panel, strip
+from .hunting import WEIGHTS, hunt, hunts, rehearse_hunt
+from .inverters import (
+    DEFENCES,
+    NOISE,
+    PRUNED,
+    STEPS,
+    aims_at,
+    by_closed_form,
+    closed_form,
+    gains,
+    near,
+    pictures,
+    rank_one,
+    sweep,
+    together,
+)
+from .plots import privacy_figure, who_withstands
 from .private import Spent, composed, epsilon_of, fit_private, noise_for
+from .rule import PRICE, Published, Publisher, harder
+from .telling import LIMITS, Outcome, compared, of, outcomes, percent, spread, told
+from .trained import INFLUENCE, Setting, private_ascent, private_trials, shrinkage
+from .worlds import ascend, run_all, seconds, test_accuracy, world
 
 __all__ = [
-    "Filtered", "Spent", "add_noise", "average", "composed", "confidence_change", "epsilon_of",
-    "finetune_release", "fit_private", "kept", "label_only", "noise_for", "prune", "rescale",
-    "rounded", "subtract_path", "tempered", "top_k", "update_rms",
+    "ANSWERS", "DEFENCES", "INFLUENCE", "LIMITS", "NOISE", "PRICE", "PRUNED", "STEPS", "WEIGHTS", "Filtered",
+    "Outcome", "Published", "Publisher", "Setting", "Spent", "add_noise", "aims_at", "ascend",
+    "average", "before_and_after", "by_closed_form", "closed_form", "compared", "composed",
+    "confidence_change", "epsilon_of", "finetune_release", "fit_private", "gains",
+    "harder", "harm", "hunt", "hunts", "kept", "label_only", "named", "near", "noise_for", "of", "outcomes",
+    "panel", "percent", "pictures", "privacy_figure", "private_ascent", "private_trials", "prune",
+    "rank_one", "rehearse_hunt", "rescale", "rounded", "run_all", "seconds", "shrinkage", "spread", "strip",
+    "subtract_path", "sweep", "tempered", "test_accuracy", "together", "told", "top_k", "update_rms",
+    "who_withstands", "world",
 ]
