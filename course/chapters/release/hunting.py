@@ -13,7 +13,6 @@ from torch.func import functional_call, stack_module_state, vmap
 from .inverters import gains, imitations, released_as
 
 WEIGHTS = (1, 3, 10, 30)  # of the prior, in spreads of the rise over public rows
-STEPS = 60
 
 
 def answers(models, d):
@@ -74,8 +73,8 @@ def hunt(w, climb, models, others, weight):
     unit, prior = usual_rise(w, models[0], others), usual(w, len(models))
     released, before = answers(models, w.data), [answers([m], w.data) for m in others]
     images = w.mean_pictures[: len(models)]
-    for step in range(STEPS):
-        halvings = sum(step >= share * STEPS for share in (3 / 8, 5 / 8, 7 / 8))
+    for step in range(w.steps):
+        halvings = sum(step >= share * w.steps for share in (3 / 8, 5 / 8, 7 / 8))
         images = climb(images, w.label[: len(models)], released, before,
                        lambda x: weight * unit * prior(x), 0.04 * 0.5**halvings)
     return images
