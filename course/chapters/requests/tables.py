@@ -1,6 +1,7 @@
 """Means over targets with intervals over networks, pictures, and the explorer's figure."""
 
 import numpy as np
+import pandas as pd
 
 from labkit.measure import interval, show_interval
 
@@ -19,12 +20,16 @@ def percent(hits, clusters) -> str:
 def told(frame, column, limits=None, unit="") -> str:
     """Mean of a column of targets with its interval over networks (column i); NaN is left out."""
     there = frame.dropna(subset=[column])
+    if not len(there):
+        return "all lost"
     return show_interval(there[column], unit=unit, clusters=there.i.tolist(), limits=limits)
 
 
 def ends(frame, column, limits=None) -> tuple:
-    """The interval itself: (low, high)."""
+    """The interval itself: (low, high); where all runs are lost, it says nothing."""
     there = frame.dropna(subset=[column])
+    if not len(there):
+        return -np.inf, np.inf
     return interval(there[column], there.i, limits)[1:]
 
 
@@ -37,8 +42,16 @@ def flips(table, how, aim=None, request="chosen"):
     part = table[(table.how == how) & table.request.str.startswith(request)]
     if aim is not None:
         part = part[part.aim == aim]
-    means = part.groupby(["i", "j"], as_index=False)[["p", "kept"]].mean()
+    means = part.groupby(["i", "j"], as_index=False)[
+        [k for k in ("p", "kept", "test", "others") if k in part]].mean()
     return means.assign(flipped=1 - means.kept)
+
+
+def falls(victims, table, how, aim):
+    """`flips` of the chosen requests with fall: what they take off the label's probability."""
+    part = flips(table, how, aim)
+    before = [victims[i].p[j].max().item() for i, j in zip(part.i, part.j, strict=True)]
+    return part.assign(fall=before - part.p)
 
 
 def with_label(victims, requests, aim) -> list:
@@ -50,6 +63,66 @@ def with_label(victims, requests, aim) -> list:
 def fitted(scatter) -> float:
     """Slope of the line through the origin: the share of what was predicted that comes true."""
     return float((scatter.predicted * scatter.real).sum() / (scatter.predicted**2).sum())
+
+
+def against_random(table, how, column="flipped"):
+    """Chosen less random rows under each way of unlearning, in points: way -> frame with i, apart.
+
+    how: way -> the aim its requests had in mind; column: flipped (a lost run is no change), test
+    or others, as `flips` has them.
+    """
+    found = {}
+    for name, aim in how.items():
+        chosen, random = flips(table, name, aim), flips(table, name, request="random")
+        scale = 100 if column == "flipped" else 1
+        pair = [part[column].fillna(0) if column == "flipped" else part[column]
+                for part in (chosen, random)]
+        found[name] = chosen[["i", "j"]].assign(apart=scale * (pair[0] - pair[1]))
+    return found
+
+
+def of_ways(table, how) -> pd.DataFrame:
+    """Beside each way of unlearning what chosen rows do beyond random ones, as text."""
+    labels, test = (against_random(table, how, column) for column in ("flipped", "test"))
+    return pd.DataFrame([{
+        "unlearning": name, "labels of targets, points": told(labels[name], "apart", POINTS),
+        "labels of bystanders after chosen rows, %":
+            told(flips(table, name, aim), "others", PERCENT),
+        "after random rows, %":
+            told(flips(table, name, request="random"), "others", PERCENT),
+        "test accuracy, points": told(test[name], "apart", POINTS)} for name, aim in how.items()])
+
+
+def of_request(table, how, aim) -> str:
+    """What chosen requests do beside their targets, as the end of a sentence."""
+    chosen, random = flips(table, how, aim), flips(table, how, request="random")
+    test = against_random(table, {how: aim}, "test")[how]
+    return (f"the same requests change {told(chosen, 'others', PERCENT)} % of the bystanders "
+            f"(random rows: {told(random, 'others', PERCENT)} %), and the test accuracy by "
+            f"{told(test, 'apart', POINTS)} points against random rows")
+
+
+def of_plans(plans) -> pd.DataFrame:
+    """What each plan of a campaign did, as text. plans: name -> rows of `over_time`."""
+    return pd.DataFrame([{
+        "plan": name, "rows": part.rows.mean(), "labels changed": percent(part.kept == 0, part.i),
+        "margin, logits": told(part, "margin"),
+        "labels of bystanders, %": told(part, "others", PERCENT),
+        "test accuracy, %": told(part, "test", PERCENT)} for name, part in plans.items()])
+
+
+def worn_out(plans, ours, control, networks) -> str:
+    """Whether a campaign hits its target or wears out the whole model, in two sentences."""
+    there = plans[ours].assign(apart=100 * (plans[ours].kept == 0) - plans[ours].others)
+    aimed = ends(there, "apart", POINTS)[0] > 0
+    test, others = ({name: told(plans[name], column, PERCENT) for name in (ours, control)}
+                    for column in ("test", "others"))
+    return (f"The price of the {ours}: test accuracy is {test[ours]} % against {test[control]} % "
+            f"after random rows, and {others[ours]} % of the bystanders have another label, too "
+            f"(random rows: {others[control]} %). The targets change more often than their "
+            f"bystanders, by {told(there, 'apart', POINTS)} points"
+            + (": the campaign is aimed, and wears out the model besides." if aimed else
+               ", not beyond doubt: the model may be worn out as a whole."))
 
 
 def picture(data, x):
