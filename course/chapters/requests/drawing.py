@@ -116,7 +116,7 @@ def every_way(look, table, how, exact):
             look.interval(ax, values, -at + shift, role, text if at == 1 else None,
                           limits=PERCENT, clusters=part.i.tolist(), **more)
     ax.set(yticks=range(0, -len(how) - 1, -1), xlim=(-3, 103),
-           xlabel="labels changed (% of targets)",
+           xlabel="labels changed (% of targets, of bystanders)",
            yticklabels=["none", *(f"{'exact: ' * (name in exact)}{name}" for name in how)])
     fig.legend(loc="outside lower center", ncols=2)
     return fig

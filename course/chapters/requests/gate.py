@@ -109,7 +109,7 @@ def at_the_desk(victims, asked, controls, limits, selections, *, tau, budget) ->
         adds = attack.first_order_effects(v.model, v.held, out, tau=tau)
         proxy, found = defend.residuals(v.model, v.held.x, v.held.y), []
         random, picked = ((v.held.rows == ids[:, None]).int().argmax(1)
-                          for ids in (controls[i][0], asked[job]))
+                          for ids in (controls[i][j % len(controls[i])], asked[job]))
         for kind in limits:
             limit = limits[kind][i]
             rows = {"random": random, "plain": picked,

@@ -5,6 +5,7 @@ import pandas as pd
 
 from labkit.measure import interval, show_interval
 
+SAME, FRESH = "retrained, same seed", "retrained, fresh seed"  # exact ways of unlearning
 PERCENT, POINTS, DIFFERENCE = (0, 100), (-100, 100), (-1, 1)  # what a quantity can be at all
 
 
@@ -15,6 +16,12 @@ def percent(hits, clusters) -> str:
     """
     hits = 100 * np.nan_to_num(np.asarray(hits, float))
     return show_interval(hits, unit=" %", clusters=list(clusters), limits=PERCENT)
+
+
+def points(ours, theirs, clusters) -> str:
+    """The difference of two shares of hits in points, with its interval; as in `percent`."""
+    ours, theirs = (np.nan_to_num(np.asarray(hits, float)) for hits in (ours, theirs))
+    return show_interval(100 * (ours - theirs), clusters=list(clusters), limits=POINTS)
 
 
 def told(frame, column, limits=None, unit="") -> str:
@@ -45,6 +52,12 @@ def flips(table, how, aim=None, request="chosen"):
     means = part.groupby(["i", "j"], as_index=False)[
         [k for k in ("p", "kept", "test", "others") if k in part]].mean()
     return means.assign(flipped=1 - means.kept)
+
+
+def by_size(curve, how, budgets) -> list:
+    """The share of labels changed by chosen requests of each budget, as text. -> (budgets,)"""
+    parts = [flips(curve[curve.budget == b], how) for b in budgets]
+    return [percent(part.flipped, part.i) for part in parts]
 
 
 def falls(victims, table, how, aim):
@@ -102,6 +115,24 @@ def of_request(table, how, aim) -> str:
             f"{told(test, 'apart', POINTS)} points against random rows")
 
 
+def decided(shown, how, networks) -> str:
+    """Where chosen rows change more labels than random ones beyond doubt. shown: names of how."""
+    text = f"More than random rows, as far as {networks} networks show: " + (
+        ", ".join(shown) or "nowhere") + "."
+    if shown and len(shown) < len(how):
+        text += " Elsewhere they do not decide."
+    if SAME in shown:
+        text += " So exact retraining is no protection: the rows are gone, and that is the attack."
+    return text
+
+
+def lost(table) -> str:
+    """How many outcomes are lost, where any is."""
+    n = int(table.p.isna().sum())
+    return (f"{n} of {len(table)} outcomes are lost because a network diverged; they count as no "
+            "change.") * (n > 0)
+
+
 def of_plans(plans) -> pd.DataFrame:
     """What each plan of a campaign did, as text. plans: name -> rows of `over_time`."""
     return pd.DataFrame([{
@@ -111,7 +142,7 @@ def of_plans(plans) -> pd.DataFrame:
         "test accuracy, %": told(part, "test", PERCENT)} for name, part in plans.items()])
 
 
-def worn_out(plans, ours, control, networks) -> str:
+def worn_out(plans, ours, control) -> str:
     """Whether a campaign hits its target or wears out the whole model, in two sentences."""
     there = plans[ours].assign(apart=100 * (plans[ours].kept == 0) - plans[ours].others)
     aimed = ends(there, "apart", POINTS)[0] > 0

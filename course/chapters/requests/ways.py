@@ -11,8 +11,7 @@ from labkit.training import parallel, predict
 from labkit.unlearn import first_order, sisa
 
 from .beside import beside
-
-SAME, FRESH = "retrained, same seed", "retrained, fresh seed"
+from .tables import FRESH, SAME
 
 
 def surer(label):
@@ -20,6 +19,16 @@ def surer(label):
     for margins that rise.
     """
     return lambda z: -z.log_softmax(-1)[label]
+
+
+def under_retraining(victim, j, shrink, **settings) -> tuple:
+    """Logits of target j, and what influence says each deletion adds to them under retraining.
+
+    shrink: how much of the prediction comes true; settings: of `influence_effects`. -> (k,), (m, k)
+    """
+    out = attack.logits_at(victim.model, victim.x[j])
+    moves = shrink * attack.influence_effects(victim.model, victim.held, out, **settings)
+    return out(dict(victim.model.named_parameters())).detach(), moves
 
 
 def unlearned(victim, method, request):
