@@ -788,19 +788,17 @@ print("a label flipped by chosen rows:", verdicts["req-label"])
 # %%
 lab.say(f"Somebody who asks for {BUDGET} of {n} rows, all their own, changes the label of a "
         f"stranger's input for {here.percent(flipped['first-order'], networks)} of the targets "
-        "under first-order unlearning, that is "
+        "under first-order unlearning: "
         f"{here.told(beyond['first-order'], 'apart', here.POINTS)} points more than random rows"
-        + " (not beyond doubt)" * ("first-order" not in shown) + ". It owned half of the rows, saw the "
-        "weights and the step, and was judged on the very unlearning it had computed; the targets "
-        f"were right with a confidence of {here.LOW} to {here.HIGH}. With 5 % of the rows its own "
-        f"it is {owning[0.05]}.",
+        + " (not beyond doubt)" * ("first-order" not in shown) + ". It owned half of the rows (with "
+        f"5 % of them it is {owning[0.05]}), saw the weights and the step, and was judged on the "
+        "very unlearning it had computed, on targets of middling confidence.",
         f"Under exact retraining it is {here.percent(flipped[here.SAME], networks)}, that is "
         f"{here.told(beyond[here.SAME], 'apart', here.POINTS)} points more than random rows do"
         + (": exactness is no protection." if here.SAME in shown else
            ", which so few networks cannot tell from chance."),
         f"Preparing rows adds {here.told(crafted, 'more', here.DIFFERENCE)} to the fall of the "
-        f"probability{'' if helps else ' (not beyond doubt)'}; exact retraining never sees what "
-        "was prepared.",
+        f"probability{'' if helps else ' (not beyond doubt)'}; exact retraining never sees it.",
         f"With {some} rows at once {here.percent(won['at once'], networks)} of the labels change, "
         f"with the same rows spread out {here.percent(won['spread'], networks)}, with a plan that "
         f"adapts {here.percent(won['receding horizon'], networks)}. That plan leaves a test "
@@ -810,8 +808,7 @@ lab.say(f"Somebody who asks for {BUDGET} of {n} rows, all their own, changes the
         f"{hits[best, 'one-user']}; one that refuses {refused['random', 'one-user']} of those "
         f"people leaves {hits['plain', 'random']} and {hits[best, 'random']}.",
         "Not shown: larger networks and data sets, other targets than the rule takes, an attacker "
-        "who sees no weights (notebook 04), and whether anybody has done this outside a "
-        "laboratory.")
+        "who sees no weights (notebook 04), and whether anybody has done this in earnest.")
 
 # %% [markdown]
 # **Read on**: [Qian et al. 2023](https://doi.org/10.1145/3580305.3599526), for prepared rows and

@@ -99,9 +99,9 @@ def of_ways(table, how) -> pd.DataFrame:
     labels, test = (against_random(table, how, column) for column in ("flipped", "test"))
     return pd.DataFrame([{
         "unlearning": name, "labels of targets, points": told(labels[name], "apart", POINTS),
-        "labels of bystanders after chosen rows, %":
+        "bystanders after chosen rows, %":
             told(flips(table, name, aim), "others", PERCENT),
-        "after random rows, %":
+        "bystanders after random rows, %":
             told(flips(table, name, request="random"), "others", PERCENT),
         "test accuracy, points": told(test[name], "apart", POINTS)} for name, aim in how.items()])
 
