@@ -12,6 +12,15 @@ from .drawing import (
     the_walk,
 )
 from .gate import at_the_desk, benign_scores, diluted, gain_behind, past_the_gate, plain, refusals
+from .prices import (
+    against_random,
+    decided,
+    lost,
+    of_plans,
+    of_request,
+    of_ways,
+    worn_out,
+)
 from .scenes import campaigns, flips_at_once, fresh_objective, over_time, own_network, planted
 from .tables import (
     DIFFERENCE,
@@ -19,25 +28,18 @@ from .tables import (
     PERCENT,
     POINTS,
     SAME,
-    against_random,
     by_size,
-    decided,
     draw,
     ends,
     explorer,
     falls,
     fitted,
     flips,
-    lost,
-    of_plans,
-    of_request,
-    of_ways,
     percent,
     picture,
     points,
     told,
     with_label,
-    worn_out,
 )
 from .ways import (
     approximate,
