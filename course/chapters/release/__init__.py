@@ -38,13 +38,14 @@ from .trained import INFLUENCE, Setting, private_ascent, private_trials, shrinka
 from .worlds import ascend, run_all, seconds, test_accuracy, world
 
 __all__ = [
-    "ANSWERS", "DEFENCES", "INFLUENCE", "LIMITS", "NOISE", "PRICE", "PRUNED", "STEPS", "WEIGHTS", "Filtered",
-    "Outcome", "Published", "Publisher", "Setting", "Spent", "add_noise", "aims_at", "ascend",
-    "average", "before_and_after", "by_closed_form", "closed_form", "compared", "composed",
-    "confidence_change", "epsilon_of", "finetune_release", "fit_private", "gains",
-    "harder", "harm", "hunt", "hunts", "kept", "label_only", "named", "near", "noise_for", "of", "outcomes",
-    "panel", "percent", "pictures", "privacy_figure", "private_ascent", "private_trials", "prune",
-    "rank_one", "rehearse_hunt", "rescale", "rounded", "run_all", "seconds", "shrinkage", "spread", "strip",
-    "subtract_path", "sweep", "tempered", "test_accuracy", "together", "told", "top_k", "update_rms",
-    "who_withstands", "world",
+    "ANSWERS", "DEFENCES", "INFLUENCE", "LIMITS", "NOISE", "PRICE", "PRUNED", "STEPS",
+    "WEIGHTS", "Filtered", "Outcome", "Published", "Publisher", "Setting", "Spent", "add_noise",
+    "aims_at", "ascend", "average", "before_and_after", "by_closed_form", "closed_form",
+    "compared", "composed", "confidence_change", "epsilon_of", "finetune_release",
+    "fit_private", "gains", "harder", "harm", "hunt", "hunts", "kept", "label_only", "named",
+    "near", "noise_for", "of", "outcomes", "panel", "percent", "pictures", "privacy_figure",
+    "private_ascent", "private_trials", "prune", "rank_one", "rehearse_hunt", "rescale",
+    "rounded", "run_all", "seconds", "shrinkage", "spread", "strip", "subtract_path", "sweep",
+    "tempered", "test_accuracy", "together", "told", "top_k", "update_rms", "who_withstands",
+    "world",
 ]

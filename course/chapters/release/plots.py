@@ -46,7 +46,7 @@ def privacy_figure(figures, found, epsilons):
     steps = {"ascent": ("an ordinary step", "unlearned"), "noisy": ("step clipped, noised",
                                                                     "defence"),
              "averaged": ("ten of those, averaged", "attack")}
-    who = {"random": ("random request", "other"), "chosen": ("chosen", "unlearned"),
+    who = {"random": ("random request", "other"), "chosen": ("chosen", "defence"),
            "aware": ("chosen, knows the clipping", "attack")}
     count = len(found.seeds)
     for ax, kinds, limits, scale in ((left, steps, None, 1), (right, who, (0, 100), 100)):

@@ -13,8 +13,8 @@ from .adaptive import average, kept
 from .inverters import aims_at, gains, pictures
 from .worlds import ascend, test_accuracy
 
-STEP = 0.2  # the step of a provider that deletes harder: two hundred times that of the sections
-PRICE = 2.0  # points of test accuracy that a rule may cost against the old network
+STEP = 0.05  # the step of a provider that deletes harder: fifty times that of the sections
+PRICE = 3.0  # points of test accuracy that a rule may cost against the old network
 TOO_DEAR = -100.0  # what a rule is judged that costs more
 TOOLS = (1e-1, "closed form", "rank one")
 
@@ -84,12 +84,14 @@ class Publisher:
         return out
 
     def _best(self, vectors, masks):
-        """Gains of the tool with the highest mean; of a release that says nothing, a guess."""
-        told = vectors.any(1)
-        if not told.all():
+        """Gains of the tool with the highest mean; 0, a guess, where a release says nothing."""
+        told = vectors.norm(dim=1) > 1e-12 * attack.flat(self.w.theta).norm()
+        if not told.any():
             return np.zeros(len(vectors))
+        vectors = torch.where(told[:, None], vectors, torch.ones_like(vectors))
+        known = told.cpu().numpy()
         made = pictures(self.w, vectors, masks, TOOLS)
-        return max((gains(self.w, images) for images in made.values()), key=np.mean)
+        return max((gains(self.w, images) * known for images in made.values()), key=np.mean)
 
     def judge(self, published) -> float:
         """How far the best attacker's mean picture stays below the class mean, dB; TOO_DEAR where
@@ -108,7 +110,7 @@ def believe(models) -> torch.Tensor:
     return torch.stack([kept(m) for m in models]).all(0)
 
 
-def harder(w, deleted=3) -> Publisher:
-    """A provider of the same world that deletes its first rows with a step of STEP."""
-    after = [ascend(w.theta, w.pool, j, STEP) for j in range(min(deleted, len(w.label)))]
+def harder(w, deleted=3, step=STEP) -> Publisher:
+    """A provider of the same world that deletes its first rows with a larger step."""
+    after = [ascend(w.theta, w.pool, j, step) for j in range(min(deleted, len(w.label)))]
     return Publisher(replace(w, after=after))

@@ -104,7 +104,7 @@ def flips(setting, v, model, sigma) -> dict:
 def trial(job, setting) -> dict:
     """(victim, world, ε) -> what inversion gains from three kinds of step, flips, accuracy, ε."""
     v, w, epsilon = job
-    sigma, base = setting.sigma[epsilon], spawn_seeds(v.seed, 1, "private")[0] % 10**6
+    sigma, base = setting.sigma[epsilon], spawn_seeds(v.seed, 1, "private")[0] % 10**8
     model, spent = fit_private(setting.build(v.seed), v.data.x, v.data.y, seed=v.seed,
                                noise_multiplier=sigma, **setting.how)
     theta = copy.deepcopy(model).double()
