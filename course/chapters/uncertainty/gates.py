@@ -85,9 +85,14 @@ def caught(gate, streams):
 
 
 def refused(gate, name, streams):
-    """Share of each kind of realistic request that a gate refuses, its threshold from `streams`."""
+    """Of the kinds of realistic requests the one that a gate with a threshold from `streams`
+    refuses most: a row a request, with columns stream, i and refused (1.0 or 0.0).
+    """
     real = gate[gate.stream.isin(defend.REALISTIC)]
-    return (real[name] > real.i.map(thresholds(gate, name, streams))).groupby(real.stream).mean()
+    real = real.assign(refused=(real[name] > real.i.map(thresholds(gate, name, streams)))
+                       .astype(float))
+    worst = real.groupby("stream").refused.mean().idxmax()
+    return real[real.stream == worst]
 
 
 def kept_thresholds(gate, name):
