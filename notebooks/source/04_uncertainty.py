@@ -339,9 +339,12 @@ lab.say(("If you said a), no: it survives in both directions. " if beyond else
         "against the step the attacker has the step itself, against retraining an estimate of it.",
         "The rows are gone as if they had never been there, and that **is** the attack: what a "
         "model is sure of hangs on which rows it has.")
+
+# %%
 at_random = beside[(beside.how == here.SAME) & beside.goal.isin(here.RANDOM)].kept
 low, high = interval(100 * stepped["over"].kept.fillna(0), stepped["over"].i, PERCENT)[1:]
-lab.say("The hinge held for the step that was computed. Under retraining, requests to make unsure "
+lab.say(f"For the step that was computed the hinge held at {here.count(stepped['under'].kept)} "
+        "targets. Under retraining, requests to make unsure "
         f"keep the label at {here.count(same['under'].kept)} targets, the label attack at "
         f"{here.count(same['flip'].kept)}, random requests in {here.count(at_random)} cases. Read "
         f"such counts as counts: {here.count(stepped['over'].kept)} targets of {len(victims)} "
@@ -482,6 +485,8 @@ lab.table(here.estimators(sides, NAMES), "Doubt moved as intended under first-or
           "are aimed at that estimate, so rows are not comparable")
 still = [f"{NAMES[e]} {'up' if g == 'under' else 'down'}" for (e, g), part in sides.items()
          if here.ends(part, "move")[0] <= 0]
+moved = [NAMES[e] for e in NAMES if all(here.ends(sides[e, g], "move")[0] > 0
+                                        for g in ("over", "under"))]
 lab.say("Every estimate is moved in both directions." if not still else
         f"Not beyond doubt on so few networks: {', '.join(still)}. All other moves are. Over all "
         "committed runs the claim *unc-estimators* below decides.")
@@ -684,6 +689,8 @@ for name, way in met.items():
             f"plain ones cut down that is {here.told(ahead, 'done')} nats more"
             + (": steering does what cutting cannot." if here.ends(ahead, "done")[0] > 0 else
                "; that steering helps here is not shown."))
+passed = {kind: " and ".join(here.count(1 - way[who].refused) for who in ("plain", own))
+          for kind, way in zip(("strict", "lenient"), met.values(), strict=True)}
 
 # %% [markdown]
 # **Check yourself.** The attacker allows itself four fifths of the threshold (`AIM`), and may be
@@ -755,6 +762,7 @@ _ = here.claim(lab, "unc-defences", here.by_aim(gate, fair) | {
 # %%
 lab.record("outcomes", beside.groupby(["how", "goal"])[["p", "H", "kept"]].mean().round(4))
 lab.claims_table()
+pooled = pooled_claims(lab.chapter, profile, dataset)
 
 # %% [markdown]
 # ## The answer
@@ -762,12 +770,6 @@ lab.claims_table()
 # %%
 step_, exact_, blind_ = (here.told(f, "move") for f in (white[here.STEP], white[here.SAME],
                                                         transfer))
-strict, lenient = met.values()
-passed = {kind: " and ".join(here.count(1 - way[who].refused) for who in ("plain", own))
-          for kind, way in (("lenient", lenient), ("strict", strict))}
-moved = [NAMES[e] for e in NAMES if all(here.ends(sides[e, g], "move")[0] > 0
-                                        for g in ("over", "under"))]
-pooled = pooled_claims(lab.chapter, profile, dataset)
 lab.say(("**Yes, for one case.** " if beyond else "**Not shown by so few networks.** ")
         + f"{BUDGET} of {n} genuine rows, deleted lawfully, move the entropy of a prediction as "
         f"intended by {step_} nats under first-order unlearning and by {exact_} under exact "
