@@ -392,7 +392,7 @@ unsure, ahead = (here.gained(d, duels.i) for d in (duels.under - duels.chance, g
 lab.say(f"Retraining has a spread of γ = {gamma:.2f} nats. Requests to make unsure succeed at "
         f"{here.share(duels.under, duels.i)} of the targets on {duels.i.nunique()} networks, "
         f"{unsure[0]} points more than random ones, whose chance rate is "
-        f"{100 * duels.chance.mean():.1f} %. They beat the label attack by {ahead[0]} points"
+        f"{100 * duels.chance.mean():.1f} %. Against the label attack that is {ahead[0]} points more"
         + ("." if ahead[1] else ": not beyond doubt here. Over all committed runs the claim "
            "*unc-beats-label* below decides."),
         f"Requests to make surer were carried out on {len(victims)} networks alone: they succeed at "
@@ -481,8 +481,9 @@ NAMES = {"softmax": "softmax", "temperature": "temperature scaling", "dropout": 
          "ensemble": "ensemble of five", "conformal": "conformal set"}
 sides = {key: part for key, part in est.groupby(["estimator", "goal"])}
 lab.table(here.estimators(sides, NAMES), "Doubt moved as intended under first-order unlearning, "
-          "less what random requests do; mean and 95 % interval over networks. Each row's requests "
-          "are aimed at that estimate, so rows are not comparable")
+          "less what random requests do; mean and 95 % interval over networks. Requests are "
+          "aimed at the estimate in their row (temperature scaling: at softmax), so rows are not "
+          "comparable")
 still = [f"{NAMES[e]} {'up' if g == 'under' else 'down'}" for (e, g), part in sides.items()
          if here.ends(part, "move")[0] <= 0]
 moved = [NAMES[e] for e in NAMES if all(here.ends(sides[e, g], "move")[0] > 0
@@ -509,8 +510,8 @@ lab.say(f"The conformal sets hold the true label for "
            if all(here.ends(sides["temperature", g], "move")[0] > 0 for g in change) else "."))
 
 # %% [markdown]
-# **Check yourself.** Coverage before the attack is at least nine in ten, and the table shows sets
-# that grow on demand. Is the theorem wrong?
+# **Check yourself.** The theorem promises a coverage of at least nine in ten, and the table shows sets
+# that grow on demand. Is it wrong?
 #
 # <details><summary>Answer</summary>
 #
@@ -685,8 +686,8 @@ for name, way in met.items():
     ahead = mine.assign(done=mine.done.to_numpy() - cut.done.to_numpy())
     lab.say(f"The gate “{name}” refuses {here.count(way['plain'].refused)} plain requests and "
             f"{here.count(mine.refused)} adaptive ones ({own}), which move "
-            f"{here.told(mine, 'done')} nats and keep {here.count(mine.kept)} labels. Against the "
-            f"plain ones cut down that is {here.told(ahead, 'done')} nats more"
+            f"{here.told(mine, 'done')} nats and keep {here.count(mine.kept)} labels. Less the "
+            f"plain ones cut down that is {here.told(ahead, 'done')} nats"
             + (": steering does what cutting cannot." if here.ends(ahead, "done")[0] > 0 else
                "; that steering helps here is not shown."))
 passed = {kind: " and ".join(here.count(1 - way[who].refused) for who in ("plain", own))
@@ -776,7 +777,8 @@ lab.say(("**Yes, for one case.** " if beyond else "**Not shown by so few network
         "retraining.\n\n"
         f"**Decisions**: under retraining, {n_of.over} of {n_of.low} targets that a person would "
         "have seen are acted on unseen; another random request does that for "
-        f"{n_of['chance over']}. Requests to make unsure succeed at "
+        f"{n_of['chance over']}, a difference of {more['over'][0]} points of all targets. Requests "
+        "to make unsure succeed at "
         f"{here.share(duels.under, duels.i)} of the targets there, {unsure[0]} points more than "
         f"random ones, and keep the label at {here.count(duels.kept)}.\n\n"
         f"**Better estimates** that are moved in both directions: "

@@ -76,7 +76,7 @@ def arrows(looks, table, victims, act):
 
     table: of `against_random`, full budget. Left first-order unlearning, right exact retraining.
     """
-    fig, axes = plt.subplots(1, 2, figsize=(10, 5), sharey=True)
+    fig, axes = plt.subplots(1, 2, figsize=(9.6, 4.8), sharey=True)
     before = {(i, j): v.p[j].max().item() for i, v in enumerate(victims) for j in range(len(v.x))}
     order = sorted(before, key=before.get)
     for ax, how in zip(axes, (STEP, SAME), strict=True):
@@ -131,7 +131,10 @@ def trials(looks, tried, white):
     ax.axhline(0, color=looks.COLOURS["other"], linestyle=":", label="random requests")
     looks.log_axis(ax, asked, "queries to the provider, per target")
     ax.set_ylabel("entropy moved as intended (nats)")
-    fig.legend(loc="outside lower center", ncols=2)
+    handles, labels = ax.get_legend_handles_labels()
+    order = (0, 2, 4, 1, 3)  # what is alike side by side
+    fig.legend([handles[k] for k in order], [labels[k] for k in order],
+               loc="outside lower center", ncols=2)
     return fig
 
 

@@ -269,6 +269,21 @@ def test_a_gate_as_the_attacker_sees_it_is_the_gate_on_its_own_rows(victim):
         assert torch.isfinite(slope).all() and (name == "isolated gradients" or slope.any())
 
 
+@pytest.mark.parametrize("tau", [0.3, 1e39])
+def test_a_trial_copy_answers_as_the_unlearned_network(victim, tau):
+    request, x = victim.data.x.new_tensor([7, 2, 30], dtype=torch.long), victim.validation[0]
+    got = gates.on_a_trial_copy(victim, request, tau)
+    if tau > 1:
+        assert not torch.isfinite(got).all()
+        ready = (lk.training.predict(victim.model, x), torch.zeros(N, dtype=torch.bool),
+                 torch.ones(N, D), None)
+        found = gates.scores(victim, ready, request, tau)
+        assert (found["validation loss"], found["labels changed"]) == (1e9, 1.0)
+    else:
+        wanted = lk.training.predict(here.stepped(victim, request, tau), x)
+        assert torch.equal(got, wanted) and not got.requires_grad
+
+
 def test_thresholds_come_from_benign_requests_alone():
     rng = np.random.default_rng(0)
     rows = [dict(i=i, stream=s, aim=None, goal=None, j=None) | dict.fromkeys(here.GATES, v)
