@@ -43,7 +43,6 @@ import labkit as lk
 from course import Lab, exercise, figures, widgets
 from course.chapters import uncertainty as here
 from course.chapters.uncertainty.exercises import GATED
-from course.pooling import pooled_claims
 from labkit import attack, defend
 from labkit.training import parallel, predict
 
@@ -245,8 +244,8 @@ for name, goal in GOALS.items():
                 | attack.answer(v, j, here.stepped(v, asked, tau)))
 one = pd.DataFrame(rows)
 lab.table(one[["request", "rows", "p", "H"]].assign(label=np.where(one.kept == 1, "kept", "lost")),
-          "The target of section 1 under first-order unlearning: rows asked for, probability of the "
-          "label, entropy in nats", 2)
+          "The target of section 1 under first-order unlearning: rows asked for, probability of "
+          "the label, entropy in nats", 2)
 H, kept = ({name: one[k][1 + at] for at, name in enumerate(GOALS)} for k in ("H", "kept"))
 lab.say(f"The same budget takes the entropy of one prediction from {one.H[0]:.2f} down to "
         f"{H['over']:.2f} or up to {H['under']:.2f} nats"
@@ -392,10 +391,10 @@ unsure, ahead = (here.gained(d, duels.i) for d in (duels.under - duels.chance, g
 lab.say(f"Retraining has a spread of γ = {gamma:.2f} nats. Requests to make unsure succeed at "
         f"{here.share(duels.under, duels.i)} of the targets on {duels.i.nunique()} networks, "
         f"{unsure[0]} points more than random ones, whose chance rate is "
-        f"{100 * duels.chance.mean():.1f} %. Against the label attack that is {ahead[0]} points more"
-        + ("." if ahead[1] else ": not beyond doubt here. Over all committed runs the claim "
+        f"{100 * duels.chance.mean():.1f} %. Against the label attack that is {ahead[0]} points "
+        "more" + ("." if ahead[1] else ": not beyond doubt here. Over all committed runs the claim "
            "*unc-beats-label* below decides."),
-        f"Requests to make surer were carried out on {len(victims)} networks alone: they succeed at "
+        f"Requests to make surer were retrained on {len(victims)} networks alone: they succeed at "
         f"{here.count(won)} targets, random ones in {here.count(lucky.over)} cases, {surer[0]} "
         "points more" + ("." if surer[1] else ", which so few networks do not settle."))
 
@@ -510,8 +509,8 @@ lab.say(f"The conformal sets hold the true label for "
            if all(here.ends(sides["temperature", g], "move")[0] > 0 for g in change) else "."))
 
 # %% [markdown]
-# **Check yourself.** The theorem promises a coverage of at least nine in ten, and the table shows sets
-# that grow on demand. Is it wrong?
+# **Check yourself.** The theorem promises a coverage of at least nine in ten, and the table shows
+# sets that grow on demand. Is it wrong?
 #
 # <details><summary>Answer</summary>
 #
@@ -567,8 +566,8 @@ lab.say(f"Chosen on surrogates, the requests move the entropy as intended by "
         f"with the weights it was {here.told(white[here.STEP], 'move')}.",
         "Weights are a convenience, not a condition." if min(
             here.ends(f[f.goal == g], "move")[0] for f in (transfer, most)
-            for g in ("over", "under")) > 0 else "Not each of these moves is beyond doubt on so few "
-        "networks; over all committed runs the claim *unc-blackbox* below decides.")
+            for g in ("over", "under")) > 0 else "Not each of these moves is beyond doubt on so "
+        "few networks; over all committed runs the claim *unc-blackbox* below decides.")
 
 # %% [markdown]
 # **Check yourself.** The trials ask about random requests. Why is the request that is chosen in the
@@ -603,8 +602,8 @@ gate = here.scored(victims, desks, planned, tau, cfg.benign)
 fair, easy = here.caught(gate, defend.REALISTIC), here.caught(gate, ("random",))
 lab.figure(here.draw.gates(figures, easy, fair),
            "Share of malicious requests that each of four gates catches where 1 % of the benign "
-           "requests are refused, with 95 % intervals over networks: thresholds from random and from "
-           "realistic requests, for requests aimed at first-order unlearning and at retraining.")
+           "requests are refused, with 95 % intervals over networks: thresholds from random and "
+           "from realistic requests, aimed at first-order unlearning and at retraining.")
 best, best_easy = (frame[list(here.GATES)].mean().idxmax() for frame in (fair, easy))
 worst = here.refused(gate, best_easy, ("random",))
 lab.say(f"With a threshold from random requests, the best gate, “{best_easy}”, catches "
@@ -615,8 +614,8 @@ lab.say(f"With a threshold from random requests, the best gate, “{best_easy}�
         f"{here.share(fair[best], fair.i)}: "
         + ", ".join(f"{here.count(g[best])} of those {MEANT[goal]} aimed at {aim}"
                     for (aim, goal), g in fair.groupby(["aim", "goal"]))
-        + ". Best is best on these very attacks; a provider does not know them beforehand. What such "
-        "a gate catches of each aim is judged over all committed runs in the claim *unc-defences*.")
+        + ". Best is best on these very attacks; a provider does not know them beforehand. What "
+        "gates catch of each aim is judged over all committed runs in the claim *unc-defences*.")
 
 # %%
 epsilon, delta = defend.group_epsilon(3.0, 1e-5, BUDGET)
@@ -763,7 +762,6 @@ _ = here.claim(lab, "unc-defences", here.by_aim(gate, fair) | {
 # %%
 lab.record("outcomes", beside.groupby(["how", "goal"])[["p", "H", "kept"]].mean().round(4))
 lab.claims_table()
-pooled = pooled_claims(lab.chapter, profile, dataset)
 
 # %% [markdown]
 # ## The answer
@@ -788,9 +786,9 @@ lab.say(("**Yes, for one case.** " if beyond else "**Not shown by so few network
         "real people can live with (the best against these very attacks) get "
         f"{passed['lenient']} of the plain requests and of those that know it, past the strict one "
         f"{passed['strict']}.\n\n"
-        + (f"**All {max(r['runs'] for r in pooled.values())} committed runs** decide where "
-           f"{len(victims)} networks cannot: {here.together(pooled)}.\n\n" if pooled else "")
-        + "Not shown: whether the calibration of **all** rows gets worse, as a digest of the paper "
+        f"**What decides**: where the interval of {len(victims)} networks is wide, the last column "
+        "of the claims table, which judges all committed runs of this kind together.\n\n"
+        "Not shown: whether the calibration of **all** rows gets worse, as a digest of the paper "
         f"says; how larger networks than {cfg.model}, or training with differential privacy, would "
         "do.")
 

@@ -57,7 +57,6 @@ from .telling import (
     outcomes,
     selections,
     share,
-    together,
     told,
 )
 
@@ -70,6 +69,6 @@ __all__ = [
     "from_answers", "gained", "hingeless", "kept_thresholds", "luck", "mc_dropout", "nll", "of",
     "other_networks", "outcomes", "overconfidence", "overstated", "plan", "provider_step",
     "refused", "requests_for", "scored", "selections", "set_size", "share", "soft_threshold",
-    "spread", "stepped", "success", "surrogates_for", "thresholds", "through_the_step", "together",
+    "spread", "stepped", "success", "surrogates_for", "thresholds", "through_the_step",
     "told", "two_point", "underconfidence", "zeroth_order_effects",
 ]

@@ -92,17 +92,6 @@ def crossings(table, act):
     return pd.DataFrame(found).astype(float).assign(i=sides["over"].i.to_numpy())
 
 
-def together(pooled) -> str:
-    """Verdicts over all committed runs, each with the part that decides. '' where there are none.
-
-    pooled: claim id -> result, of `course.pooling.pooled_claims`.
-    """
-    parts = {name: next(p for p in result["parts"] if p["name"] == result["decided_by"])
-             for name, result in pooled.items()}
-    return "; ".join(f"*{name}* {pooled[name]['verdict']} ({p['name']} {p['mean']:.2f} "
-                     f"[{p['low']:.2f}, {p['high']:.2f}])" for name, p in parts.items())
-
-
 def estimators(sides, names):
     """Moves of each estimate, as text. sides: (estimator, goal) -> records; names: what it is."""
     unit = {e: " labels" if e == "conformal" else " nats" for e in names}

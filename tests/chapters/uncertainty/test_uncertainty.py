@@ -134,8 +134,8 @@ def test_a_duel_puts_both_attacks_beside_chance():
                 for g, h, k in (("under", under, 1.0), ("flip", flip, kept))]
 
     blank = _judged((1.0, 1.0, 1.0, 2.0)) + _judged((1.0, 1.0, 1.0, 1.0), i=1)
-    got = here.duel(here.against_random(blank + chosen(0, 3.0, 3.0, 0.0) + chosen(1, 1.1, 2.0, 1.0)),
-                    0.5, names=[70, 80])
+    asked = chosen(0, 3.0, 3.0, 0.0) + chosen(1, 1.1, 2.0, 1.0)
+    got = here.duel(here.against_random(blank + asked), 0.5, names=[70, 80])
     assert got.i.tolist() == [70, 80] and got.kept.tolist() == [1, 1]
     assert got.under.tolist() == [1, 0] and got.flip.tolist() == [0, 1]
     assert got.chance.tolist() == [0.25, 0]
@@ -165,13 +165,6 @@ def test_counts_and_what_is_gained():
     assert here.gained([0.5, 0.4, 0.6], [0, 1, 2]) == (
         lk.measure.show_interval([50, 40, 60], clusters=[0, 1, 2], limits=(-100, 100)), True)
     assert not here.gained([0.5, -0.4, 0.6], [0, 1, 2])[1]
-
-
-def test_pooled_verdicts_name_the_part_that_decides():
-    parts = [dict(name="a", mean=0.5, low=0.4, high=0.6), dict(name="b", mean=0.1, low=0, high=0.2)]
-    pooled = {"unc-x": dict(verdict="reproduced", decided_by="b", parts=parts)}
-    assert here.together(pooled) == "*unc-x* reproduced (b 0.10 [0.00, 0.20])"
-    assert here.together({}) == ""
 
 
 def test_a_lost_run_is_no_success_and_leaves_the_means_alone():
