@@ -322,16 +322,10 @@ same = {g: found[here.SAME, g] for g in GOALS}
 beyond = all(here.ends(same[g], "move")[0] > 0 for g in ("over", "under"))
 less = {g: same[g].assign(less=stepped[g].move.to_numpy() - same[g].move.to_numpy())
         for g in ("over", "under")}
-ends = [here.ends(frame, "less") for frame in less.values()]
-means = {frame.less.mean() > 0 for frame in less.values()}
-settled = ("b) fits." if all(low > 0 for low, _ in ends) else
-           "c) fits." if all(high < 0 for _, high in ends) else
-           "the means speak for " + ("b) in one direction and c) in the other" if len(means) > 1
-                                     else "b)" if means == {True} else "c)")
-           + ", and so few networks do not settle it.")
+settled = here.which_fits(less.values())
 lab.say(("If you said a), no: it survives in both directions. " if beyond else
-         "So few networks do not rule out a) in both directions; the claim *unc-transfer* below is "
-         "judged over all committed runs. ")
+         "So few networks do not rule out a) in both directions; the claim *unc-transfer* judges "
+         "all committed runs. ")
         + "Against the step, retraining with the same seed lacks "
         f"{here.told(less['over'], 'less')} nats of the move down and "
         f"{here.told(less['under'], 'less')} of the move up: {settled} Mind what is compared: "
@@ -392,8 +386,8 @@ lab.say(f"Retraining has a spread of γ = {gamma:.2f} nats. Requests to make uns
         f"{here.share(duels.under, duels.i)} of the targets on {duels.i.nunique()} networks, "
         f"{unsure[0]} points more than random ones, whose chance rate is "
         f"{100 * duels.chance.mean():.1f} %. Against the label attack that is {ahead[0]} points "
-        "more" + ("." if ahead[1] else ": not beyond doubt here. Over all committed runs the claim "
-           "*unc-beats-label* below decides."),
+        "more" + ("." if ahead[1] else ": not beyond doubt here. The claim *unc-beats-label* "
+                  "judges all committed runs."),
         f"Requests to make surer were retrained on {len(victims)} networks alone: they succeed at "
         f"{here.count(won)} targets, random ones in {here.count(lucky.over)} cases, {surer[0]} "
         "points more" + ("." if surer[1] else ", which so few networks do not settle."))
@@ -488,8 +482,8 @@ still = [f"{NAMES[e]} {'up' if g == 'under' else 'down'}" for (e, g), part in si
 moved = [NAMES[e] for e in NAMES if all(here.ends(sides[e, g], "move")[0] > 0
                                         for g in ("over", "under"))]
 lab.say("Every estimate is moved in both directions." if not still else
-        f"Not beyond doubt on so few networks: {', '.join(still)}. All other moves are. Over all "
-        "committed runs the claim *unc-estimators* below decides.")
+        f"Not beyond doubt on so few networks: {', '.join(still)}. All other moves are. The "
+        "claim *unc-estimators* judges all committed runs.")
 
 # %%
 held = [here.coverage(w, conformal_threshold) for w in victims]
@@ -567,7 +561,7 @@ lab.say(f"Chosen on surrogates, the requests move the entropy as intended by "
         "Weights are a convenience, not a condition." if min(
             here.ends(f[f.goal == g], "move")[0] for f in (transfer, most)
             for g in ("over", "under")) > 0 else "Not each of these moves is beyond doubt on so "
-        "few networks; over all committed runs the claim *unc-blackbox* below decides.")
+        "few networks; the claim *unc-blackbox* judges all committed runs.")
 
 # %% [markdown]
 # **Check yourself.** The trials ask about random requests. Why is the request that is chosen in the
@@ -612,16 +606,14 @@ lab.say(f"With a threshold from random requests, the best gate, “{best_easy}�
         f"{here.share(worst.refused, worst.i)}.",
         f"With one from realistic requests, the best gate is “{best}”, and it catches "
         f"{here.share(fair[best], fair.i)}: "
-        + ", ".join(f"{here.count(g[best])} of those {MEANT[goal]} aimed at {aim}"
-                    for (aim, goal), g in fair.groupby(["aim", "goal"]))
-        + ". Best is best on these very attacks; a provider does not know them beforehand. What "
-        "gates catch of each aim is judged over all committed runs in the claim *unc-defences*.")
+        + ", ".join(f"{here.count(g[best])} aimed at {aim}" for aim, g in fair.groupby("aim"))
+        + ". Best is best on these very attacks; a provider does not know them beforehand. The "
+        "claim *unc-defences* judges all committed runs.")
 
 # %%
 epsilon, delta = defend.group_epsilon(3.0, 1e-5, BUDGET)
-lab.say("Differential privacy needs no threshold: it bounds what **one** row can do to any answer. "
-        f"A promise of ε = 3, δ = 0.00001 for one row is one of ε = {epsilon:g}, δ = {delta:.2g} "
-        f"for the {BUDGET} rows of a request"
+lab.say("Differential privacy bounds what **one** row can do to any answer. A promise of ε = 3, "
+        f"δ = 0.00001 for one row is one of ε = {epsilon:g}, δ = {delta:.2g} for {BUDGET} rows"
         + (": it rules nothing out." if delta >= 1 else "."),
         "Notebook [10](10_desk.ipynb) measures whether such training helps all the same.")
 

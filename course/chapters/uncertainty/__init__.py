@@ -58,6 +58,7 @@ from .telling import (
     selections,
     share,
     told,
+    which_fits,
 )
 
 __all__ = [
@@ -70,5 +71,5 @@ __all__ = [
     "other_networks", "outcomes", "overconfidence", "overstated", "plan", "provider_step",
     "refused", "requests_for", "scored", "selections", "set_size", "share", "soft_threshold",
     "spread", "stepped", "success", "surrogates_for", "thresholds", "through_the_step",
-    "told", "two_point", "underconfidence", "zeroth_order_effects",
+    "told", "two_point", "underconfidence", "which_fits", "zeroth_order_effects",
 ]

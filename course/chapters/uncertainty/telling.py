@@ -46,6 +46,24 @@ def gained(more, clusters) -> tuple[str, bool]:
     return show_interval(more, clusters=list(clusters), limits=POINTS), above
 
 
+def which_fits(less) -> str:
+    """Of the predictions b) weaker and c) as strong or stronger, the one that the moves speak for.
+
+    less: a table for each direction; column less is what retraining lacks against the step, nats.
+    """
+    less = list(less)
+    found, means = [ends(frame, "less") for frame in less], {f.less.mean() > 0 for f in less}
+    if all(low > 0 for low, _ in found):
+        return "b) fits."
+    if all(high < 0 for _, high in found):
+        return "c) fits, it is stronger."
+    if len(means) > 1:
+        spoken = "b) in one direction and c) in the other"
+    else:
+        spoken = "b)" if means == {True} else "c)"
+    return f"the means speak for {spoken}, and so few networks do not settle it."
+
+
 def decisions(victims, act, entropy, ece):
     """What hangs on confidence: ([(confidence, correct) a network], table with a row a network).
 
@@ -104,7 +122,7 @@ def estimators(sides, names):
 def selections(met):
     """What became of requests that meet a gate, as text. met: gate -> {way: records}."""
     return pd.DataFrame([{"gate": gate, "selection": way, "rows": f"{g.rows.mean():.0f}",
-                          "refused": share(g.refused, g.i),
+                          "refused": count(g.refused),
                           "moved as intended, nats": told(g, "done")}
                          for gate, by_way in met.items() for way, g in by_way.items()])
 

@@ -167,6 +167,19 @@ def test_counts_and_what_is_gained():
     assert not here.gained([0.5, -0.4, 0.6], [0, 1, 2])[1]
 
 
+def test_which_prediction_fits():
+    def less(*values):
+        return pd.DataFrame({"i": range(len(values)), "less": values})
+
+    up, down, near, under = (less(.2, .3, .25), less(-.2, -.3, -.25), less(.2, -.1, .1),
+                             less(-.2, .1, -.1))
+    assert here.which_fits([up, up]) == "b) fits."
+    assert here.which_fits([down, down]).startswith("c) fits")
+    assert here.which_fits([up, near]).startswith("the means speak for b),")
+    assert here.which_fits([under, down]).startswith("the means speak for c),")
+    assert "b) in one direction and c)" in here.which_fits([up, down])
+
+
 def test_a_lost_run_is_no_success_and_leaves_the_means_alone():
     blank = [dict(i=i, j=0, how="x", budget=4, kept=1.0, goal=name, p=0.5, H=1.0, top=0.5)
              for i in range(3) for name in here.RANDOM]
