@@ -46,6 +46,7 @@ from .judging import (
     success,
 )
 from .telling import (
+    beyond_softmax,
     by_direction,
     claim,
     count,
@@ -63,13 +64,13 @@ from .telling import (
 
 __all__ = [
     "FRESH", "GATES", "RANDOM", "SAME", "STEP", "Attacker", "after_retraining", "after_scaling",
-    "after_step", "against_a_gate", "against_random", "aimed_at_estimates", "by_aim",
-    "by_direction", "by_way", "caught", "check_target", "claim", "conformal_sets",
+    "after_step", "against_a_gate", "against_random", "aimed_at_estimates", "beyond_softmax",
+    "by_aim", "by_direction", "by_way", "caught", "check_target", "claim", "conformal_sets",
     "conformal_threshold", "contest", "controls_of", "count", "coverage", "crossings", "decisions",
     "desk", "draw", "duel", "ends", "ensemble_outputs", "estimators", "fit_temperature",
     "from_answers", "gained", "hingeless", "kept_thresholds", "luck", "mc_dropout", "nll", "of",
     "other_networks", "outcomes", "overconfidence", "overstated", "plan", "provider_step",
     "refused", "requests_for", "scored", "selections", "set_size", "share", "soft_threshold",
-    "spread", "stepped", "success", "surrogates_for", "thresholds", "through_the_step",
-    "told", "two_point", "underconfidence", "which_fits", "zeroth_order_effects",
+    "spread", "stepped", "success", "surrogates_for", "thresholds", "through_the_step", "told",
+    "two_point", "underconfidence", "which_fits", "zeroth_order_effects",
 ]

@@ -76,7 +76,7 @@ def arrows(looks, table, victims, act):
 
     table: of `against_random`, full budget. Left first-order unlearning, right exact retraining.
     """
-    fig, axes = plt.subplots(1, 2, figsize=(9.6, 4.8), sharey=True)
+    fig, axes = plt.subplots(1, 2, figsize=(9.6, 4.6), sharey=True)
     before = {(i, j): v.p[j].max().item() for i, v in enumerate(victims) for j in range(len(v.x))}
     order = sorted(before, key=before.get)
     for ax, how in zip(axes, (STEP, SAME), strict=True):
@@ -157,12 +157,15 @@ def gates(looks, easy, fair):
     return fig
 
 
-def explorer(looks, curve, victims, act, chance):
+def explorer(looks, curve, victims, act, luck):
     """(figure, redraw(goal, budget, how) -> sentence) over targets at several budgets.
 
-    curve: table with i, j, how, goal, budget, p, p_random, kept, won (success, 0 or 1); chance:
-    (how, goal) -> share of successes among random requests.
+    curve: table with i, j, how, goal, budget, p, p_random, kept, won (success, 0 or 1); luck: how
+    -> the random requests, of `judging.luck`.
     """
+    shown = curve.j.unique()  # chance is that of the targets that are shown
+    chance = {(how, goal): part[part.j.isin(shown)][goal].mean() for how, part in luck.items()
+              for goal in ("over", "under")}
     budgets, targets = sorted(curve.budget.unique()), len(curve.groupby(["i", "j"]))
     figure, sticks, marks, share, whiskers, at, blind = _panel(looks, budgets, targets, act)
 

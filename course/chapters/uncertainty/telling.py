@@ -119,6 +119,13 @@ def estimators(sides, names):
         for e, text in names.items()])
 
 
+def beyond_softmax(sides, estimator, goal):
+    """An estimate's records with a column more: its move less that of softmax, target by target."""
+    plain = sides["softmax", goal].set_index(["i", "j"]).move
+    part = sides[estimator, goal].set_index(["i", "j"])
+    return part.assign(more=part.move - plain).reset_index()
+
+
 def selections(met):
     """What became of requests that meet a gate, as text. met: gate -> {way: records}."""
     return pd.DataFrame([{"gate": gate, "selection": way, "rows": f"{g.rows.mean():.0f}",

@@ -167,6 +167,16 @@ def test_counts_and_what_is_gained():
     assert not here.gained([0.5, -0.4, 0.6], [0, 1, 2])[1]
 
 
+def test_an_estimate_is_compared_with_softmax_target_by_target():
+    def records(*rows):
+        return pd.DataFrame([dict(i=i, j=j, move=m) for i, j, m in rows])
+
+    sides = {("softmax", "over"): records((0, 1, 1.0), (0, 0, 2.0)),
+             ("temperature", "over"): records((0, 0, 2.5), (0, 1, 0.5))}
+    got = here.beyond_softmax(sides, "temperature", "over")
+    assert got[["i", "j", "more"]].to_numpy().tolist() == [[0, 0, 0.5], [0, 1, -0.5]]
+
+
 def test_which_prediction_fits():
     def less(*values):
         return pd.DataFrame({"i": range(len(values)), "less": values})
