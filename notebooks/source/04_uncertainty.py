@@ -164,6 +164,7 @@ print("entropy of a fair coin, a sure one:",
       entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]])).numpy().round(4) + 0.0)
 print("ECE of 0.9, 0.9, 0.9 with one wrong:",
       round(ece(torch.tensor([0.9, 0.9, 0.9]), torch.tensor([True, True, False]), 10), 4))
+print("labkit's:", round(lk.measure.ece(torch.tensor([[.9, .1]] * 3), torch.tensor([0, 0, 1])), 4))
 
 # %%
 SHARE, DIFFERENCE, PERCENT, POINTS = (0, 1), (-1, 1), (0, 100), (-100, 100)  # possible values

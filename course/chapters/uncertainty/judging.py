@@ -109,6 +109,21 @@ def of(table, how, goal):
     return part.sort_values(["i", "j"])
 
 
+def crossings(table, act):
+    """Whether the decision on a target changes under exact retraining: a row each, 1.0 or 0.0.
+
+    low, high: seen by a person, acted on, after one random request; over, under: those of them that
+    the chosen requests carry across; chance over, chance under: those that another random one does.
+    """
+    part = table[table.how == SAME]
+    sides = {g: part[part.goal == g].sort_values(["i", "j"]) for g in ("over", "under", *RANDOM)}
+    high = {g: side.top.to_numpy() >= act for g, side in sides.items()}
+    one, two = (high[name] for name in RANDOM[:2])
+    found = {"low": ~one, "high": one, "over": ~one & high["over"], "under": one & ~high["under"],
+             "chance over": ~one & two, "chance under": one & ~two}
+    return pd.DataFrame(found).astype(float).assign(i=sides["over"].i.to_numpy())
+
+
 def spread(victims, controls, train, entropy):
     """γ: 1.96 times the RMS entropy difference of two models that only chance tells apart (nats).
 

@@ -6,8 +6,6 @@ import pandas as pd
 from labkit.measure import interval, show_interval
 from labkit.training import predict
 
-from .judging import RANDOM, SAME
-
 SHARE, DIFFERENCE, PERCENT, POINTS = (0, 1), (-1, 1), (0, 100), (-100, 100)  # what is possible
 
 
@@ -93,21 +91,6 @@ def outcomes(found):
          "unsure: label kept": count(found[how, "under"].kept),
          "label attack: flipped": count(1 - found[how, "flip"].kept)}
         for how in dict.fromkeys(how for how, _ in found)])
-
-
-def crossings(table, act):
-    """Whether the decision on a target changes under exact retraining: a row each, 1.0 or 0.0.
-
-    low, high: seen by a person, acted on, after one random request; over, under: those of them that
-    the chosen requests carry across; chance over, chance under: those that another random one does.
-    """
-    part = table[table.how == SAME]
-    sides = {g: part[part.goal == g].sort_values(["i", "j"]) for g in ("over", "under", *RANDOM)}
-    high = {g: side.top.to_numpy() >= act for g, side in sides.items()}
-    one, two = (high[name] for name in RANDOM[:2])
-    found = {"low": ~one, "high": one, "over": ~one & high["over"], "under": one & ~high["under"],
-             "chance over": ~one & two, "chance under": one & ~two}
-    return pd.DataFrame(found).astype(float).assign(i=sides["over"].i.to_numpy())
 
 
 def estimators(sides, names):
