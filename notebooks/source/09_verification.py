@@ -420,13 +420,13 @@ lab.table(pd.DataFrame([{"provider": p, "what the verifier says": " ".join(r)}
 # $$h^* = \min\{h : P(\mathrm{Bin}(m, q) > h) \le \alpha\}$$
 # $\mathrm{Bin}(m, q)$ is the number of hits of a model whose answers are hits at rate $q$. An
 # honest provider is accused with probability $\alpha = 10^{-3}$ at most, *if* its new model answers
-# the trigger no more often than $q$. The old model escapes with probability $\beta =
-# P(\mathrm{Bin}(m, p) \le h^*)$. Both are chances of a verdict, *given* a model; the chance of a
-# model, given a verdict, also needs what the owner believed before.
+# the trigger no more often than $q$. The old model escapes with probability
+# $\beta = P(\mathrm{Bin}(m, p) \le h^*)$. Both are chances of a verdict, *given* a model; the
+# chance of a model, given a verdict, also needs what the owner believed before.
 
 # %%
 one = {name: tests[0] for name, tests in asked.items()}
-p, q, h_star, beta = (one["honest"][c] for c in ("p", "q", "k", "beta"))
+p, q, h_star = (one["honest"][c] for c in ("p", "q", "k"))
 lab.figure(here.one_owner(figures, p, q, h_star, here.QUERIES,
                           {name: one[name]["hits"] for name in here.PROVIDERS if name in one}),
            "Above, how likely each number of hits is for a model without the rows and for the old "

@@ -72,11 +72,16 @@ def told_passing(spread, matrix, runs) -> list:
                         if p != "edits the log")
     pooled = {p: f"{(~g.pooled.astype(bool)).sum()} of {len(g)}"
               for p, g in matrix.groupby("provider")}
-    lost = len(PROVIDERS) * runs - len(matrix)
-    return [f"If you said {letter}) you were right. Owners' tests that accuse: {singles}.",
+    lost, most, least = len(PROVIDERS) * runs - len(matrix), matrix.noise.max(), matrix.noise.min()
+    return [f"If you said {letter}) you were right" + (
+                ": stand-ins carry the owners' labels but no dots, so they teach no trigger."
+                if letter == "a" else ".") + f" Owners' tests that accuse: {singles}.",
             f"All hits pooled accuse the forger in {pooled['forges']} runs, and the honest "
             f"provider in {pooled['honest']}" + (
                 ": a false accusation." if not pooled["honest"].startswith("0 ") else "."),
+            f"The floor of all steps was {least:.1e} to {most:.1e} from run to run" + (
+                ": a single step sets it, and an honest one may miss by far more than the others."
+                if most > 100 * least else "."),
             f"{lost} retrainings diverged; they are missing here." if lost else ""]
 
 
@@ -232,7 +237,7 @@ def told_detections(found) -> list:
             out.append("The course's audit loses there, too: it adds up over all rows, where a few "
                        "stand-ins weigh little, and the count looks at one row.")
     else:
-        out.append("It is nowhere behind the plain count.")
+        out.append("On average yours is nowhere behind the plain count.")
     known = flagged(found, "yours", knowing, max(found.share))
     beyond = measure.interval(known, limits=(0, 1))[1] > ALARM
     out.append(f"Of providers who know it yours flags {percent(known)} at "

@@ -229,7 +229,8 @@ def test_the_prediction_follows_who_is_accused():
     def said(forges, nearest, search):
         spread = {p: [(v, 0.0, 1.0), (v, 0.0, 1.0), (1.0, 0.2, 1.0)] for p, v in
                   {"honest": 1.0, "forges": forges, "nearest": nearest, "search": search}.items()}
-        matrix = pd.DataFrame([dict(provider=p, pooled=v[0][0] > 0.5) for p, v in spread.items()])
+        matrix = pd.DataFrame([dict(provider=p, pooled=v[0][0] > 0.5, noise=1e-7)
+                               for p, v in spread.items()])
         return told(here.told_passing(spread, matrix, 1))
 
     assert "you said a)" in said(0.0, 1.0, 0.9) and "forges 100 % [0, 100]" in said(0.0, 1.0, 0.9)
