@@ -54,22 +54,24 @@ from .replay import (
     verify,
 )
 from .telling import (
-    AGREED,
     accusing,
-    flagged,
-    kept_shown,
     percent,
     strengths_shown,
     told_accused,
-    told_counts,
-    told_detections,
-    told_floor,
     told_fooled,
-    told_growth,
-    told_kept,
     told_one_test,
     told_passing,
     told_strengths,
+)
+from .telling_logs import (
+    AGREED,
+    flagged,
+    kept_shown,
+    told_counts,
+    told_detections,
+    told_floor,
+    told_growth,
+    told_kept,
 )
 from .trials import (
     ALPHA,
