@@ -1,6 +1,7 @@
 """What the loops left, in the form that figures, sentences and claims need."""
 
 import numpy as np
+import pandas as pd
 import torch
 
 from labkit import attack, training
@@ -13,10 +14,14 @@ from .tables import TABLES
 from .worlds import RECIPES, ascend, tune
 
 
-def pm(values, clusters, sign="-") -> str:
-    """'4.2 [2.0, 6.1]' over the means of the seeds; '4.2' where one seed has no interval."""
-    mean, low, high = interval(values, clusters)
-    return f"{mean:{sign}.1f}" + (f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else "")
+def pm(values, clusters, sign="-", digits=1, limits=None) -> str:
+    """'4.2 [2.0, 6.1]' over the means of the seeds; '4.2' where one seed has no interval.
+
+    clusters: the seed of each value; None where each value is a seed's. limits: of the quantity.
+    """
+    mean, low, high = interval(values, clusters, limits)
+    shown = f"{mean:{sign}z.{digits}f}"
+    return shown + (f" [{low:z.{digits}f}, {high:z.{digits}f}]" if np.isfinite(low) else "")
 
 
 def tell(values, clusters, above: str, unclear: str = "", below: str = "") -> str:
@@ -25,6 +30,14 @@ def tell(values, clusters, above: str, unclear: str = "", below: str = "") -> st
     """
     _, low, high = interval(values, clusters)
     return above if low > 0 else below if high < 0 else unclear
+
+
+def half_width(values, clusters) -> float:
+    """Half the width of the 95 % interval over the means of the seeds: a smaller mean would not be
+    told from 0.
+    """
+    _, low, high = interval(values, clusters)
+    return (high - low) / 2
 
 
 def look_gains(worlds, looks) -> list[np.ndarray]:
@@ -95,6 +108,31 @@ def recipe_costs(sweep, late) -> dict:
     at = {r: gain_at(sweep, "mlp", [64], late, r) for r in RECIPES}
     lost = {r: at["gentle"] - at[r] for r in ("small batches", "large steps", "ordinary")}
     return lost | {"surplus": lost["ordinary"] - lost["small batches"] - lost["large steps"]}
+
+
+def one_thing_at_a_time(sweep, sizes, epochs, late) -> dict:
+    """What alone is changed -> (gains before, gains after), dB, one a row; on the perceptron, with
+    the plain difference.
+    """
+    few, most, many = [min(sizes)], [max(sizes)], [n for n in sizes if n >= 64]
+    first, last = [min(epochs)], [max(epochs)]
+
+    def at(n, e, recipe):
+        return gain_at(sweep, "mlp", n, e, recipe)
+
+    more = f"{few[0]} to {most[0]} rows"
+    return {f"{more}, gentle": (at(few, epochs, "gentle"), at(most, epochs, "gentle")),
+            f"{more}, ordinary": (at(few, epochs, "ordinary"), at(most, epochs, "ordinary")),
+            f"{first[0]} to {last[0]} epochs, ordinary, 64 rows or more":
+            (at(many, first, "ordinary"), at(many, last, "ordinary")),
+            "gentle to ordinary, 64 rows or more, 5 epochs or more":
+            (at(many, late, "gentle"), at(many, late, "ordinary"))}
+
+
+def rank_by_seed(a, b, clusters) -> list[float]:
+    """Spearman's rank correlation of two columns, within each seed."""
+    frame = pd.DataFrame(dict(a=a, b=b, seed=clusters))
+    return [g[["a", "b"]].rank().corr().iloc[0, 1] for _, g in frame.groupby("seed", sort=False)]
 
 
 def rank_correlations(sweep) -> list[float]:
