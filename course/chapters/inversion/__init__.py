@@ -15,6 +15,7 @@ from .crowds import (
     compare_priors,
     crowd,
     crowd_gains,
+    crowd_sizes,
     gains,
     in_order,
     no_prior,
@@ -26,7 +27,9 @@ from .labels import SHARES, deleted_class, labels_trial
 from .pictures import beside, decibels, frames, gallery, panel, unlearners
 from .plots import exact_figure, linear_figure, methods_figure
 from .records import (
+    change_table,
     closed_form,
+    crowd_table,
     exact_parts,
     gain_at,
     half_width,
@@ -40,6 +43,8 @@ from .records import (
     rank_by_seed,
     rank_correlations,
     recipe_costs,
+    share_near,
+    summaries,
     sureness,
     tell,
 )
@@ -47,6 +52,7 @@ from .searches import TVS, Attacker, first_look, gain, leaked, rehearsal_table, 
 from .sweeps import (
     closeness,
     exact_records,
+    exact_sweep,
     fed_the_gradient,
     method_records,
     on_network,
@@ -70,16 +76,16 @@ from .worlds import (
 
 __all__ = [
     "CNN", "RECIPES", "SHARES", "TABLES", "TVS", "Attacker", "Rebuilt", "ascend", "assign",
-    "beside", "closed_form", "closeness", "compare_priors", "cosine", "crowd", "crowd_gains",
-    "decibels", "deleted_class", "exact_figure", "exact_parts", "exact_records",
-    "fed_the_gradient", "first_look", "fit_linear", "frames", "gain", "gain_at", "gains",
-    "gallery", "half_width", "halves", "in_order", "label_of_update", "label_records",
-    "labels_trial", "leaked", "likeness", "linear_figure", "linear_jobs", "linear_trial", "look_gains",
-    "method_records", "methods_figure", "no_prior", "on_network", "one_deletion",
-    "one_thing_at_a_time", "others", "over_guesses", "overview", "panel", "pm", "prepare",
-    "pretrain", "probes_by_queries", "rank_by_seed", "rank_correlations", "rebuild_row",
-    "recipe_costs", "rehearsal_table", "rehearse", "rehearse_crowds", "retrained", "rounded",
-    "rule_of_thumb", "searched_longer", "smooth", "ssim", "sureness", "tell",
-    "through_curvature", "true_gradient", "tune", "unlearners", "weighted_difference",
-    "with_prior", "world",
+    "beside", "change_table", "closed_form", "closeness", "compare_priors", "cosine", "crowd",
+    "crowd_gains", "crowd_sizes", "crowd_table", "decibels", "deleted_class", "exact_figure",
+    "exact_parts", "exact_records", "exact_sweep", "fed_the_gradient", "first_look",
+    "fit_linear", "frames", "gain", "gain_at", "gains", "gallery", "half_width", "halves",
+    "in_order", "label_of_update", "label_records", "labels_trial", "leaked", "likeness",
+    "linear_figure", "linear_jobs", "linear_trial", "look_gains", "method_records",
+    "methods_figure", "no_prior", "on_network", "one_deletion", "one_thing_at_a_time", "others",
+    "over_guesses", "overview", "panel", "pm", "prepare", "pretrain", "probes_by_queries",
+    "rank_by_seed", "rank_correlations", "rebuild_row", "recipe_costs", "rehearsal_table",
+    "rehearse", "rehearse_crowds", "retrained", "rounded", "rule_of_thumb", "searched_longer",
+    "share_near", "smooth", "ssim", "summaries", "sureness", "tell", "through_curvature",
+    "true_gradient", "tune", "unlearners", "weighted_difference", "with_prior", "world",
 ]

@@ -1,6 +1,7 @@
 """Several rows in one request, and a search with any prior."""
 
 import copy
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -75,6 +76,14 @@ def crowd_gains(attacker, weights, job) -> list[float]:
     """The attack on one world's requests of u rows. job: (world, u); weights: of the prior, by u"""
     w, u = job
     return _searched(attacker, crowd(w, u), [weights[u]])[0]
+
+
+def crowd_sizes(attacker, weights, worlds) -> dict:
+    """Rows in the request -> gains, dB, of eight rows a world. weights: of the prior, by size."""
+    jobs = [(w, u) for u in weights for w in worlds]
+    found = training.parallel(partial(crowd_gains, attacker, weights), jobs)
+    return {u: np.concatenate([g for (_, v), g in zip(jobs, found, strict=True) if v == u])
+            for u in weights}
 
 
 def search_with(c, prior, *, steps: int, lr=0.1) -> torch.Tensor:

@@ -112,7 +112,7 @@ def recipe_costs(sweep, late) -> dict:
 
 def one_thing_at_a_time(sweep, sizes, epochs, late) -> dict:
     """What alone is changed -> (gains before, gains after), dB, one a row; on the perceptron, with
-    the plain difference.
+    the plain difference. The first two are more rows: in few batches, and in many.
     """
     few, most, many = [min(sizes)], [max(sizes)], [n for n in sizes if n >= 64]
     first, last = [min(epochs)], [max(epochs)]
@@ -125,8 +125,40 @@ def one_thing_at_a_time(sweep, sizes, epochs, late) -> dict:
             f"{more}, ordinary": (at(few, epochs, "ordinary"), at(most, epochs, "ordinary")),
             f"{first[0]} to {last[0]} epochs, ordinary, 64 rows or more":
             (at(many, first, "ordinary"), at(many, last, "ordinary")),
-            "gentle to ordinary, 64 rows or more, 5 epochs or more":
-            (at(many, late, "gentle"), at(many, late, "ordinary"))}
+            "gentle to large steps, 64 rows": (at([64], late, "gentle"),
+                                               at([64], late, "large steps")),
+            "gentle to small batches, 64 rows": (at([64], late, "gentle"),
+                                                 at([64], late, "small batches")),
+            "gentle to ordinary, 64 rows or more": (at(many, late, "gentle"),
+                                                    at(many, late, "ordinary"))}
+
+
+def change_table(alone, clusters) -> pd.DataFrame:
+    """What one_thing_at_a_time found, a row a change, with intervals."""
+    return pd.DataFrame([{"what alone is changed": what, "gain before, dB": pm(old, clusters),
+                          "after": pm(new, clusters), "change": pm(new - old, clusters, "+")}
+                         for what, (old, new) in alone.items()])
+
+
+def crowd_table(in_crowd, weights, clusters) -> pd.DataFrame:
+    """What crowd_sizes found, a row a size of request, with intervals."""
+    return pd.DataFrame([{"rows in the request": u, "weight of the prior": f"{weights[u]:g}",
+                          "gain, dB": pm(g, clusters), "at least 5 dB, %": share_near(g, clusters)}
+                         for u, g in in_crowd.items()])
+
+
+def share_near(gains, clusters) -> str:
+    """Percent of rows at least 5 dB nearer than the class mean, with its interval."""
+    return pm(100.0 * (gains >= 5), clusters, digits=0, limits=(0, 100))
+
+
+def summaries(sweep, ways, linear) -> dict:
+    """Means of the three large tables, by what the run's record is to keep of them."""
+    kept = {"exact": (sweep, ["net", "kind", "recipe", "N", "epochs"], ["cosine", "gain"]),
+            "methods": (ways, ["name"], ["cosine", "gain"]),
+            "linear": (linear, ["data", "loss", "columns", "penalty"], ["rebuilt", "mean"])}
+    return {name: frame.groupby(by)[values].mean().round(4)
+            for name, (frame, by, values) in kept.items()}
 
 
 def rank_by_seed(a, b, clusters) -> list[float]:

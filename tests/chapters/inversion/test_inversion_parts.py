@@ -161,6 +161,12 @@ def test_the_prior_is_rehearsed_on_requests_of_the_size_it_is_used_for(prepared)
         found = attacker.search(w, c.model, c.aims, c.label.view(-1, u), steps=16)
         assert gained == pytest.approx(here.gains(c, found.images.flatten(0, 1)))
     assert not np.allclose(tried[2], tried[8])
+    in_crowd = here.crowd_sizes(attacker, weights, [w, prepared[0][0]])
+    assert {u: len(g) for u, g in in_crowd.items()} == {2: 16, 8: 16}
+    assert in_crowd[8][8:] == pytest.approx(here.crowd_gains(attacker, weights,
+                                                             (prepared[0][0], 8)))
+    table = here.crowd_table({2: np.array([6.0, 4, 5, 1])}, {2: 0.1}, [0, 0, 1, 1])
+    assert table["at least 5 dB, %"][0].startswith("50 [")
 
 
 PROJECT = EXERCISES["5.5"]
@@ -245,10 +251,14 @@ def test_one_thing_is_changed_at_a_time():
     rows = [dict(i=0, j=j, net="mlp", kind="plain", N=n, epochs=e, recipe=r,
                  gain=100 * (r == "gentle") + 10 * e + n / 64 + j)
             for j in range(2) for n in (8, 64, 256) for e in (1, 5)
-            for r in ("gentle", "ordinary")]
+            for r in here.RECIPES]
     alone = here.one_thing_at_a_time(pd.DataFrame(rows), [8, 64, 256], [1, 5], [5])
     changes = [(new - old).tolist() for old, new in alone.values()]
-    assert changes == [pytest.approx([v] * 2) for v in (3.875, 3.875, 40, -100)]
+    assert changes == [pytest.approx([v] * 2) for v in (3.875, 3.875, 40, -100, -100, -100)]
+    table = here.change_table(alone, [0, 1])
+    assert table["what alone is changed"].tolist() == list(alone)
+    assert [float(t.split()[0]) for t in table.change] == pytest.approx(
+        [3.9, 3.9, 40, -100, -100, -100])
 
 
 def test_a_longer_search_has_twice_the_iterations_and_the_same_differences(prepared):
