@@ -402,30 +402,28 @@ lab.say(f"- If you said a): with eight rows and one step exact retraining gains 
 
 # %%
 in_order, any_order, *_ = alone  # more rows: in few batches, in many
-together = here.recipe_costs(sweep, LATE)["surplus"]
+together, eight = here.recipe_costs(sweep, LATE)["surplus"], gain_at(here.CNN, [8], [1], "gentle")
 by_order = ("More rows lower the gain where they mean many batches in a fresh order, and are not "
-            "seen to where batches stay few."
-            if any_order in lowering and in_order not in lowering else "")
+            "seen to where batches stay few.")
+by_order *= any_order in lowering and in_order not in lowering
 lab.say("Hu et al. report leaks for small data.", by_order, here.tell(
-            together, of_seed, f"Large steps and small batches together cost {pm(together)} dB "
-            "more than the two added up. The likeliest reason: another order is another path, and "
-            "only large steps let two paths end far apart."),
-        "The gain goes with how near the difference is to the gradient: within a row, their rank "
-        f"correlation over the settings is {pm(parts['cosine'], limits=(-1, 1), digits=2)}.")
+            together, of_seed, "At N = 64 large steps and small batches together cost "
+            f"{pm(together)} dB more than the two added up. The likeliest reason: another order is "
+            "another path, and only large steps let two paths end far apart."),
+        "Within a row, over the settings, the rank correlation of the gain with the cosine to the "
+        f"gradient is {pm(parts['cosine'], limits=(-1, 1), digits=2)}.")
 gentle = gain_at("mlp", SIZES, cfg.epochs_tried, "gentle")
 hard, easy = gentle[sure < 0.5], gentle[sure >= 0.9]
 rho = here.rank_by_seed(sure, gentle, of_seed)
-leak_less = lk.measure.interval(rho, limits=(-1, 1))[2] < 0
-sure_less = "Rows that the model is sure of leak less." if leak_less else ""
+sure_less = "Rows that the model is sure of leak less." * bool(
+    lk.measure.interval(rho, limits=(-1, 1))[2] < 0)
 lab.say("In the right panel (gentle, means over all N and epochs) the rank correlation within a "
         f"seed is {lk.measure.show_interval(rho, digits=2, limits=(-1, 1))}.",
-        f"The {len(hard)} rows whose label had a probability below 0.5 gain {hard.mean():.1f} dB, "
-        f"the {len(easy)} with at least 0.9 {easy.mean():.1f} dB."
+        f"Rows whose label had a probability below 0.5 gain {hard.mean():.1f} dB (n = {len(hard)}), "
+        f"those with at least 0.9 {easy.mean():.1f} dB (n = {len(easy)})."
         if len(hard) and len(easy) else "", sure_less,
-        f"A mean hides rows: after many ordinary steps {int((large >= 5).sum())} of {len(large)} "
-        "still gain 5 dB or more; with the wrong request of section 1, "
-        f"{int((control >= 5).sum())} did.")
-eight = gain_at(here.CNN, [8], [1], "gentle")
+        f"A mean hides rows: after many ordinary steps {sum(large >= 5)} of {len(large)} still "
+        f"gain 5 dB or more; with the wrong request of section 1, {sum(control >= 5)} did.")
 lab.say(f"On {here.CNN}, with N = 8 and one step, the plain difference gains {pm(eight)} dB, the "
         f"informed one {pm(gain_at(here.CNN, [8], [1], 'gentle', 'informed'))} dB.")
 
@@ -483,7 +481,7 @@ lab.say(f"Twenty steps of ascent gain {pm(fewer)} dB less than one"
 # **A crowd.** A request may name two, four or eight rows at once. Then the update is their mean
 # gradient, and many sets of pictures explain it. Does a crowd hide its members? Ascent on the
 # perceptron, with twice the iterations of the figures above. For two rows and more the weight of
-# the prior is rehearsed anew, on eight rows of the attacker's own split.
+# the prior is rehearsed anew, on eight rows of the attacker's own split: a rough choice.
 #
 # **Networks, and the last bits of a float.** The same attack on three networks; its prior was
 # rehearsed on two of them. And providers store weights as float32. On a model that has *converged*
