@@ -419,7 +419,7 @@ sure_less = "Rows that the model is sure of leak less." * bool(
     lk.measure.interval(rho, limits=(-1, 1))[2] < 0)
 lab.say("In the right panel (gentle, means over all N and epochs) the rank correlation within a "
         f"seed is {lk.measure.show_interval(rho, digits=2, limits=(-1, 1))}.",
-        f"Rows whose label had a probability below 0.5 gain {hard.mean():.1f} dB (n = {len(hard)}), "
+        f"Rows whose label had less than 0.5 gain {hard.mean():.1f} dB (n = {len(hard)}), "
         f"those with at least 0.9 {easy.mean():.1f} dB (n = {len(easy)})."
         if len(hard) and len(easy) else "", sure_less,
         f"A mean hides rows: after many ordinary steps {sum(large >= 5)} of {len(large)} still "

@@ -27,26 +27,19 @@ from .labels import SHARES, deleted_class, labels_trial
 from .pictures import beside, decibels, frames, gallery, panel, unlearners
 from .plots import exact_figure, linear_figure, methods_figure
 from .records import (
-    change_table,
     closed_form,
-    crowd_table,
     exact_parts,
     gain_at,
-    half_width,
     label_records,
     likeness,
     look_gains,
     one_thing_at_a_time,
     over_guesses,
     overview,
-    pm,
-    rank_by_seed,
     rank_correlations,
     recipe_costs,
-    share_near,
     summaries,
     sureness,
-    tell,
 )
 from .searches import TVS, Attacker, first_look, gain, leaked, rehearsal_table, rehearse
 from .sweeps import (
@@ -60,6 +53,15 @@ from .sweeps import (
     searched_longer,
 )
 from .tables import TABLES, halves, linear_jobs, linear_trial, one_deletion, rule_of_thumb
+from .telling import (
+    change_table,
+    crowd_table,
+    half_width,
+    pm,
+    rank_by_seed,
+    share_near,
+    tell,
+)
 from .worlds import (
     CNN,
     RECIPES,
