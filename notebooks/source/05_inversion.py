@@ -772,8 +772,8 @@ lab.claims_table()
 
 # %%
 lab.say(f"After one step of ascent on {here.CNN} {int((rebuilt >= 5).sum())} of {len(rebuilt)} "
-        f"pictures ({here.share_near(rebuilt, of_seed)} %) come out at least 5 dB nearer than a guess"
-        + ", as the difference is a gradient" * bool((rebuilt >= 5).mean() > 0.5) + ".",
+        f"pictures ({here.share_near(rebuilt, of_seed)} %) come out at least 5 dB nearer than a "
+        "guess" + ", as the difference is a gradient" * bool((rebuilt >= 5).mean() > 0.5) + ".",
         f"After exact retraining of a perceptron it depends: {pm(small)} dB over the guess with "
         f"eight rows and one step, {pm(parts['large-gentle'])} dB with many rows and gentle steps, "
         f"{pm(large)} dB with many rows and ordinary steps, {pm(by['another start'])} dB from "
