@@ -394,7 +394,7 @@ lab.say(f"- If you said a): with eight rows and one step exact retraining gains 
         + here.tell(small, of_seed, ", so it leaks.", "; that is open.", ", less than a guess."),
         f"\n- If you said b): a step of ascent gains {pm(ahead)} dB more on the same rows"
         + here.tell(ahead, of_seed, ", so a difference is not just a difference.", ".", "."),
-        f"\n- If you said c): the table changes one thing at a time. These lower the gain: "
+        "\n- If you said c): the table changes one thing at a time. These lower the gain: "
         + ("; ".join(lowering) or "none that this run can tell") + ". After ordinary fine-tuning "
         f"with at least 64 rows and 5 epochs it is {pm(large)} dB"
         + here.tell(large, of_seed, ", still more than a guess.",
