@@ -199,7 +199,7 @@ def batches_without(n, forget, batch_size, seed):
 # %%
 differ = here.runs.same_batches(build, batches_without, demo, forget, epochs=cfg.epochs,
                                 lr=cfg.lr / 5, batch_size=cfg.batch_size, seed=demo_seed)
-lab.say(f"One pair of trainings each: with your batches, leaving {len(forget)} rows out changes "
+lab.say(f"One pair of models each: with your batches, leaving {len(forget)} rows out changes "
         f"the answer to {differ['same']:.1f} % of the test rows. With another order of the rows, "
         f"from the same initial weights, it is {differ['other']:.1f} %.",
         "So the order would blur what the deletion does."
@@ -418,22 +418,10 @@ lab.figure(here.plots.gaps(figures, by_kind),
            "down the panel, fresh retraining in green.")
 
 # %%
-g, of_class, listed = by_kind["random"], by_kind["class"], here.tables.listed
-untouched, chance = g["untouched"], g["retrained, fresh seed"]
-closer, clearly = (here.tables.beyond(g, -1, least=least) for least in (0, chance))
-further = here.tables.beyond(g, 1, "retrained, fresh seed")
-best = next(m for m in of_class if m in GRID)
-lab.say(f"Random request: the untouched model is {points(untouched)} from retraining, a second "
-        f"retraining {points(chance)}. Closer than the untouched model (each comparison here is "
-        f"paired over seeds and corrected for {len(GRID)} methods): {listed(closer)}. By more than "
-        f"two honest retrainings differ: {listed(clearly)}. Further away, so worse than doing "
-        f"nothing: {listed(here.tables.beyond(g, 1))}. Still further than a second retraining: "
-        f"{listed(further)}.",
-        f"Class request: the untouched model is {points(of_class['untouched'])} away. The smallest "
-        f"mean gap has {here.plots.NAMES[best]}, {points(of_class[best])}; it was picked as the best "
-        f"of {len(GRID)} on these same seeds, so that gap flatters it.",
-        "A forgotten class should leave a hole, a forgotten tenth of everything only the few points "
-        "by which strangers do worse.")
+g = by_kind["random"]
+beside, text = here.told.gaps(g, by_kind["class"], len(GRID))
+lab.say(text + "\n\nA forgotten class should leave a hole, a forgotten tenth of everything only the "
+        "few points by which strangers do worse.")
 
 # %% [markdown]
 # ### What does fine-tuning cost?
@@ -448,18 +436,8 @@ shares, units = here.tables.fine_tuning(results, judged[: cfg.class_seeds])
 long = pd.DataFrame()
 if units:
     cost = lab.claim("basics-cost", shares, units=units)
-    of_gap = [here.tables.half_left(part) for part in cost["parts"][2:]]
-    ratio = here.tables.ratio
     long = here.runs.longer(world, chosen["random", "finetune"], units[: cfg.longer_seeds])
-    lab.say(f"Fine-tuning makes {shares['visits'].mean():.2f} of retraining's visits and takes "
-            f"{ratio(shares['cpu'])} of its CPU seconds. Of the untouched model's gap it leaves "
-            f"{ratio(shares['gap (random)'])} for the random request ({of_gap[0]}) and "
-            f"{ratio(shares['gap (class)'])} for the class ({of_gap[1]}).",
-            *(f"With {t} times the epochs ({part.spent.mean():.2f} of the visits, {len(part)} seeds) "
-              f"{ratio(part.left)} is left of the random gap."
-              for t, part in long.dropna().groupby("times")),
-            f"{long.left.isna().sum()} longer runs diverged and are lost."
-            if long.left.isna().any() else "")
+    lab.say(here.told.cost(shares, cost["parts"][2:], long))
 else:
     lab.say("Fine-tuning diverged on every seed here, so the claim is not judged.")
 
@@ -556,7 +534,7 @@ lab.say(f"On the original models the attack reaches an AUC of {before}, after re
 aucs = here.tables.of_column(results, "random", "AUC")
 told_apart = here.tables.beyond(aucs, 1, "retrained", limits=(-1, 1))
 lab.say(f"Of the {len(GRID)} methods these leave a higher AUC than retraining on the same seed "
-        f"(paired, corrected for {len(GRID)}): {listed(told_apart)}.")
+        f"(paired, corrected for {len(GRID)}): {here.tables.listed(told_apart)}.")
 
 # %% [markdown]
 # ### Explore: method, strength, request
@@ -635,19 +613,9 @@ pairs, values = here.exposure.at_and_past(sweep, grid, PUSHING, tuned_aim, judge
 streisand = lab.claim("basics-streisand", values | {"untouched": ends_of["original"]},
                       units=judged if len(pairs) == len(PUSHING) else None)
 verdicts = {p["name"]: p["verdict"] for p in streisand["parts"]}
-lab.say("\n".join(here.exposure.told(m, pair, ua, ends_of["random"], verdicts)
-                  for m, pair in pairs.items()))
-past = [m for m, pair in pairs.items() if here.exposure.place(pair, ua) == "past"]
-halves = [m for m in past
-          if verdicts[f"exposure {m}"] == verdicts[f"side {m}"] == "reproduced"]
-excess = {m: pairs[m]["exposure"][:, 1] - ends_of["random"] for m in past}
-lab.say(f"So {len(past)} of {len(PUSHING)} methods were judged past retraining's UA, and both halves "
-        f"hold for {len(halves)} of these.", *(
-            f"{here.plots.NAMES[m].capitalize()} has no setting of use past it on the tuning seeds."
-            for m in PUSHING if m not in pairs),
-        f"The untouched model's exposure is {show(ends_of['original'], limits=(-1, 1))}, the "
-        f"retrained one's {show(ends_of['random'], limits=(-1, 1))}. A method that is exposed as "
-        "much *at* retraining's UA fails the first half, and is exposed all the same.")
+text, past, whole = here.told.pushed(pairs, PUSHING, ua, ends_of["random"], verdicts)
+lab.say(text, *(f"The {name} model's own exposure is {here.told.difference(ends_of[row])}."
+                for name, row in (("untouched", "original"), ("retrained", "random"))))
 
 # %% [markdown]
 # **Check yourself.** Why would a model that is *less* sure of the deleted rows than of strangers
@@ -682,29 +650,19 @@ def forget_well(model, data, forget):
     ...  # your code
 
 # %%
-own = {"worked solution": course_method}
-own |= {} if forget_well is course_method else {"yours": forget_well}
+own = {"the worked solution": course_method}
+own |= {} if forget_well is course_method else {"your method": forget_well}
 mine = here.runs.own(world, own, judged)
 mine = here.exposure.of_runs(mine.assign(AUC=mine.scores.map(membership)), without_labels)
 known = results[(results.kind == "random") & results.method.isin(
     ["untouched", "retrained", "finetune", "neggrad_plus"])]
 lab.table(*here.tables.of_methods(pd.concat([known, mine]), "random",
                                   ("UA", "RA", "TA", "gap", "AUC", "visits")))
-name = list(own)[-1]  # yours, where you wrote one
+name = list(own)[-1]  # your method, where there is one
 yours = mine[mine.method == name].set_index("seed").loc[judged]
-better, plus = ((g[m] - yours.gap).dropna() if m in g else untouched - yours.gap
-                for m in ("finetune", "neggrad_plus"))
 spent = yours.visits.mean() / results[results.method == "retrained"].visits.iloc[0]
-above = {"loss attack": yours.AUC - auc["random"],
-         "attack without labels": yours.exposure - ends_of["random"]}
-finds = [k for k, v in above.items() if lk.measure.interval(v.dropna(), None, (-1, 1))[1] > 0]
-lab.say(f"On {len(better)} judged seeds the gap of {name} is {points(better)} smaller than "
-        f"fine-tuning's and {points(plus)} smaller than NegGrad+'s, at {spent:.2f} of retraining's "
-        "visits. Over the retrained model of the same seed, " + " and ".join(
-            f"the {k} has an AUC that is {show(v.dropna(), limits=(-1, 1))} higher"
-            for k, v in above.items()) + ".",
-        f"So the smaller gap does not hide the deleted rows: the {listed(finds)} still finds them."
-        if finds else "Neither difference is beyond doubt here, which does not show that it is 0.")
+of_gap, attacked, meaning = here.told.own(name, yours, g, auc["random"], ends_of["random"], spent)
+lab.say(of_gap, attacked, meaning)
 
 # %% [markdown]
 # **Check yourself.** The course's solution reads the test accuracy to know when to stop, and TA is
@@ -728,21 +686,16 @@ lab.say(f"On {len(better)} judged seeds the gap of {name} is {points(better)} sm
 # %%
 top = sweep.dropna(subset="UA").sort_values("UA", ascending=False).iloc[0]
 ranked = results[(results.kind == "random") & results.method.isin(GRID)].dropna(subset="gap")
-winners = ranked.loc[ranked.groupby("seed")["gap"].idxmin(), "method"].value_counts()
-two = (g[winners.index[-1]] - g[winners.index[0]]).dropna()
 against = here.exposure.wrong_strangers(world, scores, auc_by_ranks, judged)
 low, high = lk.measure.interval(against, limits=(0, 1))[1:]
 lab.say(f"- By UA alone the best run is {here.plots.NAMES[top.method]} at strength "
         f"{top.strength:g}: UA {top.UA:.0f} %, and TA {top.TA:.0f} %. Its gap is {top.gap:.0f} "
-        f"points, that of doing nothing {untouched.mean():.1f}.\n"
-        f"- Over {len(judged)} seeds the winners are "
-        + ", ".join(f"{here.plots.NAMES[m]} ({n}×)" for m, n in winners.items()) + "."
-        + (f" All seeds together, the first is {points(two)} closer than the last, so one seed "
-           "would have told less than it seems." if len(winners) > 1 else "")
+        f"points, that of doing nothing {g['untouched'].mean():.1f}.\n- "
+        + here.told.winners(ranked, g)
         + "\n- Against the retain set the untouched model has an AUC of "
         f"{show(against, limits=(0, 1))}, against unseen rows {before}."
-        + (" The wrong test, by the margin of 0.03 of section 4, passes a model that did nothing."
-           if 0.47 < low and high < 0.53 else " Here even this test does not pass it."))
+        + (" By section 4's margin of 0.03 the wrong test passes a model that did nothing."
+           if 0.47 < low and high < 0.53 else ""))
 
 # %% [markdown]
 # **Check yourself.** Why do the wrong strangers make an untouched model look forgetful?
@@ -763,25 +716,25 @@ lab.claims_table()
 # ## The answer
 
 # %%
-left = [here.plots.NAMES[m] for m in GRID if here.plots.NAMES[m] not in further + told_apart]
-exposed = [f"{here.plots.NAMES[m]} {show(v, limits=(-1, 1))}" for m, v in excess.items()]
+listed, names = here.tables.listed, here.plots.NAMES
+left = [n for n in names.values() if n not in beside["further"] + told_apart]
+exposed = [f"{names[m]} {here.told.difference(v)}" for m, v in past.items()]
 lab.say(f"- **As a stranger**: models that never saw the deleted rows get "
         f"{show(ua, limits=(0, 100))} % of them wrong, and {show(test_error, limits=(0, 100))} % of "
         "the test rows. A model has forgotten when it treats them so; 100 % is not the aim.\n"
-        f"- **Beside the reference**: for a random tenth, closer than doing nothing by more than two "
-        f"retrainings differ: {listed(clearly)}. Neither further from the reference than a second "
-        f"retraining nor easier to tell apart, as far as these seeds show: {listed(left)}.\n"
-        + (f"- **At a price**: fine-tuning takes {ratio(shares['cpu'])} of retraining's time, and "
-           f"leaves {ratio(shares['gap (random)'])} of the gap; at retraining's UA ascent costs "
-           f"{points(at_ua.finetune - at_ua.gradient_ascent)} more test accuracy than it, on the "
-           f"{len(at_ua)} of {len(judged)} seeds where both get there.\n"
-           if units and len(at_ua) else "")
+        "- **Beside the reference**: for a random tenth, closer than doing nothing by more than two "
+        f"retrainings differ: {listed(beside['clearly'])}. Neither shown to be further away than a "
+        f"second retraining nor to be easier to tell apart: {listed(left)}.\n"
+        + (f"- **At a price**: fine-tuning takes {here.tables.ratio(shares['cpu'])} of retraining's "
+           f"time and leaves {here.tables.ratio(shares['gap (random)'])} of the gap; at retraining's "
+           f"UA ascent costs {points(at_ua.finetune - at_ua.gradient_ascent)} more test accuracy, on "
+           f"{len(at_ua)} of {len(judged)} seeds.\n" if units and len(at_ua) else "")
         + f"- **From outside**: the loss attack falls from an AUC of {before} to {after} when the "
         "model is trained again.\n"
-        f"- **Not harder than it must be**: past retraining's UA, exposure above the retrained "
-        f"model's: {listed(exposed)}. The whole claim, that it grows there and on the other side, "
-        f"holds for {len(halves)} of these {len(past)}.\n"
-        f"- **A method of one's own** ({name}): {points(better)} closer than fine-tuning.\n\n"
+        "- **Not harder than it must be**: exposure above the retrained model's, past its UA: "
+        f"{listed(exposed)}. The whole claim, growth there and on the other side, holds for "
+        f"{listed(whole)}.\n"
+        f"- **A method of one's own**: {of_gap} {meaning}\n\n"
         "Not shown: deep networks, other data, requests that somebody chose with a purpose, and any "
         "attack with a threshold of its own for each row.")
 

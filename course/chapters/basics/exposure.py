@@ -4,11 +4,8 @@ import numpy as np
 
 import labkit as lk
 
-from .plots import NAMES
 from .runs import seen
-from .tables import curve, points
-
-show = lk.measure.show_interval
+from .tables import curve
 
 
 def of_runs(runs, attack, methods=None):
@@ -85,26 +82,6 @@ def place(pair, ua):
     """
     low, high = lk.measure.interval(pair["UA"][:, 1] - ua, limits=(-100, 100))[1:]
     return "past" if low > 0 else "below" if high < 0 else "near"
-
-
-def told(method, pair, ua, exposed, verdicts):
-    """One line on a method: where its two settings lie, its exposure, and on which side.
-
-    exposed: exposure of the retrained model, one a seed; verdicts: part of the claim -> verdict.
-    """
-    (at, past), side = pair["exposure"].T, pair["side"][:, 1]
-    where = {"past": "past it by", "below": "**not past it**, the difference is",
-             "near": "not clearly past it, the difference is"}[place(pair, ua)]
-    surer = f"surer of the forget set by {points(side)}"
-    if side.mean() < 0:
-        surer = f"less sure of the forget set by {points(-side)}"
-    return (f"- **{NAMES[method]}**, UA {pair['UA'][:, 0].mean():.0f} and then "
-            f"{pair['UA'][:, 1].mean():.0f} % (retraining's is {ua.mean():.0f} %; {where} "
-            f"{points(pair['UA'][:, 1] - ua)}). Exposure less the retrained model's: "
-            f"{show(at - exposed, limits=(-1, 1))}, then {show(past - exposed, limits=(-1, 1))}; "
-            f"it changes by {show(past - at, limits=(-1, 1))} "
-            f"({verdicts[f'exposure {method}']}). The second is {surer} (other side: "
-            f"{verdicts[f'side {method}']}).")
 
 
 def wrong_strangers(world, scores, auc, seeds):

@@ -149,12 +149,6 @@ def ratio(values):
     return show(values, 2, clusters=np.arange(len(values)))
 
 
-def half_left(part):
-    """What a part of the claim on fine-tuning's cost says of the gap that is left, in words."""
-    return {"reproduced": "less than half", "not reproduced": "not less than half"}.get(
-        part["verdict"], "about half, on these seeds undecided")
-
-
 def matched(runs, method, refs, seeds):
     """TA of each seed where the method's UA equals retraining's; NaN where it never does.
 

@@ -11,7 +11,7 @@ import torch
 import labkit as lk
 from course import widgets
 from course.chapters import basics
-from course.chapters.basics import exposure, grids, plots, runs, tables
+from course.chapters.basics import exposure, grids, plots, runs, tables, told
 from course.exercises import EXERCISES, check
 
 GRID = {"finetune": {"random": [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}], "class": [{"lr": 0.5}]},
@@ -128,8 +128,31 @@ def test_where_the_stronger_setting_lies_is_measured_on_the_judged_seeds():
     assert exposure.place(pair(np.array([-4, 4, -4, 4.0])), ua) == "near"
     verdicts = {"exposure scrub": "undecided", "side scrub": "reproduced"}
     below = pair(np.array([-4, -5, -4, -3.0]))
-    line = exposure.told("scrub", below, ua, np.zeros(4), verdicts)
-    assert "**not past it**" in line and "less sure of the forget set by 2" in line
+    text, past, whole = told.pushed({"scrub": below}, ["scrub", "ssd"], ua, np.zeros(4), verdicts)
+    assert "**not past it**" in text and "less sure of the forget set by 2" in text
+    assert past == {} and whole == [] and text.endswith("on the tuning seeds: SSD.")
+
+
+def test_what_a_method_of_ones_own_is_told_follows_the_paired_differences():
+    seeds, small = range(4), np.array([0.0, 0.001, -0.001, 0.0])
+    g = {"finetune": pd.Series([3.0, 3.1, 2.9, 3.0], index=seeds)}
+    found = pd.DataFrame({"gap": [1.0, 1.2, 0.8, 1.0], "AUC": 0.55 + small,
+                          "exposure": [0.1, -0.1, 0.1, -0.1]}, index=seeds)
+    gap, _, meaning = told.own("your method", found, g, 0.5 + small[::-1], np.zeros(4), 0.3)
+    assert "your method" in gap and "fine-tuning: -2" in gap and "NegGrad+" not in gap
+    assert "the loss attack still finds" in meaning
+    meaning = told.own("your method", found.assign(AUC=0.5), g, 0.5 + small, np.zeros(4), 0.3)[2]
+    assert meaning.startswith("Neither attack is shown")
+
+
+def test_winners_of_single_seeds_are_told_with_their_paired_difference():
+    ranked = pd.DataFrame({"seed": [1, 1, 2, 2, 3, 3], "method": ["ssd", "scrub"] * 3,
+                           "gap": [1.0, 2, 2, 1, 1, 2]})
+    g = {m: part.set_index("seed").gap for m, part in ranked.groupby("method")}
+    text = told.winners(ranked, g)
+    assert "SSD (2×), SCRUB (1×)" in text and "does not decide between" in text
+    assert told.winners(ranked[ranked.seed != 2], g) == (
+        "Asked alone, seeds name SSD (2×) the closest.")
 
 
 def test_a_roc_curve_ends_in_both_corners_and_its_area_is_the_auc():
