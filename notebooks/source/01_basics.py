@@ -534,7 +534,7 @@ lab.say(f"On the original models the attack reaches an AUC of {before}, after re
 aucs = here.tables.of_column(results, "random", "AUC")
 told_apart = here.tables.beyond(aucs, 1, "retrained", limits=(-1, 1))
 lab.say(f"Of the {len(GRID)} methods these leave a higher AUC than retraining on the same seed "
-        f"(paired, corrected for {len(GRID)}): {here.tables.listed(told_apart)}.")
+        f"(paired, corrected for {len(GRID)}): {here.told.listed(told_apart)}.")
 
 # %% [markdown]
 # ### Explore: method, strength, request
@@ -716,7 +716,7 @@ lab.claims_table()
 # ## The answer
 
 # %%
-listed, names = here.tables.listed, here.plots.NAMES
+listed, names = here.told.listed, here.plots.NAMES
 left = [n for n in names.values() if n not in beside["further"] + told_apart]
 exposed = [f"{names[m]} {here.told.difference(v)}" for m, v in past.items()]
 lab.say(f"- **As a stranger**: models that never saw the deleted rows get "

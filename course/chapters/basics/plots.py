@@ -182,7 +182,7 @@ def explorer(figures, runs, grid):
     """
     fig = Figure(figsize=(10, 4.4), layout="none")
     left, right = fig.subplots(1, 2)
-    fig.subplots_adjust(left=0.07, right=0.98, bottom=0.26, top=0.9, wspace=0.22)
+    fig.subplots_adjust(left=0.07, right=0.98, bottom=0.26, top=0.9, wspace=0.3)
     roles = {"untouched": "original", "unlearned": "unlearned", "retrained": "retrained"}
     dots = {name: left.plot([], [], figures.MARKERS[role], color=figures.COLOURS[role], label=name,
                             alpha=0.8)[0] for name, role in roles.items()}
@@ -193,7 +193,7 @@ def explorer(figures, runs, grid):
     left.set(xticks=range(4), xticklabels=["UA", "RA", "TA", "AUC × 100"], xlim=(-0.5, 3.5),
              ylim=(0, 102), ylabel="percent")
     right.set(xlabel="strangers called members, FPR (%)", ylim=(0, 102), xlim=(0, 102),
-              ylabel="members called members, TPR (%)", title="loss attack")
+              ylabel="members called\nmembers, TPR (%)", title="loss attack")
     look = dict(ncols=4, columnspacing=0.8, handletextpad=0.3, fontsize=11)
     fig.legend(handles=list(dots.values()), loc="lower left", bbox_to_anchor=(0.05, 0), **look)
     fig.legend(handles=right.lines, loc="lower right", **look)

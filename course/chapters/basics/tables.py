@@ -116,11 +116,6 @@ def beyond(found, sign, beside="untouched", least=0.0, limits=(-100, 100)):
             if len(v) and lk.measure.interval(v, None, limits, level)[1] > 0]
 
 
-def listed(names):
-    """'a, b and c', or 'none'."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:]))) or "none"
-
-
 def by_seed(results, kind, method, column):
     """seed -> value of a method, without lost runs."""
     part = results[(results.kind == kind) & (results.method == method)]

@@ -4,9 +4,14 @@ import labkit as lk
 
 from .exposure import place
 from .plots import NAMES
-from .tables import beyond, listed, points, ratio
+from .tables import beyond, points, ratio
 
 show = lk.measure.show_interval
+
+
+def listed(names):
+    """'a, b and c', or 'none'."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:]))) or "none"
 
 
 def difference(values):
@@ -34,13 +39,13 @@ def gaps(g, of_class, n):
                  further=beyond(g, 1, "retrained, fresh seed"))
     of = {name: listed(methods) for name, methods in found.items()}
     best = next(m for m in of_class if m in NAMES)
-    undecided = "" if len(found["further"]) == n else "; for the others these seeds do not decide it"
+    rest = "" if len(found["further"]) == n else "; for the others these seeds do not decide it"
     return found, (
-        f"- **Random request.** The untouched model is {points(g['untouched'])} from retraining, a "
-        f"second retraining {points(chance)}. Closer than the untouched model, paired over seeds "
-        f"and corrected for {n} methods: {of['closer']}; by more than two honest retrainings "
-        f"differ: {of['clearly']}. Further away, so worse than doing nothing: {of['worse']}. Still "
-        f"further than a second retraining: {of['further']}{undecided}.\n"
+        f"- **Random request.** The untouched model is {points(g['untouched'])} from "
+        f"retraining, a second retraining {points(chance)}. Closer than the untouched model, paired "
+        f"over seeds and corrected for {n} methods: {of['closer']}; by more than two honest "
+        f"retrainings differ: {of['clearly']}. Further away, so worse than doing nothing: {of['worse']}. Still "
+        f"further than a second retraining: {of['further']}{rest}.\n"
         f"- **Class request.** The untouched model is {points(of_class['untouched'])} away. The "
         f"smallest mean gap has {NAMES[best]}, {points(of_class[best])}. It was picked as the best "
         f"of {n} on these same seeds, so that gap flatters it.")

@@ -99,7 +99,7 @@ def test_closer_by_more_than_chance_is_judged_seed_by_seed():
 
 
 def test_names_are_listed_and_no_name_is_said():
-    assert [tables.listed(list(names)) for names in ("", "a", "ab", "abc")] == [
+    assert [told.listed(list(names)) for names in ("", "a", "ab", "abc")] == [
         "none", "a", "a and b", "a, b and c"]
 
 
