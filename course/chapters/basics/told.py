@@ -41,14 +41,14 @@ def gaps(g, of_class, n):
     best = next(m for m in of_class if m in NAMES)
     rest = "" if len(found["further"]) == n else "; for the others these seeds do not decide it"
     return found, (
-        f"- **Random request.** The untouched model is {points(g['untouched'])} from "
-        f"retraining, a second retraining {points(chance)}. Closer than the untouched model, paired "
-        f"over seeds and corrected for {n} methods: {of['closer']}; by more than two honest "
-        f"retrainings differ: {of['clearly']}. Further away, so worse than doing nothing: {of['worse']}. Still "
-        f"further than a second retraining: {of['further']}{rest}.\n"
+        f"- **Random request.** The untouched model is {points(g['untouched'])} from retraining, "
+        f"a second retraining {points(chance)}. Closer than the untouched model, paired over "
+        f"seeds and corrected for {n} methods: {of['closer']}; by more than two honest "
+        f"retrainings differ: {of['clearly']}. Further away, so worse than doing nothing: "
+        f"{of['worse']}. Still further than a second retraining: {of['further']}{rest}.\n"
         f"- **Class request.** The untouched model is {points(of_class['untouched'])} away. The "
-        f"smallest mean gap has {NAMES[best]}, {points(of_class[best])}. It was picked as the best "
-        f"of {n} on these same seeds, so that gap flatters it.")
+        f"smallest mean gap has {NAMES[best]}, {points(of_class[best])}. It was picked as the "
+        f"best of {n} on these same seeds, so that gap flatters it.")
 
 
 def cost(shares, parts, long):
