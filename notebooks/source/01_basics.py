@@ -128,9 +128,9 @@ lab.figure(here.plots.deleted_rows(figures, demo, forget[:8],
 ua_demo, error_demo = (wrong(retrained, *rows) for rows in
                        ((demo.x[forget], demo.y[forget]), (demo.x_test, demo.y_test)))
 right = round(8 - 0.08 * wrong(retrained, demo.x[forget[:8]], demo.y[forget[:8]]))
-lab.say(f"Of the 8 rows above the retrained model gets {right} right and has seen none. It is wrong "
-        f"on {ua_demo:.0f} % of all {len(forget)} deleted rows and on {error_demo:.0f} % of the test "
-        "rows; to it both are rows like any others. The original, which has met them, is wrong on "
+lab.say(f"Of the 8 rows above the retrained model gets {right} right and has seen none. It is "
+        f"wrong on {ua_demo:.0f} % of all {len(forget)} deleted rows and on {error_demo:.0f} % of "
+        "the test rows; to it both are rows like any others. The original, which has met them, is wrong on "
         f"{wrong(original, demo.x[forget], demo.y[forget]):.0f} %.",
         "If you said c), you were right: what it knows of the deleted rows it learned from others."
         if abs(ua_demo - error_demo) < 6 else "On so few rows c) is only roughly right.")
@@ -420,8 +420,8 @@ lab.figure(here.plots.gaps(figures, by_kind),
 # %%
 g = by_kind["random"]
 beside, text = here.told.gaps(g, by_kind["class"], len(GRID))
-lab.say(text + "\n\nA forgotten class should leave a hole, a forgotten tenth of everything only the "
-        "few points by which strangers do worse.")
+lab.say(text + "\n\nA forgotten class should leave a hole, a forgotten tenth of everything only "
+        "the few points by which strangers do worse.")
 
 # %% [markdown]
 # ### What does fine-tuning cost?
@@ -526,8 +526,8 @@ before, after, fresh = (show(auc[name], limits=(0, 1)) for name in auc)
 lab.say(f"On the original models the attack reaches an AUC of {before}, after retraining {after}, "
         f"and {fresh} after retraining from a fresh seed. The fall is "
         f"{show(auc['original'] - auc['random'], limits=(-1, 1))}.",
-        ({"reproduced": "All three parts of the claim hold: this is what a method has to match. The "
-                        "second had to, as the retrained model has seen neither set.",
+        ({"reproduced": "All three parts of the claim hold: this is what a method has to match. "
+                        "The second had to, as the retrained model has seen neither set.",
           "not reproduced": "Here the original does not give its forget set away in this way.",
           "failed": "After retraining it is not blind, so members and strangers do not come from "
                     "one source."} | here.tables.UNDECIDED)[mia["verdict"]])
@@ -720,14 +720,14 @@ listed, names = here.told.listed, here.plots.NAMES
 left = [n for n in names.values() if n not in beside["further"] + told_apart]
 exposed = [f"{names[m]} {here.told.difference(v)}" for m, v in past.items()]
 lab.say(f"- **As a stranger**: models that never saw the deleted rows get "
-        f"{show(ua, limits=(0, 100))} % of them wrong, and {show(test_error, limits=(0, 100))} % of "
-        "the test rows. A model has forgotten when it treats them so; 100 % is not the aim.\n"
-        "- **Beside the reference**: for a random tenth, closer than doing nothing by more than two "
-        f"retrainings differ: {listed(beside['clearly'])}. Neither shown to be further away than a "
+        f"{show(ua, limits=(0, 100))} % of them wrong, and {show(test_error, limits=(0, 100))} % "
+        "of the test rows. A model has forgotten when it treats them so; 100 % is not the aim.\n"
+        "- **Beside the reference**: for a random tenth, closer than doing nothing by more than "
+        f"two retrainings differ: {listed(beside['clearly'])}. Neither shown to be further away than a "
         f"second retraining nor to be easier to tell apart: {listed(left)}.\n"
-        + (f"- **At a price**: fine-tuning takes {here.tables.ratio(shares['cpu'])} of retraining's "
-           f"time and leaves {here.tables.ratio(shares['gap (random)'])} of the gap; at retraining's "
-           f"UA ascent costs {points(at_ua.finetune - at_ua.gradient_ascent)} more test accuracy, on "
+        + (f"- **At a price**: fine-tuning takes {here.tables.ratio(shares['cpu'])} of "
+           f"retraining's time and leaves {here.tables.ratio(shares['gap (random)'])} of the gap; at "
+           f"retraining's UA ascent costs {points(at_ua.finetune - at_ua.gradient_ascent)} more TA, on "
            f"{len(at_ua)} of {len(judged)} seeds.\n" if units and len(at_ua) else "")
         + f"- **From outside**: the loss attack falls from an AUC of {before} to {after} when the "
         "model is trained again.\n"
@@ -735,8 +735,8 @@ lab.say(f"- **As a stranger**: models that never saw the deleted rows get "
         f"{listed(exposed)}. The whole claim, growth there and on the other side, holds for "
         f"{listed(whole)}.\n"
         f"- **A method of one's own**: {of_gap} {meaning}\n\n"
-        "Not shown: deep networks, other data, requests that somebody chose with a purpose, and any "
-        "attack with a threshold of its own for each row.")
+        "Not shown: deep networks, other data, requests that somebody chose with a purpose, and "
+        "any attack with a threshold of its own for each row.")
 
 # %% [markdown]
 # **Read on**: [Jia et al. 2023](https://arxiv.org/abs/2304.04934), for the measures and the table
