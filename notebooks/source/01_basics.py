@@ -130,8 +130,8 @@ ua_demo, error_demo = (wrong(retrained, *rows) for rows in
 right = round(8 - 0.08 * wrong(retrained, demo.x[forget[:8]], demo.y[forget[:8]]))
 lab.say(f"Of the 8 rows above the retrained model gets {right} right and has seen none. It is "
         f"wrong on {ua_demo:.0f} % of all {len(forget)} deleted rows and on {error_demo:.0f} % of "
-        "the test rows; to it both are rows like any others. The original, which has met them, is wrong on "
-        f"{wrong(original, demo.x[forget], demo.y[forget]):.0f} %.",
+        "the test rows; to it both are rows like any others. The original, which has met them, is "
+        f"wrong on {wrong(original, demo.x[forget], demo.y[forget]):.0f} %.",
         "If you said c), you were right: what it knows of the deleted rows it learned from others."
         if abs(ua_demo - error_demo) < 6 else "On so few rows c) is only roughly right.")
 
@@ -266,7 +266,8 @@ lab.say(f"Retrained models are wrong on {show(ua, limits=(0, 100))} % of the row
         f"original has {points(reference('original', 'gap'))}.")
 
 # %% [markdown]
-# **Check yourself.** The interval of the difference contains 0. Why does the claim not rest on that?
+# **Check yourself.** The interval of the difference contains 0. Why does the claim not rest on
+# that?
 #
 # <details><summary>Answer</summary>
 #
@@ -636,7 +637,8 @@ lab.say(text, *(f"The {name} model's own exposure is {here.told.difference(ends_
 # comes closer to retraining than fine-tuning does, with at most a third of retraining's visits. No
 # retrained model is at hand: your method sees what a clinic has, the model, all rows, and the
 # request. Section 2 tells what UA should be, section 3 what protects the others. Three small cases
-# judge it; then it runs on the judged seeds of this notebook, beside the others, under both attacks.
+# judge it; then it runs on the judged seeds of this notebook, beside the others, under both
+# attacks.
 #
 # *Judged by* minus its gap to the retrained model. The floor, measured on each case: minus the gap
 # of fine-tuning at the best of five rates, chosen in hindsight.
@@ -703,7 +705,8 @@ lab.say(f"- By UA alone the best run is {here.plots.NAMES[top.method]} at streng
 # <details><summary>Answer</summary>
 #
 # It has seen both sides, the forget set and the retain set, and fits both alike. So the attack is
-# blind, and that says nothing about forgetting. A comparison must be with rows that were never seen.
+# blind, and that says nothing about forgetting. A comparison must be with rows that were never
+# seen.
 #
 # </details>
 
@@ -723,12 +726,12 @@ lab.say(f"- **As a stranger**: models that never saw the deleted rows get "
         f"{show(ua, limits=(0, 100))} % of them wrong, and {show(test_error, limits=(0, 100))} % "
         "of the test rows. A model has forgotten when it treats them so; 100 % is not the aim.\n"
         "- **Beside the reference**: for a random tenth, closer than doing nothing by more than "
-        f"two retrainings differ: {listed(beside['clearly'])}. Neither shown to be further away than a "
-        f"second retraining nor to be easier to tell apart: {listed(left)}.\n"
+        f"two retrainings differ: {listed(beside['clearly'])}. Neither shown to be further away "
+        f"than a second retraining nor to be easier to tell apart: {listed(left)}.\n"
         + (f"- **At a price**: fine-tuning takes {here.tables.ratio(shares['cpu'])} of "
-           f"retraining's time and leaves {here.tables.ratio(shares['gap (random)'])} of the gap; at "
-           f"retraining's UA ascent costs {points(at_ua.finetune - at_ua.gradient_ascent)} more TA, on "
-           f"{len(at_ua)} of {len(judged)} seeds.\n" if units and len(at_ua) else "")
+           f"retraining's time and leaves {here.tables.ratio(shares['gap (random)'])} of the gap; "
+           f"at retraining's UA ascent costs {points(at_ua.finetune - at_ua.gradient_ascent)} more "
+           f"TA, on {len(at_ua)} of {len(judged)} seeds.\n" if units and len(at_ua) else "")
         + f"- **From outside**: the loss attack falls from an AUC of {before} to {after} when the "
         "model is trained again.\n"
         "- **Not harder than it must be**: exposure above the retrained model's, past its UA: "
