@@ -39,6 +39,7 @@ from .further import (
 )
 from .judging import (
     at_an_edge,
+    differ,
     each_seed,
     in_words,
     judged_runs,
@@ -50,12 +51,15 @@ from .judging import (
     splits,
 )
 from .tables import (
+    diverged,
     grid,
     in_brief,
     methods_table,
     one_split,
+    other_verdicts,
     random_tenth,
     shortcuts,
+    together,
     try_schedules,
     tuning_table,
     turned,
@@ -79,12 +83,12 @@ PUBLISHED = {
 __all__ = [
     "COLUMNS", "Network", "PUBLISHED", "Study", "apply_mask", "ascent_bound", "at_an_edge",
     "attach_mask", "attempt", "backdoor_figure", "backdoored", "bound_figure", "bound_ratios",
-    "check_mask", "contest", "corner_trigger", "detach_mask", "digit_probe", "disparity",
-    "each_seed", "elsewhere", "explorer_figure", "finetune_masked", "fit_masked", "flip_and_crop",
-    "four_bars", "grid", "imp", "in_brief", "in_words", "judged_runs", "leaks", "least",
-    "magnitude_mask", "methods_figure", "methods_table", "minus", "network", "of_network", "omp",
-    "on", "one_split", "other_masks", "parallel", "prune_then", "random_tenth", "rehearse",
-    "schedules_figure", "score", "seconds", "shaped", "shortcuts", "side", "splits", "sweep_figure",
-    "synflow_mask", "synflow_scores", "three_convolutions", "try_schedules", "tuning_table",
-    "turned", "unlearned", "weight_distance",
+    "check_mask", "contest", "corner_trigger", "detach_mask", "differ", "digit_probe", "disparity",
+    "diverged", "each_seed", "elsewhere", "explorer_figure", "finetune_masked", "fit_masked",
+    "flip_and_crop", "four_bars", "grid", "imp", "in_brief", "in_words", "judged_runs", "leaks",
+    "least", "magnitude_mask", "methods_figure", "methods_table", "minus", "network", "of_network",
+    "omp", "on", "one_split", "other_masks", "other_verdicts", "parallel", "prune_then",
+    "random_tenth", "rehearse", "schedules_figure", "score", "seconds", "shaped", "shortcuts",
+    "side", "splits", "sweep_figure", "synflow_mask", "synflow_scores", "three_convolutions",
+    "together", "try_schedules", "tuning_table", "turned", "unlearned", "weight_distance",
 ]

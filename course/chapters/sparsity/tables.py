@@ -3,6 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from course.claimfile import load_claims
+from course.pooling import pooled_claims
+from course.words import parts_in_words
+
 from .further import shaped
 from .judging import minus
 from .trials import COLUMNS, LOST, parallel
@@ -32,6 +36,37 @@ def in_brief(settings):
     return " ".join(f"{knob} {value:g}" for knob, value in settings.items())
 
 
+def together(lab, name):
+    """What all committed runs say of a claim, in one sentence; empty where fewer than two are."""
+    found = pooled_claims(lab.chapter, lab.profile, lab.dataset).get(name)
+    if not found or found["runs"] < 2:
+        return ""
+    values = parts_in_words(found, load_claims()[name], deciding=found["verdict"] != "report")
+    return f"All {found['runs']} committed runs together: {found['verdict']} ({values})."
+
+
+def other_verdicts(lab):
+    """The claims of which this run and all committed runs together say something else, in words."""
+    pooled = pooled_claims(lab.chapter, lab.profile, lab.dataset)
+    pairs = [(c["id"], c["verdict"], pooled[c["id"]]["verdict"]) for c in lab.claims
+             if c["id"] in pooled]
+    other = [f"*{name}* ({here}; together {there})" for name, here, there in pairs if here != there]
+    return ("No run but this one is committed." if not pairs else
+            "This run's verdicts are those of all committed runs together." if not other else
+            "One run is three networks, and leaves more open. Otherwise than all committed runs "
+            f"together this one says of {', '.join(other)}: there the runs together weigh more.")
+
+
+def diverged(runs, tried):
+    """Where networks diverged, in words; empty where none did."""
+    groups = runs[runs.setting >= 0].groupby(["method", "setting", "sparsity"])
+    gone = groups.lost.agg(["sum", "size"])
+    told = [f"{name} at {in_brief(tried[name][i])}, {100 * s:g} % sparse: {row['sum']} of "
+            f"{row['size']}" for (name, i, s), row in gone[gone["sum"] > 0].iterrows()]
+    return (f"Networks that diverged, and count as wrong everywhere: {'; '.join(told)}."
+            if told else "")
+
+
 def tuning_table(tried, chosen, mean_gap):
     """The mean disparity of every setting, and which one the rule takes. -> table"""
     def put(settings, gap):
@@ -51,10 +86,10 @@ def methods_table(value, percent, points, published, methods, sparsity):
         change = minus(value("gap", name, sparsity), value("gap", name))
         run = not np.isnan(value("gap", name, sparsity)).all()
         known = [published.get((name, s)) for s in (0.0, 0.95)]
-        rows.append({"method": name, "disparity, dense": percent(value("gap", name)),
+        rows.append({"method": name, "dense": percent(value("gap", name)),
                      "sparse": percent(value("gap", name, sparsity)) if run else "not run",
-                     "change": points(change) if run else "",
-                     "beyond doing nothing": points(minus(change, idle)) if run else "",
+                     "sparse − dense": points(change) if run else "",
+                     "the same beyond doing nothing": points(minus(change, idle)) if run else "",
                      "published": " → ".join(f"{k[4]:g}" for k in known if k) or "not published"})
     return pd.DataFrame(rows)
 
