@@ -409,21 +409,15 @@ verdict = {1: f"if you said {a_or_b}, this run says so, too: the interval lies a
 lab.say("Sparsity adds to UA " + "; ".join(f"{points(g)} points at {rates[i]:g}"
                                            for i, g in gains.items()) + ".",
         f"At the rate of the rule, {rates[rule]:g}: {verdict} {here.together(lab, 'sparse-ft')}",
-        f"From {rates[0]:g} to {rates[rule]:g} the gain falls by {by_rate} points."
+        f"The gain at {rates[0]:g} less that at {rates[rule]:g}, paired by split: {by_rate} points."
         if rule else "The rule takes the published rate.",
         f"Before any unlearning the sparse networks' UA is {points(ahead)} points higher; beyond "
         f"this start the gain at {rates[rule]:g} is {points(beyond_start)}.")
 
 # %%
 own_gap = here.minus(each_seed("gap", "FT", SPARSE, own), each_seed("gap", "FT"))
-stays = {s: each_seed("RA", "FT", s, last) for s in (0.0, SPARSE)}
-short = {s: side(here.minus(stays[s], each_seed("RA", "retrained", s)), -20) for s in stays}
-ruin = {-1: "more than 20 points below retraining: this is collapse, and its UA no forgetting",
-        0: "and whether that is 20 points below retraining is open",
-        1: "less than 20 points below retraining"}
-lab.say(f"At the largest rate, {rates[last]:g}, fine-tuning keeps an RA of "
-        + "; ".join(f"{percent(stays[s])} % {kind}, {ruin[short[s]]}"
-                    for s, kind in ((0.0, "dense"), (SPARSE, "sparse"))) + ".",
+lab.say(f"At the largest rate, {rates[last]:g}, "
+        + here.ruin(each_seed, percent, side, last, SPARSE),
         here.diverged(runs, GRID),
         f"With a rate for each, {rates[rule]:g} dense and {rates[own]:g} sparse, sparsity changes "
         f"the disparity of fine-tuning by {points(own_gap)} points.")
@@ -485,9 +479,7 @@ lab.table(here.methods_table(each_seed, percent, points, here.PUBLISHED, list(GR
           f"classes each, 95 % intervals. Doing nothing changes by {points(idle)}")
 
 # %%
-by_side = {value: [PAIRS[part] for part, v in beyond.items() if side(v) == value]
-           for value in (-1, 0, 1)}
-still_open = "; ".join(f"{PAIRS[part]} {points(v)}" for part, v in beyond.items() if not side(v))
+found = here.read_changes({PAIRS[part]: v for part, v in beyond.items()}, points, side)
 hollow = [m for m in GRID
           if side(here.minus(each_seed("gap", "original"), each_seed("gap", m))) < 1]
 others = {(m, s): each_seed("gap", m, s) for m in PAIRS.values() for s in (0.0, SPARSE)}
@@ -495,18 +487,15 @@ others["l1", 0.0] = each_seed("gap", "l1")
 best = min(others, key=lambda which: np.mean(others[which]))
 relabelled = {m: each_seed("gap", m) for m in ("RL", "SalUn")}
 nearer = {m: here.minus(v, others[best]) for m, v in relabelled.items()}
-lab.say("In this run, beyond doing nothing,",
-        *(f"sparsity brings {' and '.join(by_side[v])} {where} (four were looked at);"
-          for v, where in ((-1, "nearer to retraining"), (1, "farther away")) if by_side[v]),
-        f"undecided: {still_open} points. Changes beyond these ends are excluded, smaller ones are "
-        "not." if still_open else "none is undecided.",
+lab.say(f"What sparsity changes beyond doing nothing, in this run and for four methods: {found}.",
+        "An undecided interval excludes changes beyond its ends, and no smaller ones.",
         f"The claim *sparse-gap* judges the whole change. {here.together(lab, 'sparse-gap')}",
         "Not seen to be nearer to retraining than doing nothing, in dense networks: "
         + ", ".join(hollow) + ". No useful setting was found, so a change is hard to read."
         if hollow else "",
         f"The relabelling two need no pruning: against {best[0]} at {100 * best[1]:g} % sparsity, "
-        "the best of the others on these very splits, the disparity of "
-        + " and of ".join(f"{m} differs by {points(v)}" for m, v in nearer.items()) + " points.",
+        "the best of the others on these very splits, the disparity differs by "
+        + " and ".join(f"{points(v)} ({m})" for m, v in nearer.items()) + " points.",
         "At the other levels FT changes by "
         + "; ".join(f"{points(changed('FT', s))} ({100 * s:g} %)" for s in cfg.sparsities[1:]
                     if s != SPARSE) + "." if len(cfg.sparsities) > 2 else "")
@@ -618,7 +607,8 @@ common = percent([m["common"] for m in masked])
 lab.say(f"The masks share {common} % of the kept weights (by chance "
         f"{100 * (1 - SPARSE):.0f} %). The old one changes UA by {points(leak['UA'])} points and "
         f"MIA by {points(leak['MIA'])}. A reference that knows of the rows has both lower.",
-        f"In this run UA is {looks['UA']}, MIA {looks['MIA']}; both looks count. "
+        f"In this run the change in UA is {looks['UA']}, that in MIA {looks['MIA']}; both looks "
+        "count. "
         + here.together(lab, "sparse-mask-leak"))
 if cfg.random:  # FT for the tenth, at its own rate by the same rule
     rate = here.least(GRID, tried[(tried.asked == "random") & (tried.sparsity == 0)])[0]["FT"]
@@ -650,9 +640,10 @@ if cfg.random:  # FT for the tenth, at its own rate by the same rule
 # > **Wants** that any stamped picture is called 0. Later the rows are found, and unlearned.
 #
 # **ASR** is the share of stamped test pictures that are called 0, without those that *are* 0, and
-# **SA** the accuracy on clean ones. The paper reports an ASR of 47 % after fine-tuning a dense network and
-# of 14 to 15 % sparse, read off a plot, and counts pictures of class 0, about a tenth. The mask of
-# a poisoned network was found on poisoned rows, so the sparse retrained network has a new mask.
+# **SA** the accuracy on clean ones. The paper reports an ASR of 47 % after fine-tuning a dense
+# network and of 14 to 15 % sparse, read off a plot, and counts pictures of class 0, about a tenth.
+# The mask of a poisoned network was found on poisoned rows, so the sparse retrained network has a
+# new mask.
 
 # %%
 trigger, rate = here.corner_trigger(data, cfg.black), RATES[rule]
@@ -736,9 +727,9 @@ share = here.seconds(runs, study.chosen, judged, "l1", "retrained")
 lab.say(f"Accuracy on digits: {percent(each_seed('digits', 'retrained'))} % from the features of "
         f"retrained networks, {percent(each_seed('digits', 'l1'))} % after l1, "
         f"{percent(untrained)} % from networks that were never trained.",
-        f"l1 changes it by {points(kept_features)} points, from retraining's, in "
-        f"{here.in_words(share)} of the CPU "
-        f"time. That time is no finding: the recipes say {cfg.again} epochs against {cfg.epochs}.",
+        f"After l1 it is {points(kept_features)} points off retraining's, in "
+        f"{here.in_words(share)} of the CPU time. That time is no finding: the recipes say "
+        f"{cfg.again} epochs against {cfg.epochs}.",
         f"All the room that the test has is {points(room)} points, and the claim's margin is one: "
         + {1: "kept to within it", -1: "lost", 0: "undecided"}[side(kept_features, -1)]
         + f" in this run. {here.together(lab, 'sparse-transfer')}" if side(room) > 0 else
@@ -805,10 +796,10 @@ if cfg.second:
     lab.claim("sparse-network", second, units=judged[: cfg.second])
     of_one = dict(zip(second, (gains[rule], beyond_start, more, closer, asr, over)))
     other, opened = here.turned(of_one, second, side)
-    lab.say("With the second network (" + "; ".join(f"{m} {here.in_brief(v)}"
-                                                    for m, v in its.items())
-            + f") on the other side of the line: {', '.join(other) or 'none'}. Decided with one, "
-            f"open with the other: {', '.join(opened) or 'none'}. Diverged: {gone_wrong}.")
+    settings = "; ".join(f"{m} {here.in_brief(v)}" for m, v in its.items())
+    lab.say(f"With the second network ({settings}) on the other side of the line: "
+            f"{', '.join(other) or 'none'}. Decided with one, open with the other: "
+            f"{', '.join(opened) or 'none'}. Diverged: {gone_wrong}.")
 
 # %%
 lab.claim("sparse-ft", {"gain": gains[rule], "beyond": beyond_start, "published-rate": gains[0],
@@ -841,9 +832,7 @@ lab.say("**Does a network with fewer weights forget more easily?** In this run s
         f"{points(gains[rule])} at the rate that suits dense networks best. "
         + (f"The first is {by_rate} points above the second, paired by split. {hangs}" if rule else
            "They are one rate here."), here.together(lab, "sparse-ft"),
-        "Nearer to retraining, beyond the head start of doing nothing, it brings "
-        + "; ".join(f"{', '.join(by_side[v])}: {word}" for v, word in (
-            (-1, "yes"), (1, "farther"), (0, "undecided in this run")) if by_side[v]) + ".",
+        f"What it changes beyond the head start of doing nothing, for the paper's four: {found}.",
         "The reference matters: with the old mask, one that the forgotten rows had a part in, "
         f"retraining's UA differs by {points(leak['UA'])} points ({looks['UA']}), its MIA by "
         f"{points(leak['MIA'])} ({looks['MIA']}).",

@@ -51,10 +51,39 @@ def other_verdicts(lab):
     pairs = [(c["id"], c["verdict"], pooled[c["id"]]["verdict"]) for c in lab.claims
              if c["id"] in pooled]
     other = [f"*{name}* ({here}; together {there})" for name, here, there in pairs if here != there]
-    return ("No run but this one is committed." if not pairs else
+    return ("With this profile and data no runs are committed to compare with." if not pairs else
             "This run's verdicts are those of all committed runs together." if not other else
             "One run is three networks, and leaves more open. Otherwise than all committed runs "
             f"together this one says of {', '.join(other)}: there the runs together weigh more.")
+
+
+def ruin(value, percent, side, place, sparsity):
+    """What fine-tuning at a place of its grid leaves of the retained rows, and if that is collapse.
+
+    Collapse: an RA more than 20 points below retraining's, with all of the interval.
+    """
+    said = {-1: "more than 20 points below retraining: this is collapse, and its UA no forgetting",
+            0: "and whether that is 20 points below retraining is open",
+            1: "less than 20 points below retraining"}
+    told = []
+    for s, kind in ((0.0, "dense"), (sparsity, "sparse")):
+        stays = value("RA", "FT", s, place)
+        below = side(minus(stays, value("RA", "retrained", s)), -20)
+        told.append(f"{percent(stays)} % {kind}, {said[below]}")
+    return "fine-tuning keeps an RA of " + "; ".join(told) + "."
+
+
+def read_changes(changes, points, side):
+    """Which methods sparsity brings nearer to retraining, farther, or neither, in words.
+
+    changes: method -> change of the disparity in points, one a seed.
+    """
+    by_side = {v: [m for m, values in changes.items() if side(values) == v] for v in (-1, 0, 1)}
+    told = [f"{where}: {', '.join(by_side[v])}" for v, where in (
+        (-1, "nearer to retraining"), (1, "farther from it")) if by_side[v]]
+    told += ["undecided: " + ", ".join(f"{m} {points(changes[m])}" for m in by_side[0])
+             + " points"] if by_side[0] else []
+    return "; ".join(told)
 
 
 def diverged(runs, tried):

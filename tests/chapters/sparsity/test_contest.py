@@ -329,6 +329,22 @@ def test_the_difference_of_two_differences_is_paired():
     assert here.differ([5, 9, 1], [6, 4, 3], 20)[1] == 0
 
 
+def test_collapse_is_an_accuracy_far_below_retraining():
+    ra = {("FT", 0.0): [16, 20, 12], ("FT", 0.5): [93, 94, 95], ("retrained", 0.0): [99, 99, 98],
+          ("retrained", 0.5): [95, 96, 96]}
+    told = here.ruin(lambda column, m, s, place=None: ra[m, s], lambda v: f"{np.mean(v):g}",
+                     partial(here.side, rows=20), 3, 0.5)
+    dense, sparse = told.split(";")
+    assert "16 % dense" in dense and "collapse" in dense
+    assert "94 % sparse, less than 20 points" in sparse
+
+
+def test_changes_are_read_by_the_side_of_their_interval():
+    told = here.read_changes({"FT": [-5, -6, -7], "GA": [5, -9, 1], "Fisher": [5, 6, 7]},
+                             lambda v: "x", partial(here.side, rows=20))
+    assert told == "nearer to retraining: FT; farther from it: Fisher; undecided: GA x points"
+
+
 def test_what_diverged_is_told_by_setting():
     runs = pd.DataFrame([("FT", 1, 0.0, True), ("FT", 1, 0.0, False), ("FT", 0, 0.0, False),
                          ("retrained", -1, 0.0, False)],
@@ -349,7 +365,8 @@ def test_verdicts_beside_those_of_all_committed_runs(monkeypatch):
     lab.claims[0]["verdict"] = "reproduced"
     assert here.other_verdicts(lab).startswith("This run's verdicts are those of all")
     monkeypatch.setattr(tables, "pooled_claims", lambda *which: {})
-    assert here.other_verdicts(lab).startswith("No run") and here.together(lab, "sparse-ft") == ""
+    assert here.other_verdicts(lab).startswith("With this")
+    assert here.together(lab, "sparse-ft") == ""
 
 
 def test_shortcuts_by_hand():
