@@ -417,7 +417,7 @@ lab.say("Sparsity adds to UA " + "; ".join(f"{points(g)} points at {rates[i]:g}"
 # %%
 own_gap = here.minus(each_seed("gap", "FT", SPARSE, own), each_seed("gap", "FT"))
 lab.say(f"At the largest rate, {rates[last]:g}, "
-        + here.ruin(each_seed, percent, side, last, SPARSE),
+        + here.ruin(runs, last, SPARSE),
         here.diverged(runs, GRID),
         f"With a rate for each, {rates[rule]:g} dense and {rates[own]:g} sparse, sparsity changes "
         f"the disparity of fine-tuning by {points(own_gap)} points.")
@@ -830,7 +830,7 @@ hangs = {1: "So what sparsity adds hangs on the learning rate, and the published
 lab.say("**Does a network with fewer weights forget more easily?** In this run sparsity adds "
         f"{points(gains[0])} points of UA to fine-tuning at a tenth of the training rate, and "
         f"{points(gains[rule])} at the rate that suits dense networks best. "
-        + (f"The first is {by_rate} points above the second, paired by split. {hangs}" if rule else
+        + (f"The first less the second, paired by split: {by_rate} points. {hangs}" if rule else
            "They are one rate here."), here.together(lab, "sparse-ft"),
         f"What it changes beyond the head start of doing nothing, for the paper's four: {found}.",
         "The reference matters: with the old mask, one that the forgotten rows had a part in, "

@@ -329,14 +329,16 @@ def test_the_difference_of_two_differences_is_paired():
     assert here.differ([5, 9, 1], [6, 4, 3], 20)[1] == 0
 
 
-def test_collapse_is_an_accuracy_far_below_retraining():
-    ra = {("FT", 0.0): [16, 20, 12], ("FT", 0.5): [93, 94, 95], ("retrained", 0.0): [99, 99, 98],
-          ("retrained", 0.5): [95, 96, 96]}
-    told = here.ruin(lambda column, m, s, place=None: ra[m, s], lambda v: f"{np.mean(v):g}",
-                     partial(here.side, rows=20), 3, 0.5)
-    dense, sparse = told.split(";")
-    assert "16 % dense" in dense and "collapse" in dense
-    assert "94 % sparse, less than 20 points" in sparse
+def test_collapse_is_counted_beside_the_retrained_network_of_the_request():
+    rows = [(1, asked, m, i, s, ra) for s, asked, m, i, ra in (
+        (0.0, 0, "retrained", -1, 100), (0.0, 0, "FT", 3, 10), (0.0, 0, "FT", 0, 10),
+        (0.0, 7, "retrained", -1, 60), (0.0, 7, "FT", 3, 40), (0.5, 0, "retrained", -1, 96),
+        (0.5, 0, "FT", 3, 90), (0.0, "random", "retrained", -1, 100),
+        (0.0, "random", "FT", 3, 0))]
+    runs = pd.DataFrame(rows, columns=["seed", "asked", "method", "setting", "sparsity", "RA"])
+    dense, sparse = here.ruin(runs, 3, 0.5).split("; ")
+    assert "1 of 2 dense networks (mean RA 25 %): not forgetting but collapse" in dense
+    assert "0 of 1 sparse networks (mean RA 90 %)." in sparse
 
 
 def test_changes_are_read_by_the_side_of_their_interval():
