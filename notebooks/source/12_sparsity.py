@@ -9,9 +9,9 @@
 # %% [markdown]
 # # 12 · Sparsity: does a network with fewer weights forget more easily?
 #
-# The exact way to forget is to train again. The cheap ways of the notebooks before leave a gap to
-# it. A paper of 2023 proposed to close that gap from an unexpected side: throw most of the weights
-# away first. **Does a network with fewer weights forget more easily?**
+# The exact way to forget is to train again. The cheap ways leave a gap to it. A paper of 2023
+# proposed to close it from an unexpected side: throw most of the weights away first. **Does a
+# network with fewer weights forget more easily?**
 #
 # You will
 # - see the paper's claim on one network, and then what becomes of it at other learning rates;
@@ -47,6 +47,7 @@ import labkit as lk
 from course import Lab, exercise, figures, widgets
 from course.chapters import sparsity as here
 from course.chapters.sparsity import exercises as worked
+from course.pooling import pooled_claims
 from labkit import measure, unlearn
 
 lab = Lab("sparsity", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
@@ -101,7 +102,7 @@ lab.say("Classes to forget, one at a time: " + ", ".join(data.classes[c] for c i
 #   test is a support vector classifier (**SVC**), which learns a border between two groups of
 #   numbers: here the confidences of retained rows, and those of test rows.
 #
-# None of them has a best value of its own. The best value is retraining's.
+# The best value of each is retraining's.
 #
 # > **Threat model.** **Who** an auditor of the provider; nobody attacks.
 # > **Sees** the confidence of the network in the true label of every row.
@@ -126,7 +127,6 @@ layers = [name for name, w in unlearn.prunable(dense).items()
           if w.dim() == 4 or not cfg.convolutions]
 sparse, mask = here.omp(build, d, sparsity=SPARSE, seed=first, dense=dense, rewind=cfg.rewind,
                         names=layers, **recipe)
-lk.show(measure.svc_mia)  # the membership test, as published
 
 # %%
 one, done = {}, {}
@@ -180,9 +180,9 @@ lab.say("Points from retraining, before and after fine-tuning: "
 #
 # <details><summary>Answer</summary>
 #
-# A network that answers nonsense has a UA of 100, too; its RA and TA give it away. And a row that
-# is misclassified has a low confidence in its true label, so the membership test takes it for
-# unseen: UA and MIA often move together.
+# A network that answers nonsense has a UA of 100, too; its RA and TA give it away. And a wrong row
+# has a low confidence in its true label, so the membership test takes it for unseen: UA and MIA
+# often move together.
 #
 # </details>
 
@@ -226,8 +226,8 @@ lab.say("Test accuracy of the network of section 1: {:.0f} % dense, {:.0f} % jus
         "trained again.".format(*right))
 
 # %% [markdown]
-# Set weights to 0, go on training, and some come back. Their gradient is easily masked. But the
-# **momentum** of earlier steps moves them still. One step of SGD is
+# Set weights to 0, go on training, and some come back. Their gradient is easily masked, but the
+# **momentum** of earlier steps moves them. One step of SGD is
 # $$v' = \mu v + g + \lambda w, \qquad w' = w - \eta v'$$
 # with velocity $v$, momentum $\mu$, gradient $g$, weight decay $\lambda$, learning rate $\eta$.
 #
@@ -270,9 +270,8 @@ print(f"weights that are 0, your step: {mine:.0f} % · fewer, where the gradient
       plain < mine)
 
 # %% [markdown]
-# The same holds for unlearning: fine-tuning a sparse network without its mask is fine-tuning a
-# dense network that starts at many zeros. From here on every method keeps the mask, and the zeros
-# are counted at the end.
+# So it is in unlearning. From here on every method keeps the mask, and the zeros are counted at the
+# end.
 #
 # **Check yourself.** Why does it not help to set pruned weights to 0 *before* each step?
 #
@@ -288,15 +287,15 @@ print(f"weights that are 0, your step: {mine:.0f} % · fewer, where the gradient
 #
 # Beside **FT** the paper has three more: **GA** climbs the loss of the forgotten rows; **Fisher**
 # adds noise where the retained rows do not mind; **influence** takes one Newton step. **l1** is FT
-# with a penalty, section 6. Two successors relabel: **RL** trains on all rows, the forgotten ones
+# with a penalty (section 6). Two successors relabel: **RL** trains on all rows, the forgotten ones
 # with random labels; **SalUn** is RL on the half of the weights that matter most to them.
 #
 # Each method has a knob, and the knob decides a great deal. **The rule**, fixed before any run:
 # each knob is set where the method's mean disparity on *dense* networks is least, over splits that
 # are not judged. Sparse networks get the same setting, so the rule favours the dense ones.
 #
-# To save time FT and l1 hold a race: what can no longer win after the first of the two splits does
-# not run on the second. A disparity is never below 0, so the winner is the same.
+# To save time FT and l1 hold a race: what can no longer win after the first split does not run on
+# the second. A disparity is never below 0, so the winner is the same.
 #
 # **Exercise 12.4** (difficulty 4, 15 minutes). Which weights may SalUn move? With $n$ parameters
 # (biases count), the round((1 − share) · n) with the smallest |gradient| of the *summed* loss on
@@ -389,6 +388,8 @@ each_seed = partial(here.each_seed, runs, study.chosen, judged)
 # in words: a share in percent, a difference in points; a share is of as many rows as a class has
 percent, points = (partial(here.in_words, rows=n // k, limits=(low, 100)) for low in (0, -100))
 side = partial(here.side, rows=n // k)
+pooled = pooled_claims("sparsity", profile, dataset)  # what all committed runs say together
+together = partial(here.together, pooled)
 right = {s: [measure.accuracy(lk.training.predict(net.model, net.data.x_test), net.data.y_test)
              for net in networks if net.sparsity == s] for s in cfg.sparsities}
 lost = here.minus(right[0.0], right[SPARSE])
@@ -408,7 +409,7 @@ verdict = {1: f"if you said {a_or_b}, this run says so, too: the interval lies a
            -1: "this run says none of a), b), c): the interval lies below 0."}[side(gains[rule])]
 lab.say("Sparsity adds to UA " + "; ".join(f"{points(g)} points at {rates[i]:g}"
                                            for i, g in gains.items()) + ".",
-        f"At the rate of the rule, {rates[rule]:g}: {verdict} {here.together(lab, 'sparse-ft')}",
+        f"At the rate of the rule, {rates[rule]:g}: {verdict} {together('sparse-ft')}",
         f"The gain at {rates[0]:g} less that at {rates[rule]:g}, paired by split: {by_rate} points."
         if rule else "The rule takes the published rate.",
         f"Before any unlearning the sparse networks' UA is {points(ahead)} points higher; beyond "
@@ -430,10 +431,8 @@ lab.say(f"Test accuracy before unlearning: {percent(right[0.0])} % dense, {perce
         f"All splits are drawn from one pool of {n + len(data.y_test):,} rows: the intervals say "
         "how much a split and a seed matter, not another data set.")
 if cfg.rounds:
-    blind, slow = here.other_masks(study, SPARSE, cfg.rounds, cfg.rewind, judged,
-                                   keep=lab.unfinished("masks"))
-    lab.say(f"A mask that saw no data at all (SynFlow) gives {percent(blind)} %, pruning in "
-            f"{cfg.rounds} rounds (IMP) {percent(slow)} %.")
+    masks = here.other_masks(study, SPARSE, cfg.rounds, cfg.rewind, judged, lab.unfinished("masks"))
+    lab.say("Masks without data (SynFlow): {} %, in rounds: {} %.".format(*map(percent, masks)))
 
 # %% [markdown]
 # **Check yourself.** A paper shows one learning rate. Which question should a reader ask, and why
@@ -450,15 +449,14 @@ if cfg.rounds:
 # %% [markdown]
 # ## 5 · Does it forget better, or did it start nearer?
 #
-# The same for every method. A sparse original can be nearer to its retrained network from the
-# start, because it fits its rows less well. So doing nothing stands beside the methods. What a
-# method changes **beyond** that is its own. (l1 is meant for dense networks; RL and SalUn run on
+# A sparse original can be nearer to its retrained network from the start, because it fits its rows
+# less well. So doing nothing stands beside the methods. What a method changes **beyond** that is its
+# own. (l1 is meant for dense networks; RL and SalUn run on
 # sparse ones in the profile `full`.)
 #
 # The published figures stand in the table, and are no target: there a ResNet-18 was trained on
 # CIFAR-10, the rates were other ones, and Fisher also overwrites the output row of the forgotten
-# class, a shortcut that ours does not take. The profile `paper` comes nearer to them; it takes a
-# GPU, and has not been run.
+# class. The profile `paper` comes nearer to them; it takes a GPU, and has not been run.
 
 # %%
 lab.figure(here.methods_figure(figures, each_seed, list(GRID), SPARSE, n // k),
@@ -482,20 +480,13 @@ lab.table(here.methods_table(each_seed, percent, points, here.PUBLISHED, list(GR
 found = here.read_changes({PAIRS[part]: v for part, v in beyond.items()}, points, side)
 hollow = [m for m in GRID
           if side(here.minus(each_seed("gap", "original"), each_seed("gap", m))) < 1]
-others = {(m, s): each_seed("gap", m, s) for m in PAIRS.values() for s in (0.0, SPARSE)}
-others["l1", 0.0] = each_seed("gap", "l1")
-best = min(others, key=lambda which: np.mean(others[which]))
-relabelled = {m: each_seed("gap", m) for m in ("RL", "SalUn")}
-nearer = {m: here.minus(v, others[best]) for m, v in relabelled.items()}
 lab.say(f"What sparsity changes beyond doing nothing, in this run and for four methods: {found}.",
         "An undecided interval excludes changes beyond its ends, and no smaller ones.",
-        f"The claim *sparse-gap* judges the whole change. {here.together(lab, 'sparse-gap')}",
+        f"Of the whole change: {together('sparse-gap')}" if pooled else "",
         "Not seen to be nearer to retraining than doing nothing, in dense networks: "
         + ", ".join(hollow) + ". No useful setting was found, so a change is hard to read."
         if hollow else "",
-        f"The relabelling two need no pruning: against {best[0]} at {100 * best[1]:g} % sparsity, "
-        "the best of the others on these very splits, the disparity differs by "
-        + " and ".join(f"{points(v)} ({m})" for m, v in nearer.items()) + " points.",
+        here.relabelling(each_seed, points, [m for m in GRID if m not in ("RL", "SalUn")], SPARSE),
         "At the other levels FT changes by "
         + "; ".join(f"{points(changed('FT', s))} ({100 * s:g} %)" for s in cfg.sparsities[1:]
                     if s != SPARSE) + "." if len(cfg.sparsities) > 2 else "")
@@ -515,8 +506,7 @@ lab.say(f"What sparsity changes beyond doing nothing, in this run and for four m
 # %% [markdown]
 # ## 6 · Small weights instead of few
 #
-# Pruning has to come before unlearning, and before anybody asked. The paper's second proposal needs
-# no plan: fine-tune on the retained rows, and add $\gamma_e \lVert\theta\rVert_1$ to the loss of
+# Pruning has to come before anybody asked. The paper's second proposal needs no plan: fine-tune on the retained rows, and add $\gamma_e \lVert\theta\rVert_1$ to the loss of
 # epoch $e$. The norm pulls every weight towards zero, and the retained rows pull back what they
 # need. The paper lets the strength fall along a line, $\gamma_e = \gamma\,(1 - e / E)$ in epoch
 # $e = 0, 1, \dots$ of $E$.
@@ -568,7 +558,7 @@ in_run = {1: "above 0", -1: "below 0", 0: "undecided"}
 lab.say(f"Over all classes, each at its own setting, l1 (the paper's line) has {points(more)} "
         f"points of UA more than fine-tuning (in this run {in_run[side(more)]}), and a disparity "
         f"that differs by {points(closer)} ({in_run[side(closer)]}).",
-        here.together(lab, "sparse-l1"), "Its RA differs from retraining's by "
+        together("sparse-l1"), "Its RA differs from retraining's by "
         f"{points(here.minus(each_seed('RA', 'l1'), each_seed('RA', 'retrained')))} points.")
 
 # %% [markdown]
@@ -577,8 +567,8 @@ lab.say(f"Over all classes, each at its own setting, l1 (the paper's line) has {
 #
 # <details><summary>Answer</summary>
 #
-# Who tries ten schedules on three networks and keeps the best has fitted the schedule to them. The
-# digits of the check are for trying; the networks of the figure are for one look.
+# Who tries ten schedules on three networks and keeps the best has fitted it to them. The digits of
+# the check are for trying; the networks of the figure are for one look.
 #
 # </details>
 
@@ -590,9 +580,8 @@ lab.say(f"Over all classes, each at its own setting, l1 (the paper's line) has {
 # quite a network that never saw them. A clean reference computes a **new mask** without them. Xiao
 # et al. make this point.
 #
-# So retrain twice, with nothing different but the mask. When a class is forgotten, a network that
-# never saw it is wrong on nearly all its rows whatever its mask, and UA has nothing to tell. So
-# here a random tenth of the rows is forgotten.
+# So retrain twice, with nothing different but the mask. A network that never saw a class is wrong
+# on nearly all its rows whatever its mask, so here a random tenth of the rows is forgotten.
 
 # %%
 pruned = [net for net in networks if net.sparsity == SPARSE]
@@ -609,7 +598,7 @@ lab.say(f"The masks share {common} % of the kept weights (by chance "
         f"MIA by {points(leak['MIA'])}. A reference that knows of the rows has both lower.",
         f"In this run the change in UA is {looks['UA']}, that in MIA {looks['MIA']}; both looks "
         "count. "
-        + here.together(lab, "sparse-mask-leak"))
+        + together("sparse-mask-leak"))
 if cfg.random:  # FT for the tenth, at its own rate by the same rule
     rate = here.least(GRID, tried[(tried.asked == "random") & (tried.sparsity == 0)])[0]["FT"]
     tenth = here.random_tenth(study, runs, judged, SPARSE, masked)
@@ -625,9 +614,8 @@ if cfg.random:  # FT for the tenth, at its own rate by the same rule
 #
 # <details><summary>Answer</summary>
 #
-# What was measured is how two references differ on average over many forgotten rows. That the old
-# mask carries something of them is one thing; an attack that reads a single row out of it would
-# have to be written and measured.
+# What was measured is how two references differ on average over many forgotten rows. An attack that
+# reads a single row out of the mask would have to be written and measured.
 #
 # </details>
 
@@ -669,7 +657,7 @@ lab.say(f"After fine-tuning the backdoor works on {left[0.0]} % of the stamped p
         f"{in_run[side(asr)]}). Dense with l1 it works on {percent(clean('ASR', 'l1', 0.0))} %.",
         f"{gone[side(over, 5)]}: it works on {points(over)} points more than after retraining.",
         f"Clean accuracy, dense less sparse: {points(price)} points ({in_run[side(price)]}).",
-        here.together(lab, "sparse-backdoor"),
+        together("sparse-backdoor"),
         f"Networks that diverged, and count as fooled by every stamp: {fooled}." if fooled else "",
         f"With the old mask retraining leaves {percent(clean('ASR', 'old mask', SPARSE))} %."
         if cfg.old_mask else "")
@@ -692,14 +680,12 @@ lab.say(f"After fine-tuning the backdoor works on {left[0.0]} % of the stamped p
 # Proposition 2; read off an image of the paper):
 # $$e(m) = O\big(\eta^2\, t\, \lVert m \circ (\theta_t - \theta_0) \rVert_2\, \sigma(m)\big)$$
 # with the learning rate $\eta$, the training steps $t$, the weights before and after training
-# $\theta_0, \theta_t$, and the largest singular value $\sigma(m)$ of the Hessian over the kept
-# weights. It holds for plain SGD and up to an unknown constant, and says nothing of FT, Fisher or
-# influence. Our training has momentum and a schedule: the quantity is a guide, no bound of these
-# networks.
+# $\theta_0, \theta_t$, and the largest singular value $\sigma(m)$ of the Hessian, the loss's matrix
+# of second derivatives, over the kept weights. It holds for plain SGD up to an unknown constant.
+# Our training has momentum and a schedule: the quantity is a guide, no bound of these networks.
 #
 # Another promise: unlearn source classes, and the features serve a new task as well as after
-# retraining without them. Here the new task is handwritten digits, resized; a linear classifier
-# reads what the last layer is fed.
+# retraining. Here that is handwritten digits; a linear classifier reads what the last layer is fed.
 
 # %%
 ratio = here.bound_ratios(study, networks, judged, SPARSE, *cfg.power)
@@ -732,7 +718,7 @@ lab.say(f"Accuracy on digits: {percent(each_seed('digits', 'retrained'))} % from
         f"{cfg.again} epochs against {cfg.epochs}.",
         f"All the room that the test has is {points(room)} points, and the claim's margin is one: "
         + {1: "kept to within it", -1: "lost", 0: "undecided"}[side(kept_features, -1)]
-        + f" in this run. {here.together(lab, 'sparse-transfer')}" if side(room) > 0 else
+        + f" in this run. {together('sparse-transfer')}" if side(room) > 0 else
         "The test has no room on these splits, and says nothing.")
 
 # %% [markdown]
@@ -748,9 +734,8 @@ lab.say(f"Accuracy on digits: {percent(each_seed('digits', 'retrained'))} % from
 # %% [markdown]
 # ## Explore: sparsity, learning rate, class
 #
-# One split. The bars are fine-tuning, the arrows the original and the retrained network of the same
-# sparsity. Find a rate at which the bars meet all green arrows, dense and sparse; then see whether
-# it does so for another class.
+# One split: bars for fine-tuning, arrows for the original and the retrained network. Find a rate at
+# which the bars meet all green arrows, dense and sparse; does it do so for another class?
 
 # %%
 figure, redraw = here.explorer_figure(figures, here.one_split(runs, RATES, judged[0]))
@@ -784,10 +769,9 @@ lab.say(f"By UA alone {name} with {here.in_brief(GRID[name][place])} is among th
 # %% [markdown]
 # ## What was tested
 #
-# The verdicts below are those of this run, of one kind of network and of this data set; under each
-# stands what all committed runs say together. The profile `full` measures again what three of them
-# hang on, with a second network of three convolutions: the settings by the same rule, on one split
-# that is not judged, then on some of the judged ones.
+# The verdicts are those of this run, of one kind of network and of this data set; under each
+# stands what all committed runs say together. The profile `full` measures three of them again with
+# a second network, of three convolutions.
 
 # %%
 if cfg.second:
@@ -795,11 +779,7 @@ if cfg.second:
                                              SPARSE, trigger, cfg.poisoned)
     lab.claim("sparse-network", second, units=judged[: cfg.second])
     of_one = dict(zip(second, (gains[rule], beyond_start, more, closer, asr, over)))
-    other, opened = here.turned(of_one, second, side)
-    settings = "; ".join(f"{m} {here.in_brief(v)}" for m, v in its.items())
-    lab.say(f"With the second network ({settings}) on the other side of the line: "
-            f"{', '.join(other) or 'none'}. Decided with one, open with the other: "
-            f"{', '.join(opened) or 'none'}. Diverged: {gone_wrong}.")
+    lab.say(here.second_network(of_one, second, its, gone_wrong, side))
 
 # %%
 lab.claim("sparse-ft", {"gain": gains[rule], "beyond": beyond_start, "published-rate": gains[0],
@@ -818,33 +798,32 @@ lab.record("runs", runs.groupby([kind, "method", "sparsity", "setting"])[
     [*here.COLUMNS, "gap"]].mean().reset_index())
 lab.record("settings", {name: GRID[name][i] for name, i in study.chosen.items()})
 lab.claims_table()
-lab.say(here.other_verdicts(lab))
+lab.say(here.other_verdicts(pooled, lab.claims))
 
 # %% [markdown]
 # ## The answer
 
 # %%
-hangs = {1: "So what sparsity adds hangs on the learning rate, and the published one flatters it.",
-         0: "Whether what sparsity adds hangs on the learning rate is undecided in this run.",
-         -1: "So what sparsity adds hangs on the learning rate: it grows."}[falls]
+hangs = {1: "In this run the gain hangs on the learning rate: it falls.",
+         -1: "In this run the gain hangs on the learning rate: it grows.",
+         0: "Whether the gain hangs on the learning rate is undecided in this run."}[falls]
 lab.say("**Does a network with fewer weights forget more easily?** In this run sparsity adds "
         f"{points(gains[0])} points of UA to fine-tuning at a tenth of the training rate, and "
         f"{points(gains[rule])} at the rate that suits dense networks best. "
         + (f"The first less the second, paired by split: {by_rate} points. {hangs}" if rule else
-           "They are one rate here."), here.together(lab, "sparse-ft"),
-        f"What it changes beyond the head start of doing nothing, for the paper's four: {found}.",
-        "The reference matters: with the old mask, one that the forgotten rows had a part in, "
+           "They are one rate here."), together("sparse-ft"),
+        f"Beyond the head start of doing nothing, for the paper's four: {found}.",
+        "The reference: with the old mask, which the forgotten rows had a part in, "
         f"retraining's UA differs by {points(leak['UA'])} points ({looks['UA']}), its MIA by "
         f"{points(leak['MIA'])} ({looks['MIA']}).",
-        f"Without pruning RL ends {percent(relabelled['RL'])} points from retraining, sparse "
+        f"Without pruning RL ends {percent(each_seed('gap', 'RL'))} points from retraining, sparse "
         f"fine-tuning {percent(each_seed('gap', 'FT', SPARSE))}.",
-        "Not shown: networks of the papers' size, other data than these, and what five runs of "
-        "three networks leave open.")
+        "Not shown: networks of the papers' size, and other data than these.")
 
 # %% [markdown]
 # **Read on**: [Jia et al. 2023](https://arxiv.org/abs/2304.04934), for the tables of which these
 # are a small copy; [Fan et al. 2024](https://arxiv.org/abs/2310.12508), who choose weights by their
 # gradient; [Xiao et al. 2025](https://arxiv.org/abs/2507.18725), on pruning anew after a deletion.
 #
-# **Next**: the scoreboard of the whole course, `labkit report`, and your own data: every notebook
-# takes `dataset="folder:PATH"`.
+# **Next**: the scoreboard of the whole course, `labkit report`, and your own data:
+# `dataset="folder:PATH"`.

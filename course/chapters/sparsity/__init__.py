@@ -50,18 +50,22 @@ from .judging import (
     side,
     splits,
 )
-from .tables import (
+from .said import (
     diverged,
+    other_verdicts,
+    read_changes,
+    relabelling,
+    ruin,
+    second_network,
+    together,
+)
+from .tables import (
     grid,
     in_brief,
     methods_table,
     one_split,
-    other_verdicts,
     random_tenth,
-    read_changes,
-    ruin,
     shortcuts,
-    together,
     try_schedules,
     tuning_table,
     turned,
@@ -90,8 +94,8 @@ __all__ = [
     "flip_and_crop", "four_bars", "grid", "imp", "in_brief", "in_words", "judged_runs", "leaks",
     "least", "magnitude_mask", "methods_figure", "methods_table", "minus", "network", "of_network",
     "omp", "on", "one_split", "other_masks", "other_verdicts", "parallel", "prune_then",
-    "random_tenth", "read_changes", "rehearse", "ruin", "schedules_figure", "score", "seconds",
-    "shaped", "shortcuts", "side", "splits", "sweep_figure", "synflow_mask", "synflow_scores",
-    "three_convolutions", "together", "try_schedules", "tuning_table", "turned", "unlearned",
-    "weight_distance",
+    "random_tenth", "read_changes", "rehearse", "relabelling", "ruin", "schedules_figure", "score",
+    "second_network", "seconds", "shaped", "shortcuts", "side", "splits", "sweep_figure",
+    "synflow_mask", "synflow_scores", "three_convolutions", "together", "try_schedules",
+    "tuning_table", "turned", "unlearned", "weight_distance",
 ]

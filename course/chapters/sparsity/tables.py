@@ -3,10 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from course.claimfile import load_claims
-from course.pooling import pooled_claims
-from course.words import parts_in_words
-
 from .further import shaped
 from .judging import minus
 from .trials import COLUMNS, LOST, parallel
@@ -34,65 +30,6 @@ def grid(profile, lr):
 def in_brief(settings):
     """A setting in words."""
     return " ".join(f"{knob} {value:g}" for knob, value in settings.items())
-
-
-def together(lab, name):
-    """What all committed runs say of a claim, in one sentence; empty where fewer than two are."""
-    found = pooled_claims(lab.chapter, lab.profile, lab.dataset).get(name)
-    if not found or found["runs"] < 2:
-        return ""
-    values = parts_in_words(found, load_claims()[name], deciding=found["verdict"] != "report")
-    return f"All {found['runs']} committed runs together: {found['verdict']} ({values})."
-
-
-def other_verdicts(lab):
-    """The claims of which this run and all committed runs together say something else, in words."""
-    pooled = pooled_claims(lab.chapter, lab.profile, lab.dataset)
-    pairs = [(c["id"], c["verdict"], pooled[c["id"]]["verdict"]) for c in lab.claims
-             if c["id"] in pooled]
-    other = [f"*{name}* ({here}; together {there})" for name, here, there in pairs if here != there]
-    return ("With this profile and data no runs are committed to compare with." if not pairs else
-            "This run's verdicts are those of all committed runs together." if not other else
-            "One run is three networks, and leaves more open. Otherwise than all committed runs "
-            f"together this one says of {', '.join(other)}: there the runs together weigh more.")
-
-
-def ruin(runs, place, sparsity):
-    """How many networks fine-tuning at a place of its grid ruins, in words.
-
-    Ruined: fewer than half as many retained rows right as the retrained network of that request.
-    """
-    of_class, told = runs[runs.asked != "random"].set_index(["seed", "asked"]), []
-    for s, kind in ((0.0, "dense"), (sparsity, "sparse")):
-        part = of_class[of_class.sparsity == s]
-        tuned = part[(part.method == "FT") & (part.setting == place)].RA
-        gone = int((tuned < part[part.method == "retrained"].RA.loc[tuned.index] / 2).sum())
-        told.append(f"{gone} of {len(tuned)} {kind} networks (mean RA {tuned.mean():.0f} %)"
-                    + ": not forgetting but collapse makes their UA" * (gone > 0))
-    return f"fewer than half of retraining's retained rows stay right in {'; in '.join(told)}."
-
-
-def read_changes(changes, points, side):
-    """Which methods sparsity brings nearer to retraining, farther, or neither, in words.
-
-    changes: method -> change of the disparity in points, one a seed.
-    """
-    by_side = {v: [m for m, values in changes.items() if side(values) == v] for v in (-1, 0, 1)}
-    told = [f"{where}: {', '.join(by_side[v])}" for v, where in (
-        (-1, "nearer to retraining"), (1, "farther from it")) if by_side[v]]
-    told += ["undecided: " + ", ".join(f"{m} {points(changes[m])}" for m in by_side[0])
-             + " points"] if by_side[0] else []
-    return "; ".join(told)
-
-
-def diverged(runs, tried):
-    """Where networks diverged, in words; empty where none did."""
-    groups = runs[runs.setting >= 0].groupby(["method", "setting", "sparsity"])
-    gone = groups.lost.agg(["sum", "size"])
-    told = [f"{name} at {in_brief(tried[name][i])}, {100 * s:g} % sparse: {row['sum']} of "
-            f"{row['size']}" for (name, i, s), row in gone[gone["sum"] > 0].iterrows()]
-    return (f"Networks that diverged, and count as wrong everywhere: {'; '.join(told)}."
-            if told else "")
 
 
 def tuning_table(tried, chosen, mean_gap):

@@ -17,7 +17,7 @@ import labkit as lk
 from course import exercises  # first: it reads the exercises of all chapters
 from course.chapters import sparsity as here
 from course.chapters.sparsity import exercises as worked
-from course.chapters.sparsity import further, judging, tables, trials
+from course.chapters.sparsity import further, judging, trials
 from labkit import measure, unlearn
 
 BLOWN = 1e38  # finite weights of this size answer infinity and NaN
@@ -356,19 +356,30 @@ def test_what_diverged_is_told_by_setting():
     assert here.diverged(runs[~runs.lost], grid) == ""
 
 
-def test_verdicts_beside_those_of_all_committed_runs(monkeypatch):
-    lab = SimpleNamespace(chapter="sparsity", profile="quick", dataset="fashion",
-                          claims=[dict(id="sparse-ft", verdict="undecided"),
-                                  dict(id="sparse-l1", verdict="reproduced")])
-    pooled = {"sparse-ft": dict(verdict="reproduced"), "sparse-l1": dict(verdict="reproduced")}
-    monkeypatch.setattr(tables, "pooled_claims", lambda *which: pooled)
-    told = here.other_verdicts(lab)
+def test_verdicts_beside_those_of_all_committed_runs():
+    claims = [dict(id="sparse-ft", verdict="undecided"), dict(id="sparse-l1", verdict="reproduced")]
+    parts = [dict(name="gain", mean=13.1, low=4.2, high=22.4),
+             dict(name="beyond", mean=1.0, low=0.0, high=2.0)]
+    pooled = {"sparse-ft": dict(verdict="reproduced", runs=5, decided_by="gain", parts=parts),
+              "sparse-l1": dict(verdict="reproduced")}
+    told = here.other_verdicts(pooled, claims)
     assert "*sparse-ft* (undecided; together reproduced)" in told and "sparse-l1" not in told
-    lab.claims[0]["verdict"] = "reproduced"
-    assert here.other_verdicts(lab).startswith("This run's verdicts are those of all")
-    monkeypatch.setattr(tables, "pooled_claims", lambda *which: {})
-    assert here.other_verdicts(lab).startswith("With this")
-    assert here.together(lab, "sparse-ft") == ""
+    assert here.together(pooled, "sparse-ft") == ("All 5 committed runs together: reproduced (gain "
+                                                  "13 [4, 22]).")
+    pooled["sparse-ft"]["verdict"] = "report"
+    assert "; beyond 1.0 [0.0, 2.0])" in here.together(pooled, "sparse-ft")
+    pooled["sparse-ft"]["verdict"] = "undecided"
+    assert here.other_verdicts(pooled, claims).startswith("This run's verdicts are those of all")
+    assert here.other_verdicts({}, claims).startswith("With this")
+    assert here.together({}, "sparse-ft") == ""
+
+
+def test_relabelling_is_told_beside_the_least_of_the_others():
+    gap = {("RL", 0.0): [1, 1, 2], ("SalUn", 0.0): [2, 2, 3], ("FT", 0.0): [9, 9, 9],
+           ("FT", 0.5): [5, 5, 6], ("l1", 0.0): [7, 7, 7]}
+    told = here.relabelling(lambda column, m, s=0.0: gap.get((m, s), [np.nan] * 3),
+                            lambda v: f"{np.mean(v):g}", ["FT", "l1"], 0.5)
+    assert "FT at 50 % sparsity" in told and "-4 (RL) and -3 (SalUn)" in told
 
 
 def test_shortcuts_by_hand():
