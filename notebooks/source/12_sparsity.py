@@ -47,7 +47,6 @@ import labkit as lk
 from course import Lab, exercise, figures, widgets
 from course.chapters import sparsity as here
 from course.chapters.sparsity import exercises as worked
-from course.pooling import pooled_claims
 from labkit import measure, unlearn
 
 lab = Lab("sparsity", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
@@ -368,7 +367,8 @@ lab.say(f"The rule takes a rate of {RATES[rule]:g} for FT, where the paper has a
 #
 # Now the judged splits: every class, dense and sparse, each method at its setting. Fine-tuning runs
 # at the published rate, at that of the rule, at the one that suits sparse networks, and at the
-# largest.
+# largest. Below the sentences stands the claim: this run's verdict, and under it the one of all
+# committed runs together, which weighs more.
 
 # %% [markdown]
 # **Predict before you run.** Section 1 showed one network at the published rate. At the rate of the
@@ -388,8 +388,6 @@ each_seed = partial(here.each_seed, runs, study.chosen, judged)
 # in words: a share in percent, a difference in points; a share is of as many rows as a class has
 percent, points = (partial(here.in_words, rows=n // k, limits=(low, 100)) for low in (0, -100))
 side = partial(here.side, rows=n // k)
-pooled = pooled_claims("sparsity", profile, dataset)  # what all committed runs say together
-together = partial(here.together, pooled)
 right = {s: [measure.accuracy(lk.training.predict(net.model, net.data.x_test), net.data.y_test)
              for net in networks if net.sparsity == s] for s in cfg.sparsities}
 lost = here.minus(right[0.0], right[SPARSE])
@@ -409,7 +407,7 @@ verdict = {1: f"if you said {a_or_b}, this run says so, too: the interval lies a
            -1: "this run says none of a), b), c): the interval lies below 0."}[side(gains[rule])]
 lab.say("Sparsity adds to UA " + "; ".join(f"{points(g)} points at {rates[i]:g}"
                                            for i, g in gains.items()) + ".",
-        f"At the rate of the rule, {rates[rule]:g}: {verdict} {together('sparse-ft')}",
+        f"At the rate of the rule, {rates[rule]:g}: {verdict}",
         f"The gain at {rates[0]:g} less that at {rates[rule]:g}, paired by split: {by_rate} points."
         if rule else "The rule takes the published rate.",
         f"Before any unlearning the sparse networks' UA is {points(ahead)} points higher; beyond "
@@ -422,6 +420,8 @@ lab.say(f"At the largest rate, {rates[last]:g}, "
         here.diverged(runs, GRID),
         f"With a rate for each, {rates[rule]:g} dense and {rates[own]:g} sparse, sparsity changes "
         f"the disparity of fine-tuning by {points(own_gap)} points.")
+lab.claim("sparse-ft", {"gain": gains[rule], "beyond": beyond_start, "published-rate": gains[0],
+                        "own-rate": own_gap}, units=judged)
 lab.say(f"Test accuracy before unlearning: {percent(right[0.0])} % dense, {percent(right[SPARSE])} "
         "% sparse.", "The sparse networks count: none loses more than 5 points."
         if max(lost) <= 5 else
@@ -450,8 +450,8 @@ if cfg.rounds:
 # ## 5 · Does it forget better, or did it start nearer?
 #
 # A sparse original can be nearer to its retrained network from the start, because it fits its rows
-# less well. So doing nothing stands beside the methods. What a method changes **beyond** that is its
-# own. (l1 is meant for dense networks; RL and SalUn run on
+# less well. So doing nothing stands beside the methods. What a method changes **beyond** that is
+# its own. (l1 is meant for dense networks; RL and SalUn run on
 # sparse ones in the profile `full`.)
 #
 # The published figures stand in the table, and are no target: there a ResNet-18 was trained on
@@ -480,9 +480,8 @@ lab.table(here.methods_table(each_seed, percent, points, here.PUBLISHED, list(GR
 found = here.read_changes({PAIRS[part]: v for part, v in beyond.items()}, points, side)
 hollow = [m for m in GRID
           if side(here.minus(each_seed("gap", "original"), each_seed("gap", m))) < 1]
-lab.say(f"What sparsity changes beyond doing nothing, in this run and for four methods: {found}.",
+lab.say(f"Sparsity beyond doing nothing, four methods, in this run; {found}.",
         "An undecided interval excludes changes beyond its ends, and no smaller ones.",
-        f"Of the whole change: {together('sparse-gap')}" if pooled else "",
         "Not seen to be nearer to retraining than doing nothing, in dense networks: "
         + ", ".join(hollow) + ". No useful setting was found, so a change is hard to read."
         if hollow else "",
@@ -490,6 +489,8 @@ lab.say(f"What sparsity changes beyond doing nothing, in this run and for four m
         "At the other levels FT changes by "
         + "; ".join(f"{points(changed('FT', s))} ({100 * s:g} %)" for s in cfg.sparsities[1:]
                     if s != SPARSE) + "." if len(cfg.sparsities) > 2 else "")
+lab.claim("sparse-gap", change | {"untouched": idle, "level": [x <= 5 for x in lost]}
+          | {f"{part}-beyond": v for part, v in beyond.items()}, units=judged)
 
 # %% [markdown]
 # **Check yourself.** Why is "the gap shrinks from dense to sparse" not yet "sparse networks forget
@@ -506,10 +507,10 @@ lab.say(f"What sparsity changes beyond doing nothing, in this run and for four m
 # %% [markdown]
 # ## 6 · Small weights instead of few
 #
-# Pruning has to come before anybody asked. The paper's second proposal needs no plan: fine-tune on the retained rows, and add $\gamma_e \lVert\theta\rVert_1$ to the loss of
-# epoch $e$. The norm pulls every weight towards zero, and the retained rows pull back what they
-# need. The paper lets the strength fall along a line, $\gamma_e = \gamma\,(1 - e / E)$ in epoch
-# $e = 0, 1, \dots$ of $E$.
+# Pruning has to come before anybody asked. The paper's second proposal needs no plan: fine-tune on
+# the retained rows, and add $\gamma_e \lVert\theta\rVert_1$ to the loss of epoch $e$. The norm
+# pulls every weight towards zero, and the retained rows pull back what they need. The paper lets the
+# strength fall along a line, $\gamma_e = \gamma\,(1 - e / E)$ in epoch $e = 0, 1, \dots$ of $E$.
 #
 # **Exercise 12.5** (difficulty 5, 25 minutes). A project: when should the norm act? Share out a
 # total strength over the epochs, so that fine-tuning ends nearer to retraining than with the same
@@ -558,8 +559,10 @@ in_run = {1: "above 0", -1: "below 0", 0: "undecided"}
 lab.say(f"Over all classes, each at its own setting, l1 (the paper's line) has {points(more)} "
         f"points of UA more than fine-tuning (in this run {in_run[side(more)]}), and a disparity "
         f"that differs by {points(closer)} ({in_run[side(closer)]}).",
-        together("sparse-l1"), "Its RA differs from retraining's by "
+        "Its RA differs from retraining's by "
         f"{points(here.minus(each_seed('RA', 'l1'), each_seed('RA', 'retrained')))} points.")
+lab.claim("sparse-l1", {"ua": more, "disparity": closer}, units=judged)
+lab.claim("sparse-cost", here.seconds(runs, study.chosen, judged, "l1", "FT"), units=judged)
 
 # %% [markdown]
 # **Check yourself.** Why should a schedule be tried on other networks than those of the figure
@@ -597,8 +600,8 @@ lab.say(f"The masks share {common} % of the kept weights (by chance "
         f"{100 * (1 - SPARSE):.0f} %). The old one changes UA by {points(leak['UA'])} points and "
         f"MIA by {points(leak['MIA'])}. A reference that knows of the rows has both lower.",
         f"In this run the change in UA is {looks['UA']}, that in MIA {looks['MIA']}; both looks "
-        "count. "
-        + together("sparse-mask-leak"))
+        "count.")
+lab.claim("sparse-mask-leak", {"ua": leak["UA"], "mia": leak["MIA"]}, units=judged)
 if cfg.random:  # FT for the tenth, at its own rate by the same rule
     rate = here.least(GRID, tried[(tried.asked == "random") & (tried.sparsity == 0)])[0]["FT"]
     tenth = here.random_tenth(study, runs, judged, SPARSE, masked)
@@ -657,10 +660,10 @@ lab.say(f"After fine-tuning the backdoor works on {left[0.0]} % of the stamped p
         f"{in_run[side(asr)]}). Dense with l1 it works on {percent(clean('ASR', 'l1', 0.0))} %.",
         f"{gone[side(over, 5)]}: it works on {points(over)} points more than after retraining.",
         f"Clean accuracy, dense less sparse: {points(price)} points ({in_run[side(price)]}).",
-        together("sparse-backdoor"),
         f"Networks that diverged, and count as fooled by every stamp: {fooled}." if fooled else "",
         f"With the old mask retraining leaves {percent(clean('ASR', 'old mask', SPARSE))} %."
         if cfg.old_mask else "")
+lab.claim("sparse-backdoor", {"asr": asr, "left": over, "accuracy": price}, units=judged)
 
 # %% [markdown]
 # **Check yourself.** Suppose an ASR falls by a fifth. Why is this not a fifth of a cure, and what
@@ -704,6 +707,8 @@ lab.say(f"At {100 * SPARSE:g} % the path is {here.in_words(ratio['path'])} times
         f"and {here.in_words(apart['original'])} times for the untouched network (they differ by "
         f"{here.in_words(here.minus(apart['GA'], apart['original']))}): a distance over fewer "
         "weights is another distance, whatever was done to them.")
+lab.claim("sparse-bound", {"distance": [v for v in apart["GA"] if np.isfinite(v)],
+                           "bound": ratio["bound"]}, units=judged)
 
 # %%
 untrained = [study.probe(build(s)) for s in judged]
@@ -718,8 +723,9 @@ lab.say(f"Accuracy on digits: {percent(each_seed('digits', 'retrained'))} % from
         f"{cfg.again} epochs against {cfg.epochs}.",
         f"All the room that the test has is {points(room)} points, and the claim's margin is one: "
         + {1: "kept to within it", -1: "lost", 0: "undecided"}[side(kept_features, -1)]
-        + f" in this run. {together('sparse-transfer')}" if side(room) > 0 else
+        + " in this run." if side(room) > 0 else
         "The test has no room on these splits, and says nothing.")
+lab.claim("sparse-transfer", {"accuracy": kept_features, "time": share, "room": room}, units=judged)
 
 # %% [markdown]
 # **Check yourself.** Why is the accuracy of an *untrained* network shown?
@@ -769,7 +775,7 @@ lab.say(f"By UA alone {name} with {here.in_brief(GRID[name][place])} is among th
 # %% [markdown]
 # ## What was tested
 #
-# The verdicts are those of this run, of one kind of network and of this data set; under each
+# The verdicts are those of this run, of one kind of network and of this data set; beside each
 # stands what all committed runs say together. The profile `full` measures three of them again with
 # a second network, of three convolutions.
 
@@ -782,23 +788,13 @@ if cfg.second:
     lab.say(here.second_network(of_one, second, its, gone_wrong, side))
 
 # %%
-lab.claim("sparse-ft", {"gain": gains[rule], "beyond": beyond_start, "published-rate": gains[0],
-                        "own-rate": own_gap}, units=judged)
-lab.claim("sparse-l1", {"ua": more, "disparity": closer}, units=judged)
-lab.claim("sparse-gap", change | {"untouched": idle, "level": [x <= 5 for x in lost]}
-          | {f"{part}-beyond": v for part, v in beyond.items()}, units=judged)
-lab.claim("sparse-bound", {"distance": [v for v in apart["GA"] if np.isfinite(v)],
-                           "bound": ratio["bound"]}, units=judged)
-lab.claim("sparse-cost", here.seconds(runs, study.chosen, judged, "l1", "FT"), units=judged)
-lab.claim("sparse-backdoor", {"asr": asr, "left": over, "accuracy": price}, units=judged)
-lab.claim("sparse-transfer", {"accuracy": kept_features, "time": share, "room": room}, units=judged)
-lab.claim("sparse-mask-leak", {"ua": leak["UA"], "mia": leak["MIA"]}, units=judged)
 kind = runs.asked.map(lambda asked: "tenth" if asked == "random" else "class").rename("forgotten")
 lab.record("runs", runs.groupby([kind, "method", "sparsity", "setting"])[
     [*here.COLUMNS, "gap"]].mean().reset_index())
 lab.record("settings", {name: GRID[name][i] for name, i in study.chosen.items()})
 lab.claims_table()
-lab.say(here.other_verdicts(pooled, lab.claims))
+lab.say("Where the last two columns differ, the runs together weigh more: one run is "
+        f"{len(judged)} splits, and leaves more open.")
 
 # %% [markdown]
 # ## The answer
@@ -811,8 +807,9 @@ lab.say("**Does a network with fewer weights forget more easily?** In this run s
         f"{points(gains[0])} points of UA to fine-tuning at a tenth of the training rate, and "
         f"{points(gains[rule])} at the rate that suits dense networks best. "
         + (f"The first less the second, paired by split: {by_rate} points. {hangs}" if rule else
-           "They are one rate here."), together("sparse-ft"),
-        f"Beyond the head start of doing nothing, for the paper's four: {found}.",
+           "They are one rate here."),
+        f"Beyond the head start of doing nothing, the paper's four, in this run; {found}. Over all "
+        "committed runs see the table above.",
         "The reference: with the old mask, which the forgotten rows had a part in, "
         f"retraining's UA differs by {points(leak['UA'])} points ({looks['UA']}), its MIA by "
         f"{points(leak['MIA'])} ({looks['MIA']}).",

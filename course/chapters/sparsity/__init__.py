@@ -52,12 +52,10 @@ from .judging import (
 )
 from .said import (
     diverged,
-    other_verdicts,
     read_changes,
     relabelling,
     ruin,
     second_network,
-    together,
 )
 from .tables import (
     grid,
@@ -93,9 +91,9 @@ __all__ = [
     "diverged", "each_seed", "elsewhere", "explorer_figure", "finetune_masked", "fit_masked",
     "flip_and_crop", "four_bars", "grid", "imp", "in_brief", "in_words", "judged_runs", "leaks",
     "least", "magnitude_mask", "methods_figure", "methods_table", "minus", "network", "of_network",
-    "omp", "on", "one_split", "other_masks", "other_verdicts", "parallel", "prune_then",
-    "random_tenth", "read_changes", "rehearse", "relabelling", "ruin", "schedules_figure", "score",
+    "omp", "on", "one_split", "other_masks", "parallel", "prune_then", "random_tenth",
+    "read_changes", "rehearse", "relabelling", "ruin", "schedules_figure", "score",
     "second_network", "seconds", "shaped", "shortcuts", "side", "splits", "sweep_figure",
-    "synflow_mask", "synflow_scores", "three_convolutions", "together", "try_schedules",
-    "tuning_table", "turned", "unlearned", "weight_distance",
+    "synflow_mask", "synflow_scores", "three_convolutions", "try_schedules", "tuning_table",
+    "turned", "unlearned", "weight_distance",
 ]

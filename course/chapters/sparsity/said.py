@@ -1,43 +1,9 @@
-"""Sentences about what was measured: of one run, and beside all committed runs."""
+"""Sentences about what was measured."""
 
 import numpy as np
 
-from labkit.measure.intervals import decimals
-
 from .judging import minus
 from .tables import in_brief, turned
-
-
-def together(pooled, name):
-    """What all committed runs say of a claim, in one sentence; empty where fewer than two are.
-
-    pooled: course.pooling's claim id -> the runs judged together.
-    """
-    found = pooled.get(name)
-    if not found or found["runs"] < 2:
-        return ""
-    parts = [p for p in found["parts"] if p["low"] is not None and (
-        found["verdict"] == "report" or p["name"] == found["decided_by"])]
-    told = []
-    for p in parts:
-        digits = decimals((p["high"] - p["low"]) / 2)
-        mean, low, high = (f"{p[end]:z.{digits}f}" for end in ("mean", "low", "high"))
-        told.append(f"{p['name']} {mean} [{low}, {high}]")
-    return f"All {found['runs']} committed runs together: {found['verdict']} ({'; '.join(told)})."
-
-
-def other_verdicts(pooled, claims):
-    """The claims of which this run and all committed runs together say something else, in words.
-
-    claims: of this run, as judged.
-    """
-    pairs = [(c["id"], c["verdict"], pooled[c["id"]]["verdict"]) for c in claims
-             if c["id"] in pooled]
-    other = [f"*{name}* ({here}; together {there})" for name, here, there in pairs if here != there]
-    return ("With this profile and data no runs are committed to compare with." if not pairs else
-            "This run's verdicts are those of all committed runs together." if not other else
-            f"Otherwise than all committed runs together this run says of {', '.join(other)}. "
-            "The runs together weigh more.")
 
 
 def ruin(runs, place, sparsity):
@@ -86,7 +52,7 @@ def relabelling(value, points, methods, sparsity):
     less = [f"{points(minus(value('gap', m), others[best]))} ({m})" for m in ("RL", "SalUn")]
     return (f"RL and SalUn need no pruning: beside {best[0]} at {100 * best[1]:g} % sparsity, the "
             "best of the others on these very splits, their disparity differs by "
-            f"{' and '.join(less)}.")
+            f"{' and '.join(less)} points.")
 
 
 def second_network(first, second, settings, diverged, side):

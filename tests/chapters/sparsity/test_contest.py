@@ -356,24 +356,6 @@ def test_what_diverged_is_told_by_setting():
     assert here.diverged(runs[~runs.lost], grid) == ""
 
 
-def test_verdicts_beside_those_of_all_committed_runs():
-    claims = [dict(id="sparse-ft", verdict="undecided"), dict(id="sparse-l1", verdict="reproduced")]
-    parts = [dict(name="gain", mean=13.1, low=4.2, high=22.4),
-             dict(name="beyond", mean=1.0, low=0.0, high=2.0)]
-    pooled = {"sparse-ft": dict(verdict="reproduced", runs=5, decided_by="gain", parts=parts),
-              "sparse-l1": dict(verdict="reproduced")}
-    told = here.other_verdicts(pooled, claims)
-    assert "*sparse-ft* (undecided; together reproduced)" in told and "sparse-l1" not in told
-    assert here.together(pooled, "sparse-ft") == ("All 5 committed runs together: reproduced (gain "
-                                                  "13 [4, 22]).")
-    pooled["sparse-ft"]["verdict"] = "report"
-    assert "; beyond 1.0 [0.0, 2.0])" in here.together(pooled, "sparse-ft")
-    pooled["sparse-ft"]["verdict"] = "undecided"
-    assert here.other_verdicts(pooled, claims).startswith("This run's verdicts are those of all")
-    assert here.other_verdicts({}, claims).startswith("With this")
-    assert here.together({}, "sparse-ft") == ""
-
-
 def test_relabelling_is_told_beside_the_least_of_the_others():
     gap = {("RL", 0.0): [1, 1, 2], ("SalUn", 0.0): [2, 2, 3], ("FT", 0.0): [9, 9, 9],
            ("FT", 0.5): [5, 5, 6], ("l1", 0.0): [7, 7, 7]}
