@@ -509,8 +509,9 @@ lab.claim("sparse-gap", change | {"untouched": idle, "level": [x <= 5 for x in l
 #
 # Pruning has to come before anybody asked. The paper's second proposal needs no plan: fine-tune on
 # the retained rows, and add $\gamma_e \lVert\theta\rVert_1$ to the loss of epoch $e$. The norm
-# pulls every weight towards zero, and the retained rows pull back what they need. The paper lets the
-# strength fall along a line, $\gamma_e = \gamma\,(1 - e / E)$ in epoch $e = 0, 1, \dots$ of $E$.
+# pulls every weight towards zero, and the retained rows pull back what they need. The paper lets
+# the strength fall along a line, $\gamma_e = \gamma\,(1 - e / E)$ in epoch
+# $e = 0, 1, \dots$ of $E$.
 #
 # **Exercise 12.5** (difficulty 5, 25 minutes). A project: when should the norm act? Share out a
 # total strength over the epochs, so that fine-tuning ends nearer to retraining than with the same
