@@ -501,7 +501,8 @@ def test_no_attribute_of_a_black_box_leads_to_the_network(boxed):
 ATTACKS_OF_CHAPTERS = ["course.chapters.requests.code", "course.chapters.uncertainty.effects",
                        "course.chapters.uncertainty.estimates",
                        "course.chapters.uncertainty.choosing", "course.chapters.inversion.code",
-                       "course.chapters.desk.adaptive"]
+                       "course.chapters.desk.adaptive",
+                       "course.chapters.release.adaptive"]
 # What a public function of labkit.attack, or of a chapter's attacks, may ask for under these names,
 # and what it is there. Whoever adds a function that takes one says so here.
 GRANTED = {

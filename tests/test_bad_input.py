@@ -27,6 +27,7 @@ from test_runner import write_notebook
 from course import claimfile, claims, cli, exercises, report
 from course.chapters import desk as desk_chapter
 from course.chapters import inversion as inversion_chapter
+from course.chapters import release as released
 from course.chapters import sparsity as sparsity_chapter
 from course.chapters import verification as verification_chapter
 from course.grading.grade import grade
@@ -596,9 +597,9 @@ ATTACKS = table(
      "0 < u < n"),
     ("leak", lambda: attack.leak(MODEL, TARGET[0, :5]), "5 numbers"),
     ("leak of nothing", lambda: attack.leak(torch.nn.Flatten(), TARGET[0]), "no linear layer"),
-    ("average", lambda: desk_chapter.average([MODEL, WIDE]), "one network"),
-    ("average none", lambda: desk_chapter.average([]), "one model"),
-    ("temperature", lambda: desk_chapter.rescale(torch.ones(2, 3) / 3, 0), "temperature is 0"),
+    ("average", lambda: released.average([MODEL, WIDE]), "one network"),
+    ("average none", lambda: released.average([]), "one model"),
+    ("temperature", lambda: released.rescale(torch.ones(2, 3) / 3, 0), "temperature is 0"),
     ("penalty", lambda: inversion_chapter.fit_linear(DATA.x, DATA.y, loss="softmax", penalty=0),
      "above 0"),
     ("linear NaN", lambda: inversion_chapter.fit_linear(BROKEN.x, DATA.y, loss="softmax",
@@ -719,7 +720,7 @@ def test_no_byte_of_a_log_can_be_changed_or_left_out_unseen(proof, tmp_path):
 
 
 def private(x=DATA.x, **more):
-    return lambda: desk_chapter.fit_private(build(0), x, DATA.y, **dict(batch_size=10, epochs=1)
+    return lambda: released.fit_private(build(0), x, DATA.y, **dict(batch_size=10, epochs=1)
                                             | more)
 
 
@@ -727,7 +728,7 @@ LOGITS, LABELS = torch.zeros(2, 3), torch.zeros(2, dtype=torch.long)
 DEFENCES = table(
     *((f"epsilon {v}", private(epsilon=v), f"epsilon is {v!r}", "positive") for v in (0, -1, NAN,
                                                                                       "x")),
-    ("noise_for", lambda: desk_chapter.noise_for(0, 1e-5, 0.1, 10), "epsilon is 0"),
+    ("noise_for", lambda: released.noise_for(0, 1e-5, 0.1, 10), "epsilon is 0"),
     ("no epsilon", private(), "one of the two"),
     ("delta", private(epsilon=1, delta=0), "delta is 0"),
                  ("delta text", private(epsilon=1, delta="x"), "delta is 'x'"),
@@ -736,7 +737,7 @@ DEFENCES = table(
     ("noise", private(noise_multiplier=-1), "noise_multiplier is -1"),
     ("NaN rows", private(DATA.x * NAN, epsilon=8), "NaN or inf"),
     ("group", lambda: defend.group_epsilon(1, 1e-5, 0), "k is 0"),
-    ("no releases", lambda: desk_chapter.composed([], 1e-5), "at least one release"),
+    ("no releases", lambda: released.composed([], 1e-5), "at least one release"),
     ("no streams", lambda: desk_chapter.fit_monitor({}, {}), "empty stream"),
     ("empty stream", lambda: desk_chapter.fit_monitor({"a": []}, {"a": []}), "empty"),
     ("nothing held back", lambda: desk_chapter.fit_monitor({"a": BENIGN}, {"a": []}), "held back"),
@@ -772,11 +773,11 @@ DEFENCES = table(
     ("losses short", lambda: defend.benign("hard-rows", DATA, 2, 2, 0, losses=[1.0]),
      "each of the 40"),
     ("losses NaN", lambda: defend.benign("hard-rows", DATA, 2, 2, 0, losses=[NAN] * 40), "NaN"),
-    ("noise text", lambda: desk_chapter.add_noise(MODEL, "x", 0), "rms is 'x'"),
-    ("noise NaN", lambda: desk_chapter.add_noise(MODEL, NAN, 0), "nan"),
-    ("prune", lambda: desk_chapter.prune(MODEL, 2), "between 0 and 1"),
-    ("prune text", lambda: desk_chapter.prune(MODEL, "x"), "is 'x'"),
-    ("tune", lambda: desk_chapter.finetune_release(MODEL, DATA.x, DATA.y, steps=1.5, lr=0.1,
+    ("noise text", lambda: released.add_noise(MODEL, "x", 0), "rms is 'x'"),
+    ("noise NaN", lambda: released.add_noise(MODEL, NAN, 0), "nan"),
+    ("prune", lambda: released.prune(MODEL, 2), "between 0 and 1"),
+    ("prune text", lambda: released.prune(MODEL, "x"), "is 'x'"),
+    ("tune", lambda: released.finetune_release(MODEL, DATA.x, DATA.y, steps=1.5, lr=0.1,
                                                    seed=0), "steps is 1.5"),
 )
 

@@ -718,8 +718,8 @@ DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _dra
         "4.5": _draw_calibration, "5.1": _draw_directions,
         "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_ridge,
         "9.1": _draw_step, "9.2": _draw_log, "9.3": _draw_replaced, "9.4": _draw_plan,
-        "10.1": _draw_similarity, "10.2": _draw_benign, "10.3": _draw_stream, "10.4": _draw_release,
-        "10.5": _draw_privacy, "12.1": _draw_columns, "12.2": _draw_layers, "12.3": _draw_masked,
+        "10.1": _draw_similarity, "10.2": _draw_benign, "10.3": _draw_stream, "11.1": _draw_release,
+        "11.2": _draw_privacy, "12.1": _draw_columns, "12.2": _draw_layers, "12.3": _draw_masked,
         "12.4": _draw_saliency}
 
 

@@ -161,7 +161,7 @@ BEFORE = {
                     "conformal_threshold"),
     "04_inversion": ("inversion", "cosine_distance total_variation leak deleted_class rebuild_row"),
     "05_verification": ("verification", "critical_value replay_error tainted_steps forging_bound"),
-    "06_defences": ("desk", "medoids threshold cusum release after_deletions"),
+    "06_defences": ("desk release", "medoids threshold cusum release after_deletions"),
     "07_sparsity": ("sparsity", "magnitude_mask l1_strength masked_step mia_efficacy disparity"),
 }
 
@@ -199,7 +199,9 @@ def test_every_project_has_a_rubric_of_four_criteria():
 def test_readme_shows_a_first_command_for_each_reader_and_stays_short():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     before, rest = readme.split("<!-- scoreboard:begin -->")
-    assert len((before + rest.split("<!-- scoreboard:end -->")[1]).splitlines()) <= 97
+    by_hand = before + rest.split("<!-- scoreboard:end -->")[1]
+    by_hand = re.sub(r"(?s)(<!-- recap:begin -->).*(<!-- recap:end -->)", r"\1\2", by_hand)
+    assert len(by_hand.splitlines()) <= 105
     for reader in ("teach", "learn", "do research"):
         command = re.search(rf"\*\*You {reader}:\*\* `([^`]+)`\n", before)
         assert command and command[1].startswith("make "), reader

@@ -15,7 +15,7 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 
 import labkit as lk
-from course.chapters import desk as desk_chapter
+from course.chapters import release as here
 from labkit import attack, defend
 from labkit.attack import BlackBox, inversion
 from labkit.base import LabError
@@ -69,7 +69,7 @@ def move(model, vector):
 @pytest.mark.parametrize("make", [lambda: mlp(40), cnn])
 def test_noise_has_the_rms_asked_for_in_every_tensor(make):
     model = seeded(make, dtype=torch.float64)
-    noise = inversion.unflat(model, attack.difference(model, desk_chapter.add_noise(model, 0.3,
+    noise = inversion.unflat(model, attack.difference(model, here.add_noise(model, 0.3,
                                                                                     seed=1)))
     for part in noise.values():  # the sum of squares is chi-squared whatever the tensor's shape
         low, high = chi2.ppf([5e-4, 1 - 5e-4], part.numel())
@@ -80,16 +80,16 @@ def test_noise_has_the_rms_asked_for_in_every_tensor(make):
 
 def test_noise_is_one_vector_however_the_weights_are_cut():
     one, other = nn.Linear(6, 10, bias=False).double(), nn.Linear(15, 4, bias=False).double()
-    drawn = [attack.difference(m, desk_chapter.add_noise(m, 2.0, seed=5)) for m in (one, other)]
+    drawn = [attack.difference(m, here.add_noise(m, 2.0, seed=5)) for m in (one, other)]
     torch.testing.assert_close(*drawn)
-    assert not torch.allclose(drawn[0], attack.difference(one, desk_chapter.add_noise(one, 2.0,
+    assert not torch.allclose(drawn[0], attack.difference(one, here.add_noise(one, 2.0,
                                                                                       seed=6)))
 
 
 def test_float32_models_get_the_same_noise():
     model = seeded(mlp)
-    noisy, exact = desk_chapter.add_noise(model, 0.1,
-                                          3), desk_chapter.add_noise(copy.deepcopy(model).double(),
+    noisy, exact = here.add_noise(model, 0.1,
+                                          3), here.add_noise(copy.deepcopy(model).double(),
                                                                      0.1, 3)
     torch.testing.assert_close(attack.flat(noisy), attack.flat(exact), rtol=1e-6, atol=1e-7)
     assert next(noisy.parameters()).dtype == torch.float32
@@ -102,14 +102,14 @@ def test_the_rms_of_an_update():
             p.copy_(torch.tensor(values))
         for p, values in zip(after.parameters(), ([[2.0], [0.0]], [3.0, 6.0]), strict=True):
             p.copy_(torch.tensor(values))
-    assert desk_chapter.update_rms(before, after) == pytest.approx(math.sqrt((1 + 4 + 0 + 4) / 4))
+    assert here.update_rms(before, after) == pytest.approx(math.sqrt((1 + 4 + 0 + 4) / 4))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0, 1 / 3])
 @pytest.mark.parametrize("make", [mlp, cnn])
 def test_pruning_zeroes_the_smallest_weights_of_all_layers_and_nothing_else(make, share):
     model = seeded(make)
-    pruned = desk_chapter.prune(model, share)
+    pruned = here.prune(model, share)
     old = np.concatenate([p.detach().numpy().ravel() for p in model.parameters() if p.dim() > 1])
     new = np.concatenate([p.detach().numpy().ravel() for p in pruned.parameters() if p.dim() > 1])
     count = round(share * len(old))
@@ -125,17 +125,17 @@ def test_of_equal_weights_the_first_are_pruned():
     with torch.no_grad():
         model[0].weight.copy_(torch.tensor([[1.0, -1.0], [1.0, 3.0]]))
         model[1].weight.copy_(torch.tensor([[-1.0, 0.5], [2.0, 1.0]]))
-    pruned = desk_chapter.prune(model, 3 / 8)  # 0.5, and two of the five of size 1
+    pruned = here.prune(model, 3 / 8)  # 0.5, and two of the five of size 1
     assert pruned[0].weight.tolist() == [[0.0, 0.0], [1.0, 3.0]]
     assert pruned[1].weight.tolist() == [[-1.0, 0.0], [2.0, 1.0]]
 
 
 def test_fine_tuning_takes_the_steps_asked_for():
     model, (x, y) = seeded(mlp), rows_of(50)
-    assert unchanged(desk_chapter.finetune_release(model, x, y, steps=0, lr=0.1, seed=0),
+    assert unchanged(here.finetune_release(model, x, y, steps=0, lr=0.1, seed=0),
                      weights(model))
     for steps in (1, 3, 7):  # 3 steps an epoch
-        tuned = desk_chapter.finetune_release(model, x, y, steps=steps, lr=0.1, seed=4,
+        tuned = here.finetune_release(model, x, y, steps=steps, lr=0.1, seed=4,
                                               batch_size=20, momentum=0)
         by_hand, order = copy.deepcopy(model), torch.Generator().manual_seed(4)
         batches = [b for _ in range(3)
@@ -146,12 +146,12 @@ def test_fine_tuning_takes_the_steps_asked_for():
 
 
 @pytest.mark.parametrize("change", [
-    lambda m, x, y: desk_chapter.add_noise(m, 0.5, 0), lambda m, x, y: desk_chapter.prune(m, 0.5),
-    lambda m, x, y: desk_chapter.finetune_release(m, x, y, steps=2, lr=0.1, seed=0),
-    lambda m, x, y: desk_chapter.fit_private(m, x, y, noise_multiplier=1.0, batch_size=20,
+    lambda m, x, y: here.add_noise(m, 0.5, 0), lambda m, x, y: here.prune(m, 0.5),
+    lambda m, x, y: here.finetune_release(m, x, y, steps=2, lr=0.1, seed=0),
+    lambda m, x, y: here.fit_private(m, x, y, noise_multiplier=1.0, batch_size=20,
                                              epochs=1)[0],
-    lambda m, x, y: desk_chapter.average([m, desk_chapter.add_noise(m, 0.5, 0)]),
-    lambda m, x, y: desk_chapter.tempered(m, 2.0)(x),
+    lambda m, x, y: here.average([m, here.add_noise(m, 0.5, 0)]),
+    lambda m, x, y: here.tempered(m, 2.0)(x),
 ])
 def test_the_given_model_is_never_changed(change):
     model, (x, y) = seeded(mlp), rows_of(40)
@@ -182,24 +182,24 @@ P = torch.tensor([[0.6, 0.25, 0.1, 0.05], [0.3, 0.3, 0.2, 0.2], [0.123456, 0.4, 
 
 def test_rounded_answers():
     expected = np.round(P.numpy().astype(float), 2)
-    assert np.allclose(desk_chapter.rounded(BlackBox(Fixed()), 2)(P.log()), expected, atol=1e-7)
-    assert desk_chapter.rounded(BlackBox(Fixed()), 0)(P.log()).tolist() == [[1, 0, 0, 0], [0] * 4,
+    assert np.allclose(here.rounded(BlackBox(Fixed()), 2)(P.log()), expected, atol=1e-7)
+    assert here.rounded(BlackBox(Fixed()), 0)(P.log()).tolist() == [[1, 0, 0, 0], [0] * 4,
                                                                             [0] * 4]
 
 
 def test_top_k_keeps_the_largest_and_spreads_the_rest():
-    answers = desk_chapter.top_k(BlackBox(Fixed()), 2)(P.log())
+    answers = here.top_k(BlackBox(Fixed()), 2)(P.log())
     torch.testing.assert_close(answers,
                                torch.tensor([[0.6, 0.25, 0.075, 0.075], [0.3, 0.3, 0.2, 0.2],
                                              [0.111728, 0.4, 0.376544, 0.111728]]))
     torch.testing.assert_close(answers.sum(1), torch.ones(3))
-    one = desk_chapter.top_k(BlackBox(Fixed()), 1)(torch.zeros(1, 4) + torch.tensor([0.0, 1, 1, 0]))
+    one = here.top_k(BlackBox(Fixed()), 1)(torch.zeros(1, 4) + torch.tensor([0.0, 1, 1, 0]))
     assert one[0, 1] > one[0, 2] and one[0, 0] == one[0, 2] == one[0, 3]  # of equals the first
-    torch.testing.assert_close(desk_chapter.top_k(BlackBox(Fixed()), 9)(P.log()), P)
+    torch.testing.assert_close(here.top_k(BlackBox(Fixed()), 9)(P.log()), P)
 
 
 def test_label_only():
-    answers = desk_chapter.label_only(BlackBox(Fixed()))(torch.tensor([[0.0, 3, 1], [2, 2, 1]]))
+    answers = here.label_only(BlackBox(Fixed()))(torch.tensor([[0.0, 3, 1], [2, 2, 1]]))
     assert answers.tolist() == [[0, 1, 0], [1, 0, 0]]
 
 
@@ -207,14 +207,14 @@ def test_label_only():
 def test_tempered_is_softmax_of_divided_logits(temperature):
     z = torch.randn(20, 4, generator=torch.Generator().manual_seed(0)) * 8
     for box in (BlackBox(Fixed()), Fixed()):
-        answers = desk_chapter.tempered(box, temperature)(z)
+        answers = here.tempered(box, temperature)(z)
         torch.testing.assert_close(answers, (z / temperature).softmax(1), rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("wrap", [lambda b: desk_chapter.rounded(b, 3),
-                                  lambda b: desk_chapter.top_k(b, 2), desk_chapter.label_only,
-                                  lambda b: desk_chapter.tempered(b, 2.0),
-                                  lambda b: desk_chapter.rounded(desk_chapter.tempered(b, 2.0), 3)])
+@pytest.mark.parametrize("wrap", [lambda b: here.rounded(b, 3),
+                                  lambda b: here.top_k(b, 2), here.label_only,
+                                  lambda b: here.tempered(b, 2.0),
+                                  lambda b: here.rounded(here.tempered(b, 2.0), 3)])
 def test_changed_answers_count_and_carry_no_gradient(wrap):
     model, (x, _) = seeded(mlp), rows_of(5)
     box = BlackBox(model, limit=12)
@@ -232,11 +232,11 @@ def test_temperature_is_undone_and_no_change_of_order_without_knowing_it():
     centred = z - z.mean(1, keepdim=True)
     for temperature in (0.5, 4.0):
         answers = (z / temperature).softmax(1)
-        torch.testing.assert_close(desk_chapter.rescale(answers, temperature), centred)
-        torch.testing.assert_close(desk_chapter.rescale(answers, temperature).softmax(1),
+        torch.testing.assert_close(here.rescale(answers, temperature), centred)
+        torch.testing.assert_close(here.rescale(answers, temperature).softmax(1),
                                    z.softmax(1))
-        torch.testing.assert_close(desk_chapter.rescale(answers) * temperature, centred)
-    assert desk_chapter.rescale(torch.tensor([[1.0, 0.0]]),
+        torch.testing.assert_close(here.rescale(answers) * temperature, centred)
+    assert here.rescale(torch.tensor([[1.0, 0.0]]),
                                 floor=math.exp(-4)).tolist() == [[2.0, -2.0]]
 
 
@@ -251,10 +251,10 @@ def test_the_label_attack_runs_on_rescaled_answers():
         after.bias[2] -= 0.4
     norm = dict(mean=torch.zeros(6), std=torch.ones(6))
     for temperature, known in ((1.0, 1.0), (8.0, 8.0), (8.0, 1.0)):
-        before, since = (desk_chapter.Filtered(desk_chapter.tempered(m, temperature), lambda p,
-                                               t=known: desk_chapter.rescale(p, t))
+        before, since = (here.Filtered(here.tempered(m, temperature), lambda p,
+                                               t=known: here.rescale(p, t))
                          for m in (model, after))
-        change = desk_chapter.confidence_change(before, since, probes, **norm)
+        change = here.confidence_change(before, since, probes, **norm)
         # centred: 0.4 is spread over 4 classes
         expected = torch.full((4,), 0.1) - 0.4 * F.one_hot(torch.tensor(2), 4)
         torch.testing.assert_close(change, (expected * known / temperature).double(), rtol=1e-3,
@@ -316,8 +316,8 @@ def test_a_masked_search_undoes_pruning():
     x = x.clamp(0, 1)
     after = copy.deepcopy(model)
     move(after, 1e-3 * gradient(model, x, y))
-    released = desk_chapter.prune(after, 0.5)
-    target, mask = attack.difference(model, released), desk_chapter.kept(released)
+    released = here.prune(after, 0.5)
+    target, mask = attack.difference(model, released), here.kept(released)
     assert mask.dtype == torch.bool and mask.sum() == len(mask) - round(0.5 * (16 * 64 + 16 * 4))
     torch.testing.assert_close(target * mask, 1e-3 * gradient(model, x, y) * mask)
     how = dict(shape=SHAPE, mean=0.0, std=1.0, steps=150, lr=0.1, tv=0.0)
@@ -334,8 +334,8 @@ def test_the_masked_leak_undoes_pruning_without_a_search(make, layer):
     model, (x, y) = seeded(make, dtype=torch.float64), rows_of(1, dtype=torch.float64)
     after = copy.deepcopy(model)
     move(after, 1e-3 * gradient(model, x, y))
-    released = desk_chapter.prune(after, 0.6)
-    target, mask = attack.difference(model, released), desk_chapter.kept(released)
+    released = here.prune(after, 0.6)
+    target, mask = attack.difference(model, released), here.kept(released)
     seen = model[:layer](x).flatten().detach()
     assert F.cosine_similarity(attack.leak(model, target), seen, dim=0) < 0.9
     torch.testing.assert_close(attack.leak(model, target, mask), seen, rtol=1e-6, atol=1e-8)
@@ -358,21 +358,21 @@ def test_masks_that_do_not_fit_are_refused():
 def test_averaging_leaves_the_mean_of_the_noise():
     model = seeded(mlp, dtype=torch.float64)
     for n in (1, 4, 25):
-        releases = [desk_chapter.add_noise(model, 0.2, seed) for seed in range(n)]
-        left = attack.difference(model, desk_chapter.average(releases))
+        releases = [here.add_noise(model, 0.2, seed) for seed in range(n)]
+        left = attack.difference(model, here.average(releases))
         noises = torch.stack([attack.difference(model, r) for r in releases])
         torch.testing.assert_close(left, noises.mean(0))
         low, high = chi2.ppf([5e-4, 1 - 5e-4], len(left))
         assert low < left.square().sum().item() / (0.2**2 / n) < high
-    same = desk_chapter.average([desk_chapter.add_noise(model, 0.2, 0)] * 9)
+    same = here.average([here.add_noise(model, 0.2, 0)] * 9)
     torch.testing.assert_close(attack.flat(same),
-                               attack.flat(desk_chapter.add_noise(model, 0.2, 0)))
+                               attack.flat(here.add_noise(model, 0.2, 0)))
 
 
 def test_averaging_refuses_nothing_and_other_shapes():
     for releases in ([], [seeded(mlp), seeded(lambda: mlp(8))]):
         with pytest.raises(LabError, match="releases of one network"):
-            desk_chapter.average(releases)
+            here.average(releases)
 
 
 def test_subtracting_the_path_leaves_the_update():
@@ -383,18 +383,18 @@ def test_subtracting_the_path_leaves_the_update():
     update = 1e-5 * gradient(theta, x[:1], y[:1])
     unlearned = copy.deepcopy(theta)
     move(unlearned, update)
-    tune = lambda m, seed: desk_chapter.finetune_release(  # noqa: E731
+    tune = lambda m, seed: here.finetune_release(  # noqa: E731
         m, x[1:], y[1:], steps=4, lr=0.01, seed=seed)
     released = tune(unlearned, 0)
     naive, own = (attack.difference(theta, released),
-                  desk_chapter.subtract_path(theta, released, [tune(theta, 0)]))
+                  here.subtract_path(theta, released, [tune(theta, 0)]))
     assert (F.cosine_similarity(naive, update, dim=0) < 0.3 < 0.99
             < F.cosine_similarity(own, update, dim=0))
     others = [tune(theta, s) for s in (1, 2, 3)]
-    torch.testing.assert_close(desk_chapter.subtract_path(theta, released, others),
+    torch.testing.assert_close(here.subtract_path(theta, released, others),
                                naive - sum(attack.flat(m) - attack.flat(theta) for m in others) / 3)
     with pytest.raises(LabError, match="no imitation"):
-        desk_chapter.subtract_path(theta, released, [])
+        here.subtract_path(theta, released, [])
 
 
 # --------------------------------------------------------------------------------- private training
@@ -416,10 +416,10 @@ def clipped_mean(model, x, y, clip):
 @pytest.mark.parametrize("make", [mlp, cnn, NETS["small_cnn"]])
 def test_a_step_without_noise_is_the_mean_of_clipped_gradients(make, clip):
     model, (x, y) = seeded(make), rows_of(24)
-    trained, spent = desk_chapter.fit_private(model, x, y, epsilon=math.inf, clip=clip, epochs=1,
+    trained, spent = here.fit_private(model, x, y, epsilon=math.inf, clip=clip, epochs=1,
                                               batch_size=24, lr=0.1,
                                         momentum=0)
-    assert spent == desk_chapter.Spent(math.inf, 1e-5, 0.0, 1, 1.0)
+    assert spent == here.Spent(math.inf, 1e-5, 0.0, 1, 1.0)
     step = (attack.flat(model) - attack.flat(trained)) / 0.1
     torch.testing.assert_close(step, clipped_mean(model, x, y, clip).double(), rtol=1e-4, atol=2e-6)
     if clip == 1e6:
@@ -432,10 +432,10 @@ def test_one_seed_with_and_without_a_row_cancels_the_noise():
     """
     model, (x, y) = seeded(mlp), rows_of(24)
     how = dict(noise_multiplier=5.0, clip=1.5, epochs=1, batch_size=24, lr=0.1, momentum=0)
-    both = [desk_chapter.fit_private(model, x, y, skip=skip, **how)[0] for skip in (None, [7])]
+    both = [here.fit_private(model, x, y, skip=skip, **how)[0] for skip in (None, [7])]
     row = clipped_mean(model, x[7:8], y[7:8], 1.5).double()
     torch.testing.assert_close(24 * attack.difference(*both) / 0.1, row, rtol=1e-3, atol=1e-3)
-    fresh = desk_chapter.fit_private(model, x, y, skip=[7], seed=1, **how)[0]
+    fresh = here.fit_private(model, x, y, skip=[7], seed=1, **how)[0]
     assert F.cosine_similarity(attack.difference(both[0], fresh), row, dim=0).abs() < 0.2
 
 
@@ -444,7 +444,7 @@ def test_skipped_rows_are_never_looked_at():
     spoiled = x.clone()
     spoiled[[3, 9]] = math.nan
     how = dict(noise_multiplier=1.0, epochs=2, batch_size=10, skip=torch.tensor([3, 9]))
-    one, two = (attack.flat(desk_chapter.fit_private(model, rows, y, **how)[0])
+    one, two = (attack.flat(here.fit_private(model, rows, y, **how)[0])
                 for rows in (x, spoiled))
     assert torch.equal(one, two)
 
@@ -453,8 +453,8 @@ def test_the_noise_of_a_step():
     """σ · clip on the sum, divided by the batch, on every coordinate."""
     model, (x, y) = seeded(lambda: mlp(60)), rows_of(10)
     settings = dict(clip=0.7, epochs=1, batch_size=10, lr=1.0, momentum=0)
-    quiet, _ = desk_chapter.fit_private(model, x, y, noise_multiplier=0.0, **settings)
-    loud, _ = desk_chapter.fit_private(model, x, y, noise_multiplier=3.0, **settings)
+    quiet, _ = here.fit_private(model, x, y, noise_multiplier=0.0, **settings)
+    loud, _ = here.fit_private(model, x, y, noise_multiplier=3.0, **settings)
     noise = attack.difference(quiet, loud)
     low, high = chi2.ppf([5e-4, 1 - 5e-4], len(noise))
     assert low < noise.square().sum().item() / (3.0 * 0.7 / 10) ** 2 < high
@@ -469,7 +469,7 @@ def test_batches_are_poisson():
     sizes = []
     for seed in range(60):
         nn.init.zeros_(model.weight)
-        moved, _ = desk_chapter.fit_private(model, x, y, noise_multiplier=0.0, clip=9.0, epochs=0.1,
+        moved, _ = here.fit_private(model, x, y, noise_multiplier=0.0, clip=9.0, epochs=0.1,
                                             batch_size=20, lr=1.0,
                                       momentum=0, seed=seed)
         sizes.append(moved.weight[0].item() * 20 / 0.5)  # each row adds lr · 0.5 / 20
@@ -481,7 +481,7 @@ def test_batches_are_poisson():
 def test_an_empty_batch_adds_noise_and_nothing_else():
     model, (x, y) = seeded(mlp), rows_of(3)
     for sigma in (0.0, 1.0):
-        moved = [not torch.equal(attack.flat(desk_chapter.fit_private(
+        moved = [not torch.equal(attack.flat(here.fit_private(
             model, x, y, noise_multiplier=sigma, epochs=1 / 3, batch_size=1, seed=s)[0]),
                                  attack.flat(model))
             for s in range(6)]
@@ -491,7 +491,7 @@ def test_an_empty_batch_adds_noise_and_nothing_else():
 @pytest.mark.parametrize("make", [mlp, cnn])
 def test_the_private_model_is_a_plain_one(make):
     model, (x, y) = seeded(make), rows_of(64)
-    trained, spent = desk_chapter.fit_private(model, x, y, noise_multiplier=1.0, epochs=1,
+    trained, spent = here.fit_private(model, x, y, noise_multiplier=1.0, epochs=1,
                                               batch_size=16)
     assert list(trained.state_dict()) == list(model.state_dict())
     assert spent.steps == 4 and spent.sample_rate == 0.25 and not trained.training
@@ -508,18 +508,18 @@ def test_the_private_model_is_a_plain_one(make):
 def test_same_seed_same_weights():
     model, (x, y) = seeded(mlp), rows_of(64)
     how = dict(noise_multiplier=1.0, epochs=2, batch_size=16)
-    one, two, other = (attack.flat(desk_chapter.fit_private(model, x, y, seed=s, **how)[0])
+    one, two, other = (attack.flat(here.fit_private(model, x, y, seed=s, **how)[0])
                        for s in (3, 3, 4))
     assert torch.equal(one, two) and not torch.allclose(one, other)
     state = torch.get_rng_state()
-    desk_chapter.fit_private(model, x, y, seed=3, **how)
+    here.fit_private(model, x, y, seed=3, **how)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_private_training_learns():
     x, _ = rows_of(400)
     y = (x.flatten(1)[:, 0] > 0).long()
-    trained, spent = desk_chapter.fit_private(seeded(mlp), x, y, epsilon=8.0, epochs=10,
+    trained, spent = here.fit_private(seeded(mlp), x, y, epsilon=8.0, epochs=10,
                                               batch_size=64, lr=1.0)
     assert (trained(x).argmax(1) == y).double().mean() > 0.75 and spent.epsilon <= 8.0
 
@@ -537,7 +537,7 @@ def test_epsilon_of_the_gaussian_mechanism(sigma, steps, delta):
     epsilon = min(a * steps / (2 * sigma**2) + math.log((a - 1) / a)
                   - (math.log(delta) + math.log(a)) / (a - 1)
                   for a in orders)
-    assert desk_chapter.epsilon_of(sigma, 1.0, steps, delta) == pytest.approx(epsilon, rel=1e-9)
+    assert here.epsilon_of(sigma, 1.0, steps, delta) == pytest.approx(epsilon, rel=1e-9)
     # it is an upper bound: the exact δ of the T-fold Gaussian mechanism (Balle and Wang 2018) at
     # this ε is smaller
     mu, cdf = math.sqrt(steps) / sigma, lambda v: 0.5 * math.erfc(-v / math.sqrt(2))
@@ -545,36 +545,36 @@ def test_epsilon_of_the_gaussian_mechanism(sigma, steps, delta):
 
 
 def test_epsilon_grows_with_steps_and_rate_and_falls_with_noise():
-    base = desk_chapter.epsilon_of(1.0, 0.05, 60, 1e-5)
-    assert desk_chapter.epsilon_of(1.0, 0.05, 120, 1e-5) > base > desk_chapter.epsilon_of(1.0, 0.05,
+    base = here.epsilon_of(1.0, 0.05, 60, 1e-5)
+    assert here.epsilon_of(1.0, 0.05, 120, 1e-5) > base > here.epsilon_of(1.0, 0.05,
                                                                                           30, 1e-5)
-    assert desk_chapter.epsilon_of(1.0, 0.1, 60, 1e-5) > base > desk_chapter.epsilon_of(1.5, 0.05,
+    assert here.epsilon_of(1.0, 0.1, 60, 1e-5) > base > here.epsilon_of(1.5, 0.05,
                                                                                         60, 1e-5)
-    assert desk_chapter.epsilon_of(1.0, 0.05, 60, 1e-3) < base < desk_chapter.epsilon_of(1.0, 1.0,
+    assert here.epsilon_of(1.0, 0.05, 60, 1e-3) < base < here.epsilon_of(1.0, 1.0,
                                                                                          60, 1e-5)
-    assert desk_chapter.epsilon_of(0.0, 0.05, 60, 1e-5) == math.inf
+    assert here.epsilon_of(0.0, 0.05, 60, 1e-5) == math.inf
 
 
 def test_the_noise_looked_up_is_the_least_that_keeps_epsilon():
-    sigma = desk_chapter.noise_for(3.0, 1e-5, 0.05, 60)
-    assert desk_chapter.epsilon_of(sigma, 0.05, 60,
-                                   1e-5) <= 3.0 < desk_chapter.epsilon_of(sigma - 2e-3, 0.05, 60,
+    sigma = here.noise_for(3.0, 1e-5, 0.05, 60)
+    assert here.epsilon_of(sigma, 0.05, 60,
+                                   1e-5) <= 3.0 < here.epsilon_of(sigma - 2e-3, 0.05, 60,
                                                                           1e-5)
-    assert desk_chapter.noise_for(math.inf, 1e-5, 0.05, 60) == 0
+    assert here.noise_for(math.inf, 1e-5, 0.05, 60) == 0
     with pytest.raises(LabError, match="steps is 0"):  # no step spends anything: no σ is the least
-        desk_chapter.noise_for(3.0, 1e-5, 0.05, 0)
+        here.noise_for(3.0, 1e-5, 0.05, 0)
 
 
 def test_releases_compose():
-    once = desk_chapter.Spent(desk_chapter.epsilon_of(2.0, 0.05, 40, 1e-5), 1e-5, 2.0, 40, 0.05)
-    twice = desk_chapter.composed([once, once], 1e-5)
+    once = here.Spent(here.epsilon_of(2.0, 0.05, 40, 1e-5), 1e-5, 2.0, 40, 0.05)
+    twice = here.composed([once, once], 1e-5)
     # as if it had gone on
-    assert twice == pytest.approx(desk_chapter.epsilon_of(2.0, 0.05, 80, 1e-5))
+    assert twice == pytest.approx(here.epsilon_of(2.0, 0.05, 80, 1e-5))
     assert once.epsilon < twice < 2 * once.epsilon
-    assert desk_chapter.composed([once], 1e-5) == once.epsilon
-    free = desk_chapter.Spent(math.inf, 1e-5, 0.0, 40, 0.05)
+    assert here.composed([once], 1e-5) == once.epsilon
+    free = here.Spent(math.inf, 1e-5, 0.0, 40, 0.05)
     # one release without noise is enough
-    assert desk_chapter.composed([once, free], 1e-5) == math.inf
+    assert here.composed([once, free], 1e-5) == math.inf
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 10])
@@ -611,47 +611,47 @@ def test_groups_are_rows_changed_one_after_the_other(epsilon, k):
 def test_private_training_refuses(settings, says):
     x, y = rows_of(32)
     with pytest.raises(LabError, match=says):
-        desk_chapter.fit_private(seeded(mlp), x, y, **dict(batch_size=8) | settings)
+        here.fit_private(seeded(mlp), x, y, **dict(batch_size=8) | settings)
 
 
 def test_batch_norm_and_nan_are_refused():
     x, y = rows_of(32)
     with pytest.raises(LabError, match="BatchNorm"):
-        desk_chapter.fit_private(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(),
+        here.fit_private(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(),
                                                nn.Linear(72, 4)), x, y,
                            epsilon=math.inf, batch_size=8)
     x[5, 0, 0, 0] = math.nan
     # one lost run, which a notebook counts
     with pytest.raises(lk.Diverged, match="NaN or infinite"):
-        desk_chapter.fit_private(seeded(mlp), x, y, epsilon=math.inf, batch_size=32, epochs=1)
+        here.fit_private(seeded(mlp), x, y, epsilon=math.inf, batch_size=32, epochs=1)
 
 
 @pytest.mark.parametrize("call, says", [
-    (lambda m: desk_chapter.add_noise(m, -1.0, 0), "rms is -1.0"),
-                                        (lambda m: desk_chapter.add_noise(m, math.nan, 0),
+    (lambda m: here.add_noise(m, -1.0, 0), "rms is -1.0"),
+                                        (lambda m: here.add_noise(m, math.nan, 0),
                                          "rms is nan"),
-    (lambda m: desk_chapter.prune(m, 1.1), "share is 1.1"), (lambda m: desk_chapter.prune(m, -0.1),
+    (lambda m: here.prune(m, 1.1), "share is 1.1"), (lambda m: here.prune(m, -0.1),
                                                              "share is -0.1"),
-    (lambda m: desk_chapter.prune(nn.LayerNorm(4), 0.5), "no weight matrix"),
-    (lambda m: desk_chapter.finetune_release(m, *rows_of(4), steps=-1, lr=0.1, seed=0),
+    (lambda m: here.prune(nn.LayerNorm(4), 0.5), "no weight matrix"),
+    (lambda m: here.finetune_release(m, *rows_of(4), steps=-1, lr=0.1, seed=0),
      "steps is -1"),
-    (lambda m: desk_chapter.finetune_release(m, *rows_of(4), steps=1.5, lr=0.1, seed=0),
+    (lambda m: here.finetune_release(m, *rows_of(4), steps=1.5, lr=0.1, seed=0),
      "steps is 1.5"),
-    (lambda m: desk_chapter.update_rms(m, copy.deepcopy(m)), "difference is zero"),
-    (lambda m: desk_chapter.rounded(m, -1), "decimals is -1"), (lambda m: desk_chapter.top_k(m, 0),
+    (lambda m: here.update_rms(m, copy.deepcopy(m)), "difference is zero"),
+    (lambda m: here.rounded(m, -1), "decimals is -1"), (lambda m: here.top_k(m, 0),
                                                                 "k is 0"),
-    (lambda m: desk_chapter.tempered(m, 0.0), "temperature is 0.0"),
-                                        (lambda m: desk_chapter.rescale(P, 0.0),
+    (lambda m: here.tempered(m, 0.0), "temperature is 0.0"),
+                                        (lambda m: here.rescale(P, 0.0),
                                          "temperature is 0.0"),
-    (lambda m: desk_chapter.rescale(P, 1.0, 0.0), "floor is 0.0"),
+    (lambda m: here.rescale(P, 1.0, 0.0), "floor is 0.0"),
     (lambda m: defend.group_epsilon(1.0, 1e-5, 0), "k is 0"),
     (lambda m: defend.group_epsilon(-1.0, 1e-5, 1), "epsilon is -1.0"),
-    (lambda m: desk_chapter.epsilon_of(1.0, 0.0, 10, 1e-5), "at least one release"),
-    (lambda m: desk_chapter.epsilon_of(-1.0, 0.1, 10, 1e-5), "at least one release"),
-    (lambda m: desk_chapter.epsilon_of(1.0, 0.1, 0, 1e-5), "at least one release"),
-    (lambda m: desk_chapter.composed([], 1e-5), "at least one release"),
-    (lambda m: desk_chapter.epsilon_of(1.0, 0.1, 1, 0.0), "delta is 0"),
-    (lambda m: desk_chapter.noise_for(0.0, 1e-5, 0.1, 10), "epsilon is 0"),
+    (lambda m: here.epsilon_of(1.0, 0.0, 10, 1e-5), "at least one release"),
+    (lambda m: here.epsilon_of(-1.0, 0.1, 10, 1e-5), "at least one release"),
+    (lambda m: here.epsilon_of(1.0, 0.1, 0, 1e-5), "at least one release"),
+    (lambda m: here.composed([], 1e-5), "at least one release"),
+    (lambda m: here.epsilon_of(1.0, 0.1, 1, 0.0), "delta is 0"),
+    (lambda m: here.noise_for(0.0, 1e-5, 0.1, 10), "epsilon is 0"),
 ])
 def test_refusals(call, says):
     with pytest.raises(LabError, match=says):
