@@ -145,6 +145,7 @@ lab.say(f"After fine-tuning the dense network gets {ua['dense']:.0f} % of the cl
         "So far the paper is right: the sparse network forgets more." if ua["sparse"] > ua["dense"]
         else "On this network the paper's claim does not show.",
         "This is one network, one class and one learning rate.")
+lk.show(measure.svc_mia)  # the membership test, as published
 
 # %% [markdown]
 # **Disparity** folds the four numbers into one:
