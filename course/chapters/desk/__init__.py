@@ -27,7 +27,7 @@ from .contents import (
     trial_start,
 )
 from .drawing import before_after, class_plane, explorer, one_request, spread_out, strips
-from .gating import candidates, judged_by, limit_of, table, variants
+from .gating import candidates, judged_by, met, nearest, table, variants
 from .monitor import (
     Monitor,
     conformal_limit,
@@ -76,10 +76,10 @@ __all__ = [
     "chi_squared", "choose_request", "class_plane", "clustered", "coherence", "conformal_limit",
     "cusum", "detection", "deviations", "disguise", "ends", "evading", "expected_margin",
     "explorer", "features", "filtered", "fit_cusum", "fit_monitor", "flips", "hasty", "influence",
-    "isolated_shares", "joined_to", "judged_by", "last_inputs", "less", "limit_of", "log_scores",
-    "losses", "mean_and_precision", "monitored", "one_request", "overstated", "parts_of", "people",
-    "percent", "prepare", "quarantine", "ready", "rehearsed", "remembered", "running", "score",
-    "seen_by_monitor", "self_influence", "sent_in", "side_effect", "split_request", "spread_out",
-    "streamed", "strips", "success", "surviving", "table", "tapes", "thirds", "trial_scores",
-    "trial_start", "unlearned", "unlike", "variants", "waiting", "without",
+    "isolated_shares", "joined_to", "judged_by", "last_inputs", "less", "log_scores", "losses",
+    "mean_and_precision", "met", "monitored", "nearest", "one_request", "overstated", "parts_of",
+    "people", "percent", "prepare", "quarantine", "ready", "rehearsed", "remembered", "running",
+    "score", "seen_by_monitor", "self_influence", "sent_in", "side_effect", "split_request",
+    "spread_out", "streamed", "strips", "success", "surviving", "table", "tapes", "thirds",
+    "trial_scores", "trial_start", "unlearned", "unlike", "variants", "waiting", "without",
 ]

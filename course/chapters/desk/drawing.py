@@ -17,29 +17,25 @@ def picture(data, x):
     return (pixels.squeeze(2), "gray_r") if x.shape[0] == 1 else (pixels,)
 
 
-def one_request(look, victim, j, rows, alone, models):
-    """The target, eight rows asked for (framed: isolated), and what models say. -> figure, found
+def one_request(look, victim, j, rows, models):
+    """The target, eight of the rows asked for, and what models say of it. -> (figure, found)
 
-    alone (n,): isolated rows; models: name -> (role, network); found: name -> (k,) probabilities.
+    models: name -> (role, network); found: name -> (k,) probabilities.
     """
     from matplotlib import pyplot as plt  # late: exercises are loaded without a picture
 
     fig, axes = plt.subplot_mosaic([[*"tabcdpp"], [*"tefghpp"]], figsize=(10.5, 3.7),
                                    width_ratios=(1.6, 1, 1, 1, 1, 2, 2))
     label, names, ax, found = victim.label[j], victim.data.classes, axes["p"], {}
-    rows = sorted(rows.tolist(), key=lambda row: not alone[row])
     pairs = [("t", victim.x[j], f"target: {names[label]}", 12)] + [
         (place, victim.data.x[row], names[int(victim.data.y[row])], 9)
-        for place, row in zip("abcdefgh", rows, strict=False)]
+        for place, row in zip("abcdefgh", rows.tolist(), strict=False)]
     for place, x, title, size in pairs:
         axes[place].imshow(*picture(victim.data, x))
         axes[place].set_title(title, fontsize=size)
     for place in "tabcdefgh":
         axes[place].set(xticks=[], yticks=[])
         axes[place].spines[:].set_visible(False)
-    for place, row in zip("abcdefgh", rows, strict=False):
-        if alone[row]:
-            axes[place].spines[:].set(visible=True, color=look.COLOURS["defence"], linewidth=4)
     for at, (name, (role, model)) in enumerate(models.items()):
         p = found[name] = predict(model, victim.x[[j]])[0].softmax(0).cpu()
         ax.barh(-at, p[label], color=look.COLOURS[role])
@@ -76,8 +72,11 @@ def strips(look, groups, lines, xlabel, star=None, log=False):
     return fig
 
 
-def class_plane(look, proxy, picked, joined):
-    """One class's residuals in their two widest directions, medoids, rows that nobody joins."""
+def class_plane(look, proxy, picked, joined, asked):
+    """One class's residuals in their two widest directions: medoids, isolated rows. -> figure
+
+    proxy (c, k); picked, joined: from `joined_to`; asked (c,) bool: rows of a request.
+    """
     from matplotlib import pyplot as plt
 
     fig, ax = plt.subplots(figsize=(8.5, 4.2))
@@ -88,11 +87,12 @@ def class_plane(look, proxy, picked, joined):
     looks = ((~alone & ~medoid, ".", "other", "rows", {}),
              (medoid, "o", "retrained", "medoids that others join",
               dict(fillstyle="none", markersize=11)),
-             (alone, "P", "defence", "isolated: alone with itself", dict(markersize=10)))
+             (alone, "P", "defence", "isolated", dict(markersize=10)),
+             (asked.cpu().numpy(), "x", "attack", "asked for", dict(markersize=9)))
     for which, mark, role, label, style in looks:
         ax.plot(*flat[which].T, mark, color=look.COLOURS[role], label=label, **style)
     ax.set(xlabel="residual, widest direction", ylabel="second widest")
-    fig.legend(loc="outside lower center", ncols=3)
+    fig.legend(loc="outside lower center", ncols=4)
     return fig
 
 

@@ -472,7 +472,7 @@ SUSPICION = Exercise(
     measured="the share of attacks above the limit", measure=_caught, floor=_halfway,
     hints=("Ask of each stream how far a request lies from it, in that stream's own terms. A "
            "request is in order when it is near to one of them.",
-           "d_s(x)² = (x − μ_s)ᵀ Σ_s⁻¹ (x − μ_s) with mean and covariance of the stream s. Divide d_s "
+           "d_s(x)² = (x − μ_s)ᵀ Σ_s⁻¹ (x − μ_s), mean and covariance of the stream s. Divide d_s "
            "by what is usual among its own requests, and take the smallest over the streams.",
            "For each stream scale features to spread 1, take the covariance, add a little of the "
            "identity so that it can be inverted, and work out the distance of the requests and of "

@@ -3,11 +3,12 @@
 import numpy as np
 import torch
 
-from labkit import attack, defend
+from labkit import attack
 
 from .asking import expected_margin
 from .contents import features
-from .monitor import conformal_limit
+from .monitor import conformal_limit, mean_and_precision
+from .outcomes import flips, unlearned
 
 
 def table(rows) -> torch.Tensor:
@@ -28,7 +29,7 @@ def judged_by(score, benign, groups) -> dict:
     return dict(zip(groups, np.split(found, cuts), strict=True))
 
 
-def variants(victim, j, request, more, seed) -> list:
+def variants(victim, request, more, seed) -> list:
     """What an attacker who knows a gate tries: its strong rows, fewer of them, and mixed.
 
     The first quarter, half, three quarters and all of the request's rows, bare and filled up to the
@@ -57,15 +58,45 @@ def candidates(victim, j, plain, disguised, desk, rules) -> list:
 
     The plain one stands first, whether it should or not.
     """
-    tried = variants(victim, j, plain, [disguised], victim.seed % 10**6 + j)
+    tried = variants(victim, plain, [disguised], victim.seed % 10**6 + j)
     works = [r for r in tried
              if expected_margin(victim, j, "first-order", r, rules, None) < 0]
     return [(r, features(desk, r)) for r in [plain, *works]]
 
 
-def limit_of(scores, false_positives=0.01) -> float:
-    """The limit of a gate: the largest that a stream's held-back requests ask for.
+def nearest(benign, requests) -> torch.Tensor:
+    """The monitor's score: distance to the nearest stream, as `fit_monitor` measures it.
 
-    scores: {stream: (m,)}; see `conformal_limit`.
+    benign (s, m, f), requests (r, f) -> (r,)
     """
-    return max(conformal_limit(scores[s], false_positives) for s in defend.REALISTIC)
+    squares = []
+    for seen in benign.numpy():
+        mean, precision = mean_and_precision(seen)
+        apart = requests.numpy() - mean
+        squares.append(((apart @ precision) * apart).sum(1))
+    return torch.from_numpy(np.min(squares, 0).clip(0)).sqrt()
+
+
+def met(victim, i, tried, benign, gates, rules) -> tuple:
+    """Each gate at one desk, its limit at 1 % of each benign stream's held-back requests.
+
+    tried: for each target what `candidates` gives; benign: {part: {stream: [features, …]}}, the
+    parts learn, hold, fresh; gates: {name: score}. The plain attacker sends the first of tried, the
+    one who knows the gate that with the lowest score. -> rows of attacks (i, gate, who, j, flagged,
+    flip), rows of people (i, gate, stream, stopped)
+    """
+    groups = {(part, s): rows for part in ("hold", "fresh") for s, rows in benign[part].items()}
+    groups |= {j: [shows for _, shows in each] for j, each in enumerate(tried)}
+    attacks, crowd = [], []
+    for name, gate in gates.items():
+        found = judged_by(gate, benign["learn"], groups)
+        limit = max(conformal_limit(found["hold", s]) for s in benign["hold"])
+        crowd += [dict(i=i, gate=name, stream=s, stopped=(found["fresh", s] > limit).mean())
+                  for s in benign["fresh"]]
+        for j, each in enumerate(tried):
+            for who, at in (("plain", 0), ("knows", int(found[j].argmin()))):
+                after = unlearned(victim, each[at][0], rules.tau)
+                attacks.append(dict(i=i, j=j, gate=name, who=who, aim="first-order",
+                                    flagged=float(found[j][at] > limit),
+                                    flip=flips(victim, j, after)))
+    return attacks, crowd

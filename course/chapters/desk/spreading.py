@@ -21,7 +21,7 @@ def thirds(request) -> list:
 
 
 def parts_of(victim, i, j, aim, request, desk, monitor, rules) -> dict:
-    """Scores of a request's thirds, and whether target j flips once 0, 1, … of them are carried out.
+    """Scores of a request's thirds, and whether target j flips once 0, 1, … of them are done.
 
     Under first-order unlearning one follows the other; under retraining it is the rows in all.
     """
@@ -103,7 +103,7 @@ def campaigns(i, aim, kinds, held, fresh, settled, plans, length) -> list:
     rows = []
     for s, stream in enumerate(defend.REALISTIC):
         for name, groups in kinds.items():
-            rng = np.random.default_rng([i, s, len(name)])
+            rng = np.random.default_rng([i, s])
             scores, (plan, knows) = [x for g in groups for x in g["scores"]], plans[name]
             places = rehearsed(plan, scores, held[stream], settled, length, rng) if knows \
                 else plan(scores)
