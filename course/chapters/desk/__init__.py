@@ -27,7 +27,16 @@ from .contents import (
     trial_start,
 )
 from .drawing import before_after, class_plane, explorer, one_request, spread_out, strips
-from .gating import candidates, judged_by, met, nearest, table, variants
+from .gating import (
+    candidates,
+    judged_by,
+    met,
+    nearest,
+    quietest,
+    residual_lengths,
+    table,
+    variants,
+)
 from .monitor import (
     Monitor,
     conformal_limit,
@@ -51,12 +60,13 @@ from .outcomes import (
     joined_to,
     less,
     percent,
+    queue,
     success,
     unlearned,
     waiting,
     without,
 )
-from .spreading import campaign, campaigns, hasty, parts_of, rehearsed, sent_in, thirds
+from .spreading import campaign, campaigns, hasty, rehearsed, sent_in
 from .watching import (
     LENGTH,
     START,
@@ -77,9 +87,10 @@ __all__ = [
     "cusum", "detection", "deviations", "disguise", "ends", "evading", "expected_margin",
     "explorer", "features", "filtered", "fit_cusum", "fit_monitor", "flips", "hasty", "influence",
     "isolated_shares", "joined_to", "judged_by", "last_inputs", "less", "log_scores", "losses",
-    "mean_and_precision", "met", "monitored", "nearest", "one_request", "overstated", "parts_of",
-    "people", "percent", "prepare", "quarantine", "ready", "rehearsed", "remembered", "running",
-    "score", "seen_by_monitor", "self_influence", "sent_in", "side_effect", "split_request",
-    "spread_out", "streamed", "strips", "success", "surviving", "table", "tapes", "thirds",
-    "trial_scores", "trial_start", "unlearned", "unlike", "variants", "waiting", "without",
+    "mean_and_precision", "met", "monitored", "nearest", "one_request", "overstated", "people",
+    "percent", "prepare", "quarantine", "queue", "quietest", "ready", "rehearsed", "remembered",
+    "residual_lengths", "running", "score", "seen_by_monitor", "self_influence", "sent_in",
+    "side_effect", "split_request", "spread_out", "streamed", "strips", "success", "surviving",
+    "table", "tapes", "trial_scores", "trial_start", "unlearned", "unlike", "variants", "waiting",
+    "without",
 ]

@@ -27,7 +27,7 @@ def one_request(look, victim, j, rows, models):
     fig, axes = plt.subplot_mosaic([[*"tabcdpp"], [*"tefghpp"]], figsize=(10.5, 3.7),
                                    width_ratios=(1.6, 1, 1, 1, 1, 2, 2))
     label, names, ax, found = victim.label[j], victim.data.classes, axes["p"], {}
-    pairs = [("t", victim.x[j], f"target: {names[label]}", 12)] + [
+    pairs = [("t", victim.x[j], f"target:\n{names[label]}", 12)] + [
         (place, victim.data.x[row], names[int(victim.data.y[row])], 9)
         for place, row in zip("abcdefgh", rows.tolist(), strict=False)]
     for place, x, title, size in pairs:
@@ -50,7 +50,7 @@ def one_request(look, victim, j, rows, models):
 def strips(look, groups, lines, xlabel, star=None, log=False):
     """Scores as points, a line of them for each group, with limits. -> figure
 
-    groups: {name: (role, (m,))}; lines: {label: (where, style)}; star: (score, label) or None.
+    groups: {name: (role, (m,))}; lines: {label: (where, style)}; star: (score, name) or None.
     """
     from matplotlib import pyplot as plt
 
@@ -62,9 +62,11 @@ def strips(look, groups, lines, xlabel, star=None, log=False):
     for (label, (where, style)), colour in zip(lines.items(), ("black", look.COLOURS["defence"]),
                                                strict=False):
         ax.axvline(where, color=colour, linestyle=style, label=label)
+    names, top = list(groups), 0
     if star is not None:
-        ax.plot(star[0], 0.9, "*", color=look.COLOURS["attack"], markersize=16, label=star[1])
-    ax.set(yticks=range(0, -len(groups), -1), yticklabels=list(groups), xlabel=xlabel)
+        ax.plot(star[0], 1, "*", color=look.COLOURS["attack"], markersize=16)
+        names, top = [star[1], *groups], 1
+    ax.set(yticks=range(top, -len(groups), -1), yticklabels=names, xlabel=xlabel)
     if log:
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
@@ -119,27 +121,26 @@ def before_after(look, marks):
 
 
 def spread_out(look, table, aims, names):
-    """Campaigns: alarms, beside those without an attack, and labels changed. -> figure
+    """Campaigns: streams with an alarm, and success before it. -> figure
 
     table: rows of `campaigns`; names: {how: label}
     """
     from matplotlib import pyplot as plt
 
-    fig, axes = plt.subplots(1, 2, figsize=(10, 3.9), sharey=True)
+    fig, axes = plt.subplots(1, 2, figsize=(10, 4.6), sharey=True)
     rows = [(aim, how) for aim in aims for how in names]
     for at, (aim, how) in enumerate(rows):
         part = table[(table.aim == aim) & (table.how == how)]
-        for ax, column, role, shift, label in (
-                (axes[0], "alarmed", "attack", 0.12, "with the attack"),
-                (axes[0], "quiet", "other", -0.12, "same time, nobody attacks"),
-                (axes[1], "flipped", "attack", 0, None)):
-            look.interval(ax, 100 * part[column], -at + shift, role, label if at == 0 else None,
-                          limits=(0, 100), clusters=part.i.tolist())
-    axes[0].set(yticks=range(0, -len(rows), -1), xlim=(-3, 103), xlabel="streams with an alarm (%)",
-                yticklabels=[f"{names[how]},\nfor {aim}" for aim, how in rows])
+        for ax, column, limits in zip(axes, ("alarmed", "success"), ((0, 100), POINTS),
+                                      strict=True):
+            look.interval(ax, 100 * part[column], -at - 0.5 * (aim != aims[0]), "attack",
+                          limits=limits, clusters=part.i.tolist())
+    places = [-at - 0.5 * (aim != aims[0]) for at, (aim, _) in enumerate(rows)]
+    axes[0].set(yticks=places, xlim=(-3, 103), xlabel="streams with an alarm (%)",
+                yticklabels=[f"{names[how]}, for {aim}" for aim, how in rows])
     axes[0].tick_params(axis="y", labelsize=10)
-    axes[1].set(xlim=(-3, 103), xlabel="labels changed before the alarm (%)")
-    fig.legend(loc="outside lower center", ncols=2, fontsize=11)
+    axes[1].axvline(0, color="black", linewidth=1)
+    axes[1].set(xlabel="success before the alarm (points)")
     return fig
 
 

@@ -3,12 +3,19 @@
 import numpy as np
 import torch
 
-from labkit import attack
+from labkit import attack, defend
 
 from .asking import expected_margin
 from .contents import features
-from .monitor import conformal_limit, mean_and_precision
+from .monitor import conformal_limit, mean_and_precision, score
 from .outcomes import flips, unlearned
+
+
+def residual_lengths(victim, groups) -> dict:
+    """The gate of one number: {name: [request, …]} -> {name: (m,) lengths of mean residuals}."""
+    proxy = defend.residuals(victim.model, victim.data.x, victim.data.y)
+    return {name: torch.tensor([defend.gradient_gate(proxy, r) for r in asked])
+            for name, asked in groups.items()}
 
 
 def table(rows) -> torch.Tensor:
@@ -16,14 +23,14 @@ def table(rows) -> torch.Tensor:
     return torch.tensor([[row[name] for name in sorted(row)] for row in rows], dtype=torch.float64)
 
 
-def judged_by(score, benign, groups) -> dict:
-    """Scores of groups of requests under a gate. score: (benign, requests) -> (r,), see `suspicion`
+def judged_by(gate, benign, groups) -> dict:
+    """Scores of groups of requests under a gate. gate: (benign, requests) -> (r,), see `suspicion`
 
     benign: {stream: [features, …]} to learn from; groups: {name: [features, …]}. All are scored in
     one call, so that each request meets the same gate. -> {name: (m,) array}
     """
     learnt = torch.stack([table(rows) for rows in benign.values()])
-    found = np.asarray(score(learnt, table([r for rows in groups.values() for r in rows])),
+    found = np.asarray(gate(learnt, table([r for rows in groups.values() for r in rows])),
                        dtype=float)
     cuts = np.cumsum([len(rows) for rows in groups.values()])[:-1]
     return dict(zip(groups, np.split(found, cuts), strict=True))
@@ -53,15 +60,19 @@ def variants(victim, request, more, seed) -> list:
     return [attack.check_request(r, held) for r in found]
 
 
-def candidates(victim, j, plain, disguised, desk, rules) -> list:
-    """Requests that should still flip target j under first-order unlearning: [(rows, shows), …].
+def candidates(victim, j, aim, plain, disguised, desk, rules, known) -> list:
+    """Requests that should still flip target j under the unlearner `aim`: [(rows, shows), …].
 
-    The plain one stands first, whether it should or not.
+    The plain one stands first, whether it should or not. known: as in `choose_request`.
     """
     tried = variants(victim, plain, [disguised], victim.seed % 10**6 + j)
-    works = [r for r in tried
-             if expected_margin(victim, j, "first-order", r, rules, None) < 0]
+    works = [r for r in tried if expected_margin(victim, j, aim, r, rules, known) < 0]
     return [(r, features(desk, r)) for r in [plain, *works]]
+
+
+def quietest(tried, monitor) -> list:
+    """Of each target's candidates the request with the lowest score. -> [(b,), …]"""
+    return [each[int(score(monitor, [shows for _, shows in each]).argmin())][0] for each in tried]
 
 
 def nearest(benign, requests) -> torch.Tensor:

@@ -91,6 +91,19 @@ def waiting(victim, alone, count, part="filter") -> dict:
             for s in defend.REALISTIC}
 
 
+def queue(victim, alone, count=60, stream="hard-rows") -> list:
+    """Benign requests one after the other, in which a row leaves once.
+
+    -> [(request, those of its rows that wait), …]
+    """
+    asked, gone = [], torch.zeros(len(alone), dtype=torch.bool, device=alone.device)
+    for request in people(victim, stream, count, "waiting"):
+        request = request[~gone[request]]
+        gone[request] = True
+        asked += [(request, split_request(alone, request)[1])] if len(request) else []
+    return asked
+
+
 def filtered(victim, i, aim, asked, alone, rules) -> list:
     """A row for each target, person and desk (with the filter or not): what is left, does it flip?
 
