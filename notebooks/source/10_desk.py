@@ -92,13 +92,10 @@ def train(d, seeds, skip=None):
 # unlearning takes one step uphill on the loss of the rows, $\theta + \tau \sum_i g_i$, with $g_i$
 # the gradient of row $i$ and the step $\tau$ chosen in a rehearsal on two other seeds. **Exact
 # retraining** starts again without the rows; there the attacker goes by influence functions. Here
-# is one such request, before we look at anything else.
+# is one such request.
 
 # %%
-TAUS = [1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3]
-grid = pd.DataFrame(sum(lk.training.parallel(lambda s: attack.step_sizes(
-    data, s, train, budget=BUDGET, taus=TAUS), tuning), []))
-tau = max((t for t, g in grid.groupby("tau") if g.TA.mean() >= -0.5), default=TAUS[0])
+tau = here.largest_step(data, tuning, train, BUDGET)
 rules = here.Rules(train, tau, damping=cfg.weight_decay)
 victims, rehearsal = (lk.training.parallel(lambda s: attack.victim(
     data, s, train, targets=cfg.targets, budget=BUDGET), part) for part in (judged, tuning))
@@ -147,9 +144,8 @@ def threshold(scores, share):
     ...  # your code
 
 # %%
-streams = ("random", *defend.REALISTIC)
-kinds = here.residual_lengths(v, {s: here.people(v, s, cfg.benign, "gate hold") for s in streams}
-                              | {"the request": [chosen]})
+kinds = here.residual_lengths(v, {"the request": [chosen]} | {
+    s: here.people(v, s, cfg.benign, "gate hold") for s in defend.STREAMS})
 found = kinds.pop("the request").item()
 limits = {s: threshold(scores, 0.01) for s, scores in kinds.items()}
 hardest = max(defend.REALISTIC, key=limits.get)
@@ -508,8 +504,7 @@ ipywidgets.VBox([play, panel])
 # > **May** send any request within the budget, at any time.
 # > **Wants** all its targets' labels, and no alarm before it is done.
 #
-# It can do two things. It can send **rarer**: wait until the sum has room. And it can send
-# **quieter**: of a dozen requests that should still flip the label (the plain one, the disguised one,
+# It can **plan**: wait with each request until the sum has room. And it can ask **quietly**: of a dozen requests that should still flip the label (the plain one, the disguised one,
 # fewer of the strong rows, and those mixed with rows that ordinary people ask for) the one with the
 # lowest score.
 #
@@ -544,45 +539,36 @@ def quiet(job):
 
 
 quiets = dict(here.surviving(quiet, [(i, aim) for aim in here.AIMS for i in ALIVE], LOST))
-ALIVE = [i for i in ALIVE if i not in LOST]
 both = pd.concat([caught[caught.who == "plain"],
                   pd.DataFrame(sum((rows for _, rows in quiets.values()), [])).assign(who="quiet")])
 worth = {(who, aim): here.success(both, control, who=who, aim=aim)
          for who in ("plain", "quiet") for aim in here.AIMS}
-HOW = {"plain, each second": ("plain", here.hasty), "plain, rarer": ("plain", spread),
-       "quiet, each second": ("quiet", here.hasty), "quiet, rarer": ("quiet", spread)}
-sent = []
-for i, aim in quiets:
-    mine = {who: worth[who, aim][worth[who, aim].i == i] for who in ("plain", "quiet")}
-    ways = {how: (mine[who].value, here.log_scores(monitors[i], mine[who].shows.tolist()), plan)
-            for how, (who, plan) in HOW.items()}
-    sent += here.campaigns(i, aim, ways, pools[i]["hold"], pools[i]["fresh"], settled[i],
-                           cfg.length)
-sent = pd.DataFrame(sent)
+HOW = {"plain, at once": ("plain", here.hasty), "plain, planned": ("plain", spread),
+       "quiet, at once": ("quiet", here.hasty), "quiet, planned": ("quiet", spread)}
+ALIVE = [i for i in ALIVE if i not in LOST]
+sent = pd.DataFrame(here.campaigns(worth, HOW, {i: monitors[i] for i in ALIVE}, pools, settled,
+                                   cfg.length))
 
 # %%
 ways = {key: g for key, g in sent.groupby(["aim", "how"])}
-lab.figure(here.spread_out(figures, sent, here.AIMS, {how: how for how in HOW}),
+lab.figure(here.spread_out(figures, sent, here.AIMS, HOW),
            "Left the share of streams with an alarm, right the success before the alarm, for four "
            "ways to send the requests and both aims, with 95 % intervals over networks.")
 lab.table(pd.DataFrame([{
-    "aimed at": aim, "sent": how, "alarm, %": here.percent(g.alarmed, g.i),
-    "in the same time without an attack, %": 100 * g.calm.mean(), "success before it, points":
-    here.percent(g.success, g.i, here.POINTS), "no place found, %": 100 * g.given_up.mean(),
-    "requests until done": g.took.mean()} for aim in here.AIMS for how in HOW
-    for g in [ways[aim, how]]]),
-          f"Campaigns against the {cfg.targets} targets of a network, 100 streams of each of four "
-          "kinds; mean and 95 % interval over networks", 0)
+    "aimed at": aim, "sent": how, "requests until done": g.took.mean(), "no place found, %":
+    100 * g.given_up.mean(), "alarm in that time without an attack, %": 100 * g.calm.mean()}
+    for (aim, how), g in ways.items()]),
+          f"Campaigns against the {cfg.targets} targets of a network, 100 streams of each kind", 0)
 rush, slow, hush, patient = (ways["first-order", how] for how in HOW)
 apart = patient.success.to_numpy() - rush.success.to_numpy()
-lab.say("Aimed at first-order unlearning, plain requests at each second place raise an alarm in "
+lab.say("Aimed at first-order unlearning, plain requests at every second place raise an alarm in "
         f"{here.percent(rush.alarmed, rush.i)} % of the streams and have "
-        f"{here.percent(rush.success, rush.i, here.POINTS)} points before it. Only waiting gives "
+        f"{here.percent(rush.success, rush.i, here.POINTS)} points before it. Planning alone gives "
         f"{here.percent(slow.success, slow.i, here.POINTS)}: {100 * slow.given_up.mean():.0f} % of "
         "the requests are too high for any place.",
-        f"Quiet requests have {here.percent(hush.success, hush.i, here.POINTS)} points at each "
-        f"second place and {here.percent(patient.success, patient.i, here.POINTS)} when they also "
-        f"wait, with an alarm in {here.percent(patient.alarmed, patient.i)} % of the streams, in "
+        f"Quiet requests have {here.percent(hush.success, hush.i, here.POINTS)} points at every "
+        f"second place and {here.percent(patient.success, patient.i, here.POINTS)} when "
+        f"planned, with an alarm in {here.percent(patient.alarmed, patient.i)} % of the streams, in "
         f"{patient.took.mean():.0f} requests instead of {rush.took.mean():.0f}.",
         f"Who knows the sum has {here.percent(apart, patient.i, here.POINTS)} points more than who "
         "does not" + (": the sum over time does not hold against such an attacker."
@@ -681,21 +667,12 @@ lab.say("(“Yours” is the worked solution.)" if suspicion is course_solution 
 # Here is the gate of section 1, one number, with both limits.
 
 # %%
-shares = []
-for i in ALIVE:
-    mine = per["plain", "first-order"][per["plain", "first-order"].i == i].request
-    seen = here.residual_lengths(victims[i], {"attack": mine} | {
-        s: here.people(victims[i], s, cfg.benign, "gate hold") for s in streams})
-    limit = {s: threshold(seen[s], 0.01) for s in streams}
-    for name, at in (("random", limit["random"]), ("people", max(limit.values()))):
-        above = {s: (x > at).double().mean().item() for s, x in seen.items()}
-        shares.append(dict(limit=name, caught=above["attack"],
-                           people=np.mean([above[s] for s in defend.REALISTIC])))
-easy = 100 * pd.DataFrame(shares).groupby("limit").mean()
-lab.say(f"With the limit from random rows the gate catches {easy.caught['random']:.0f} % of the "
-        f"plain requests aimed at first-order unlearning, and stops {easy.people['random']:.0f} % of "
-        f"the people. With a limit that is fair to the hardest kind it stops "
-        f"{easy.people['people']:.1f} % of the people, and catches {easy.caught['people']:.0f} %.")
+asked = {i: g.request.tolist() for i, g in per["plain", "first-order"].groupby("i")}
+easy = here.two_limits(victims, asked, threshold, cfg.benign)
+lab.say("With the limit from random rows the gate catches {:.0f} % of the plain requests aimed at "
+        "first-order unlearning, and stops {:.0f} % of the people.".format(*100 * easy["random"]),
+        "With a limit that is fair to the hardest kind it catches {:.0f} %, and stops {:.1f} % of "
+        "the people.".format(*100 * easy["people"]))
 
 # %% [markdown]
 # **A success without its control.** Random requests flip labels as well. **An attacker who does
@@ -715,14 +692,14 @@ lab.claim("def-gradient", {aim: fell[aim].value.tolist() for aim in here.AIMS}
           | {"quarantined": ALIVE * len(every)})
 lab.claim("def-gradient-adaptive", {aim: back[aim].value.tolist() for aim in here.AIMS},
           clusters={aim: back[aim].i.tolist() for aim in here.AIMS})
-mean = {part: sum(np.asarray(x["adaptive", aim][part]) for aim in here.AIMS) / 2
-        for part, x in (("flagged", per), ("wait", waits))}
+both = [[np.asarray(x[column]) for x in (found["adaptive", aim] for aim in here.AIMS)]
+        for column, found in (("flagged", per), ("wait", waits))]
 parts = {aim: per["plain", aim].flagged for aim in here.AIMS} | {
     f"early, {aim}": waits["plain", aim].wait for aim in here.AIMS} | {
-    "adaptive": mean["flagged"], "adaptive-delay": mean["wait"]}
-_ = lab.claim("def-monitor", {k: list(x) for k, x in parts.items()}, clusters={
-    k: (waits if "early" in k or "delay" in k else per)["plain", "retraining"].i.tolist()
-    for k in parts})
+    "adaptive": sum(both[0]) / 2, "adaptive-delay": sum(both[1]) / 2}
+of = {len(x): x.i.tolist() for x in (per["plain", "retraining"], waits["plain", "retraining"])}
+_ = lab.claim("def-monitor", {k: list(x) for k, x in parts.items()},
+              clusters={k: of[len(x)] for k, x in parts.items()})
 lab.record("campaigns", {f"{aim}, {how}": g[["alarmed", "calm", "success", "given_up",
                                             "took"]].mean().round(4).to_dict()
                          for (aim, how), g in ways.items()})

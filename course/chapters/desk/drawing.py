@@ -123,7 +123,7 @@ def before_after(look, marks):
 def spread_out(look, table, aims, names):
     """Campaigns: streams with an alarm, and success before it. -> figure
 
-    table: rows of `campaigns`; names: {how: label}
+    table: rows of `campaigns`; names: the ways to send, in order
     """
     from matplotlib import pyplot as plt
 
@@ -137,7 +137,7 @@ def spread_out(look, table, aims, names):
                           limits=limits, clusters=part.i.tolist())
     places = [-at - 0.5 * (aim != aims[0]) for at, (aim, _) in enumerate(rows)]
     axes[0].set(yticks=places, xlim=(-3, 103), xlabel="streams with an alarm (%)",
-                yticklabels=[f"{names[how]}, for {aim}" for aim, how in rows])
+                yticklabels=[f"{how}, for {aim}" for aim, how in rows])
     axes[0].tick_params(axis="y", labelsize=10)
     axes[1].axvline(0, color="black", linewidth=1)
     axes[1].set(xlabel="success before the alarm (points)")

@@ -5,7 +5,7 @@ import torch
 
 from labkit import attack, defend
 
-from .asking import expected_margin
+from .asking import expected_margin, people
 from .contents import features
 from .monitor import conformal_limit, mean_and_precision, score
 from .outcomes import flips, unlearned
@@ -16,6 +16,23 @@ def residual_lengths(victim, groups) -> dict:
     proxy = defend.residuals(victim.model, victim.data.x, victim.data.y)
     return {name: torch.tensor([defend.gradient_gate(proxy, r) for r in asked])
             for name, asked in groups.items()}
+
+
+def two_limits(victims, requests, threshold, count) -> dict:
+    """The gate of one number with a limit from random rows, and one fair to every stream.
+
+    requests: {network: attacks}; threshold: (scores, share) -> limit. -> {"random" or "people":
+    (share of attacks caught, share of people stopped)}
+    """
+    rows = {"random": [], "people": []}
+    for i, asked in requests.items():
+        seen = residual_lengths(victims[i], {"attack": asked} | {
+            s: people(victims[i], s, count, "gate hold") for s in defend.STREAMS})
+        limit = {s: threshold(seen[s], 0.01) for s in defend.STREAMS}
+        for name, at in (("random", limit["random"]), ("people", max(limit.values()))):
+            above = {s: (x > at).double().mean().item() for s, x in seen.items()}
+            rows[name].append((above["attack"], np.mean([above[s] for s in defend.REALISTIC])))
+    return {name: np.mean(found, 0) for name, found in rows.items()}
 
 
 def table(rows) -> torch.Tensor:

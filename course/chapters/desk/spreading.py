@@ -1,10 +1,12 @@
 """An attacker who knows the running sum, and spreads its requests so that it stays low."""
 
+import itertools
+
 import numpy as np
 
 from labkit import defend
 
-from .watching import START, running
+from .watching import START, log_scores, running
 
 MARGINS = (1.0, 0.75, 0.5, 0.25)  # of the limit: how near to it an attacker plans to go
 
@@ -61,18 +63,22 @@ def campaign(worth, scores, places, pool, settled, length, rng, count=100) -> di
                 given_up=np.mean([p is None for p in places]), took=took)
 
 
-def campaigns(i, aim, ways, held, fresh, settled, length) -> list:
-    """A row for each way to send requests and each benign stream: what `campaign` says of it.
+def campaigns(worth, ways, monitors, pools, settled, length) -> list:
+    """A row for each network, aim, way to send and benign stream: what `campaign` says of it.
 
-    ways: {how: (worth (t,), log scores (t,), plan)}; a plan other than `hasty` is rehearsed. held,
-    fresh: {stream: log scores}, to rehearse with and to judge on.
+    worth: {(who, aim): a frame with i, value (success) and shows of each request}; ways: {how:
+    (who, plan)}, a plan other than `hasty` is rehearsed; of each network: monitors, pools {part:
+    {stream: log scores}}, settled (drift, limit).
     """
-    rows = []
-    for s, stream in enumerate(defend.REALISTIC):
-        for how, (worth, scores, plan) in ways.items():
-            rng, scores = np.random.default_rng([i, s]), list(scores)
-            places = plan(scores) if plan is hasty else rehearsed(plan, scores, held[stream],
-                                                                  settled, length, rng)
-            rows.append(dict(i=i, aim=aim, how=how, stream=stream)
-                        | campaign(worth, scores, places, fresh[stream], settled, length, rng))
+    rows, aims = [], sorted({aim for _, aim in worth})
+    for i, aim, (how, (who, plan)) in itertools.product(monitors, aims, ways.items()):
+        mine = worth[who, aim][worth[who, aim].i == i]
+        scores = log_scores(monitors[i], mine.shows.tolist()).tolist()
+        for s, stream in enumerate(defend.REALISTIC):
+            rng, (held, fresh) = np.random.default_rng([i, s]), (
+                pools[i][part][stream] for part in ("hold", "fresh"))
+            places = plan(scores) if plan is hasty else rehearsed(plan, scores, held, settled[i],
+                                                                  length, rng)
+            rows.append(dict(i=i, aim=aim, how=how, stream=stream) | campaign(
+                mine.value, scores, places, fresh, settled[i], length, rng))
     return rows
