@@ -55,7 +55,7 @@ figures.style()
 cfg = lab.settings(
     quick=dict(model="mlp", model_settings=dict(hidden=32), rows=(2000, 2000), epochs=8, lr=0.1,
                batch_size=128, weight_decay=0.02, seeds=3, targets=7, benign=105, length=150),
-    smoke=dict(model_settings=dict(hidden=16), rows=(900, 600), epochs=5, lr=0.05, seeds=2,
+    smoke=dict(model_settings=dict(hidden=16), rows=(600, 500), epochs=5, lr=0.05, seeds=2,
                targets=2, benign=24),
     full=dict(rows=(6000, 4000), seeds=5, targets=8, benign=400),
     paper=dict(model_settings=dict(hidden=256), rows=None, epochs=30, weight_decay=5e-4),
@@ -517,8 +517,9 @@ def spread(scores, usual, drift, limit, length):
     """Where in the stream each request is sent, as early as the sum allows; None: not at all.
 
     scores: of the attacker's requests, sent in this order, one a place; usual: what everybody
-    else's request scores. The predicted sum is 0 at first and at no place above the limit. A
-    request for which no place of the first `length` is left is skipped. -> list of int or None
+    else's request scores. The predicted sum is 0 at first, and at the places of these requests it is
+    not above the limit. A request for which no place of the first `length` is left is skipped.
+    -> list of int or None
     """
     ...  # your code
 
