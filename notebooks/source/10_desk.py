@@ -55,7 +55,7 @@ figures.style()
 cfg = lab.settings(
     quick=dict(model="mlp", model_settings=dict(hidden=32), rows=(2000, 2000), epochs=8, lr=0.1,
                batch_size=128, weight_decay=0.02, seeds=3, targets=7, benign=105, length=150),
-    smoke=dict(model_settings=dict(hidden=16), rows=(600, 500), epochs=5, lr=0.05, seeds=2,
+    smoke=dict(model_settings=dict(hidden=16), rows=(500, 400), epochs=5, lr=0.05, seeds=2,
                targets=2, benign=24),
     full=dict(rows=(6000, 4000), seeds=5, targets=8, benign=400),
     paper=dict(model_settings=dict(hidden=256), rows=None, epochs=30, weight_decay=5e-4),
@@ -119,12 +119,12 @@ lab.say(f"The network gave “{names[label]}” {p['before any request']:.2f}. A
         f"random rows it is {p['random rows']:.2f}, after {len(chosen)} chosen ones "
         f"{p['chosen rows']:.2f}: the label is "
         + (f"now “{names[int(now.argmax())]}”." if now.argmax() != label else "still the same.")
-        + " Nothing in the eight pictures looks wrong. What could a desk see?")
+        + " By the eight pictures, would you have stopped it?")
 
 # %% [markdown]
 # **Success, once and for all.** Labels flip by chance, too. So a success is 1 where the target's
 # label changes, *less* the same for a random request against the same target. It is counted before
-# anything that waits is worked off. All figures below show this number.
+# anything that waits is worked off. Every success below is this number.
 #
 # Chosen rows pull one way. Let $r_i$ be a row's **residual**, the network's probabilities less the
 # label as 0 and 1. The simplest **gate** takes the length of a request's mean residual: random rows
@@ -223,9 +223,9 @@ lab.say(f"How many medoids? The most for which, in the rehearsal, at most 5 % of
 
 # %%
 LOST = set()  # networks of which some method left no numbers: left out from there on
-known = dict(here.surviving(lambda job: [here.influence(victims[job[0]], j, rules) for j in
-                                         range(cfg.targets)], [(i,) for i in range(cfg.seeds)],
-                            LOST))
+known = {i: found for (i,), found in here.surviving(
+    lambda job: [here.influence(victims[job[0]], j, rules) for j in range(cfg.targets)],
+    [(i,) for i in range(cfg.seeds)], LOST)}
 rules = replace(rules, shrink=here.overstated(rehearsal, rules, min(4, cfg.targets)))
 
 
@@ -235,8 +235,8 @@ def filtered(job):
     mine = here.clustered(v.held, here.alone_in_class(
         defend.residuals(v.model, v.held.x, v.held.y), v.held.y, SHARE, medoids))
     asked = [{"random": attack.baseline("random", v.held, j),
-              "plain": here.choose_request(v, v.held, j, aim, rules, known[i,][j]),
-              "adaptive": here.choose_request(v, mine, j, aim, rules, known[i,][j])}
+              "plain": here.choose_request(v, v.held, j, aim, rules, known[i][j]),
+              "adaptive": here.choose_request(v, mine, j, aim, rules, known[i][j])}
              for j in range(cfg.targets)]
     return here.filtered(v, i, aim, asked, wait[i], rules)
 
@@ -267,8 +267,8 @@ lab.say(f"Of plain requests {held['plain']:.0f} % of the rows wait, of adaptive 
                        for a in here.AIMS) + " of the success; knowing it gives back "
         + " and ".join(f"{here.percent(back[a].value, back[a].i, here.POINTS)}" for a in here.AIMS)
         + ". " + ("That the filter helps is shown." if min(t[1] for t in took.values()) > 0 else
-                  "That the filter helps is not shown by so few networks: what it takes is hardly "
-                  "more than nothing, and then there is little to give back."))
+                  "That the filter helps is not shown by so few networks; and where little is taken, "
+                  "little can be given back."))
 
 # %% [markdown]
 # **Its price.** Rows that wait are removed at the next exact retraining. How long they wait depends
@@ -291,8 +291,8 @@ lab.say("Of the rows of new benign requests wait: "
         f"is {periods[1]['retrains']} retrainings instead of {periods[20]['retrains']}.")
 
 # %% [markdown]
-# **Check yourself.** The filter hardly stops anything, and the adaptive attacker hardly gains from
-# knowing it. Is the filter then safe against adaptive attackers?
+# **Check yourself.** Suppose a filter stops hardly anything, and an attacker hardly gains from
+# knowing it. Is such a filter safe against adaptive attackers?
 #
 # <details><summary>Answer</summary>
 #
@@ -339,8 +339,8 @@ lab.say("In the request of section 1 stand out most: "
 def inconspicuous(v, i, j, aim, looks, step, plain):
     """A request for target j that tries to look benign, or the plain one where none should flip."""
     for price in (1.0, 0.1):
-        request = here.choose_request(v, v.held, j, aim, rules, known[i,][j], (looks, price), step)
-        if here.expected_margin(v, j, aim, request, rules, known[i,][j]) < 0:
+        request = here.choose_request(v, v.held, j, aim, rules, known[i][j], (looks, price), step)
+        if here.expected_margin(v, j, aim, request, rules, known[i][j]) < 0:
             return request
     return plain
 
@@ -421,7 +421,8 @@ lab.say("Of the plain attacker's success at first-order unlearning, "
           "chosen for. Against them quarantine buys time.")
 
 # %% [markdown]
-# **Check yourself.** Why is a request aimed at retraining so much harder to see?
+# **Check yourself.** Why can a request aimed at retraining be harder to see than one aimed at a
+# first-order step?
 #
 # <details><summary>Answer</summary>
 #
@@ -526,14 +527,15 @@ def spread(scores, usual, drift, limit, length):
 # %% [markdown]
 # Scores scatter, so the attacker plans up to a part of the limit only: the largest of four for
 # which, in its rehearsal on benign requests, at most 5 % of the streams raise an alarm. From an
-# alarm on, nothing of the attacker's is carried out.
+# alarm on, nothing of the attacker's is carried out. Four campaigns: plain or quiet requests, sent
+# **at once** (at every second place, as above) or **planned**.
 
 # %%
 def quiet(job):
     """What an attacker tries against each target of a network, and its quietest requests."""
     (i, aim), v = job, victims[job[0]]
     both = [per[who, aim][per[who, aim].i == i].request for who in ("plain", "adaptive")]
-    tried = [here.candidates(v, j, aim, *rows, desks[i], rules, known[i,][j])
+    tried = [here.candidates(v, j, aim, *rows, desks[i], rules, known[i][j])
              for j, rows in enumerate(zip(*both))]
     least = here.quietest(tried, monitors[i])
     return tried, here.seen_by_monitor(v, i, aim, least, desks[i], rules)
