@@ -312,8 +312,8 @@ lab.say("Of the rows of new benign requests wait: "
 # It learns mean $\mu_s$ and covariance $\Sigma_s$ of these numbers in each benign stream $s$. The
 # score of a request with the numbers $x$ is its distance to the *nearest* stream,
 # $$\min_s \sqrt{(x - \mu_s)^\top\, \Sigma_s^{-1}\, (x - \mu_s)}$$
-# (Mahalanobis). The threshold stands where at most 1 % of **new** requests of the hardest stream lie
-# above it, which is a little higher than that of exercise 10.1 (conformal prediction, notebook 04).
+# (Mahalanobis). At most 1 % of **new** requests of the hardest stream may lie above the threshold,
+# which is therefore a little higher than that of exercise 10.1 (conformal prediction, notebook 04).
 
 # %%
 ALIVE = [i for i in range(cfg.seeds) if i not in LOST]
@@ -469,11 +469,11 @@ lab.table(pd.DataFrame([{"attacker": who, "aimed at": aim, "requests until the a
                          100 * waits[who, aim].alarmed.mean()} for who, aim in ATTACKERS]),
           f"Sequences of {here.LENGTH} requests, from number {here.START + 1} on each second one is "
           f"malicious; mean and 95 % interval over networks, {ATTACK} where no alarm comes", 0)
-end = {key: lk.measure.interval(w.wait, w.i.tolist(), (0, ATTACK)) for key, w in waits.items()}
-lab.say("Early means: before half of the attack has passed. "
-        + " ".join(f"For the {who} attacker aimed at {aim} the alarm is " + (
-            "early." if high < ATTACK / 2 else "late." if low > ATTACK / 2 else
-            "not shown to be early or late.") for (who, aim), (_, low, high) in end.items()),
+ends = {key: lk.measure.interval(w.wait, w.i.tolist(), (0, ATTACK))[1:] for key, w in waits.items()}
+when = {key: "early" if high < ATTACK / 2 else "late" if low > ATTACK / 2 else "undecided"
+        for key, (low, high) in ends.items()}
+lab.say("Is the alarm early, that is before half of the attack has passed? "
+        + "; ".join(f"{who}, {aim}: {when[who, aim]}" for who, aim in ATTACKERS) + ".",
         "Where nobody attacks, at most "
         f"{100 * alarms[alarms.who == 'nobody'].groupby('stream').alarmed.mean().max():.1f} % of "
         "the new sequences of a stream raise one.")
@@ -505,9 +505,10 @@ ipywidgets.VBox([play, panel])
 # > **May** send any request within the budget, at any time.
 # > **Wants** all its targets' labels, and no alarm before it is done.
 #
-# It can **plan**: wait with each request until the sum has room. And it can ask **quietly**: of a dozen requests that should still flip the label (the plain one, the disguised one,
-# fewer of the strong rows, and those mixed with rows that ordinary people ask for) the one with the
-# lowest score.
+# It can **plan**: wait with each request until the sum has room. And it can ask **quietly**: of a
+# dozen requests that should still flip the label (the plain one, the disguised one, fewer of the
+# strong rows, and those mixed with rows that ordinary people ask for) the one with the lowest
+# score.
 #
 # **Exercise 10.4** (difficulty 4, 15 minutes). Plan the places: each request as early as the
 # predicted sum allows, which falls while others ask.
@@ -518,8 +519,8 @@ def spread(scores, usual, drift, limit, length):
     """Where in the stream each request is sent, as early as the sum allows; None: not at all.
 
     scores: of the attacker's requests, sent in this order, one a place; usual: what everybody
-    else's request scores. The predicted sum is 0 at first, and at the places of these requests it is
-    not above the limit. A request for which no place of the first `length` is left is skipped.
+    else's request scores. The predicted sum is 0 at first, and at the places of these requests it
+    is not above the limit. A request for which no place of the first `length` is left is skipped.
     -> list of int or None
     """
     ...  # your code
@@ -733,7 +734,7 @@ lab.say(f"Without a desk, chosen requests change {free} points more labels than 
         "Its **sum over time** leaves plain requests in a hurry "
         f"{here.percent(rush.success, rush.i, here.POINTS)}, quiet and patient ones "
         f"{here.percent(patient.success, patient.i, here.POINTS)}.",
-        f"Of four **gates**, the one that leaves least to who knows it leaves {point[least, 'knows']}.",
+        f"Of four **gates**, that which leaves least to who knows it leaves {point[least, 'knows']}.",
         "Not shown: what other people's requests do to the network in between, networks and data "
         "sets of another size, an attacker who owns few rows, and whether a person at the desk "
         "would see more.")

@@ -296,8 +296,8 @@ def spread(scores, usual, drift, limit, length):
     """Where in the stream each request is sent, as early as the sum allows; None: not at all.
 
     scores: of the attacker's requests, sent in this order, one a place; usual: what everybody
-    else's request scores. The predicted sum is 0 at first, and at the places of these requests it is
-    not above the limit. A request for which no place of the first `length` is left is skipped.
+    else's request scores. The predicted sum is 0 at first, and at the places of these requests it
+    is not above the limit. A request for which no place of the first `length` is left is skipped.
     -> list of int or None
     """
     total, free, places = 0.0, 0, []
