@@ -11,7 +11,9 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "recap.md"
+PAGE, README = ROOT / "docs" / "recap.md", ROOT / "README.md"
+BLOCK = "<!-- recap:begin -->", "<!-- recap:end -->"
+MARK = {"attacker": "A", "defender": "D", "open": "?", "reported": "·"}
 HOLDS, MISSED = ("reproduced", "passed"), ("not reproduced", "failed")
 OTHER = {"attacker": "defender", "defender": "attacker"}
 INTRO = """# Recap: attack against unlearner and defence
@@ -39,7 +41,10 @@ def main():
     from course.report import write
 
     write(PAGE, page())
-    print(f"recap: {PAGE.relative_to(ROOT)}")
+    front, before, after = README.read_text(encoding="utf-8"), *BLOCK
+    start, end = front.index(before) + len(before), front.index(after)
+    write(README, front[:start] + "\n" + in_short() + front[end:])
+    print(f"recap: {PAGE.relative_to(ROOT)}, and in short in {README.name}")
 
 
 def read() -> dict:
@@ -61,6 +66,23 @@ def page() -> str:
                   for column, entries in zip(given["columns"], places, strict=True)
                   for entry in entries]
     return INTRO + table(rows) + BELOW + table(below)
+
+
+def in_short() -> str:
+    """The table of README.md: for each part whom it speaks for, one letter."""
+    given = read()
+    rows = [["attack", *given["columns"]]]
+    for row in given["attacks"]:
+        marks = [[mark(*found(entry)) for entry in row.get(column, [])]
+                 for column in given["columns"]]
+        rows.append([row["attack"].split(":")[0], *(" ".join(cell) or "–" for cell in marks)])
+    return table(rows)
+
+
+def mark(entry, claim, rule, pooled) -> str:
+    """One part as a letter of MARK; '–' where it was not run or was too little."""
+    part = next((p for p in (pooled or {"parts": []})["parts"] if p["name"] == rule.name), None)
+    return MARK.get(speaks_for(part["verdict"], entry["favours"]), "–") if part else "–"
 
 
 def table(rows) -> str:

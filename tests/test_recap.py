@@ -44,6 +44,18 @@ def test_the_page_is_what_the_committed_records_say():
         assert (ROOT / "docs" / link).is_file(), link
 
 
+def test_the_readme_has_the_recap_in_short_a_letter_a_part():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = text.split(RECAP["BLOCK"][0])[1].split(RECAP["BLOCK"][1])[0].strip()
+    assert block == RECAP["in_short"]().strip(), "run 'python site/recap.py'"
+    rows = [line.strip("| ").split(" | ") for line in block.splitlines()[2:]]
+    assert len(rows) == len(GIVEN["attacks"])
+    for cells, row in zip(rows, GIVEN["attacks"], strict=True):
+        for column, cell in zip(GIVEN["columns"], cells[1:], strict=True):
+            assert set(cell) <= set("AD?·– "), cell
+            assert len(cell.split()) == max(1, len(row.get(column, [])))
+
+
 @pytest.mark.parametrize(("verdict", "side"), [
     ("reproduced", "attacker"), ("passed", "attacker"), ("not reproduced", "defender"),
     ("failed", "defender"), ("undecided", "open"), ("report", "reported"), ("too few", "too few")])

@@ -1,5 +1,6 @@
 """What only the chapter on requests uses."""
 
+from .beside import HIGH, LOW, beside, could_be_targets, qualifying
 from .code import at_once, campaign, craft, flat_problem, replan, spread
 from .drawing import (
     by_budget,
@@ -10,29 +11,55 @@ from .drawing import (
     sorted_effects,
     the_walk,
 )
-from .gate import benign_scores, diluted, past_the_gate, plain, refusals
-from .scenes import flips_at_once, fresh_objective, over_time, own_network, planted
+from .gate import at_the_desk, benign_scores, diluted, gain_behind, past_the_gate, plain, refusals
+from .prices import (
+    against_random,
+    decided,
+    lost,
+    of_plans,
+    of_request,
+    of_ways,
+    worn_out,
+)
+from .scenes import campaigns, flips_at_once, fresh_objective, over_time, own_network, planted
 from .tables import (
     DIFFERENCE,
+    FRESH,
     PERCENT,
     POINTS,
+    SAME,
+    by_size,
     draw,
     ends,
     explorer,
+    falls,
     fitted,
     flips,
     percent,
     picture,
+    points,
     told,
     with_label,
 )
-from .ways import FRESH, SAME, approximate, retrained, sharded, smaller, surer, unlearned
+from .ways import (
+    approximate,
+    of_fewer_rows,
+    retrained,
+    sharded,
+    smaller,
+    surer,
+    under_retraining,
+    unlearned,
+)
 
 __all__ = [
-    "DIFFERENCE", "FRESH", "PERCENT", "POINTS", "SAME", "approximate", "at_once", "benign_scores",
-    "by_budget", "campaign", "craft", "diluted", "draw", "ends", "every_way", "explorer", "fitted",
-    "flat_problem", "flips", "flips_at_once", "fresh_objective", "one_request", "over_time",
-    "own_network", "past_the_gate", "percent", "picture", "plain", "planted", "predicted_and_real",
-    "refusals", "replan", "retrained", "rows_beside", "sharded", "smaller", "sorted_effects",
-    "spread", "surer", "the_walk", "told", "unlearned", "with_label",
+    "DIFFERENCE", "FRESH", "HIGH", "LOW", "PERCENT", "POINTS", "SAME", "against_random",
+    "approximate", "at_once", "at_the_desk", "benign_scores", "beside", "by_budget", "by_size",
+    "campaign", "campaigns", "could_be_targets", "craft", "decided", "diluted", "draw", "ends",
+    "every_way", "explorer", "falls", "fitted", "flat_problem", "flips", "flips_at_once",
+    "fresh_objective", "gain_behind", "lost", "of_fewer_rows", "of_plans", "of_request",
+    "of_ways", "one_request", "over_time", "own_network", "past_the_gate", "percent", "picture",
+    "plain", "planted", "points", "predicted_and_real", "qualifying", "refusals", "replan",
+    "retrained", "rows_beside", "sharded", "smaller", "sorted_effects", "spread", "surer",
+    "the_walk", "told", "under_retraining", "unlearned", "with_label", "worn_out",
 ]

@@ -21,6 +21,10 @@ def one_request(look, victim, j, rows, models):
     draw(axes["t"], victim.data, victim.x[j], f"target: {names[label]}", fontsize=12)
     for place, row in zip("abcdef", rows.tolist(), strict=False):
         draw(axes[place], victim.data, victim.data.x[row], names[int(victim.data.y[row])])
+    shown = min(6, len(rows))
+    fig.text(0.3, 0.98, f"{shown} of the {len(rows)} rows asked for", ha="center", va="top",
+             fontsize=12)
+    fig.get_layout_engine().set(rect=(0, 0, 1, 0.93))
     for at, (name, (role, model)) in enumerate(models.items()):
         p = found[name] = predict(model, victim.x[[j]])[0].softmax(0).cpu()
         ax.barh(-at, p[label], color=look.COLOURS[role])
@@ -92,22 +96,29 @@ def predicted_and_real(look, scatter, share):
 
 
 def every_way(look, table, how, exact):
-    """Labels changed under each way of unlearning. how: name -> aim; exact: names. -> figure"""
+    """Labels changed under each way of unlearning. how: name -> aim; exact: names. -> figure
+
+    The bystanders' mark is hollow: what the same chosen rows do to other inputs.
+    """
     from matplotlib import pyplot as plt
 
-    fig, ax = plt.subplots(figsize=(9, 4.6))
+    fig, ax = plt.subplots(figsize=(9, 5.4))
     ax.plot(0, 0, look.MARKERS["original"], color=look.COLOURS["original"],
             label="no request (the original)")
     for at, (name, aim) in enumerate(how.items(), 1):
-        for request, role, shift in (("random", "other", -0.15), ("chosen", "attack", 0.15)):
-            part = flips(table, name, None if request == "random" else aim, request)
-            look.interval(ax, 100 * part.flipped.fillna(0), -at - shift, role,
-                          f"{request} rows" if at == 1 else None, limits=PERCENT,
-                          clusters=part.i.tolist())
+        chosen, random = flips(table, name, aim), flips(table, name, request="random")
+        there = chosen.dropna(subset=["others"])
+        marks = [(random, 100 * random.flipped.fillna(0), "other", 0.25, "target, random rows", {}),
+                 (chosen, 100 * chosen.flipped.fillna(0), "attack", 0, "target, chosen rows", {}),
+                 (there, there.others, "attack", -0.25, "bystanders, the same chosen rows",
+                  dict(fillstyle="none", alpha=0.7))]
+        for part, values, role, shift, text, more in marks:
+            look.interval(ax, values, -at + shift, role, text if at == 1 else None,
+                          limits=PERCENT, clusters=part.i.tolist(), **more)
     ax.set(yticks=range(0, -len(how) - 1, -1), xlim=(-3, 103),
-           xlabel="labels changed (% of targets)",
+           xlabel="labels changed (% of targets, of bystanders)",
            yticklabels=["none", *(f"{'exact: ' * (name in exact)}{name}" for name in how)])
-    fig.legend(loc="outside lower center", ncols=3)
+    fig.legend(loc="outside lower center", ncols=2)
     return fig
 
 

@@ -1,12 +1,15 @@
 """A gate at the desk: what it scores, where its limit comes from, and who gets past it."""
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 
 from labkit import attack, defend
-from labkit.training import predict
+from labkit.training import parallel, predict
 from labkit.unlearn import first_order
+
+from .tables import POINTS, ends, told
 
 
 def benign_scores(victim, *, size, count, seed) -> dict:
@@ -22,15 +25,15 @@ def benign_scores(victim, *, size, count, seed) -> dict:
             for stream in defend.STREAMS}
 
 
-def refusals(fresh, limits) -> dict:
-    """Percent of fresh benign requests that each limit refuses, over victims.
+def refusals(fresh, limits) -> pd.DataFrame:
+    """Whether each limit refuses each fresh benign request: rows with kind, stream, i, refused.
 
-    fresh: for each victim what `benign_scores` gives; limits: kind -> one limit a victim. -> kind
-    -> {stream: percent}
+    fresh: for each victim what `benign_scores` gives; limits: kind -> one limit a victim; refused
+    is 0 or 1, i the victim's number.
     """
-    return {kind: {stream: 100 * np.mean([(scores[stream] > limit).mean() for scores, limit in
-                                          zip(fresh, each, strict=True)])
-                   for stream in defend.STREAMS} for kind, each in limits.items()}
+    return pd.DataFrame([dict(kind=kind, stream=stream, i=i, refused=float(score > each[i]))
+                         for kind, each in limits.items() for i, scores in enumerate(fresh)
+                         for stream in defend.STREAMS for score in scores[stream]])
 
 
 def plain(effects, start, label, budget) -> torch.Tensor:
@@ -78,3 +81,43 @@ def past_the_gate(victim, j, rows, limit, tau) -> dict:
     flipped = 1 - attack.answer(victim, j, after)["kept"]
     return dict(score=score, passed=score <= limit, flipped=flipped * (score <= limit),
                 rows=len(request))
+
+
+def gain_behind(behind, who, control, kind) -> tuple:
+    """Labels that one selection changes more than another behind a gate, in points.
+
+    behind: (selection, kind of limit) -> rows of `at_the_desk`. -> (mean and interval over networks
+    as text, the interval's lower end)
+    """
+    ours, theirs = (behind[name, kind].sort_values(["i", "j"]).reset_index()
+                    for name in (who, control))
+    apart = ours.assign(apart=100 * (ours.flipped - theirs.flipped))
+    return told(apart, "apart", POINTS), ends(apart, "apart", POINTS)[0]
+
+
+def at_the_desk(victims, asked, controls, limits, selections, *, tau, budget) -> list:
+    """Selections against each target, at a desk with each of the limits.
+
+    asked: (victim, target) -> row ids of the plain request; controls: for each victim its random
+    requests; limits: kind -> one limit a victim; selections: name -> function as in exercise 3.5.
+    -> rows with i, j, who, kind and those of `past_the_gate`.
+    """
+    def one(job):
+        (i, j), v = job, victims[job[0]]
+        out = attack.logits_at(v.model, v.x[j])
+        start = out(dict(v.model.named_parameters())).detach()
+        adds = attack.first_order_effects(v.model, v.held, out, tau=tau)
+        proxy, found = defend.residuals(v.model, v.held.x, v.held.y), []
+        random, picked = ((v.held.rows == ids[:, None]).int().argmax(1)
+                          for ids in (controls[i][j % len(controls[i])], asked[job]))
+        for kind in limits:
+            limit = limits[kind][i]
+            rows = {"random": random, "plain": picked,
+                    "diluted": diluted(picked, proxy, limit, budget)}
+            rows |= {who: choose(adds, start, v.label[j], proxy, limit, budget)
+                     for who, choose in selections.items()}
+            found += [dict(i=i, j=j, who=who, kind=kind) | past_the_gate(v, j, r, limit, tau)
+                      for who, r in rows.items()]
+        return found
+
+    return sum(parallel(one, list(asked)), [])

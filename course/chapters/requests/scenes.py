@@ -8,9 +8,10 @@ import torch
 from labkit import attack, defend
 from labkit.base import Diverged, spawn_seeds
 from labkit.measure import accuracy
-from labkit.training import predict
+from labkit.training import parallel, predict
 from labkit.unlearn import first_order
 
+from .beside import beside
 from .code import at_once, campaign, craft, replan, spread
 from .ways import unlearned
 
@@ -30,10 +31,12 @@ def planted(victim, j, rows, mine, train, unlearn, *, eps) -> dict:
     data = replace(victim.data, x=x)
     poisoned = replace(victim, data=data, model=train(data, [victim.seed])[0])
     pairs = {"": poisoned, "genuine ": victim}
-    found = {f"{name}before": attack.answer(victim, j, v.model)["p"] for name, v in pairs.items()}
+    found = {}
     for name, v in pairs.items():
-        after = unlearned(v, unlearn, rows)
-        found[f"{name}after"] = attack.answer(victim, j, after)["p"]
+        before, after = (attack.answer(victim, j, m)
+                         for m in (v.model, unlearned(v, unlearn, rows)))
+        found |= {f"{name}before": before["p"], f"{name}after": after["p"],
+                  f"{name}flipped": float(before["kept"] > after["kept"])}
         again = train(v.data, [v.seed], [rows])[0]
         found[f"{name}retrained"] = attack.answer(victim, j, again)["p"]
     test = [accuracy(predict(v.model, v.measure[0]), v.measure[1]) for v in pairs.values()]
@@ -75,7 +78,7 @@ def flips_at_once(victim, tau, budgets, targets) -> list:
 
 
 def over_time(victim, j, receding, *, tau, budget, size, rounds) -> list:
-    """Target j after a campaign, for each plan: a row with plan, kept, margin (logits), test (%).
+    """Target j after a campaign, for each plan: plan, kept, margin (logits), test and others (%).
 
     receding: a plan as `campaign` takes it; size: rows of the benign request after each round.
     NaN where the network diverged, which is a lost run.
@@ -87,15 +90,25 @@ def over_time(victim, j, receding, *, tau, budget, size, rounds) -> list:
              "at once": at_once(once), "spread": spread(once),
              "greedy": replan(objective, "greedy"), "receding horizon": receding}
     for name, plan in plans.items():
-        row = dict(j=j, plan=name, rows=np.nan, margin=np.nan, test=np.nan, kept=np.nan)
+        row = dict.fromkeys(("rows", "margin", "test", "others", "kept"), np.nan)
+        row |= dict(j=j, plan=name)
         rows.append(row)
         try:
             model, asked = campaign(victim.model, held, plan,
                                     lambda m, r: first_order(m, victim.data, r, tau=tau), others)
-            z, measured = (predict(model, x) for x in (victim.x[[j]], victim.measure[0]))
+            z, also = predict(model, victim.x[[j]])[0], beside(victim, model, [j])[0]
         except Diverged:
             continue
-        row |= attack.answer(victim, j, model) | dict(
-            rows=len(asked), margin=attack.margin(z[0], victim.label[j]).item(),
-            test=accuracy(measured, victim.measure[1]))
+        row |= attack.answer(victim, j, model) | also | dict(
+            rows=len(asked), margin=attack.margin(z, victim.label[j]).item())
     return rows
+
+
+def campaigns(victims, jobs, receding, *, tau, **settings) -> list:
+    """`over_time` for every (victim, target) of jobs. receding: (victim, target) -> plan."""
+    def one(job):
+        v, j = victims[job[0]], job[1]
+        return [dict(i=job[0]) | row for row in over_time(v, j, receding(v, j), tau=tau,
+                                                          **settings)]
+
+    return sum(parallel(one, jobs), [])

@@ -4,6 +4,7 @@ import numpy as np
 
 from labkit.measure import interval, show_interval
 
+SAME, FRESH = "retrained, same seed", "retrained, fresh seed"  # exact ways of unlearning
 PERCENT, POINTS, DIFFERENCE = (0, 100), (-100, 100), (-1, 1)  # what a quantity can be at all
 
 
@@ -16,15 +17,25 @@ def percent(hits, clusters) -> str:
     return show_interval(hits, unit=" %", clusters=list(clusters), limits=PERCENT)
 
 
+def points(ours, theirs, clusters) -> str:
+    """The difference of two shares of hits in points, with its interval; as in `percent`."""
+    ours, theirs = (np.nan_to_num(np.asarray(hits, float)) for hits in (ours, theirs))
+    return show_interval(100 * (ours - theirs), clusters=list(clusters), limits=POINTS)
+
+
 def told(frame, column, limits=None, unit="") -> str:
     """Mean of a column of targets with its interval over networks (column i); NaN is left out."""
     there = frame.dropna(subset=[column])
+    if not len(there):
+        return "all lost"
     return show_interval(there[column], unit=unit, clusters=there.i.tolist(), limits=limits)
 
 
 def ends(frame, column, limits=None) -> tuple:
-    """The interval itself: (low, high)."""
+    """The interval itself: (low, high); where all runs are lost, it says nothing."""
     there = frame.dropna(subset=[column])
+    if not len(there):
+        return -np.inf, np.inf
     return interval(there[column], there.i, limits)[1:]
 
 
@@ -37,8 +48,22 @@ def flips(table, how, aim=None, request="chosen"):
     part = table[(table.how == how) & table.request.str.startswith(request)]
     if aim is not None:
         part = part[part.aim == aim]
-    means = part.groupby(["i", "j"], as_index=False)[["p", "kept"]].mean()
+    means = part.groupby(["i", "j"], as_index=False)[
+        [k for k in ("p", "kept", "test", "others") if k in part]].mean()
     return means.assign(flipped=1 - means.kept)
+
+
+def by_size(curve, how, budgets) -> list:
+    """The share of labels changed by chosen requests of each budget, as text. -> (budgets,)"""
+    parts = [flips(curve[curve.budget == b], how) for b in budgets]
+    return [percent(part.flipped, part.i) for part in parts]
+
+
+def falls(victims, table, how, aim):
+    """`flips` of the chosen requests with fall: what they take off the label's probability."""
+    part = flips(table, how, aim)
+    before = [victims[i].p[j].max().item() for i, j in zip(part.i, part.j, strict=True)]
+    return part.assign(fall=before - part.p)
 
 
 def with_label(victims, requests, aim) -> list:

@@ -2,14 +2,16 @@
 
 import shutil
 import tempfile
+from dataclasses import replace
 from itertools import product
 
 from labkit import attack
 from labkit.base import Diverged, spawn_seeds
 from labkit.training import parallel, predict
-from labkit.unlearn import sisa
+from labkit.unlearn import first_order, sisa
 
-SAME, FRESH = "retrained, same seed", "retrained, fresh seed"
+from .beside import beside
+from .tables import FRESH, SAME
 
 
 def surer(label):
@@ -17,6 +19,16 @@ def surer(label):
     for margins that rise.
     """
     return lambda z: -z.log_softmax(-1)[label]
+
+
+def under_retraining(victim, j, shrink, **settings) -> tuple:
+    """Logits of target j, and what influence says each deletion adds to them under retraining.
+
+    shrink: how much of the prediction comes true; settings: of `influence_effects`. -> (k,), (m, k)
+    """
+    out = attack.logits_at(victim.model, victim.x[j])
+    moves = shrink * attack.influence_effects(victim.model, victim.held, out, **settings)
+    return out(dict(victim.model.named_parameters())).detach(), moves
 
 
 def unlearned(victim, method, request):
@@ -35,7 +47,8 @@ def approximate(victims, methods, requests, controls) -> list:
     """Answers after approximate unlearning: a row a target, way of unlearning and request.
 
     methods: name -> (aim, method); requests: (victim, target) -> {aim: rows}; controls: for each
-    victim its random requests. Rows: i, j, how, aim, request, rows and those of `attack.answer`.
+    victim its random requests. Rows: i, j, how, aim, request, rows and those of `attack.answer` and
+    of `beside`.
     """
     def chosen(job):
         v, asked = victims[job[0]], requests[job]
@@ -139,18 +152,48 @@ def smaller(victims, train, methods, estimate, budgets, *, tau, targets) -> list
     return sum(parallel(of_victim, range(len(victims))), [])
 
 
+def of_fewer_rows(victims, jobs, shares, margin, *, tau, steps=12) -> list:
+    """First-order unlearning of requests with the same budget, chosen among fewer owned rows.
+
+    jobs: (victim, target) pairs; shares: of the training rows, that are owned, the first ones of
+    those held (which are in random order); margin: (logits, label) -> scalar to lower. -> rows as
+    those of `approximate`, with the share.
+    """
+    def one(job):
+        v, rows = victims[job[0]], []
+        out, label = attack.logits_at(v.model, v.x[job[1]]), v.label[job[1]]
+        for share in shares:
+            m = max(v.held.budget, round(share * v.held.n))
+            held = replace(v.held, rows=v.held.rows[:m], x=v.held.x[:m], y=v.held.y[:m])
+            step = attack.removal(v.model, held, tau=tau)
+            asked = attack.choose(lambda w, step=step: margin(out(step(w)), label), held,
+                                  steps=steps).rows
+            model = unlearned(v, lambda v, r: first_order(v.model, v.data, r, tau=tau), asked)
+            rows.append(_row(v, job, "first-order", "first-order", "chosen", asked, model,
+                             share=share))
+        return rows
+
+    return sum(parallel(one, jobs), [])
+
+
 def _seeds(victim, how, n, purpose):
     return [victim.seed] * n if how == SAME else spawn_seeds(victim.seed, n, purpose)
 
 
 def _row(victim, job, how, aim, request, rows, model, **more):
     i, j = job
-    return dict(i=i, j=j, how=how, aim=aim, request=request, rows=len(rows),
-                **attack.answer(victim, j, model), **more)
+    return _rows(victim, i, [j], how, aim, request, rows, model, **more)[0]
+
+
+def _rows(victim, i, targets, how, aim, request, rows, model, **more):
+    return [dict(i=i, j=j, how=how, aim=aim, request=request, rows=len(rows),
+                 **attack.answer(victim, j, model), **also, **more)
+            for j, also in zip(targets, beside(victim, model, targets), strict=True)]
 
 
 def _of_random(victims, i, how, controls, models):
     """Answers at every target of victim i after the first of its random requests."""
     v = victims[i]
-    return [_row(v, (i, j), how, "none", f"random {k + 1}", controls[i][k], model)
-            for k, model in enumerate(models) for j in range(len(v.x))]
+    return [row for k, model in enumerate(models)
+            for row in _rows(v, i, range(len(v.x)), how, "none", f"random {k + 1}", controls[i][k],
+                             model)]

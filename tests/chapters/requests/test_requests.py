@@ -211,9 +211,137 @@ def test_benign_scores_and_who_is_refused(stage):
     scores = [requests.benign_scores(v, size=8, count=20, seed=3) for v in stage.victims]
     assert set(scores[0]) == set(defend.STREAMS)
     assert scores[0]["one-class"].mean() > scores[0]["random"].mean()
-    none, every = ({"k": [limit, limit]} for limit in (1e9, -1.0))
-    assert set(requests.refusals(scores, none)["k"].values()) == {0}
-    assert set(requests.refusals(scores, every)["k"].values()) == {100}
+    for limit, share in ((1e9, 0), (-1.0, 1)):
+        found = requests.refusals(scores, {"k": [limit, limit]})
+        assert set(found.refused) == {share} and len(found) == 2 * 20 * len(defend.STREAMS)
+    limits = [scores[0]["random"].max(), -1.0]  # of the first network none, of the second all
+    random = requests.refusals(scores, {"k": limits}).query("stream == 'random'")
+    assert random.groupby("i").refused.mean().tolist() == [0, 1]
+
+
+def test_at_the_desk_each_selection_meets_each_limit(stage):
+    asked = {job: rows["first-order"] for job, rows in stage.requests.items()}
+    seen = []
+
+    def nothing(effects, start, label, proxy, limit, budget):
+        seen.append((limit, budget, effects.shape == proxy.shape))
+        return torch.zeros(0, dtype=torch.long)
+
+    desk = pd.DataFrame(requests.at_the_desk(
+        stage.victims, asked, stage.controls, {"loose": [1e9, 1e9], "closed": [0.0, 0.0]},
+        {"mine": nothing}, tau=1e-3, budget=8))
+    assert len(desk) == 4 * 2 * 4 and set(desk.who) == {"random", "plain", "diluted", "mine"}
+    assert set(seen) == {(1e9, 8, True), (0.0, 8, True)}
+    assert desk[(desk.who == "plain") & (desk.kind == "loose")].passed.all()
+    assert not desk[(desk.kind == "closed")].passed.any()
+    behind = {key: g for key, g in desk.groupby(["who", "kind"])}
+    told, low = requests.gain_behind(behind, "mine", "random", "closed")
+    assert told.startswith("0 [") and low < 0
+
+
+# ---- what a request does beside its target
+
+def test_bystanders_could_have_been_targets_and_are_not_the_target(stage):
+    v = stage.victims[0]
+    x, y = v.measure
+    fit = requests.could_be_targets(lk.training.predict(v.model, x).softmax(1), y)
+    same = (x == v.x[0]).flatten(1).all(1)
+    assert fit[same].all() and 0 < fit.sum() < len(y)  # the rule is that of the targets
+    share, network = requests.qualifying(stage.victims)
+    assert sum(share[:len(y)]) == fit.sum() and network.count(0) == network.count(1) == len(y)
+
+    class Wrong(nn.Module):
+        """The network, with every label moved by one, but at the target."""
+        def forward(self, inputs):
+            z = v.model(inputs)
+            kept = (inputs == v.x[0]).flatten(1).all(1)[:, None]
+            return torch.where(kept, z, z.roll(1, 1))
+
+    same, other = requests.beside(v, v.model, [0]), requests.beside(v, Wrong(), [0])
+    assert same[0]["others"] == 0 and other[0]["others"] == 100
+    assert same[0]["test"] == pytest.approx(100 * (lk.training.predict(v.model, x).argmax(1) == y)
+                                            .double().mean().item())
+    lost = requests.beside(v, None, [0, 1]) + requests.beside(v, diverging(), [0])
+    assert len(lost) == 3 and np.isnan([list(row.values()) for row in lost]).all()
+
+
+def diverging():
+    class Nan(nn.Module):
+        def forward(self, inputs):
+            return torch.full((len(inputs), 10), float("nan"))
+    return Nan()
+
+
+def test_fewer_owned_rows_are_asked_for_under_the_same_budget(stage, monkeypatch):
+    monkeypatch.setenv("LABKIT_JOBS", "1")
+    held, choose = [], attack.choose
+
+    def watched(objective, holdings, **more):
+        held.append(holdings)
+        return choose(objective, holdings, **more)
+
+    monkeypatch.setattr(attack, "choose", watched)
+    rows = pd.DataFrame(requests.of_fewer_rows(stage.victims, [(0, 0), (1, 1)], (0.05, 0.2),
+                                               attack.margin, tau=1e-3, steps=2))
+    assert [len(h) for h in held] == [15, 60] * 2 and all(h.budget == 8 for h in held)
+    assert (rows.rows <= 8).all() and rows.share.tolist() == [0.05, 0.2] * 2
+    owned = stage.victims[1].held.rows
+    assert torch.isin(held[-1].rows, owned).all()
+
+
+def outcomes():
+    """Two networks of two targets each: chosen rows change every label, random ones none."""
+    return pd.DataFrame([
+        dict(i=i, j=j, how="m", aim=aim, request=request, p=0.5, kept=kept, test=test,
+             others=others)
+        for i in (0, 1) for j in (0, 1)
+        for aim, request, kept, test, others in (("x", "chosen", 0.0, 70.0 + i, 10.0 + i),
+                                                 ("none", "random 1", 1.0, 80.0, 1.0 + i))])
+
+
+def test_differences_to_random_rows_are_paired_by_target():
+    table = outcomes()
+    assert requests.against_random(table, {"m": "x"})["m"].apart.tolist() == [100] * 4
+    assert requests.against_random(table, {"m": "x"}, "test")["m"].apart.tolist() == [-10, -10, -9,
+                                                                                      -9]
+    row = requests.of_ways(table, {"m": "x"}).iloc[0]
+    assert row["labels of targets, points"].startswith("100 [") and len(row) == 5
+    assert "change 10 [" in requests.of_request(table, "m", "x")
+    table.loc[table.request == "chosen", ["p", "kept", "test", "others"]] = np.nan
+    assert requests.against_random(table, {"m": "x"})["m"].apart.tolist() == [0] * 4
+    assert requests.of_ways(table, {"m": "x"}).iloc[0]["test accuracy, points"] == "all lost"
+    assert requests.lost(table).startswith("4 of 8") and requests.lost(outcomes()) == ""
+
+
+def test_a_lost_run_counts_as_no_change_in_a_difference():
+    nan = float("nan")
+    told = requests.points([1, nan, 1, 1], [0, 1, 0, nan], [0, 0, 1, 1])
+    assert told.startswith("50 [")  # (100 − 100 + 100 + 100) / 4
+
+
+def test_the_fall_is_from_before_the_request():
+    victims = [SimpleNamespace(p=torch.tensor([[0.9, 0.1], [0.2, 0.8]]))] * 2
+    found = requests.falls(victims, outcomes(), "m", "x")
+    assert found.fall.tolist() == pytest.approx([0.4, 0.3] * 2)
+
+
+def test_what_is_decided_is_said_for_the_ways_that_show_it():
+    how = ["a", requests.SAME]
+    assert "nowhere." in requests.decided([], how, 3)
+    assert "Elsewhere" in requests.decided(["a"], how, 3)
+    both = requests.decided(how, how, 3)
+    assert "Elsewhere" not in both and "no protection" in both
+
+
+@pytest.mark.parametrize("others, aimed", [(5.0, True), (100.0, False)])
+def test_a_campaign_that_flips_bystanders_as_well_is_not_called_aimed(others, aimed):
+    def plan(kept, others):
+        return pd.DataFrame([dict(i=i, j=j, kept=kept, test=60.0 + i + j, others=others - i / 9,
+                                  margin=0.0 + i, rows=5.0) for i in range(4) for j in range(6)])
+    plans = {"ours": plan(0.0, others), "control": plan(1.0, 1.0)}
+    text = requests.worn_out(plans, "ours", "control")
+    assert ("is aimed" in text) == aimed and ("worn out as a whole" in text) != aimed
+    assert requests.of_plans(plans)["labels changed"].str[:3].tolist() == ["100", "0 ["]
 
 
 # ---- the exercises

@@ -1,0 +1,83 @@
+"""Beside each success its chance rate and its price: tables, and sentences on them."""
+
+import pandas as pd
+
+from .tables import PERCENT, POINTS, SAME, ends, flips, percent, told
+
+
+def against_random(table, how, column="flipped"):
+    """Chosen less random rows under each way of unlearning, in points: way -> frame with i, apart.
+
+    how: way -> the aim its requests had in mind; column: flipped (a lost run is no change), test
+    or others, as `flips` has them.
+    """
+    found = {}
+    for name, aim in how.items():
+        chosen, random = flips(table, name, aim), flips(table, name, request="random")
+        scale = 100 if column == "flipped" else 1
+        pair = [part[column].fillna(0) if column == "flipped" else part[column]
+                for part in (chosen, random)]
+        found[name] = chosen[["i", "j"]].assign(apart=scale * (pair[0] - pair[1]))
+    return found
+
+
+def of_ways(table, how) -> pd.DataFrame:
+    """Beside each way of unlearning what chosen rows do beyond random ones, as text."""
+    labels, test = (against_random(table, how, column) for column in ("flipped", "test"))
+    return pd.DataFrame([{
+        "unlearning": name, "labels of targets, points": told(labels[name], "apart", POINTS),
+        "bystanders after chosen rows, %":
+            told(flips(table, name, aim), "others", PERCENT),
+        "bystanders after random rows, %":
+            told(flips(table, name, request="random"), "others", PERCENT),
+        "test accuracy, points": told(test[name], "apart", POINTS)} for name, aim in how.items()])
+
+
+def of_request(table, how, aim) -> str:
+    """What chosen requests do beside their targets, as the end of a sentence."""
+    chosen, random = flips(table, how, aim), flips(table, how, request="random")
+    test = against_random(table, {how: aim}, "test")[how]
+    return (f"the same requests change {told(chosen, 'others', PERCENT)} % of the bystanders "
+            f"(random rows: {told(random, 'others', PERCENT)} %), and the test accuracy by "
+            f"{told(test, 'apart', POINTS)} points against random rows")
+
+
+def decided(shown, how, networks) -> str:
+    """Where chosen rows change more labels than random ones beyond doubt. shown: names of how."""
+    text = f"More than random rows, as far as {networks} networks show: " + (
+        ", ".join(shown) or "nowhere") + "."
+    if shown and len(shown) < len(how):
+        text += " Elsewhere they do not decide."
+    if SAME in shown:
+        text += " So exact retraining is no protection: the rows are gone, and that is the attack."
+    return text
+
+
+def lost(table) -> str:
+    """How many outcomes are lost, where any is."""
+    n = int(table.p.isna().sum())
+    return (f"{n} of {len(table)} outcomes are lost because a network diverged; they count as no "
+            "change.") * (n > 0)
+
+
+def of_plans(plans) -> pd.DataFrame:
+    """What each plan of a campaign did, as text. plans: name -> rows of `over_time`."""
+    return pd.DataFrame([{
+        "plan": name, "rows": part.rows.mean(), "labels changed": percent(part.kept == 0, part.i),
+        "margin, logits": told(part, "margin"),
+        "labels of bystanders, %": told(part, "others", PERCENT),
+        "test accuracy, %": told(part, "test", PERCENT)} for name, part in plans.items()])
+
+
+def worn_out(plans, ours, control) -> str:
+    """Whether a campaign hits its target or wears out the whole model, in two sentences."""
+    there = plans[ours].assign(apart=100 * (plans[ours].kept == 0) - plans[ours].others)
+    aimed = ends(there, "apart", POINTS)[0] > 0
+    test, others = ({name: told(plans[name], column, PERCENT) for name in (ours, control)}
+                    for column in ("test", "others"))
+    return (f"The price of the {ours}: test accuracy is {test[ours]} % against {test[control]} % "
+            f"after random rows, and {others[ours]} % of the bystanders have another label, too "
+            f"(random rows: {others[control]} %). The targets change more often than their "
+            f"bystanders, by {told(there, 'apart', POINTS)} points"
+            + (": the campaign is aimed, and wears out the model besides." if aimed else
+               ", not beyond doubt: the model may be worn out as a whole."))
