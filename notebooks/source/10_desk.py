@@ -114,11 +114,10 @@ lab.figure(fig, "Left the target, then eight of the rows asked for; right the pr
                 "target's label before any request, after random rows, after the chosen rows and "
                 "after retraining without them, with the strongest other label as a cross.")
 p, now = {k: q[label].item() for k, q in probability.items()}, probability["chosen rows"]
-names = data.classes
-lab.say(f"The network gave “{names[label]}” {p['before any request']:.2f}. After {len(random)} "
+lab.say(f"The network gave “{data.classes[label]}” {p['before any request']:.2f}. After {len(random)} "
         f"random rows it is {p['random rows']:.2f}, after {len(chosen)} chosen ones "
         f"{p['chosen rows']:.2f}: the label is "
-        + (f"now “{names[int(now.argmax())]}”." if now.argmax() != label else "still the same.")
+        + (f"now “{data.classes[int(now.argmax())]}”." if now.argmax() != label else "still the same.")
         + " By the eight pictures, would you have stopped it?")
 
 # %% [markdown]
@@ -267,7 +266,7 @@ lab.say(f"Of plain requests {held['plain']:.0f} % of the rows wait, of adaptive 
                        for a in here.AIMS) + " of the success; knowing it gives back "
         + " and ".join(f"{here.percent(back[a].value, back[a].i, here.POINTS)}" for a in here.AIMS)
         + ". " + ("That the filter helps is shown." if min(t[1] for t in took.values()) > 0 else
-                  "That the filter helps is not shown by so few networks; and where little is taken, "
+                  "That the filter helps is not shown by so few networks; where little is taken, "
                   "little can be given back."))
 
 # %% [markdown]
@@ -287,8 +286,8 @@ lab.table(pd.DataFrame([{"retraining after every … requests": k, "mean wait, r
 each = {s: 100 * np.mean([f[s] for f in fresh.values()]) for s in defend.REALISTIC}
 lab.say("Of the rows of new benign requests wait: "
         + ", ".join(f"{x:.1f} % ({s})" for s, x in each.items()) + ". The longest wait falls from "
-        f"{periods[20]['max']} requests to {periods[1]['max']} if one retrains after each, and that "
-        f"is {periods[1]['retrains']} retrainings instead of {periods[20]['retrains']}.")
+        f"{periods[20]['max']} requests to {periods[1]['max']} if one retrains after each; that is "
+        f"{periods[1]['retrains']} retrainings instead of {periods[20]['retrains']}.")
 
 # %% [markdown]
 # **Check yourself.** Suppose a filter stops hardly anything, and an attacker hardly gains from
@@ -331,9 +330,9 @@ lab.say("In the request of section 1 stand out most: "
 # **What breaks it.** The adaptive attacker computes such numbers for its own rows, draws benign
 # requests among them, and adds to its loss, the target's margin $m$, a price for looking unlike:
 # $$m(\omega) + \lambda \left[ \max(0,\, D(\omega) - 2)^2 + 30\, T(\omega) \right],$$
-# with $\omega$ the weights of its rows (0 to 1), $D$ the distance to the nearest of its own streams,
-# $T$ what a trial on public rows shows, and $\lambda$ the price. It takes the highest price at which
-# it still expects the label to flip.
+# with $\omega$ the weights of its rows (0 to 1), $D$ the distance to the nearest of its own
+# streams, $T$ what a trial on public rows shows, and $\lambda$ the price. It takes the highest
+# price at which it still expects the label to flip.
 
 # %%
 def inconspicuous(v, i, j, aim, looks, step, plain):
@@ -440,8 +439,8 @@ lab.say("Of the plain attacker's success at first-order unlearning, "
 # up. **CUSUM** (Page 1954) keeps a running sum of what lies above a usual score and never lets it
 # fall below zero:
 # $$S_t = \max(0,\ S_{t-1} + s_t - d),$$
-# with $s_t$ the logarithm of the monitor's score of request $t$, and the **drift** $d$ a little above
-# the mean of benign ones. An alarm is raised when $S_t$ is above a limit $h$. Drift and limit come
+# with $s_t$ the logarithm of the monitor's score of request $t$, and the **drift** $d$ a little
+# above the mean of benign ones. An alarm is raised when $S_t$ is above a limit $h$. Drift and limit come
 # from benign sequences of 30 requests, of which at most 1 % may raise an alarm.
 #
 # **Exercise 10.3** (difficulty 2, 10 minutes). Write it. It raises the alarms below.
@@ -467,7 +466,7 @@ told = {key: lk.measure.show_interval(w.wait, clusters=w.i.tolist(), limits=(0, 
 lab.table(pd.DataFrame([{"attacker": who, "aimed at": aim, "requests until the alarm":
                          told[who, aim], "sequences with an alarm, %":
                          100 * waits[who, aim].alarmed.mean()} for who, aim in ATTACKERS]),
-          f"Sequences of {here.LENGTH} requests, from number {here.START + 1} on each second one is "
+          f"Sequences of {here.LENGTH} requests, from number {here.START + 1} on each second one "
           f"malicious; mean and 95 % interval over networks, {ATTACK} where no alarm comes", 0)
 ends = {key: lk.measure.interval(w.wait, w.i.tolist(), (0, ATTACK))[1:] for key, w in waits.items()}
 when = {key: "early" if high < ATTACK / 2 else "late" if low > ATTACK / 2 else "undecided"
@@ -572,8 +571,8 @@ lab.say("Aimed at first-order unlearning, plain requests at every second place r
         "the requests are too high for any place.",
         f"Quiet requests have {here.percent(hush.success, hush.i, here.POINTS)} points at every "
         f"second place and {here.percent(patient.success, patient.i, here.POINTS)} when "
-        f"planned, with an alarm in {here.percent(patient.alarmed, patient.i)} % of the streams, in "
-        f"{patient.took.mean():.0f} requests instead of {rush.took.mean():.0f}.",
+        f"planned, with an alarm in {here.percent(patient.alarmed, patient.i)} % of the streams, "
+        f"in {patient.took.mean():.0f} requests instead of {rush.took.mean():.0f}.",
         f"Who knows the sum has {here.percent(apart, patient.i, here.POINTS)} points more than who "
         "does not" + (": the sum over time does not hold against such an attacker."
                       if here.ends(apart, patient.i, here.POINTS)[1] > 0 else
@@ -639,15 +638,15 @@ lab.table(pd.DataFrame([{
     100 * g.groupby("stream").stopped.mean().max(), "success of the plain attacker, points":
     point[name, "plain"], "of one who knows the gate, points": point[name, "knows"]}
     for name in GATES for g in [crowd[crowd.gate == name]]]),
-          f"Gates before requests aimed at first-order unlearning, {cfg.targets} targets on each of "
-          f"{crowd.i.nunique()} networks; mean and 95 % interval over networks", 1)
+          f"Gates before requests aimed at first-order unlearning, {cfg.targets} targets on each "
+          f"of {crowd.i.nunique()} networks; mean and 95 % interval over networks", 1)
 free = here.percent(bare["first-order"].value, bare["first-order"].i, here.POINTS)
 least = min(GATES, key=lambda name: left[name, "knows"].value.mean())
 rest = {name: left[name, "knows"].value.mean() for name in GATES}
 least = min(GATES, key=rest.get)
 lab.say("(“Yours” is the worked solution.)" if suspicion is course_solution else "",
         f"Without a gate the success is {free} points. The monitor leaves the plain attacker "
-        f"{point['the monitor', 'plain']} and the one who knows it {point['the monitor', 'knows']}; "
+        f"{point['the monitor', 'plain']}, the one who knows it {point['the monitor', 'knows']}; "
         f"your gate {point['yours', 'plain']} and {point['yours', 'knows']}, the course's "
         f"{point['course', 'plain']} and {point['course', 'knows']}.",
         "Who knows the gate loses nothing to any of the four."
@@ -728,13 +727,13 @@ lab.say(f"Without a desk, chosen requests change {free} points more labels than 
         "the first; "
         f"{100 * np.mean(sum(every.values(), [])):.1f} % of benign rows wait for it.",
         f"The **monitor** of whole requests leaves the plain attacker "
-        f"{shown['plain', 'first-order']}, and one who knows it {shown['adaptive', 'first-order']}. "
+        f"{shown['plain', 'first-order']}, one who knows it {shown['adaptive', 'first-order']}. "
         f"Aimed at retraining, they keep {shown['plain', 'retraining']} and "
         f"{shown['adaptive', 'retraining']}.",
         "Its **sum over time** leaves plain requests in a hurry "
         f"{here.percent(rush.success, rush.i, here.POINTS)}, quiet and patient ones "
         f"{here.percent(patient.success, patient.i, here.POINTS)}.",
-        f"Of four **gates**, that which leaves least to who knows it leaves {point[least, 'knows']}.",
+        f"The best of four **gates** leaves {point[least, 'knows']} to who knows it.",
         "Not shown: what other people's requests do to the network in between, networks and data "
         "sets of another size, an attacker who owns few rows, and whether a person at the desk "
         "would see more.")
