@@ -114,10 +114,11 @@ lab.figure(fig, "Left the target, then eight of the rows asked for; right the pr
                 "target's label before any request, after random rows, after the chosen rows and "
                 "after retraining without them, with the strongest other label as a cross.")
 p, now = {k: q[label].item() for k, q in probability.items()}, probability["chosen rows"]
-lab.say(f"The network gave “{data.classes[label]}” {p['before any request']:.2f}. After {len(random)} "
-        f"random rows it is {p['random rows']:.2f}, after {len(chosen)} chosen ones "
+lab.say(f"The network gave “{data.classes[label]}” {p['before any request']:.2f}. After "
+        f"{len(random)} random rows it is {p['random rows']:.2f}, after {len(chosen)} chosen ones "
         f"{p['chosen rows']:.2f}: the label is "
-        + (f"now “{data.classes[int(now.argmax())]}”." if now.argmax() != label else "still the same.")
+        + (f"now “{data.classes[int(now.argmax())]}”." if now.argmax() != label else
+           "still the same.")
         + " By the eight pictures, would you have stopped it?")
 
 # %% [markdown]
@@ -440,8 +441,8 @@ lab.say("Of the plain attacker's success at first-order unlearning, "
 # fall below zero:
 # $$S_t = \max(0,\ S_{t-1} + s_t - d),$$
 # with $s_t$ the logarithm of the monitor's score of request $t$, and the **drift** $d$ a little
-# above the mean of benign ones. An alarm is raised when $S_t$ is above a limit $h$. Drift and limit come
-# from benign sequences of 30 requests, of which at most 1 % may raise an alarm.
+# above the mean of benign ones. An alarm is raised when $S_t$ is above a limit $h$. Drift and limit
+# come from benign sequences of 30 requests, of which at most 1 % may raise an alarm.
 #
 # **Exercise 10.3** (difficulty 2, 10 minutes). Write it. It raises the alarms below.
 

@@ -376,10 +376,6 @@ SPREAD = Exercise(
         ("total, free = max(0.0, now + score - drift), at + 1", "total, free = 0.0, at + 1",
          "The sum is forgotten after each request",
          "you forgot what your own earlier requests left in the sum."),
-        (("now, at = total, free", "max(0.0, now + usual - drift), at + 1"),
-         ("now, at = total, free - (free > 0)", "max(0.0, now + usual - drift), at + 1"),
-         "The place of the request before it is tried again",
-         "you tried a place that is taken. The next free one is one further."),
     ),
     remark="The desk of the notebook sees scores that scatter. So the attacker plans with a part "
            "of the limit, and rehearses how large a part it may be.",
