@@ -263,7 +263,8 @@ def test_the_solutions_of_10_agree_with_others():
     def covered(s, columns):
         return s[:, list(columns)].max(1).sum() if columns else 0.0
 
-    medoids, threshold, cusum, release, after = (EXERCISES[f"10.{i}"].solution for i in range(1, 6))
+    threshold, medoids, cusum, spread, release, after = (
+        EXERCISES[i].solution for i in ("10.1", "10.2", "10.3", "10.4", "11.1", "11.2"))
     r = np.random.default_rng(6)
     for _ in range(200):
         similarity, k = _draw_similarity(r)
@@ -302,6 +303,22 @@ def test_the_solutions_of_10_agree_with_others():
         path = np.concatenate([[0], (scores.numpy() - drift).cumsum()])
         above = np.flatnonzero(path - np.minimum.accumulate(path) > limit)
         assert cusum(scores, drift, limit) == (int(above[0]) if len(above) else None)
+
+        scores, usual, drift, limit, length = _draw_places(r)
+        line, free, wanted = np.full(length, usual), 0, []
+        for score in scores:  # each place from the first one on, the whole stream anew
+            fits = [at for at in range(free, length)
+                    if _height(np.r_[line[:at], score] - drift) <= limit]
+            wanted.append(fits[0] if fits else None)
+            if fits:
+                line[fits[0]], free = score, fits[0] + 1
+        assert spread(scores, usual, drift, limit, length) == wanted
+
+
+def _height(steps):
+    """The end of a path above its lowest point, its start among them."""
+    path = np.r_[0, steps.cumsum()]
+    return path[-1] - path.min()
 
 
 def test_the_solutions_of_12_agree_with_others():
@@ -679,6 +696,12 @@ def _draw_stream(r):
     return torch.from_numpy(scores), float(drift), float(limit)
 
 
+def _draw_places(r):
+    # exact in binary
+    scores, (usual, drift, limit) = r.integers(0, 25, r.integers(0, 6)) / 8, r.integers(0, 17, 3) / 8
+    return scores.tolist(), float(usual), float(drift), float(limit), int(r.integers(0, 15))
+
+
 def _draw_layers(r):
     weights = {f"{i}.weight": r.normal(0, r.uniform(0.1, 3), r.integers(1, 6, 2))
                for i in range(r.integers(1, 4))}
@@ -718,7 +741,8 @@ DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _dra
         "4.5": _draw_trials, "5.1": _draw_directions,
         "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_ridge,
         "9.1": _draw_step, "9.2": _draw_log, "9.3": _draw_replaced, "9.4": _draw_plan,
-        "10.1": _draw_similarity, "10.2": _draw_benign, "10.3": _draw_stream, "11.1": _draw_release,
+        "10.1": _draw_benign, "10.2": _draw_similarity, "10.3": _draw_stream, "10.4": _draw_places,
+        "11.1": _draw_release,
         "11.2": _draw_privacy, "12.1": _draw_columns, "12.2": _draw_layers, "12.3": _draw_masked,
         "12.4": _draw_saliency}
 
