@@ -698,7 +698,8 @@ def _draw_stream(r):
 
 def _draw_places(r):
     # exact in binary
-    scores, (usual, drift, limit) = r.integers(0, 25, r.integers(0, 6)) / 8, r.integers(0, 17, 3) / 8
+    scores = r.integers(0, 25, r.integers(0, 6)) / 8
+    usual, drift, limit = r.integers(0, 17, 3) / 8
     return scores.tolist(), float(usual), float(drift), float(limit), int(r.integers(0, 15))
 
 

@@ -261,7 +261,7 @@ def test_the_project_asks_for_more_than_the_plain_gate_and_less_than_the_monitor
 
 def test_the_project_can_be_solved_in_another_way():
     def near_neighbours(benign, requests):
-        """Mean distance to the five nearest benign requests, in each stream's own whitened space."""
+        """Mean distance to the five nearest benign requests, each stream whitened."""
         scores = []
         for seen in benign:
             root = torch.linalg.cholesky(torch.linalg.inv(
