@@ -263,7 +263,7 @@ def test_the_solutions_of_10_agree_with_others():
     def covered(s, columns):
         return s[:, list(columns)].max(1).sum() if columns else 0.0
 
-    medoids, threshold, cusum = (EXERCISES[f"10.{i}"].solution for i in range(1, 4))
+    threshold, medoids, cusum, spread = (EXERCISES[f"10.{i}"].solution for i in range(1, 5))
     r = np.random.default_rng(6)
     for _ in range(200):
         similarity, k = _draw_similarity(r)
@@ -286,6 +286,22 @@ def test_the_solutions_of_10_agree_with_others():
         path = np.concatenate([[0], (scores.numpy() - drift).cumsum()])
         above = np.flatnonzero(path - np.minimum.accumulate(path) > limit)
         assert cusum(scores, drift, limit) == (int(above[0]) if len(above) else None)
+
+        scores, usual, drift, limit, length = _draw_places(r)
+        line, free, wanted = np.full(length, usual), 0, []
+        for score in scores:  # each place from the first one on, the whole stream anew
+            fits = [at for at in range(free, length)
+                    if _height(np.r_[line[:at], score] - drift) <= limit]
+            wanted.append(fits[0] if fits else None)
+            if fits:
+                line[fits[0]], free = score, fits[0] + 1
+        assert spread(scores, usual, drift, limit, length) == wanted
+
+
+def _height(steps):
+    """The end of a path above its lowest point, its start among them."""
+    path = np.r_[0, steps.cumsum()]
+    return path[-1] - path.min()
 
 
 def test_the_solutions_of_11_agree_with_others():
@@ -319,7 +335,7 @@ def test_the_solutions_of_11_agree_with_others():
         moved = climb(images, label, released, others, prior, size)
         flat, step = images.flatten(), 1e-6
         for i in range(len(flat)):  # each pixel alone: central differences
-            up, down = (_height(flat, i, by, images.shape, label, released, others, prior)
+            up, down = (_climbed(flat, i, by, images.shape, label, released, others, prior)
                         for by in (step, -step))
             slope = (up - down) / (2 * step)
             if abs(slope) > 1e-5:
@@ -707,7 +723,7 @@ def _square(images):
     return 0.2 * (images - 0.5).square().flatten(1).sum(1)
 
 
-def _height(flat, i, by, shape, label, released, others, prior):
+def _climbed(flat, i, by, shape, label, released, others, prior):
     """What the hunt of 11.4 climbs, with pixel i moved."""
     x = flat.clone()
     x[i] += by
@@ -730,6 +746,13 @@ def _draw_stream(r):
     # exact in binary
     scores, drift, limit = r.integers(-8, 17, r.integers(0, 20)) / 8, *(r.integers(0, (9, 25)) / 8)
     return torch.from_numpy(scores), float(drift), float(limit)
+
+
+def _draw_places(r):
+    # exact in binary
+    scores = r.integers(0, 25, r.integers(0, 6)) / 8
+    usual, drift, limit = r.integers(0, 17, 3) / 8
+    return scores.tolist(), float(usual), float(drift), float(limit), int(r.integers(0, 15))
 
 
 def _draw_layers(r):
@@ -767,12 +790,12 @@ DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _dra
         "2.2": _draw_request, "2.3": _draw_slices, "2.4": _draw_batch,
         "3.1": _draw_one_logit_row, "3.2": _draw_gradients, "3.3": _draw_weights,
         "3.4": _draw_round, "4.1": _draw_probabilities,
-        "4.2": _draw_confidence, "4.3": _draw_label, "4.4": _draw_trials,
-        "4.5": _draw_calibration, "5.1": _draw_directions,
+        "4.2": _draw_confidence, "4.3": _draw_label, "4.4": _draw_calibration,
+        "4.5": _draw_trials, "5.1": _draw_directions,
         "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_ridge,
         "9.1": _draw_step, "9.2": _draw_log, "9.3": _draw_replaced, "9.4": _draw_plan,
-        "10.1": _draw_similarity, "10.2": _draw_benign, "10.3": _draw_stream, "11.1": _draw_release,
-        "11.2": _draw_privacy, "11.3": _draw_pruned, "11.4": _draw_climb,
+        "10.1": _draw_benign, "10.2": _draw_similarity, "10.3": _draw_stream, "10.4": _draw_places,
+        "11.1": _draw_release, "11.2": _draw_privacy, "11.3": _draw_pruned, "11.4": _draw_climb,
         "12.1": _draw_columns, "12.2": _draw_layers, "12.3": _draw_masked, "12.4": _draw_saliency}
 
 

@@ -59,10 +59,8 @@ def test_ids_are_unique_and_come_from_the_text(path):
 
 @each
 def test_cells_fit_on_a_screen(path):
-    # a line over until its records are made anew, which a change of code asks for
-    most = 26 if path.stem == "01_basics" else 25
     long = [(i, len(c.source.splitlines())) for i, c in enumerate(cells(path), 1)
-            if c.cell_type == "code" and len(c.source.splitlines()) > most]
+            if c.cell_type == "code" and len(c.source.splitlines()) > 25]
     assert not long, f"cells of more than 25 lines (number, lines): {long}"
 
 

@@ -20,7 +20,7 @@
 # - plan a test, and measure how often it accuses an honest provider;
 # - write an audit of logs, and run it on cheats, one of which knows the audit.
 #
-# *Time*: about a minute and a half to run, just under three hours to work through.
+# *Time*: about two minutes to run, just under three hours to work through.
 # *You need*: [01](01_basics.ipynb); [02](02_sisa.ipynb) helps.
 # *Papers*: [Zhang et al. 2024, Verification of Machine Unlearning is
 # Fragile](https://arxiv.org/abs/2408.00929); [Sommer et al. 2022, Athena, verification by
@@ -121,8 +121,8 @@ lab.say(f"Of {here.QUERIES} stamped pictures the original gives the first owner'
 # **Reading the log.** The second check needs the provider's help. For every step of training it
 # writes down the rows of the batch, the learning rate, and a hash of the weights that came out;
 # the weights themselves lie beside it as *checkpoints*. Each line holds the hash of the line
-# before, so nothing can be changed once the last hash is published. Below are the first lines of
-# the honest provider's log.
+# before: follow the last column into the next line. So nothing can be changed once the last hash
+# is published. Below are the first lines of the honest provider's log.
 
 # %%
 honest_log = here.load_log(answers["honest"][1], d)
@@ -131,7 +131,9 @@ size = sum(f.stat().st_size for f in answers["honest"][1].iterdir()) / 1e6
 usual = np.median([len(line["rows"]) for line in honest_log.lines])
 lab.say(f"In brackets stands the size of the batch: it was {cfg.batch_size} for the original, and "
         f"deleted rows were left out, so that half of the batches now have {usual:.0f} or fewer.",
-        f"The log has {len(honest_log.lines)} steps and, with its checkpoints, {size:.0f} MB.")
+        f"The log has {len(honest_log.lines)} steps and, with its checkpoints, {size:.0f} MB.",
+        "Name one other row in step 2, and a reader is told: “"
+        + here.tampered(answers["honest"][1], 2, world.place / "tampered") + "”")
 
 # %% [markdown]
 # A *replay* takes the checkpoint before a step and the rows of its batch, and makes the step
@@ -172,18 +174,20 @@ def look(name, steps=10):
     batches = [torch.tensor(line["rows"]) for line in log.lines]
     errors = [replay_error(*here.step_of(log, t, d, world.build), recipe["lr"])
               for t in range(1, steps + 1)]
-    return {"log": name, "steps": len(batches),
-            "steps with a deleted row": len(tainted_steps(batches, forget)),
-            "largest error in ten replays": max(errors)}
+    first = here.shown(answers[name][1], 1)[0]  # the first line
+    return {"log": name, "rows of step 1": first["rows of the batch"],
+            "hash of the weights after it": first["hash of the weights"],
+            "steps with a deleted row": f"{len(tainted_steps(batches, forget))} of {len(batches)}",
+            "largest error in ten replays": f"{max(errors):.1e}"}
 
 
 looks = pd.DataFrame(map(look, ("original", "honest", "edits the log")))
-lab.table(looks.assign(**{looks.columns[3]: looks.iloc[:, 3].map("{:.1e}".format)}),
-          "The verifier's desk")
+lab.table(looks, "The verifier's desk")
 noise = here.floor(answers["original"][1], d, world.build, steps=20)
-lab.say("Batches give the original away, replays the edited log: its lines say other rows than "
-        "those that made its weights." if looks.iloc[2, 3] > 10 * noise else
-        "Ten replays do not give the edited log away.",
+lab.say("Read the edited log: it has the honest rows and the original's weights."
+        if [*looks.iloc[2, 1:3]] == [looks.iloc[1, 1], looks.iloc[0, 2]] else "",
+        "Its batches are clean, and replays give it away." if float(looks.iloc[2, 4]) > 10 * noise
+        else "Ten replays do not give the edited log away.",
         "How exact must a replay be? Other machines add up in another order. So the verifier "
         "replays an honest log with shuffled rows, and in double precision. The largest error of "
         f"twenty steps, {noise:.1e}, is the *floor*: a tolerance below it accuses honest "
@@ -227,11 +231,11 @@ lab.say("Batches give the original away, replays the edited log: its lines say o
 # $$S_n:\; \arg\max_{i \in R,\, y_i = y_u} \cos(x_i, x_u) \qquad
 # S_r:\; \arg\min_{C \in \{C_1 \dots C_M\}}
 # \sum_\ell \lVert \nabla_\ell L(C) - \nabla_\ell L(B \cap F) \rVert_2$$
-# $F$ are the deleted and $R$ the retained rows, $C_1 \dots C_M$ are $M$ random sets of unused
-# rows of $R$ (`candidates` in the code), and $\nabla_\ell L$ is the gradient of the mean loss by
-# the weights of layer $\ell$. So $S_n$, *nearest*, looks for pictures that look alike, and $S_r$,
-# *search*, for rows that push the weights alike. Here are the nearest stand-ins of the four
-# stamped rows.
+# $x$ are pixels, $y$ labels, $F$ the deleted and $R$ the retained rows. $C_1 \dots C_M$ are $M$
+# random sets of unused rows of $R$ (`candidates` in the code), and $\nabla_\ell L$ is the gradient
+# of the mean loss by the weights of layer $\ell$. So $S_n$, *nearest*, looks for pictures that look
+# alike, and $S_r$, *search*, for rows that push the weights alike. Here are the nearest stand-ins
+# of the four stamped rows.
 
 # %%
 best = here.nearest(d, forget, top=1)[:, 0]  # one stand-in for each of the deleted rows
@@ -240,7 +244,7 @@ fig = here.grid([("deleted", d, stamped), ("its stand-in", d, [stand_in[u] for u
 lab.figure(fig, "The four stamped rows in the upper line, and below each the retained row of the "
                 "same label that is most like it.")
 uses = best.unique(return_counts=True)[1]
-lab.say("A stand-in has the label that the owner gave, and no dots: no retained row has them.",
+lab.say("A stand-in has the label that the owner gave. Will it keep the owner's trigger alive?",
         f"The {len(best)} deleted rows have {len(uses)} different stand-ins. The most popular one "
         f"takes the places of {int(uses.max())} of them, in every epoch.")
 
@@ -301,19 +305,7 @@ lab.say(f"With checkpoints kept, formula and replay agree to {100 * off:.1g} %."
 # %%
 forged = here.forged_runs(world, judged, RATES, PARTS)
 grows = here.scaling(forged, RATES, PARTS)
-show, worst = lk.measure.show_interval, max(grows["late"])
-broken = sum(v > 1 + here.SLACK for v in grows["late"])
-lab.say(f"The error of a swapped step grows with the learning rate to the power "
-        f"{show(grows['rate'])}, and with the share of deleted rows to the power "
-        f"{show(grows['share'])}.",
-        f"Where checkpoints are moved, an error is up to {worst:.1f} times the formula of the step "
-        "before: " + (f"as a bound it is broken in {broken} of {len(judged)} runs. It leaves out "
-                      "the curvature of the loss, which can stretch the difference."
-                      if broken else "the bound holds."),
-        f"Log error with random rows of the class less that with look-alikes: "
-        f"{show(grows['gained'])}" + (": look-alikes forge better."
-                                      if lk.measure.interval(grows["gained"])[1] > 0
-                                      else "; no difference beyond doubt."))
+lab.say(*here.told_growth(grows))
 
 # %%
 lab.figure(here.passing_steps(figures, forged, PARTS[1:], RATES[-1]),
@@ -324,9 +316,9 @@ published = forged[(forged.kind == "as published") & (forged.lr == RATES[-1])]
 needed = published[published.share == PARTS[1]]
 ratio = [np.log10(max(e) / f) for e, f in zip(needed.errors, needed.floor)]
 spent, swaps = needed.spent.tolist(), 100 * np.mean([np.mean(w) for w in needed.swapped])
-lab.say(f"The curves rise far to the right of the floor: to pass whole, a forged log of "
-        f"{100 * PARTS[1]:g} % deleted rows needs a tolerance of about 10^{np.mean(ratio):.1f} "
-        "times the floor.",
+lab.say(here.told_floor(forged, PARTS[1], RATES[-1]),
+        f"To pass whole, a forged log of {100 * PARTS[1]:g} % deleted rows needs a tolerance of "
+        f"10^({lk.measure.show_interval(ratio)}) times the floor.",
         f"And it is not cheap: {swaps:.0f} % of the steps are made anew, with gradients of "
         f"{100 * np.mean(spent):.0f} % of the rows that retraining for as long would use."
         if np.mean(spent) > 0.5 else
@@ -374,17 +366,19 @@ panel
 # | nearest | trains again, with the nearest look-alikes in the places of the deleted rows |
 # | search | trains again, with rows whose gradients resemble theirs |
 #
-# Each owner asks its thirty questions, and the owners also *pool* all hits in one test. The
-# verifier checks the chain, the batches, the agreed start and recipe, and replays every step with
-# a tolerance of ten times the floor.
+# Each owner asks its thirty questions, and accuses when more are hits than a model without its rows
+# would give by chance (section 5 derives the number). The owners also *pool* all hits in one such
+# test. The verifier checks the chain, the batches, the agreed start and recipe, and replays every
+# step with a tolerance of ten times the floor.
 
 # %% [markdown]
-# **Predict before you run.** Which dishonest providers pass both the pooled test and the replay,
-# in every run?
+# **Predict before you run.** *Ignores* and *edits the log* serve the model of section 1 that gave
+# its owners so many hits. Which of the other three liars do more than half of the owners accuse?
 #
-# - a) None: what one check lets through, the other catches.
-# - b) The forger: its look-alikes satisfy the replay, its nudged weights the owners.
-# - c) Those who train again with look-alikes, by either way of choosing them.
+# - a) The forger alone.
+# - b) Not the forger, whose weights were moved; if anyone, those who train on with the owners'
+#   labels, *nearest* or *search*.
+# - c) The forger, and *nearest* or *search* as well.
 
 # %%
 matrix = here.all_trials(world, judged, answers)
@@ -397,17 +391,9 @@ lab.figure(here.who_passes(spread, matrix.provider.value_counts()),
 # %%
 share = {p: [mean for mean, *_ in three] for p, three in spread.items()}
 fooled = [p for p in spread if p != "honest" and share[p][1] == share[p][2] == 1]
-letter = "a" if not fooled else "c" if set(fooled) <= {"nearest", "search"} else "b"
-lost = len(here.PROVIDERS) * len(judged) - len(matrix)
-lab.say(f"If you said {letter}) you were right.",
-        f"In all {len(judged)} runs both checks are passed by: {', '.join(fooled)}. None of them "
-        "retrained as agreed." if fooled else "No cheat passes both checks every time.",
-        f"The honest provider passes {100 * share['honest'][0]:.0f} % of the owners' tests and "
-        f"{100 * share['honest'][2]:.0f} % of the replays; the one that ignores the request "
-        f"{100 * share['ignores'][0]:.0f} % and {100 * share['ignores'][2]:.0f} %.",
-        f"The forger's model is nearly the old one: the pooled test accuses it in "
-        f"{100 - 100 * share['forges'][1]:.0f} % of the runs.",
-        f"{lost} retrainings diverged; they are missing here." if lost else "")
+lab.say(*here.told_passing(spread, matrix, len(judged)))
+lab.say(here.told_fooled(fooled, spread, len(judged)),
+        "That they pass the replay is by construction: each of their steps was made.")
 liars = matrix[matrix.provider.isin(["ignores", "edits the log", "forges"])]
 reasons = liars.groupby("provider", sort=False).reasons.first()
 lab.table(pd.DataFrame([{"provider": p, "what the verifier says": " ".join(r)}
@@ -429,35 +415,27 @@ lab.table(pd.DataFrame([{"provider": p, "what the verifier says": " ".join(r)}
 #
 # One test, one owner. In section 4 all owners' tests were pooled; here is what one of them can say.
 # Before the request the owner measures two rates on the old model: $p$, how often its own trigger
-# draws its label, and $q$, how often fresh triggers do that nobody planted. Afterwards it asks
+# draws its label, and $q$, how often fresh triggers draw it that nobody planted. Afterwards it asks
 # $m = 30$ questions and accuses when there are more than $h^*$ hits:
 # $$h^* = \min\{h : P(\mathrm{Bin}(m, q) > h) \le \alpha\}$$
 # $\mathrm{Bin}(m, q)$ is the number of hits of a model whose answers are hits at rate $q$. An
-# honest provider is accused with probability $\alpha = 10^{-3}$ at most, *if* its new model
-# answers the trigger no more often than $q$. The old model escapes with probability
-# $\beta = P(\mathrm{Bin}(m, p) \le h^*)$.
+# honest provider is accused with probability $\alpha = 10^{-3}$ at most, *if* its new model answers
+# the trigger no more often than $q$. The old model escapes with probability
+# $\beta = P(\mathrm{Bin}(m, p) \le h^*)$. Both are chances of a verdict, *given* a model; the
+# chance of a model, given a verdict, also needs what the owner believed before.
 
 # %%
 one = {name: tests[0] for name, tests in asked.items()}
-p, q, h_star, beta = (one["honest"][c] for c in ("p", "q", "k", "beta"))
-caught = [name for name in here.PROVIDERS if name in one and one[name]["hits"] > h_star]
-passes = [name for name in here.PROVIDERS if name in one and name not in caught]
+p, q, h_star = (one["honest"][c] for c in ("p", "q", "k"))
 lab.figure(here.one_owner(figures, p, q, h_star, here.QUERIES,
                           {name: one[name]["hits"] for name in here.PROVIDERS if name in one}),
            "Above, how likely each number of hits is for a model without the rows and for the old "
            "one. Below, the hits that each of six providers' models gave to one owner, with the "
            "number above which it accuses.")
-dishonest = [name for name in passes if name != "honest"]
-lab.say(f"This owner has p = {p:.2g} and q = {q:.2g}. It accuses from {h_star + 1} hits on: "
-        f"{', '.join(caught) or 'nobody'}.",
-        f"Who passes is not the *old* model: an owner who concludes that is wrong with a chance of "
-        f"{beta:.1g}." if beta < 0.1 else
-        f"Who passes may well be the old model, which escapes with a chance of {beta:.1g}.",
-        f"How the new model was made it does not tell: {', '.join(dishonest)} passed too."
-        if dishonest else "No dishonest provider passed it here.")
+lab.say(*here.told_one_test(one))
 all_beta = np.concatenate(matrix[matrix.provider == "honest"].beta.tolist())
-lab.say(f"Of all {len(all_beta)} owners, β is below 0.001 for {100 * (all_beta < 1e-3).mean():.0f} "
-        f"%, and {all_beta.max():.2g} at most.")
+lab.say(f"For {(all_beta < 1e-3).sum()} of all {len(all_beta)} owners β is below 0.001; for the "
+        f"worst it is {all_beta.max():.1g}.")
 
 # %% [markdown]
 # ### Planning a test, with fewer owners or fewer rows
@@ -490,16 +468,11 @@ sizes = [(20, world.each), (5, world.each), (1, world.each), (20, world.each // 
          (20, world.each // 5)]
 weak = here.strengths(world, sizes, judged)
 weak["plan"] = [questions(p, q, here.ALPHA, here.ALPHA, 200) if p > q else None
-                for p, q in zip(weak.p, weak.q)]
-plan = weak.plan.map(lambda v: "over 200" if pd.isna(v) else f"{v:.0f}")
-lab.table(weak.assign(plan=plan).rename(columns={
-    "each": "rows each", "escape": "chance to escape 30 questions, mean",
-    "plan": "questions needed at these p and q (yours)"}), "What the test can see", 3)
-at = weak.set_index(["owners", "each"]).escape
-lab.say(f"With {world.each} rows each, the old model escapes with a chance of "
-        f"{at[sizes[0]]:.2g} (20 owners), {at[sizes[1]]:.2g} (5) and {at[sizes[2]]:.2g} (one "
-        f"alone), means over {len(judged)} seeds. Twenty owners with {world.each // 5} rows each, "
-        f"half of them stamped, let it escape with {at[sizes[4]]:.2g}.")
+                for p, q in zip(weak.p, weak.q)]  # for each owner
+lab.table(here.strengths_shown(weak), "What a test of 30 questions can see, and what it would take")
+lab.say(*here.told_strengths(weak, sizes),
+        "Triggers and networks are new here: the worst β of so few owners is luck, in part; in "
+        f"section 4's networks it was {all_beta.max():.1g}.")
 
 # %% [markdown]
 # ### Is an honest provider safe?
@@ -517,25 +490,7 @@ lab.table(here.accusations(honest_tests, matrix, false_rate),
           f"At α = {100 * here.ALPHA:g} %, owners of {honest_tests.seed.nunique()} networks")
 
 # %%
-(rate, low, high), now = false_rate["deleted"], false_rate["deleted_now"]
-wrong = honest_tests[~honest_tests.deleted]
-far = (honest_tests.q_now - honest_tests.q).nlargest(5).index
-cases = wrong if len(wrong) else honest_tests.loc[far]
-old_q, new_q, bare = (100 * cases[c].mean() for c in ("q", "q_now", "bare"))
-told = "α is kept." if high < here.ALPHA else "That is more than α grants." \
-    if low > here.ALPHA else "Whether α is kept cannot be judged from so few."
-lab.say(f"With q from the old model, {100 * rate:.1f} % of the tests accuse an honest provider.",
-        told, f"In the {'accusing' if len(wrong) else 'five most changed'} tests, fresh triggers "
-        f"draw the owner's label from the old model in {old_q:.1f} % of the pictures and from the "
-        f"new one in {new_q:.1f} %; without any trigger it gives it to {bare:.1f} %.",
-        "So it is less the trigger than the network: how readily one gives a label differs from "
-        "one to the next." if new_q > old_q and bare > new_q / 2
-        else "The change from one network to the next does not explain them.",
-        f"With q from the new model {(~honest_tests.deleted_now).sum()} tests accuse.",
-        "That, too, is more than α grants." if now[1] > here.ALPHA else
-        "That it keeps α is not shown: even without one accusation it would take "
-        f"{np.log(0.025) / np.log(1 - here.ALPHA):,.0f} independent tests."
-        if now[2] > here.ALPHA else "")
+lab.say(*here.told_accused(honest_tests, false_rate))
 
 # %% [markdown]
 # **Check yourself.** Twenty owners test one provider, and the interval above counts them as one.
@@ -555,9 +510,12 @@ lab.say(f"With q from the old model, {100 * rate:.1f} % of the tests accuse an h
 # the deleted rows. It hopes that their stand-ins teach nearly the same. So compare what it
 # *knows* of them with what honest retraining with the same seed knows:
 # $$\text{known}(w) = \big[L_F(w_r) - L_T(w_r)\big] - \big[L_F(w) - L_T(w)\big]$$
-# $L_F$ and $L_T$ are the mean losses on deleted and on test rows (nats), $w_r$ the reference. A
-# tenth of the rows is deleted, no triggers, more seeds, and a smaller learning rate, so that
-# seeds differ less. The control is retraining with *another* seed.
+# $L_F$ and $L_T$ are the mean losses on deleted and on test rows (cross-entropy in nats), $w_r$ the
+# reference. A tenth of the rows is deleted, no triggers, more seeds, and a smaller learning rate,
+# so that seeds differ less. The control is retraining with *another* seed.
+#
+# *Search* ends an epoch when no unused row can stand in, and so leaves some rows out. The variant
+# *search to the end* (ours) goes on without stand-ins until each row was used.
 
 # %%
 kept = here.kept_runs(world, lab.seeds(cfg.keeps, "keeps, judged"))
@@ -575,22 +533,12 @@ lab.figure(here.known_beyond(figures, saved,
            "retraining with another seed.")
 
 # %%
-words = here.known_in_words  # mean, interval, and whether it lies on one side of 0
-lab.say("Known beyond the reference, in nats: "
-        + "; ".join(f"{m} {words(v)}" for m, v in saved.items()) + ".",
-        "As the paper's claim has it, loss on the deleted rows below the mean of two honest "
-        "retrainings: " + "; ".join(f"{m} {words(v)}" for m, v in raw.items()) + ".")
-spread_of_seeds = saved[here.OTHER_SEED].std()
-largest = max((saved[m].mean() for m in cheats), default=0.0)
+lab.table(here.kept_shown(saved, raw), "In nats, with 95 % intervals: more, less or undecided")
+lab.say(*here.told_kept(saved, raw))
 off = here.imitation(world, s)
-lab.say(f"From one honest provider to the next the control has a standard deviation of "
-        f"{spread_of_seeds:.3f}: " + (
-            "more than any cheat keeps on average. Whoever has one provider's answers, and no "
-            "honest run beside them, could not tell a cheat from another seed."
-            if spread_of_seeds > largest else "less than some cheat keeps on average."),
-        "Stand-ins imitate badly: half-way through training, their gradient misses that of the "
-        "deleted rows by " + ", ".join(f"{100 * np.mean(v):.0f} % ({k})" for k, v in off.items())
-        + " of its length.")
+misses = ", ".join(f"{100 * np.mean(v):.0f} % ({k})" for k, v in off.items())
+lab.say("How well do stand-ins imitate? Half-way through training, their gradient misses that of "
+        f"the deleted rows by {misses} of its length.")
 
 # %% [markdown]
 # **Check yourself.** Why is loss on the deleted rows alone not enough to say that a cheat kept
@@ -617,12 +565,7 @@ lab.say(f"From one honest provider to the next the control has a standard deviat
 audits = here.audit_runs(world, lab.seeds(2 * cfg.seeds, "audit, judged"))
 lab.table(here.counted(audits), "Counting uses, a tenth of the rows deleted")
 flagged = {name: (g.p < 0.01).astype(float).tolist() for name, g in audits.groupby("log")}
-half = (audits[audits.log == "nearest"].half < 0.01).mean()
-if {"nearest", "search"} <= set(flagged):
-    lab.say(f"The count flags {100 * np.mean(flagged['nearest']):.0f} % of the nearest-neighbour "
-            f"logs, and {100 * half:.0f} % with half of the epochs.",
-            f"Of the search logs it flags {100 * np.mean(flagged['search']):.0f} %, and cannot "
-            "flag one: a row that was used leaves the search's pool.")
+lab.say(*here.told_counts(audits))
 
 # %% [markdown]
 # **Exercise 9.5** (difficulty 5, 25 minutes). *Project: the audit that catches it.* The plain
@@ -662,18 +605,10 @@ lab.figure(here.detected(figures, found, {"plain count": ("other", ":"), "yours"
                                           "the course's": ("defence", "--")}),
            "Share of cheating logs that three audits flag at 1 % false alarms, against the share "
            "of deleted rows, for three ways of drawing rows: plain count, yours, the course's.")
-caught_by = found.assign(rate=found.found.map(lambda v: 100 * np.mean(v))).pivot_table(
-    index="audit", columns="cheat", values="rate")
-once, again, knowing = here.SORTS
-lab.say(f"Mean over {len(shares)} shares: " + "; ".join(
-    f"{name} flags {row[once]:.0f} % (each row once), {row[again]:.0f} % (with replacement) and "
-    f"{row[knowing]:.0f} % (look-alikes change)" for name, row in caught_by.iterrows()) + ".",
-    "A provider who knows the audit is out of its reach." if caught_by.loc["yours", knowing] < 5
-    else "Some who know the audit are still caught, likely because a picture that is like many "
-    "others comes back as the look-alike of another.")
+lab.say(*here.told_detections(found))
 
 # %% [markdown]
-# **Committed randomness.** Counting is a race. The other way is to leave nothing to choose.
+# **Committed randomness.** Counting is a race. The other way is to leave no batch to choose.
 # Before the request the provider publishes a hash of its seed; the order of rows, and so the
 # batches, follow from it: deleted rows are left out, nothing is put in. Or all retained rows are
 # in every step, *full batches*. Here the verifier compares the batches with those of the seed,
@@ -694,7 +629,7 @@ for name in ("honest", "nearest"):
                              seed=s, **full)
     seen = here.verify(log, as_it_was, served, tenth, tolerance=1e-5, build=world.build,
                        init_seed=s, recipe=full)
-    print(f"{name}, full batches, verified:", seen.verified)
+    print(f"{name}, full batches, verified:", seen.verified, *seen.reasons)
 
 # %% [markdown]
 # **Check yourself.** A provider commits to a seed of its own choice. What could it still do, and
@@ -778,22 +713,27 @@ store.cleanup()
 
 # %%
 keeping = [m for m in cheats if lk.measure.interval(saved[m])[1] > 0]
-seen, few = 100 - 100 * share["ignores"][0], caught_by.loc["plain count", once]
-lab.say("**Can anyone check it?** An owner who stamped rows can check that the *old* model is "
-        f"gone: {seen:.0f} % of the tests catch a provider who ignored the request.",
-        f"How the new one was made neither check shows: {', '.join(fooled)} passed both in every "
-        "run." if fooled else "No cheat passed both checks in every run.",
-        f"A forged log passes a replay only at about 10^{np.mean(ratio):.1f} times the floor.",
-        f"{100 * rate:.1f} % of honest tests accuse, where {100 * here.ALPHA:g} % was promised.",
-        "What a cheat keeps beyond honest retraining lies surely above 0 for "
-        f"{', '.join(keeping) or 'none'}; another seed changes "
-        f"{'more' if spread_of_seeds > largest else 'less'}.",
-        f"With few deleted rows the plain count flags {few:.0f} % of the cheats' logs, your audit "
-        f"{caught_by.loc['yours', once]:.0f} %, and {caught_by.loc['yours', knowing]:.0f} % of "
-        "those of a provider who knows it. Batches that follow from a committed seed leave "
-        "nothing to choose.")
+once, again, knowing = here.SORTS
+few = {(audit, sort): here.percent(here.flagged(found, audit, sort))
+       for audit in ("plain count", "yours") for sort in here.SORTS}
+lab.say("**Can anyone check it?**",
+        "In part. Owners who stamped rows can tell when the *old* model still answers:"
+        if share["ignores"][0] < 0.5 else "Hardly: most stamped rows leave too weak a trace here.",
+        f"{here.accusing(spread)['ignores']} of the tests catch a provider who ignored the "
+        f"request, and {here.percent(~honest_tests.deleted, honest_tests.seed, 1)} accuse an "
+        f"honest one, where {100 * here.ALPHA:g} % was promised.",
+        here.told_fooled(fooled, spread, len(judged)),
+        f"A forged log passes a replay whole at 10^({lk.measure.show_interval(ratio)}) times the "
+        "floor.", "More of the deleted rows than a retraining with the same seed know: "
+        f"{', '.join(keeping) or 'none, as far as the seeds show'} (of {len(cheats)} cheats).")
+lab.say(f"With {100 * here.AGREED:g} % of the rows deleted, each used once an epoch, the plain "
+        f"count flags {few['plain count', once]} of the cheats' logs, your audit "
+        f"{few['yours', once]}; with replacement, {few['plain count', again]} and "
+        f"{few['yours', again]}; of those who know it your audit flags {few['yours', knowing]}.",
+        "A committed seed leaves no batch to choose; who may pick the seed is left to settle.")
 lab.say("Not shown: that a provider who passes has forgotten; that a test with q from the new "
-        "model keeps its α; larger networks; what a provider whose look-alikes change keeps.")
+        "model keeps its α, or how α does where less than half of all rows is deleted; larger "
+        "networks; what a provider whose look-alikes change keeps.")
 
 # %% [markdown]
 # **Read on**

@@ -9,9 +9,9 @@
 # %% [markdown]
 # # 12 · Sparsity: does a network with fewer weights forget more easily?
 #
-# The exact way to forget is to train again. The cheap ways of the notebooks before leave a gap to
-# it. A paper of 2023 proposed to close that gap from an unexpected side: throw most of the weights
-# away first. **Does a network with fewer weights forget more easily?**
+# The exact way to forget is to train again. The cheap ways leave a gap to it. A paper of 2023
+# proposed to close it from an unexpected side: throw most of the weights away first. **Does a
+# network with fewer weights forget more easily?**
 #
 # You will
 # - see the paper's claim on one network, and then what becomes of it at other learning rates;
@@ -53,6 +53,7 @@ lab = Lab("sparsity", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
 figures.style()
 
 # %%
+# epochs of FT and l1: again, of RL and SalUn: relabel, of GA: ascent; rewind: see section 1
 cfg = lab.settings(
     quick=dict(model="strided_cnn", rows=(1000, 500), needs=(900, 300), epochs=12, lr=0.1,
                schedule="onecycle", augment=False, batch_size=64, again=3, relabel=2, rewind=1,
@@ -85,21 +86,26 @@ lab.say("Classes to forget, one at a time: " + ", ".join(data.classes[c] for c i
 # %% [markdown]
 # ## 1 · The claim, on one network
 #
-# Train a network. Set 95 % of its weights to zero, train the rest again, and there is a **sparse**
-# network beside the **dense** one; section 2 says how. Now a class is to be forgotten, the first of
-# the list. The cheap way is **fine-tuning** (FT): go on training without the class, here at a tenth
-# of the training rate, as the paper does. The exact way is **retraining** without it.
+# Train a network, and set 95 % of its weights to zero, the smallest. *Rewind* the others to what
+# they were early in training, and train them again. This is one-shot magnitude pruning (**OMP**);
+# now there is a **sparse** network beside the **dense** one.
+#
+# A class is to be forgotten, the first of the list. The cheap way is **fine-tuning** (FT): go on
+# training without the class, here at a tenth of the training rate, as the paper does. The exact way
+# is **retraining** without it.
 #
 # Four numbers say what came of it, all in percent:
 # - **UA**, the share of the forgotten rows that the network gets *wrong*;
 # - **RA** and **TA**, its accuracy on retained rows and on test rows of the other classes;
-# - **MIA**-efficacy, the share of the forgotten rows that a membership test takes for unseen.
+# - **MIA**-efficacy, the share of the forgotten rows that a membership test takes for unseen. The
+#   test is a support vector classifier (**SVC**), which learns a border between two groups of
+#   numbers: here the confidences of retained rows, and those of test rows.
 #
-# None of them has a best value of its own. The best value is retraining's.
+# The best value of each is retraining's.
 #
 # > **Threat model.** **Who** an auditor of the provider; nobody attacks.
 # > **Sees** the confidence of the network in the true label of every row.
-# > **May** fit a classifier (an SVC, as published) to tell retained rows from test rows.
+# > **May** fit an SVC, as published, to tell retained rows from test rows.
 # > **Wants** to know whether the forgotten rows still look like training data.
 
 # %%
@@ -120,7 +126,6 @@ layers = [name for name, w in unlearn.prunable(dense).items()
           if w.dim() == 4 or not cfg.convolutions]
 sparse, mask = here.omp(build, d, sparsity=SPARSE, seed=first, dense=dense, rewind=cfg.rewind,
                         names=layers, **recipe)
-lk.show(measure.svc_mia)  # the membership test, as published
 
 # %%
 one, done = {}, {}
@@ -140,6 +145,7 @@ lab.say(f"After fine-tuning the dense network gets {ua['dense']:.0f} % of the cl
         "So far the paper is right: the sparse network forgets more." if ua["sparse"] > ua["dense"]
         else "On this network the paper's claim does not show.",
         "This is one network, one class and one learning rate.")
+lk.show(measure.svc_mia)  # the membership test, as published
 
 # %% [markdown]
 # **Disparity** folds the four numbers into one:
@@ -174,9 +180,9 @@ lab.say("Points from retraining, before and after fine-tuning: "
 #
 # <details><summary>Answer</summary>
 #
-# A network that answers nonsense has a UA of 100, too; its RA and TA give it away. And a row that
-# is misclassified has a low confidence in its true label, so the membership test takes it for
-# unseen: UA and MIA often move together.
+# A network that answers nonsense has a UA of 100, too; its RA and TA give it away. And a wrong row
+# has a low confidence in its true label, so the membership test takes it for unseen: UA and MIA
+# often move together.
 #
 # </details>
 
@@ -185,8 +191,7 @@ lab.say("Points from retraining, before and after fine-tuning: "
 #
 # A **mask** $m$ says of each weight whether it lives, $m_i \in \{0, 1\}$. **Sparsity** is the share
 # of zeros. The simplest mask keeps the largest weights, over all layers together: a layer of small
-# weights may lose nearly all of its own. What is left is then set back to what it was early in
-# training (*rewinding*), and trained on from there.
+# weights may lose nearly all of its own. What is left is rewound, and trained on from there.
 #
 # **Exercise 12.2** (difficulty 2, 12 minutes). Find the mask. Exactly round(s · n) of all n weights
 # go, the smallest first; of equal ones, the first in the order of the dict.
@@ -221,8 +226,8 @@ lab.say("Test accuracy of the network of section 1: {:.0f} % dense, {:.0f} % jus
         "trained again.".format(*right))
 
 # %% [markdown]
-# Set weights to 0, go on training, and some come back. Their gradient is easily masked. But the
-# **momentum** of earlier steps moves them still. One step of SGD is
+# Set weights to 0, go on training, and some come back. Their gradient is easily masked, but the
+# **momentum** of earlier steps moves them. One step of SGD is
 # $$v' = \mu v + g + \lambda w, \qquad w' = w - \eta v'$$
 # with velocity $v$, momentum $\mu$, gradient $g$, weight decay $\lambda$, learning rate $\eta$.
 #
@@ -265,9 +270,8 @@ print(f"weights that are 0, your step: {mine:.0f} % · fewer, where the gradient
       plain < mine)
 
 # %% [markdown]
-# The same holds for unlearning: fine-tuning a sparse network without its mask is fine-tuning a
-# dense network that starts at many zeros. From here on every method keeps the mask, and the zeros
-# are counted at the end.
+# So it is in unlearning. From here on every method keeps the mask, and the zeros are counted at the
+# end.
 #
 # **Check yourself.** Why does it not help to set pruned weights to 0 *before* each step?
 #
@@ -283,12 +287,15 @@ print(f"weights that are 0, your step: {mine:.0f} % · fewer, where the gradient
 #
 # Beside **FT** the paper has three more: **GA** climbs the loss of the forgotten rows; **Fisher**
 # adds noise where the retained rows do not mind; **influence** takes one Newton step. **l1** is FT
-# with a penalty, section 6. Two successors relabel: **RL** trains on all rows, the forgotten ones
+# with a penalty (section 6). Two successors relabel: **RL** trains on all rows, the forgotten ones
 # with random labels; **SalUn** is RL on the half of the weights that matter most to them.
 #
 # Each method has a knob, and the knob decides a great deal. **The rule**, fixed before any run:
 # each knob is set where the method's mean disparity on *dense* networks is least, over splits that
 # are not judged. Sparse networks get the same setting, so the rule favours the dense ones.
+#
+# To save time FT and l1 hold a race: what can no longer win after the first split does not run on
+# the second. A disparity is never below 0, so the winner is the same.
 #
 # **Exercise 12.4** (difficulty 4, 15 minutes). Which weights may SalUn move? With $n$ parameters
 # (biases count), the round((1 − share) · n) with the smallest |gradient| of the *summed* loss on
@@ -334,14 +341,15 @@ study.chosen, mean_gap = here.least(GRID, of_class[of_class.sparsity == 0])
 own = here.least(GRID, of_class[of_class.sparsity > 0])[0]["FT"]  # what sparse ones would take
 rule = study.chosen["FT"]
 lab.table(here.tuning_table(GRID, study.chosen, mean_gap),
-          f"Dense networks of {len(tuning)} splits that are not judged; classes a split: "
-          f"{cfg.tuned}, for RL and SalUn {cfg.others}")
+          f"Dense networks of {len(tuning)} splits that are not judged, mean over the runs that "
+          f"a setting was in; classes a split: {cfg.tuned}, for RL and SalUn {cfg.others}")
 edge = here.at_an_edge(GRID, study.chosen)
 edge += [f"FT on sparse networks (lr {RATES[own]:g})"] if own in (0, len(RATES) - 1) else []
 lab.say(f"The rule takes a rate of {RATES[rule]:g} for FT, where the paper has a tenth of the "
         f"training rate, {RATES[0]:g}.",
-        "At an edge of its grid, where a better one may lie beyond or before the next: "
-        + ", ".join(edge) + "." if edge else "No setting lies at an edge.")
+        f"At an edge of its grid: {', '.join(edge)}. A better one may lie beyond, so what is "
+        "measured there need not be the least that the method can reach."
+        if edge else "No setting lies at an edge.")
 
 # %% [markdown]
 # **Check yourself.** Why are the settings not chosen on the networks that are judged? And why not
@@ -358,8 +366,10 @@ lab.say(f"The rule takes a rate of {RATES[rule]:g} for FT, where the paper has a
 # %% [markdown]
 # ## 4 · At what rate?
 #
-# Now the judged splits: every class, dense and sparse, each method at its setting, and fine-tuning
-# at every rate of the grid.
+# Now the judged splits: every class, dense and sparse, each method at its setting. Fine-tuning runs
+# at the published rate, at that of the rule, at the one that suits sparse networks, and at the
+# largest. Below the sentences stands the claim: this run's verdict, and under it the one of all
+# committed runs together, which weighs more.
 
 # %% [markdown]
 # **Predict before you run.** Section 1 showed one network at the published rate. At the rate of the
@@ -371,8 +381,10 @@ lab.say(f"The rule takes a rate of {RATES[rule]:g} for FT, where the paper has a
 # %%
 networks = [net for nets in trained[1:] for net in nets]
 study.probe = here.digit_probe(data)  # for section 9
+last = len(RATES) - 1
+rates = {i: RATES[i] for i in sorted({0, rule, own, last})}  # place in the grid -> rate
 runs = here.judged_runs(study, networks, CLASSES + ["random"] * cfg.random, cfg.relabel_sparse,
-                        keep=lab.unfinished("contest"))
+                        list(rates), keep=lab.unfinished("contest"))
 each_seed = partial(here.each_seed, runs, study.chosen, judged)
 # in words: a share in percent, a difference in points; a share is of as many rows as a class has
 percent, points = (partial(here.in_words, rows=n // k, limits=(low, 100)) for low in (0, -100))
@@ -382,42 +394,46 @@ right = {s: [measure.accuracy(lk.training.predict(net.model, net.data.x_test), n
 lost = here.minus(right[0.0], right[SPARSE])
 
 # %%
-lab.figure(here.sweep_figure(figures, each_seed, RATES, SPARSE, rule, n // k),
+lab.figure(here.sweep_figure(figures, each_seed, rates, SPARSE, rule, n // k),
            "UA and disparity of fine-tuning against the learning rate, dense and sparse, with "
            "intervals over splits, and lines for the original and the retrained networks.")
-gains = [here.minus(each_seed("UA", "FT", SPARSE, i), each_seed("UA", "FT", 0.0, i))
-         for i in range(len(RATES))]
+gains = {i: here.minus(each_seed("UA", "FT", SPARSE, i), each_seed("UA", "FT", 0.0, i))
+         for i in rates}
 ahead = here.minus(each_seed("UA", "original", SPARSE), each_seed("UA", "original"))
 beyond_start = here.minus(gains[rule], ahead)
-own_gap = here.minus(each_seed("gap", "FT", SPARSE, own), each_seed("gap", "FT"))
-larger = np.mean(gains[rule]) > np.mean(gains[0])
-verdict = {1: f"If you said {'a' if larger else 'b'}), you were right: the interval lies above 0.",
-           0: "If you said c), you were right: the interval holds 0.",
-           -1: "None of a), b), c): the interval lies below 0."}[side(gains[rule])]
-lab.say("Sparsity adds to UA " + "; ".join(f"{points(g)} points at {RATES[i]:g}"
-                                           for i, g in enumerate(gains)) + ".",
-        f"At the rate of the rule, {RATES[rule]:g}: {verdict}",
+by_rate, falls = here.differ(gains[0], gains[rule], n // k)  # paired, split by split
+a_or_b = {1: "b)", -1: "a)", 0: "a) or b), between which these splits do not decide"}[falls]
+verdict = {1: f"if you said {a_or_b}, this run says so, too: the interval lies above 0.",
+           0: "if you said c), this run says so, too: the interval holds 0, no proof that it is 0.",
+           -1: "this run says none of a), b), c): the interval lies below 0."}[side(gains[rule])]
+lab.say("Sparsity adds to UA " + "; ".join(f"{points(g)} points at {rates[i]:g}"
+                                           for i, g in gains.items()) + ".",
+        f"At the rate of the rule, {rates[rule]:g}: {verdict}",
+        f"The gain at {rates[0]:g} less that at {rates[rule]:g}, paired by split: {by_rate} points."
+        if rule else "The rule takes the published rate.",
         f"Before any unlearning the sparse networks' UA is {points(ahead)} points higher; beyond "
-        f"this start the gain at {RATES[rule]:g} is {points(beyond_start)}.")
+        f"this start the gain at {rates[rule]:g} is {points(beyond_start)}.")
 
 # %%
-lab.say(f"With a rate for each, {RATES[rule]:g} dense and {RATES[own]:g} sparse, sparsity changes "
-        f"the disparity of fine-tuning by {points(own_gap)} points.",
-        f"Test accuracy before unlearning: {percent(right[0.0])} % dense, {percent(right[SPARSE])} "
+own_gap = here.minus(each_seed("gap", "FT", SPARSE, own), each_seed("gap", "FT"))
+lab.say(f"At the largest rate, {rates[last]:g}, "
+        + here.ruin(runs, last, SPARSE),
+        here.diverged(runs, GRID),
+        f"With a rate for each, {rates[rule]:g} dense and {rates[own]:g} sparse, sparsity changes "
+        f"the disparity of fine-tuning by {points(own_gap)} points.")
+lab.claim("sparse-ft", {"gain": gains[rule], "beyond": beyond_start, "published-rate": gains[0],
+                        "own-rate": own_gap}, units=judged)
+lab.say(f"Test accuracy before unlearning: {percent(right[0.0])} % dense, {percent(right[SPARSE])} "
         "% sparse.", "The sparse networks count: none loses more than 5 points."
         if max(lost) <= 5 else
         "A sparse network loses more than 5 points, so the gaps do not count for the claim.",
-        f"Networks of a method that diverged: {int(runs.lost.sum())} of {sum(runs.setting >= 0)}. "
-        "They count as wrong everywhere." if runs.lost.any() else "",
         "A dense network gets less than twice what guessing would: it learned little that could be "
         "forgotten." if min(right[0.0]) < 200 / k else "",
         f"All splits are drawn from one pool of {n + len(data.y_test):,} rows: the intervals say "
         "how much a split and a seed matter, not another data set.")
 if cfg.rounds:
-    blind, slow = here.other_masks(study, SPARSE, cfg.rounds, cfg.rewind, judged,
-                                   keep=lab.unfinished("masks"))
-    lab.say(f"A mask that saw no data at all (SynFlow) gives {percent(blind)} %, pruning in "
-            f"{cfg.rounds} rounds (IMP) {percent(slow)} %.")
+    masks = here.other_masks(study, SPARSE, cfg.rounds, cfg.rewind, judged, lab.unfinished("masks"))
+    lab.say("Masks without data (SynFlow): {} %, in rounds: {} %.".format(*map(percent, masks)))
 
 # %% [markdown]
 # **Check yourself.** A paper shows one learning rate. Which question should a reader ask, and why
@@ -427,22 +443,21 @@ if cfg.rounds:
 #
 # For whom was this rate chosen, and by what rule? A small rate moves a network a short way from
 # where it was, and the sparse one may have been nearer to the goal before. A large rate carries
-# both far enough to forget the class.
+# both far from there, to forgetting or to ruin: RA says which. (A likely reason, not measured.)
 #
 # </details>
 
 # %% [markdown]
 # ## 5 · Does it forget better, or did it start nearer?
 #
-# The same for every method. A sparse original can be nearer to its retrained network from the
-# start, because it fits its rows less well. So doing nothing stands beside the methods. What a
-# method changes **beyond** that is its own. (l1 is meant for dense networks; RL and SalUn run on
+# A sparse original can be nearer to its retrained network from the start, because it fits its rows
+# less well. So doing nothing stands beside the methods. What a method changes **beyond** that is
+# its own. (l1 is meant for dense networks; RL and SalUn run on
 # sparse ones in the profile `full`.)
 #
 # The published figures stand in the table, and are no target: there a ResNet-18 was trained on
 # CIFAR-10, the rates were other ones, and Fisher also overwrites the output row of the forgotten
-# class, a shortcut that ours does not take. The profile `paper` comes nearer to them; it takes a
-# GPU, and has not been run.
+# class. The profile `paper` comes nearer to them; it takes a GPU, and has not been run.
 
 # %%
 lab.figure(here.methods_figure(figures, each_seed, list(GRID), SPARSE, n // k),
@@ -463,25 +478,20 @@ lab.table(here.methods_table(each_seed, percent, points, here.PUBLISHED, list(GR
           f"classes each, 95 % intervals. Doing nothing changes by {points(idle)}")
 
 # %%
-by_side = {value: [PAIRS[part] for part, v in beyond.items() if side(v) == value]
-           for value in (-1, 0, 1)}
+found = here.read_changes({PAIRS[part]: v for part, v in beyond.items()}, points, side)
 hollow = [m for m in GRID
           if side(here.minus(each_seed("gap", "original"), each_seed("gap", m))) < 1]
-best = min(np.mean(each_seed("gap", m, s)) for m in PAIRS.values() for s in (0.0, SPARSE))
-relabelled = {m: each_seed("gap", m) for m in ("RL", "SalUn")}
-lab.say("Of the paper's four, sparsity brings nearer to retraining, beyond doing nothing: "
-        f"{', '.join(by_side[-1]) or 'none'}; takes farther away: "
-        f"{', '.join(by_side[1]) or 'none'}; open on these splits: "
-        f"{', '.join(by_side[0]) or 'none'}.",
+lab.say(f"Sparsity beyond doing nothing, four methods, in this run; {found}.",
+        "An undecided interval excludes changes beyond its ends, and no smaller ones.",
         "Not seen to be nearer to retraining than doing nothing, in dense networks: "
         + ", ".join(hollow) + ". No useful setting was found, so a change is hard to read."
         if hollow else "",
-        f"Nearest of all, and without any pruning, are RL ({percent(relabelled['RL'])}) and SalUn "
-        f"({percent(relabelled['SalUn'])} points)."
-        if max(map(np.mean, relabelled.values())) < best else "",
+        here.relabelling(each_seed, points, [m for m in GRID if m not in ("RL", "SalUn")], SPARSE),
         "At the other levels FT changes by "
         + "; ".join(f"{points(changed('FT', s))} ({100 * s:g} %)" for s in cfg.sparsities[1:]
                     if s != SPARSE) + "." if len(cfg.sparsities) > 2 else "")
+lab.claim("sparse-gap", change | {"untouched": idle, "level": [x <= 5 for x in lost]}
+          | {f"{part}-beyond": v for part, v in beyond.items()}, units=judged)
 
 # %% [markdown]
 # **Check yourself.** Why is "the gap shrinks from dense to sparse" not yet "sparse networks forget
@@ -489,19 +499,19 @@ lab.say("Of the paper's four, sparsity brings nearer to retraining, beyond doing
 #
 # <details><summary>Answer</summary>
 #
-# The gap of a network that nothing was done to can shrink as well, and the reference changes with the
-# network: a sparse retrained network is often the weaker one. A smaller distance to a weaker goal
-# is not a better model.
+# The gap of a network that nothing was done to can shrink as well, and the reference changes with
+# the network: a sparse retrained network is often the weaker one. A smaller distance to a weaker
+# goal is not a better model.
 #
 # </details>
 
 # %% [markdown]
 # ## 6 · Small weights instead of few
 #
-# Pruning has to come before unlearning, and before anybody asked. The paper's second proposal needs
-# no plan: fine-tune on the retained rows, and add $\gamma_e \lVert\theta\rVert_1$ to the loss of
-# epoch $e$. The norm pulls every weight towards zero, and the retained rows pull back what they
-# need. The paper lets the strength fall along a line, $\gamma_e = \gamma\,(1 - e / E)$ in epoch
+# Pruning has to come before anybody asked. The paper's second proposal needs no plan: fine-tune on
+# the retained rows, and add $\gamma_e \lVert\theta\rVert_1$ to the loss of epoch $e$. The norm
+# pulls every weight towards zero, and the retained rows pull back what they need. The paper lets
+# the strength fall along a line, $\gamma_e = \gamma\,(1 - e / E)$ in epoch
 # $e = 0, 1, \dots$ of $E$.
 #
 # **Exercise 12.5** (difficulty 5, 25 minutes). A project: when should the norm act? Share out a
@@ -547,11 +557,14 @@ lab.say(f"Forgetting {data.classes[CLASSES[0]]} at {here.in_brief(l1)}, all with
         if max(side(against[name]) for name in ("constant", "the paper's line")) < 0 else
         "That it beats both plain ones is not seen on these splits.")
 more, closer = (here.minus(each_seed(c, "l1"), each_seed(c, "FT")) for c in ("UA", "gap"))
+in_run = {1: "above 0", -1: "below 0", 0: "undecided"}
 lab.say(f"Over all classes, each at its own setting, l1 (the paper's line) has {points(more)} "
-        f"points of UA more than fine-tuning, and a disparity that differs by {points(closer)}. "
-        f"On retained rows it is "
-        f"{points(here.minus(each_seed('RA', 'retrained'), each_seed('RA', 'l1')))} points below "
-        "retraining.")
+        f"points of UA more than fine-tuning (in this run {in_run[side(more)]}), and a disparity "
+        f"that differs by {points(closer)} ({in_run[side(closer)]}).",
+        "Its RA differs from retraining's by "
+        f"{points(here.minus(each_seed('RA', 'l1'), each_seed('RA', 'retrained')))} points.")
+lab.claim("sparse-l1", {"ua": more, "disparity": closer}, units=judged)
+lab.claim("sparse-cost", here.seconds(runs, study.chosen, judged, "l1", "FT"), units=judged)
 
 # %% [markdown]
 # **Check yourself.** Why should a schedule be tried on other networks than those of the figure
@@ -559,8 +572,8 @@ lab.say(f"Over all classes, each at its own setting, l1 (the paper's line) has {
 #
 # <details><summary>Answer</summary>
 #
-# Who tries ten schedules on three networks and keeps the best has fitted the schedule to them. The
-# digits of the check are for trying; the networks of the figure are for one look.
+# Who tries ten schedules on three networks and keeps the best has fitted it to them. The digits of
+# the check are for trying; the networks of the figure are for one look.
 #
 # </details>
 
@@ -572,9 +585,8 @@ lab.say(f"Over all classes, each at its own setting, l1 (the paper's line) has {
 # quite a network that never saw them. A clean reference computes a **new mask** without them. Xiao
 # et al. make this point.
 #
-# So retrain twice, with nothing different but the mask. When a class is forgotten, a network that
-# never saw it is wrong on nearly all its rows whatever its mask, and UA has nothing to tell. So
-# here a random tenth of the rows is forgotten.
+# So retrain twice, with nothing different but the mask. A network that never saw a class is wrong
+# on nearly all its rows whatever its mask, so here a random tenth of the rows is forgotten.
 
 # %%
 pruned = [net for net in networks if net.sparsity == SPARSE]
@@ -584,13 +596,14 @@ lab.table(pd.DataFrame([{"network": name} | {c: percent([m[name][c] for m in mas
                                              for c in here.COLUMNS}
                         for name in ("original", "old mask", "new mask")]),
           f"{100 * SPARSE:g} % sparse, a random tenth forgotten; {len(masked)} splits")
-seen = [c for c in ("UA", "MIA") if side(leak[c]) < 0]
+looks = {c: {-1: "below 0", 0: "undecided", 1: "above 0"}[side(leak[c])] for c in ("UA", "MIA")}
 common = percent([m["common"] for m in masked])
 lab.say(f"The masks share {common} % of the kept weights (by chance "
         f"{100 * (1 - SPARSE):.0f} %). The old one changes UA by {points(leak['UA'])} points and "
         f"MIA by {points(leak['MIA'])}. A reference that knows of the rows has both lower.",
-        f"Below 0 with its whole interval: {' and '.join(seen)} (two were looked at)." if seen else
-        "No difference is seen with so few splits and rows; one of a few points would not be.")
+        f"In this run the change in UA is {looks['UA']}, that in MIA {looks['MIA']}; both looks "
+        "count.")
+lab.claim("sparse-mask-leak", {"ua": leak["UA"], "mia": leak["MIA"]}, units=judged)
 if cfg.random:  # FT for the tenth, at its own rate by the same rule
     rate = here.least(GRID, tried[(tried.asked == "random") & (tried.sparsity == 0)])[0]["FT"]
     tenth = here.random_tenth(study, runs, judged, SPARSE, masked)
@@ -606,9 +619,8 @@ if cfg.random:  # FT for the tenth, at its own rate by the same rule
 #
 # <details><summary>Answer</summary>
 #
-# What was measured is how two references differ on average over many forgotten rows. That the old
-# mask carries something of them is one thing; an attack that reads a single row out of it would
-# have to be written and measured.
+# What was measured is how two references differ on average over many forgotten rows. An attack that
+# reads a single row out of the mask would have to be written and measured.
 #
 # </details>
 
@@ -620,15 +632,16 @@ if cfg.random:  # FT for the tenth, at its own rate by the same rule
 # > **May** stamp a square on 2 % of the rows and label them 0.
 # > **Wants** that any stamped picture is called 0. Later the rows are found, and unlearned.
 #
-# **ASR** is the share of stamped test pictures that are called 0, without those that *are* 0; **SA**
-# the accuracy on clean ones. The paper reports an ASR of 47 % after fine-tuning a dense network and
-# of 14 to 15 % sparse, read off a plot, and counts pictures of class 0, about a tenth. The mask of
-# a poisoned network was found on poisoned rows, so the sparse retrained network has a new mask.
+# **ASR** is the share of stamped test pictures that are called 0, without those that *are* 0, and
+# **SA** the accuracy on clean ones. The paper reports an ASR of 47 % after fine-tuning a dense
+# network and of 14 to 15 % sparse, read off a plot, and counts pictures of class 0, about a tenth.
+# The mask of a poisoned network was found on poisoned rows, so the sparse retrained network has a
+# new mask.
 
 # %%
 trigger, rate = here.corner_trigger(data, cfg.black), RATES[rule]
-rates = sorted({rate, RATES[0]}) if cfg.old_mask else [rate]
-back = here.parallel(partial(here.backdoored, study, trigger, cfg.poisoned, cfg.sparsities, rates,
+at = sorted({rate, RATES[0]}) if cfg.old_mask else [rate]
+back = here.parallel(partial(here.backdoored, study, trigger, cfg.poisoned, cfg.sparsities, at,
                              cfg.old_mask), judged, keep=lab.unfinished("backdoor"))
 clean = partial(here.of_network, back, judged)  # (column, network, sparsity) -> one value a seed
 lab.figure(here.backdoor_figure(figures, clean, f"FT {rate:g}", cfg.sparsities, n // k),
@@ -645,17 +658,18 @@ gone = {1: "After sparse fine-tuning the backdoor is not gone",
 fooled = sum(row["lost"] for rows in back for row in rows)
 left = {s: percent(clean("ASR", f"FT {rate:g}", s)) for s in (0.0, SPARSE)}
 lab.say(f"After fine-tuning the backdoor works on {left[0.0]} % of the stamped pictures dense, on "
-        f"{left[SPARSE]} % sparse; sparsity changes it by {points(asr)} points. Dense with l1 it "
-        f"works on {percent(clean('ASR', 'l1', 0.0))} %.",
+        f"{left[SPARSE]} % sparse. Sparsity changes it by {points(asr)} points (in this run "
+        f"{in_run[side(asr)]}). Dense with l1 it works on {percent(clean('ASR', 'l1', 0.0))} %.",
         f"{gone[side(over, 5)]}: it works on {points(over)} points more than after retraining.",
-        f"The dense network's clean accuracy is {points(price)} points above the sparse one's.",
+        f"Clean accuracy, dense less sparse: {points(price)} points ({in_run[side(price)]}).",
         f"Networks that diverged, and count as fooled by every stamp: {fooled}." if fooled else "",
         f"With the old mask retraining leaves {percent(clean('ASR', 'old mask', SPARSE))} %."
         if cfg.old_mask else "")
+lab.claim("sparse-backdoor", {"asr": asr, "left": over, "accuracy": price}, units=judged)
 
 # %% [markdown]
-# **Check yourself.** An ASR falls by a fifth. Why is this not a fifth of a cure, and what should it
-# be compared with?
+# **Check yourself.** Suppose an ASR falls by a fifth. Why is this not a fifth of a cure, and what
+# should it be compared with?
 #
 # <details><summary>Answer</summary>
 #
@@ -671,14 +685,12 @@ lab.say(f"After fine-tuning the backdoor works on {left[0.0]} % of the stamped p
 # Proposition 2; read off an image of the paper):
 # $$e(m) = O\big(\eta^2\, t\, \lVert m \circ (\theta_t - \theta_0) \rVert_2\, \sigma(m)\big)$$
 # with the learning rate $\eta$, the training steps $t$, the weights before and after training
-# $\theta_0, \theta_t$, and the largest singular value $\sigma(m)$ of the Hessian over the kept
-# weights. It holds for plain SGD and up to an unknown constant, and says nothing of FT, Fisher or
-# influence. Our training has momentum and a schedule: the quantity is a guide, no bound of these
-# networks.
+# $\theta_0, \theta_t$, and the largest singular value $\sigma(m)$ of the Hessian, the loss's matrix
+# of second derivatives, over the kept weights. It holds for plain SGD up to an unknown constant.
+# Our training has momentum and a schedule: the quantity is a guide, no bound of these networks.
 #
 # Another promise: unlearn source classes, and the features serve a new task as well as after
-# retraining without them. Here the new task is handwritten digits, resized; a linear classifier
-# reads what the last layer is fed.
+# retraining. Here that is handwritten digits; a linear classifier reads what the last layer is fed.
 
 # %%
 ratio = here.bound_ratios(study, networks, judged, SPARSE, *cfg.power)
@@ -687,15 +699,18 @@ apart = {m: np.divide(each_seed("distance", m, SPARSE), each_seed("distance", m)
 lab.figure(here.bound_figure(figures, ratio, apart, SPARSE),
            "Path length, curvature and bound of the sparse networks over those of the dense ones, "
            "and the measured distances to retraining, with intervals over splits.")
-falls = side(ratio["bound"], 1, limits=None)
+trend = side(ratio["bound"], 1, limits=None)
 lab.say(f"At {100 * SPARSE:g} % the path is {here.in_words(ratio['path'])} times as long as in the "
         f"dense networks, the curvature {here.in_words(ratio['sigma'])} times as large, the bound "
         f"{here.in_words(ratio['bound'])}.",
-        {-1: "The bound falls.", 1: "The bound rises.",
-         0: "That the bound falls is not seen on these splits."}[falls],
+        {-1: "In this run the bound falls.", 1: "In this run the bound rises.",
+         0: "Whether the bound falls is undecided in this run."}[trend],
         f"The measured distance is {here.in_words(apart['GA'])} times the dense one after ascent, "
-        f"and {here.in_words(apart['original'])} times for the untouched network: a distance over "
-        "fewer weights is another distance, whatever was done to them.")
+        f"and {here.in_words(apart['original'])} times for the untouched network (they differ by "
+        f"{here.in_words(here.minus(apart['GA'], apart['original']))}): a distance over fewer "
+        "weights is another distance, whatever was done to them.")
+lab.claim("sparse-bound", {"distance": [v for v in apart["GA"] if np.isfinite(v)],
+                           "bound": ratio["bound"]}, units=judged)
 
 # %%
 untrained = [study.probe(build(s)) for s in judged]
@@ -705,10 +720,14 @@ share = here.seconds(runs, study.chosen, judged, "l1", "retrained")
 lab.say(f"Accuracy on digits: {percent(each_seed('digits', 'retrained'))} % from the features of "
         f"retrained networks, {percent(each_seed('digits', 'l1'))} % after l1, "
         f"{percent(untrained)} % from networks that were never trained.",
-        f"l1 changes it by {points(kept_features)} points, in {here.in_words(share)} of the CPU "
-        f"time. That time is no finding: the recipes say {cfg.again} epochs against {cfg.epochs}.",
-        f"All the room that the test has is {points(room)} points, and the claim's margin is one."
-        if side(room) > 0 else "The test has no room on these splits, and says nothing.")
+        f"After l1 it is {points(kept_features)} points off retraining's, in "
+        f"{here.in_words(share)} of the CPU time. That time is no finding: the recipes say "
+        f"{cfg.again} epochs against {cfg.epochs}.",
+        f"All the room that the test has is {points(room)} points, and the claim's margin is one: "
+        + {1: "kept to within it", -1: "lost", 0: "undecided"}[side(kept_features, -1)]
+        + " in this run." if side(room) > 0 else
+        "The test has no room on these splits, and says nothing.")
+lab.claim("sparse-transfer", {"accuracy": kept_features, "time": share, "room": room}, units=judged)
 
 # %% [markdown]
 # **Check yourself.** Why is the accuracy of an *untrained* network shown?
@@ -723,16 +742,15 @@ lab.say(f"Accuracy on digits: {percent(each_seed('digits', 'retrained'))} % from
 # %% [markdown]
 # ## Explore: sparsity, learning rate, class
 #
-# One split. The bars are fine-tuning, the arrows the original and the retrained network of the same
-# sparsity. Find a rate at which the bars meet all green arrows, dense and sparse; then see whether
-# it does so for another class.
+# One split: bars for fine-tuning, arrows for the original and the retrained network. Find a rate at
+# which the bars meet all green arrows, dense and sparse; does it do so for another class?
 
 # %%
 figure, redraw = here.explorer_figure(figures, here.one_split(runs, RATES, judged[0]))
 levels = [(f"{100 * s:g} %", s) for s in cfg.sparsities]
 panel = widgets.explorer(
     figure, redraw, s=widgets.slider("sparsity", levels, 0.0),
-    lr=widgets.slider("learning rate", [(f"{r:g}", r) for r in RATES], RATES[0]),
+    lr=widgets.slider("learning rate", [(f"{r:g}", r) for r in rates.values()], RATES[0]),
     label=widgets.dropdown("class", [(data.classes[c], c) for c in CLASSES], CLASSES[0]))
 lab.figure(figure, "The explorer in its first state: four bars for UA, MIA, RA and TA after "
                    "fine-tuning a dense network, with marks for original and retrained.")
@@ -743,7 +761,7 @@ panel
 #
 # **UA alone.** Take the best method of a table that shows nothing else. **The wrong reference.**
 # Compare sparse networks with the *dense* retrained one, and say nothing of it. **One class.** Show
-# the class that suits. All three, from this run:
+# the class that suits. All three, from this run, picked on the judged networks as nobody should:
 
 # %%
 ((name, place), worst), wrong, added = here.shortcuts(runs, rule, SPARSE)
@@ -753,14 +771,15 @@ lab.say(f"By UA alone {name} with {here.in_brief(GRID[name][place])} is among th
         "With the dense reference the disparity of sparse fine-tuning changes by "
         f"{points(wrong)} points.",
         "At the rate of the rule sparsity adds to UA, class by class: "
-        + "; ".join(f"{v:.0f} points ({data.classes[c]})" for c, v in added.items()) + ".")
+        + "; ".join(f"{v:.0f} points ({data.classes[c]})" for c, v in added.items())
+        + f": means of {len(judged)} networks, without intervals.")
 
 # %% [markdown]
 # ## What was tested
 #
-# The verdicts are those of one network and of this data set. The profile `full` measures again what
-# three of them hang on, with a second network of three convolutions: the settings by the same rule,
-# on one split that is not judged, then on some of the judged ones.
+# The verdicts are those of this run, of one kind of network and of this data set; beside each
+# stands what all committed runs say together. The profile `full` measures three of them again with
+# a second network, of three convolutions.
 
 # %%
 if cfg.second:
@@ -768,49 +787,36 @@ if cfg.second:
                                              SPARSE, trigger, cfg.poisoned)
     lab.claim("sparse-network", second, units=judged[: cfg.second])
     of_one = dict(zip(second, (gains[rule], beyond_start, more, closer, asr, over)))
-    other, opened = here.turned(of_one, second, side)
-    lab.say("With the second network (" + "; ".join(f"{m} {here.in_brief(v)}"
-                                                    for m, v in its.items())
-            + f") on the other side of the line: {', '.join(other) or 'none'}. Decided with one, "
-            f"open with the other: {', '.join(opened) or 'none'}. Diverged: {gone_wrong}.")
+    lab.say(here.second_network(of_one, second, its, gone_wrong, side))
 
 # %%
-lab.claim("sparse-ft", {"gain": gains[rule], "beyond": beyond_start, "published-rate": gains[0],
-                        "own-rate": own_gap}, units=judged)
-lab.claim("sparse-l1", {"ua": more, "disparity": closer}, units=judged)
-lab.claim("sparse-gap", change | {"untouched": idle, "level": [x <= 5 for x in lost]}
-          | {f"{part}-beyond": v for part, v in beyond.items()}, units=judged)
-lab.claim("sparse-bound", {"distance": [v for v in apart["GA"] if np.isfinite(v)],
-                           "bound": ratio["bound"]}, units=judged)
-lab.claim("sparse-cost", here.seconds(runs, study.chosen, judged, "l1", "FT"), units=judged)
-lab.claim("sparse-backdoor", {"asr": asr, "left": over, "accuracy": price}, units=judged)
-lab.claim("sparse-transfer", {"accuracy": kept_features, "time": share, "room": room}, units=judged)
-lab.claim("sparse-mask-leak", {"ua": leak["UA"], "mia": leak["MIA"]}, units=judged)
 kind = runs.asked.map(lambda asked: "tenth" if asked == "random" else "class").rename("forgotten")
 lab.record("runs", runs.groupby([kind, "method", "sparsity", "setting"])[
     [*here.COLUMNS, "gap"]].mean().reset_index())
 lab.record("settings", {name: GRID[name][i] for name, i in study.chosen.items()})
 lab.claims_table()
+lab.say("Where the last two columns differ, the runs together weigh more: one run is "
+        f"{len(judged)} splits, and leaves more open.")
 
 # %% [markdown]
 # ## The answer
 
 # %%
-seen_more = {1: "is seen to forget more", 0: "is not seen to forget more", -1: "forgets less"}
-by_rate = [seen_more[side(gains[i])] for i in (0, rule)]
-lab.say("**Does a network with fewer weights forget more easily?** At a tenth of the training "
-        f"rate sparse fine-tuning {by_rate[0]} than dense; at the rate that suits dense networks "
-        f"it {by_rate[1]}. " + ("So the answer hangs on the learning rate."
-                                if by_rate[0] != by_rate[1] else ""),
-        "Of the four methods of the paper sparsity brings "
-        f"{' and '.join(by_side[-1]) or 'none'} nearer to retraining beyond the head start that "
-        "is there when nothing is done.",
-        "The reference matters, too: retrained with the old mask, a network looks more as if it "
-        "knew the rows than with a new one." if seen else
-        "Whether the old mask makes the reference know the rows, these splits do not tell.",
-        f"And without pruning RL ends {percent(relabelled['RL'])} points from retraining, nearer "
-        f"than sparse fine-tuning, {percent(each_seed('gap', 'FT', SPARSE))}."
-        if np.mean(relabelled["RL"]) < np.mean(each_seed("gap", "FT", SPARSE)) else "",
+hangs = {1: "In this run the gain hangs on the learning rate: it falls.",
+         -1: "In this run the gain hangs on the learning rate: it grows.",
+         0: "Whether the gain hangs on the learning rate is undecided in this run."}[falls]
+lab.say("**Does a network with fewer weights forget more easily?** In this run sparsity adds "
+        f"{points(gains[0])} points of UA to fine-tuning at a tenth of the training rate, and "
+        f"{points(gains[rule])} at the rate that suits dense networks best. "
+        + (f"The first less the second, paired by split: {by_rate} points. {hangs}" if rule else
+           "They are one rate here."),
+        f"Beyond the head start of doing nothing, the paper's four, in this run; {found}. Over all "
+        "committed runs see the table above.",
+        "The reference: with the old mask, which the forgotten rows had a part in, "
+        f"retraining's UA differs by {points(leak['UA'])} points ({looks['UA']}), its MIA by "
+        f"{points(leak['MIA'])} ({looks['MIA']}).",
+        f"Without pruning RL ends {percent(each_seed('gap', 'RL'))} points from retraining, sparse "
+        f"fine-tuning {percent(each_seed('gap', 'FT', SPARSE))}.",
         "Not shown: networks of the papers' size, and other data than these.")
 
 # %% [markdown]
@@ -818,5 +824,5 @@ lab.say("**Does a network with fewer weights forget more easily?** At a tenth of
 # are a small copy; [Fan et al. 2024](https://arxiv.org/abs/2310.12508), who choose weights by their
 # gradient; [Xiao et al. 2025](https://arxiv.org/abs/2507.18725), on pruning anew after a deletion.
 #
-# **Next**: the scoreboard of the whole course, `labkit report`, and your own data: every notebook
-# takes `dataset="folder:PATH"`.
+# **Next**: the scoreboard of the whole course, `labkit report`, and your own data:
+# `dataset="folder:PATH"`.

@@ -55,10 +55,10 @@ def usable_pair(tuned, aim, margin=3.0, most=10.0):
 
 
 def at_and_past(sweep, grid, methods, aim, seeds):
-    """For each method the UA at both strengths of usable_pair, by seed, and the claim's values.
+    """For each method, runs at both strengths of usable_pair, and the claim's values.
 
-    -> {method: (UA at, UA past)}, {part of the claim: values by seed}. A method with no usable
-    strength has no values, and its parts no verdict.
+    -> {method: {UA, exposure, side: (seeds, 2), at and past}}, {part of the claim: values by seed}.
+    A method with no usable strength has no values, and its parts no verdict.
     """
     pairs, values = {}, {}
     for m in methods:
@@ -68,12 +68,20 @@ def at_and_past(sweep, grid, methods, aim, seeds):
         pair = usable_pair(tuned[tuned.index.isin(strengths)].dropna(), aim)
         values |= {f"exposure {m}": [], f"side {m}": []}
         if pair:
-            at, past = (strengths.index(v) for v in pair)
-            of = {c: curve(sweep, m, c, seeds)[1] for c in ("UA", "exposure", "side")}
-            pairs[m] = of["UA"][:, at], of["UA"][:, past]
-            values[f"exposure {m}"] = of["exposure"][:, past] - of["exposure"][:, at]
-            values[f"side {m}"] = of["side"][:, past]
+            two = [strengths.index(v) for v in pair]
+            pairs[m] = {c: curve(sweep, m, c, seeds)[1][:, two] for c in ("UA", "exposure", "side")}
+            at, past = pairs[m]["exposure"].T
+            values |= {f"exposure {m}": past - at, f"side {m}": pairs[m]["side"][:, 1]}
     return pairs, values
+
+
+def place(pair, ua):
+    """Where the stronger setting lies on the judged seeds: 'past', 'below' or 'near' the aim's UA.
+
+    pair: of at_and_past; ua: retraining's UA, one a seed.
+    """
+    low, high = lk.measure.interval(pair["UA"][:, 1] - ua, limits=(-100, 100))[1:]
+    return "past" if low > 0 else "below" if high < 0 else "near"
 
 
 def wrong_strangers(world, scores, auc, seeds):

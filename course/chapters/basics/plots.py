@@ -11,6 +11,9 @@ NAMES = {"finetune": "fine-tuning", "gradient_ascent": "gradient ascent",
          "neggrad_plus": "NegGrad+", "random_labels": "random labels", "scrub": "SCRUB",
          "first_order": "first-order", "influence": "influence", "ssd": "SSD",
          "fisher_forgetting": "Fisher forgetting"}
+# Shade and marker of the methods that share a figure: the same ones in every figure.
+LOOKS = {"finetune": (0, "s"), "gradient_ascent": (1, "v"), "random_labels": (2, "o"),
+         "neggrad_plus": (0, ">")}
 
 
 def deleted_rows(figures, data, rows, models, predict):
@@ -24,7 +27,7 @@ def deleted_rows(figures, data, rows, models, predict):
         picture = data.pixels(x[i:i + 1])[0].cpu().numpy() if x.dim() == 4 else None
         if picture is not None:
             picture = picture.transpose(1, 2, 0).squeeze()
-            top.imshow(picture.clip(0, 1), cmap="gray" if picture.ndim == 2 else None)
+            top.imshow(picture, cmap="gray_r" if picture.ndim == 2 else None, vmin=0, vmax=1)
         top.axis("off")
         top.set_title(str(data.classes[int(labels[i])])[:11], fontsize=11)
         for j, (role, model) in enumerate(models.items()):
@@ -59,7 +62,7 @@ def uphill(figures, walk, reference, original):
 
     walk: table of runs.uphill; reference, original: rows of measures.
     """
-    fig, axes = plt.subplots(1, 3, figsize=(10, 4.2), sharex=True)
+    fig, axes = plt.subplots(1, 3, figsize=(10, 4.2), sharex=True, sharey=True)
     for ax, column in zip(axes, ("UA", "RA", "TA"), strict=True):
         for role, row in (("original", original), ("retrained", reference)):
             ax.axhline(row[column], color=figures.COLOURS[role], linewidth=1.8,
@@ -67,7 +70,8 @@ def uphill(figures, walk, reference, original):
         ax.plot(walk.step, walk[column], "-", color=figures.COLOURS["unlearned"],
                 marker=figures.MARKERS["unlearned"], markersize=4, label="gradient ascent")
         ax.set(title=column, xlabel="steps")
-    axes[0].set_ylabel("percent of rows")
+    axes[0].set(ylabel="percent of rows", ylim=(0, 102))
+    fig.suptitle("Ascent on the forget set, one seed")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
 
@@ -78,12 +82,14 @@ def trade(figures, curve, refs):
     curve: (method, column) -> strengths, (seeds, strengths); refs: role -> column -> (seeds,).
     """
     fig, ax = plt.subplots(figsize=(8, 4.8))
-    for shade, (method, line) in enumerate((("finetune", "-"), ("gradient_ascent", "--"))):
+    for method, line in (("finetune", "-"), ("gradient_ascent", "--")):
+        shade, marker = LOOKS[method]
         x, y = curve(method, "UA")[1], curve(method, "TA")[1]
         ax.plot(x.mean(0), y.mean(0), line, linewidth=1.6, color=figures.SHADES[shade][0])
         for i in range(x.shape[1]):
-            figures.interval(ax, x[:, i], y[:, i], None, NAMES[method] if i == 0 else None, shade,
-                             limits=(0, 100), elinewidth=1)
+            drawn = figures.interval(ax, x[:, i], y[:, i], None, None if i else NAMES[method],
+                                     shade, limits=(0, 100), elinewidth=1)
+            drawn.lines[0].set_marker(marker)
     for role in ("original", "retrained"):
         figures.interval(ax, refs[role]["UA"], refs[role]["TA"], role, role, limits=(0, 100),
                          elinewidth=1)
@@ -100,22 +106,27 @@ def gaps(figures, by_kind):
     for ax, (kind, found) in zip(axes, by_kind.items(), strict=True):
         for i, (method, values) in enumerate(found.items()):
             figures.interval(ax, values.to_numpy(), [i], roles.get(method, "unlearned"),
-                             limits=(0, 100))
+                             limits=(0, 100), elinewidth=1.6)
+        figures.reference(ax, found["untouched"], "original", None, False, (0, 100))
         ax.set(yticks=range(len(found)), yticklabels=[NAMES.get(m, m) for m in found],
                xlabel="gap to retraining (points)", title=f"{kind} request", xlim=(0, None))
         ax.invert_yaxis()
     return fig
 
 
+def rates(inside, outside):
+    """FPR and TPR at every threshold, the highest first, from 0 to 1. (n,), (m,) -> (k,), (k,)"""
+    cuts = np.unique(np.concatenate([inside, outside]))[::-1]
+    above = (1 - np.searchsorted(np.sort(v), cuts, "left") / len(v) for v in (outside, inside))
+    return tuple(np.r_[0, share] for share in above)
+
+
 def roc(figures, scores):
     """ROC curves of the loss attack. scores: role -> (members' scores, strangers'). -> figure"""
     fig, ax = plt.subplots(figsize=(6.5, 5))
     for (role, (inside, outside)), line in zip(scores.items(), ("-", "--"), strict=True):
-        cuts = np.unique(np.concatenate([inside, outside]))[::-1]
-        tpr = 1 - np.searchsorted(np.sort(inside), cuts, "left") / len(inside)
-        fpr = 1 - np.searchsorted(np.sort(outside), cuts, "left") / len(outside)
-        ax.plot(100 * np.r_[0, fpr], 100 * np.r_[0, tpr], line, color=figures.COLOURS[role],
-                label=role)
+        fpr, tpr = rates(inside, outside)
+        ax.plot(100 * fpr, 100 * tpr, line, color=figures.COLOURS[role], label=role)
     ax.plot([0, 100], [0, 100], ":", color=figures.COLOURS["other"], label="blind")
     ax.set(xlabel="strangers called members, FPR (%)", ylabel="members called members, TPR (%)",
            xlim=(0, 100), ylim=(0, 100), title="Every threshold of the loss attack, one seed")
@@ -130,32 +141,38 @@ def exposure(figures, curves, refs):
     refs: role -> (UA (seeds,), exposure (seeds,)). -> figure
     """
     fig, ax = plt.subplots(figsize=(8.5, 5))
-    for shade, (method, (x, y, usable)) in enumerate(curves.items()):
+    for method, (x, y, usable) in curves.items():
+        shade, marker = LOOKS[method]
         ax.plot(x, y.mean(0), color=figures.SHADES[shade][0], linestyle=":", linewidth=1.6)
         for n, i in enumerate(np.flatnonzero(usable)):
-            figures.interval(ax, [x[i]], y[:, i], "unlearned", None if n else NAMES[method], shade,
-                             limits=(-1, 1))
+            drawn = figures.interval(ax, [x[i]], y[:, i], None, None if n else NAMES[method],
+                                     shade, limits=(-1, 1), elinewidth=1.6)
+            drawn.lines[0].set_marker(marker)
     for role, (x, y) in refs.items():
         figures.interval(ax, [x.mean()], y, role, role, limits=(-1, 1))
     ax.axvline(refs["retrained"][0].mean(), color=figures.COLOURS["retrained"], linestyle="--")
-    ax.set(xlabel="UA of the unlearned model (%)", ylabel="AUC of the blind attack − 0.5",
+    ax.set(xlabel="UA of the unlearned model (%)", ylabel="exposure: AUC − 0.5, without labels",
            title="How exposed is the forget set?")
+    ax.axhline(0, color=figures.COLOURS["other"], linestyle=":", linewidth=1.4)
     fig.legend(loc="outside lower center", ncols=5, columnspacing=1, handletextpad=0.3)
     return fig
 
 
 SHOWN = ("UA", "RA", "TA", "AUC")
-LOSS_BINS = np.logspace(-5, 1.2, 32)
-LOSS_MIDDLES = np.sqrt(LOSS_BINS[1:] * LOSS_BINS[:-1])
+FPR = np.linspace(0, 1, 101)
 
 
-def losses(runs, side):
-    """Mean share of the rows in each bin of the loss: side 1, deleted rows; 2, strangers."""
-    shares = []
+def mean_tpr(runs):
+    """TPR of the loss attack at each share FPR of accused strangers, mean over runs. -> (101,)
+
+    Steps as they are: the best that is reached with at most so many strangers. NaN: no run is left.
+    """
+    curves = []
     for found in runs.scores.dropna():
-        rows = np.concatenate([-entry[side] for entry in found]).clip(*LOSS_BINS[[0, -1]])
-        shares.append(np.histogram(rows, LOSS_BINS)[0] / len(rows))
-    return np.mean(shares or [0 * LOSS_MIDDLES], axis=0)
+        parts = [(weight, *rates(inside, outside)) for weight, inside, outside in found]
+        curves.append(sum(weight * tpr[np.searchsorted(fpr, FPR, "right") - 1]
+                          for weight, fpr, tpr in parts))
+    return np.mean(curves or [np.nan * FPR], axis=0)
 
 
 def explorer(figures, runs, grid):
@@ -165,20 +182,21 @@ def explorer(figures, runs, grid):
     """
     fig = Figure(figsize=(10, 4.4), layout="none")
     left, right = fig.subplots(1, 2)
-    fig.subplots_adjust(left=0.07, right=0.98, bottom=0.26, top=0.9, wspace=0.22)
+    fig.subplots_adjust(left=0.07, right=0.98, bottom=0.26, top=0.9, wspace=0.3)
     roles = {"untouched": "original", "unlearned": "unlearned", "retrained": "retrained"}
     dots = {name: left.plot([], [], figures.MARKERS[role], color=figures.COLOURS[role], label=name,
                             alpha=0.8)[0] for name, role in roles.items()}
-    looks = {"deleted rows": ("unlearned", "-"), "strangers": ("other", "--"),
-             "deleted rows, retrained": ("retrained", ":")}
-    curves = [right.plot(LOSS_MIDDLES, 0 * LOSS_MIDDLES, line, color=figures.COLOURS[role],
-                         label=name)[0] for name, (role, line) in looks.items()]
+    curves = {name: right.plot(100 * FPR, 100 * FPR, line, color=figures.COLOURS[role],
+                               label=name)[0]
+              for (name, role), line in zip(roles.items(), ("--", "-", "-."), strict=True)}
+    right.plot([0, 100], [0, 100], ":", color=figures.COLOURS["other"], label="blind")
     left.set(xticks=range(4), xticklabels=["UA", "RA", "TA", "AUC × 100"], xlim=(-0.5, 3.5),
              ylim=(0, 102), ylabel="percent")
-    right.set(xscale="log", xlabel="loss of a row (nats)", ylabel="share of the rows in a bin")
-    look = dict(ncols=3, columnspacing=0.8, handletextpad=0.3, fontsize=11)
+    right.set(xlabel="strangers called members, FPR (%)", ylim=(0, 102), xlim=(0, 102),
+              ylabel="members called\nmembers, TPR (%)", title="loss attack")
+    look = dict(ncols=4, columnspacing=0.8, handletextpad=0.3, fontsize=11)
     fig.legend(handles=list(dots.values()), loc="lower left", bbox_to_anchor=(0.05, 0), **look)
-    fig.legend(handles=curves, loc="lower right", **look)
+    fig.legend(handles=right.lines, loc="lower right", **look)
 
     def redraw(method, step, request):
         settings = grid[method][request][min(step, len(grid[method][request]) - 1)]
@@ -186,11 +204,7 @@ def explorer(figures, runs, grid):
         for (name, part), shift in zip(groups.items(), (-0.2, 0, 0.2), strict=True):
             values = part[list(SHOWN)].to_numpy() * [1, 1, 1, 100]
             dots[name].set_data(np.tile(np.arange(4) + shift, len(values)), values.ravel())
-        shares = [losses(groups["unlearned"], 1), losses(groups["unlearned"], 2),
-                  losses(groups["retrained"], 1)]
-        for line, share in zip(curves, shares, strict=True):
-            line.set_ydata(share)
-        right.set_ylim(0, 1.1 * np.max(shares))
+            curves[name].set_ydata(100 * mean_tpr(part))
         left.set_title(f"{NAMES[method]}, {next(iter(settings))} = {strength(settings):g}")
         return told(groups, NAMES[method], settings, request)
 
@@ -211,8 +225,10 @@ def told(groups, method, settings, request):
     if gap.isna().all():
         return start + "the runs diverged and are lost."
     lost = f" ({gap.isna().sum()} run lost)" if gap.isna().any() else ""
+    auc = {name: f"{part.AUC.mean():.2f}" for name, part in groups.items()}
     return start + (f"gap to retraining {gap.mean():.1f} points{lost}, of the untouched model "
-                    f"{groups['untouched'].gap.mean():.1f}.")
+                    f"{groups['untouched'].gap.mean():.1f}; AUC {auc['unlearned']}, untouched "
+                    f"{auc['untouched']}, retrained {auc['retrained']}.")
 
 
 def follow(method, request, step, grid):

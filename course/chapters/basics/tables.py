@@ -52,18 +52,19 @@ def moved(runs, kind, method, at):
     return float((here - part[part.method == "untouched"][names].mean()).abs().mean())
 
 
-def choices(runs, grid, chosen, kind):
+def choices(runs, grid, chosen):
     """One line a method: the gap at every strength tried, the chosen one marked. -> table"""
-    rows = {}
-    for method in grid:
+    def told(kind, method):
         at, texts = strength(chosen.get((kind, method), {"": None})), []
         values = map(strength, grid[method][kind])
         for v, gap in zip(values, mean_gaps(runs, grid, kind, method), strict=True):
-            told = "lost" if np.isnan(gap) else f"{gap:.1f}"
-            texts.append(f"[{v:g}: {told}]" if v == at else f"{v:g}: {told}")
-        name = next(iter(grid[method][kind][0]))
-        rows[NAMES[method]] = {"strength": name, "gap at each strength": " · ".join(texts)}
-    return pd.DataFrame(rows).T
+            text = f"{v:g}: lost" if np.isnan(gap) else f"{v:g}: {gap:.1f}"
+            texts.append(f"[{text}]" if v == at else text)
+        return " · ".join(texts)
+
+    return pd.DataFrame({
+        NAMES[m]: {"strength": next(iter(grid[m]["random"][0]))}
+        | {f"{kind} request": told(kind, m) for kind in KINDS} for m in grid}).T
 
 
 def curve(runs, method, column, seeds):
@@ -95,24 +96,24 @@ def of_methods(results, kind, columns):
     return table, f"{kind} request, {part.seed.nunique()} seeds; runs lost: {text}"
 
 
-def gaps(results, kind):
-    """method -> gap of each seed, the smallest mean first."""
-    found = results[(results.kind == kind) & (results.method != "retrained")].dropna(subset="gap")
-    found = {m: part.set_index("seed").gap for m, part in found.groupby("method")}
+def of_column(results, kind, column):
+    """method -> a measure of each seed, the smallest mean first."""
+    found = results[results.kind == kind].dropna(subset=column)
+    found = {m: part.set_index("seed")[column] for m, part in found.groupby("method")}
     return dict(sorted(found.items(), key=lambda item: item[1].mean()))
 
 
-def beyond(found, sign, looks):
-    """Methods whose gap lies on this side of the untouched model's. -> names, or 'none'
+def beyond(found, sign, beside="untouched", least=0.0, limits=(-100, 100)):
+    """Methods whose measure lies on this side of another row's, by more than `least`. -> names
 
-    found: method -> gaps by seed; sign: 1, further away; -1, closer. Paired over seeds, corrected
-    for that many looks (Bonferroni).
+    found: method -> values by seed; sign: 1, greater; -1, smaller; least: a number, or one a seed.
+    Paired over seeds, corrected for as many looks as there are methods (Bonferroni).
     """
-    differences = {m: (sign * (found[m] - found["untouched"])).dropna() for m in found
-                   if m in NAMES}
-    names = [NAMES[m] for m, v in differences.items()
-             if lk.measure.interval(v, None, (-100, 100), 1 - 0.05 / looks)[1] > 0]
-    return ", ".join(names) or "none"
+    differences = {m: (sign * (found[m] - found[beside])).dropna() for m in found if m in NAMES}
+    inside = {m: (v - least).dropna().clip(*limits) for m, v in differences.items()}
+    level = 1 - 0.05 / max(len(inside), 1)
+    return [NAMES[m] for m, v in inside.items()
+            if len(v) and lk.measure.interval(v, None, limits, level)[1] > 0]
 
 
 def by_seed(results, kind, method, column):
@@ -136,6 +137,11 @@ def fine_tuning(results, seeds):
 
     shares = {c: share("random", c, "retrained") for c in ("visits", "cpu")}
     return shares | {f"gap ({k})": share(k, "gap", "untouched") for k in KINDS}, both
+
+
+def ratio(values):
+    """Mean and 95 % interval of a ratio, the ends of which the claims table shows. -> text"""
+    return show(values, 2, clusters=np.arange(len(values)))
 
 
 def matched(runs, method, refs, seeds):

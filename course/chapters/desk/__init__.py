@@ -1,11 +1,18 @@
 """What only the chapter on the desk uses."""
 
-from .adaptive import (
-    clustered,
-    evading,
-    monitored,
-    side_effect,
-    unlike,
+from .adaptive import clustered, evading, monitored, side_effect, unlike
+from .asking import (
+    AIMS,
+    Rules,
+    choose_request,
+    expected_margin,
+    influence,
+    largest_step,
+    losses,
+    overstated,
+    people,
+    remembered,
+    surviving,
 )
 from .contents import (
     Desk,
@@ -20,6 +27,18 @@ from .contents import (
     trial_scores,
     trial_start,
 )
+from .drawing import before_after, class_plane, explorer, one_request, spread_out, strips
+from .gating import (
+    candidates,
+    judged_by,
+    met,
+    nearest,
+    quietest,
+    residual_lengths,
+    table,
+    two_limits,
+    variants,
+)
 from .monitor import (
     Monitor,
     conformal_limit,
@@ -31,13 +50,49 @@ from .monitor import (
     mean_and_precision,
     score,
 )
+from .outcomes import (
+    PERCENT,
+    POINTS,
+    TWICE,
+    alone_in_class,
+    ends,
+    filtered,
+    flips,
+    isolated_shares,
+    joined_to,
+    less,
+    percent,
+    queue,
+    success,
+    unlearned,
+    waiting,
+    without,
+)
+from .spreading import campaign, campaigns, hasty, rehearsed, sent_in
+from .watching import (
+    LENGTH,
+    START,
+    benign_features,
+    disguise,
+    log_scores,
+    ready,
+    running,
+    seen_by_monitor,
+    streamed,
+    tapes,
+)
 
 __all__ = [
-    "Desk", "Monitor", "chi_squared", "clustered",
-    "coherence", "conformal_limit", "cusum", "detection",
-    "deviations", "evading", "features", "fit_cusum",
-    "fit_monitor", "last_inputs", "mean_and_precision",
-    "monitored", "prepare", "quarantine", "score",
-    "self_influence", "side_effect", "split_request",
-    "trial_scores", "trial_start", "unlike",
+    "AIMS", "LENGTH", "PERCENT", "POINTS", "START", "TWICE", "Desk", "Monitor", "Rules",
+    "alone_in_class", "before_after", "benign_features", "campaign", "campaigns", "candidates",
+    "chi_squared", "choose_request", "class_plane", "clustered", "coherence", "conformal_limit",
+    "cusum", "detection", "deviations", "disguise", "ends", "evading", "expected_margin",
+    "explorer", "features", "filtered", "fit_cusum", "fit_monitor", "flips", "hasty", "influence",
+    "isolated_shares", "joined_to", "judged_by", "largest_step", "last_inputs", "less",
+    "log_scores", "losses", "mean_and_precision", "met", "monitored", "nearest", "one_request",
+    "overstated", "people", "percent", "prepare", "quarantine", "queue", "quietest", "ready",
+    "rehearsed", "remembered", "residual_lengths", "running", "score", "seen_by_monitor",
+    "self_influence", "sent_in", "side_effect", "split_request", "spread_out", "streamed",
+    "strips", "success", "surviving", "table", "tapes", "trial_scores", "trial_start",
+    "two_limits", "unlearned", "unlike", "variants", "waiting", "without",
 ]

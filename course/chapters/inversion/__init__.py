@@ -15,9 +15,11 @@ from .crowds import (
     compare_priors,
     crowd,
     crowd_gains,
+    crowd_sizes,
     gains,
     in_order,
     no_prior,
+    rehearse_crowds,
     smooth,
     with_prior,
 )
@@ -31,24 +33,35 @@ from .records import (
     label_records,
     likeness,
     look_gains,
+    one_thing_at_a_time,
     over_guesses,
     overview,
-    pm,
     rank_correlations,
     recipe_costs,
+    summaries,
     sureness,
-    tell,
 )
 from .searches import TVS, Attacker, first_look, gain, leaked, rehearsal_table, rehearse
 from .sweeps import (
     closeness,
     exact_records,
+    exact_sweep,
     fed_the_gradient,
     method_records,
     on_network,
     rounded,
+    searched_longer,
 )
 from .tables import TABLES, halves, linear_jobs, linear_trial, one_deletion, rule_of_thumb
+from .telling import (
+    change_table,
+    crowd_table,
+    half_width,
+    pm,
+    rank_by_seed,
+    share_near,
+    tell,
+)
 from .worlds import (
     CNN,
     RECIPES,
@@ -65,15 +78,16 @@ from .worlds import (
 
 __all__ = [
     "CNN", "RECIPES", "SHARES", "TABLES", "TVS", "Attacker", "Rebuilt", "ascend", "assign",
-    "beside", "closed_form", "closeness", "compare_priors", "cosine", "crowd", "crowd_gains",
-    "decibels", "deleted_class", "exact_figure", "exact_parts", "exact_records",
-    "fed_the_gradient", "first_look", "fit_linear", "frames", "gain", "gain_at", "gains",
-    "gallery", "halves", "in_order", "label_of_update", "label_records", "labels_trial",
-    "leaked", "likeness", "linear_figure", "linear_jobs", "linear_trial", "look_gains",
-    "method_records", "methods_figure", "no_prior", "on_network", "one_deletion", "others",
+    "beside", "change_table", "closed_form", "closeness", "compare_priors", "cosine", "crowd",
+    "crowd_gains", "crowd_sizes", "crowd_table", "decibels", "deleted_class", "exact_figure",
+    "exact_parts", "exact_records", "exact_sweep", "fed_the_gradient", "first_look",
+    "fit_linear", "frames", "gain", "gain_at", "gains", "gallery", "half_width", "halves",
+    "in_order", "label_of_update", "label_records", "labels_trial", "leaked", "likeness",
+    "linear_figure", "linear_jobs", "linear_trial", "look_gains", "method_records",
+    "methods_figure", "no_prior", "on_network", "one_deletion", "one_thing_at_a_time", "others",
     "over_guesses", "overview", "panel", "pm", "prepare", "pretrain", "probes_by_queries",
-    "rank_correlations", "rebuild_row", "recipe_costs", "rehearsal_table", "rehearse",
-    "retrained", "rounded", "rule_of_thumb", "smooth", "ssim", "sureness", "tell",
-    "through_curvature", "true_gradient", "tune", "unlearners", "weighted_difference",
-    "with_prior", "world",
+    "rank_by_seed", "rank_correlations", "rebuild_row", "recipe_costs", "rehearsal_table",
+    "rehearse", "rehearse_crowds", "retrained", "rounded", "rule_of_thumb", "searched_longer",
+    "share_near", "smooth", "ssim", "summaries", "sureness", "tell", "through_curvature",
+    "true_gradient", "tune", "unlearners", "weighted_difference", "with_prior", "world",
 ]

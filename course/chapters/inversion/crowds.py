@@ -1,15 +1,17 @@
 """Several rows in one request, and a search with any prior."""
 
 import copy
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 
-from labkit import attack
+from labkit import attack, training
 from labkit.measure import psnr
 
 from .code import assign
+from .searches import TVS
 from .worlds import ascend, tune
 
 
@@ -43,12 +45,45 @@ def gains(c, images) -> list[float]:
     return (psnr(in_order(c, images), c.pixels) - c.guess).tolist()
 
 
-def crowd_gains(attacker, job) -> list[float]:
-    """The attack on one world's requests of u rows, with twice the iterations. job: (world, u)"""
-    c = crowd(*job)
-    found = attacker.search(c.w, c.model, c.aims, c.label.view(-1, c.u),
-                            steps=2 * c.w.cfg.sweep_steps)
-    return gains(c, found.images.flatten(0, 1))
+def _searched(attacker, c, weights) -> list[list[float]]:
+    """Gains of the attack on a crowd, dB, for each weight of the prior, with twice the iterations
+    of single rows.
+    """
+    m, r = len(weights), len(c.aims)
+    found = attacker.search(c.w, c.model, c.aims.repeat(m, 1),
+                            c.label.view(r, c.u).repeat(m, 1), steps=2 * c.w.cfg.sweep_steps,
+                            tv=torch.tensor(weights).repeat_interleave(r))
+    return [gains(c, images.flatten(0, 1)) for images in found.images.split(r)]
+
+
+def _rehearsed(job) -> list[float]:
+    attacker, w, u = job
+    return [float(np.mean(g)) for g in _searched(attacker, crowd(w, u), TVS)]
+
+
+def rehearse_crowds(attacker, w, sizes):
+    """The weight of the prior for requests of each size, from eight rows of a world of its own.
+
+    -> ({rows in the request: the weight of highest mean gain}, {the same: gain in dB for each of
+    TVS})
+    """
+    rows = training.parallel(_rehearsed, [(attacker, w, u) for u in sizes])
+    return ({u: TVS[int(np.argmax(row))] for u, row in zip(sizes, rows, strict=True)},
+            dict(zip(sizes, rows, strict=True)))
+
+
+def crowd_gains(attacker, weights, job) -> list[float]:
+    """The attack on one world's requests of u rows. job: (world, u); weights: of the prior, by u"""
+    w, u = job
+    return _searched(attacker, crowd(w, u), [weights[u]])[0]
+
+
+def crowd_sizes(attacker, weights, worlds) -> dict:
+    """Rows in the request -> gains, dB, of eight rows a world. weights: of the prior, by size."""
+    jobs = [(w, u) for u in weights for w in worlds]
+    found = training.parallel(partial(crowd_gains, attacker, weights), jobs)
+    return {u: np.concatenate([g for (_, v), g in zip(jobs, found, strict=True) if v == u])
+            for u in weights}
 
 
 def search_with(c, prior, *, steps: int, lr=0.1) -> torch.Tensor:

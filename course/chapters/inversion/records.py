@@ -4,27 +4,13 @@ import numpy as np
 import torch
 
 from labkit import attack, training
-from labkit.measure import interval, psnr
+from labkit.measure import psnr
 
 from .code import ssim
 from .labels import SHARES
 from .searches import leaked
 from .tables import TABLES
 from .worlds import RECIPES, ascend, tune
-
-
-def pm(values, clusters, sign="-") -> str:
-    """'4.2 [2.0, 6.1]' over the means of the seeds; '4.2' where one seed has no interval."""
-    mean, low, high = interval(values, clusters)
-    return f"{mean:{sign}.1f}" + (f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else "")
-
-
-def tell(values, clusters, above: str, unclear: str = "", below: str = "") -> str:
-    """One of three texts: the whole 95 % interval is above 0, holds it (or there is none), or is
-    below.
-    """
-    _, low, high = interval(values, clusters)
-    return above if low > 0 else below if high < 0 else unclear
 
 
 def look_gains(worlds, looks) -> list[np.ndarray]:
@@ -95,6 +81,38 @@ def recipe_costs(sweep, late) -> dict:
     at = {r: gain_at(sweep, "mlp", [64], late, r) for r in RECIPES}
     lost = {r: at["gentle"] - at[r] for r in ("small batches", "large steps", "ordinary")}
     return lost | {"surplus": lost["ordinary"] - lost["small batches"] - lost["large steps"]}
+
+
+def one_thing_at_a_time(sweep, sizes, epochs, late) -> dict:
+    """What alone is changed -> (gains before, gains after), dB, one a row; on the perceptron, with
+    the plain difference. The first two are more rows: in few batches, and in many.
+    """
+    few, most, many = [min(sizes)], [max(sizes)], [n for n in sizes if n >= 64]
+    first, last = [min(epochs)], [max(epochs)]
+
+    def at(n, e, recipe):
+        return gain_at(sweep, "mlp", n, e, recipe)
+
+    more = f"{few[0]} to {most[0]} rows"
+    return {f"{more}, gentle": (at(few, epochs, "gentle"), at(most, epochs, "gentle")),
+            f"{more}, ordinary": (at(few, epochs, "ordinary"), at(most, epochs, "ordinary")),
+            f"{first[0]} to {last[0]} epochs, ordinary, 64 rows or more":
+            (at(many, first, "ordinary"), at(many, last, "ordinary")),
+            "gentle to large steps, 64 rows": (at([64], late, "gentle"),
+                                               at([64], late, "large steps")),
+            "gentle to small batches, 64 rows": (at([64], late, "gentle"),
+                                                 at([64], late, "small batches")),
+            "gentle to ordinary, 64 rows or more": (at(many, late, "gentle"),
+                                                    at(many, late, "ordinary"))}
+
+
+def summaries(sweep, ways, linear) -> dict:
+    """Means of the three large tables, by what the run's record is to keep of them."""
+    kept = {"exact": (sweep, ["net", "kind", "recipe", "N", "epochs"], ["cosine", "gain"]),
+            "methods": (ways, ["name"], ["cosine", "gain"]),
+            "linear": (linear, ["data", "loss", "columns", "penalty"], ["rebuilt", "mean"])}
+    return {name: frame.groupby(by)[values].mean().round(4)
+            for name, (frame, by, values) in kept.items()}
 
 
 def rank_correlations(sweep) -> list[float]:

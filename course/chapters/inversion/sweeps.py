@@ -3,8 +3,11 @@
 import copy
 import tempfile
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import torch
 
 from labkit import attack, training, unlearn
@@ -66,7 +69,20 @@ def exact_records(attacker, job) -> list[dict]:
         if recipe == "gentle":
             start, about = pair["informed"][0], about + [e | {"kind": "informed"} for e in d]
             informed.append(pair["informed"][1])
-    return rows + _judged(attacker, w, start, torch.cat(informed), about)
+    return rows + (_judged(attacker, w, start, torch.cat(informed), about) if informed else [])
+
+
+def searched_longer(attacker, job) -> list[dict]:
+    """Like exact_records, with twice the iterations on the perceptron."""
+    i, w, *rest = job
+    cfg = SimpleNamespace(**vars(w.cfg) | dict(sweep_steps=2 * w.cfg.sweep_steps))
+    return exact_records(attacker, (i, replace(w, cfg=cfg), *rest))
+
+
+def exact_sweep(attacker, worlds, grids: dict, records=exact_records) -> pd.DataFrame:
+    """Records over all worlds. grids: network -> [(N, epochs, recipe)]; records: what takes one."""
+    jobs = [(i, w, net, grid) for net, grid in grids.items() for i, w in enumerate(worlds)]
+    return pd.DataFrame(sum(training.parallel(partial(records, attacker), jobs), []))
 
 
 def _other_methods(w, net="mlp", n=64, damping=0.01):

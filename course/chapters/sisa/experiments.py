@@ -103,21 +103,22 @@ def many_requests(n: int, added_up, *, seeds, epochs: float) -> pd.DataFrame:
     """Mean visits of 160 single requests in a row and of 20 batches of S, 3S and 5S, by layout.
 
     For each seed a fresh partition of n rows; each batch meets the full ensemble. Columns: kind,
-    K, visits, formula, seed, S, R, whole (visits of retraining without the K rows).
+    K, visits, formula, seed, S, R, whole (visits of retraining without the rows that left).
     """
     lines = []
     for seed, (S, R) in [(s, layout) for s in seeds for layout in LAYOUTS]:
         rng, partition = np.random.default_rng(seed), sisa.by_hash(n, S, R, seed)
         there = np.ones(n, bool)
         singles = [added_up(partition, there, draw(rng, there, 1), epochs) for _ in range(160)]
-        found = [dict(kind="sequential", K=1, visits=np.mean(singles),
+        # as 160 leave in turn, retraining has n − 1 to n − 160 rows
+        found = [dict(kind="sequential", K=1, visits=np.mean(singles), whole=epochs * (n - 80.5),
                       formula=cost.visits(n, epochs, S, R, 160) / 160)]
         for k in (S, 3 * S, 5 * S):
             batches = [added_up(partition, there := np.ones(n, bool), draw(rng, there, k), epochs)
                        for _ in range(20)]
-            found.append(dict(kind="batch", K=k, visits=np.mean(batches),
+            found.append(dict(kind="batch", K=k, visits=np.mean(batches), whole=epochs * (n - k),
                               formula=cost.visits(n, epochs, S, R, k, batch=True)))
-        lines += [f | dict(seed=seed, S=S, R=R, whole=epochs * (n - f["K"])) for f in found]
+        lines += [f | dict(seed=seed, S=S, R=R) for f in found]
     return pd.DataFrame(lines)
 
 

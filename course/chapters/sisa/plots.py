@@ -91,16 +91,16 @@ def payers(figures, who):
     return fig
 
 
-def partitions(figures, streams, shown=("uniform", "equal-requests", "yours")):
-    """Rows and requests of each shard, for three partitions; first seed. -> figure"""
-    fig, axes = plt.subplots(1, len(shown), figsize=(10, 4), sharex=True, sharey=True)
+def partitions(figures, streams, shown=("uniform", "equal-requests", "late", "yours")):
+    """Rows and requests of each shard, by partition; first seed. -> figure"""
+    fig, axes = plt.subplots(1, len(shown), figsize=(11, 4), sharex=True, sharey=True)
     for ax, rule in zip(axes, shown, strict=True):
         one = streams[streams.rule == rule].iloc[0]
         y, rows = np.arange(len(one.sizes)), 100 * one.sizes / one.sizes.sum()
         ax.barh(y - 0.2, rows, 0.38, color=figures.COLOURS["other"], label="of the rows")
         ax.barh(y + 0.2, one.asked, 0.38, color=figures.COLOURS["unlearned"], hatch="//",
                 edgecolor="white", label="of the requests")
-        ax.set(title=NAMES[rule].split(" (")[0], xlabel="share (%)", yticks=y,
+        ax.set(title=NAMES[rule].split(" (")[0].split(",")[0], xlabel="share (%)", yticks=y,
                yticklabels=y + 1)
         ax.grid(False, axis="y")
     axes[0].set_ylabel("shard, rarely asked first")

@@ -39,6 +39,7 @@ from .further import (
 )
 from .judging import (
     at_an_edge,
+    differ,
     each_seed,
     in_words,
     judged_runs,
@@ -48,6 +49,13 @@ from .judging import (
     seconds,
     side,
     splits,
+)
+from .said import (
+    diverged,
+    read_changes,
+    relabelling,
+    ruin,
+    second_network,
 )
 from .tables import (
     grid,
@@ -79,12 +87,13 @@ PUBLISHED = {
 __all__ = [
     "COLUMNS", "Network", "PUBLISHED", "Study", "apply_mask", "ascent_bound", "at_an_edge",
     "attach_mask", "attempt", "backdoor_figure", "backdoored", "bound_figure", "bound_ratios",
-    "check_mask", "contest", "corner_trigger", "detach_mask", "digit_probe", "disparity",
-    "each_seed", "elsewhere", "explorer_figure", "finetune_masked", "fit_masked", "flip_and_crop",
-    "four_bars", "grid", "imp", "in_brief", "in_words", "judged_runs", "leaks", "least",
-    "magnitude_mask", "methods_figure", "methods_table", "minus", "network", "of_network", "omp",
-    "on", "one_split", "other_masks", "parallel", "prune_then", "random_tenth", "rehearse",
-    "schedules_figure", "score", "seconds", "shaped", "shortcuts", "side", "splits", "sweep_figure",
+    "check_mask", "contest", "corner_trigger", "detach_mask", "differ", "digit_probe", "disparity",
+    "diverged", "each_seed", "elsewhere", "explorer_figure", "finetune_masked", "fit_masked",
+    "flip_and_crop", "four_bars", "grid", "imp", "in_brief", "in_words", "judged_runs", "leaks",
+    "least", "magnitude_mask", "methods_figure", "methods_table", "minus", "network", "of_network",
+    "omp", "on", "one_split", "other_masks", "parallel", "prune_then", "random_tenth",
+    "read_changes", "rehearse", "relabelling", "ruin", "schedules_figure", "score",
+    "second_network", "seconds", "shaped", "shortcuts", "side", "splits", "sweep_figure",
     "synflow_mask", "synflow_scores", "three_convolutions", "try_schedules", "tuning_table",
     "turned", "unlearned", "weight_distance",
 ]

@@ -37,11 +37,14 @@ def four_bars(figures, found, columns=COLUMNS):
 
 
 def sweep_figure(figures, value, rates, sparsity, rule, rows):
-    """UA and disparity of fine-tuning against the learning rate, dense and sparse. -> figure"""
+    """UA and disparity of fine-tuning against the learning rate, dense and sparse. -> figure
+
+    rates: place in the grid -> rate; rule: the place that the rule takes.
+    """
     fig, axes = plt.subplots(1, 2, figsize=(11, 4.6))
     for ax, column in zip(axes, ("UA", "gap"), strict=True):
         for shade, (s, kind) in enumerate(((0.0, "dense"), (sparsity, "sparse"))):
-            for i, rate in enumerate(rates):
+            for i, rate in rates.items():
                 dot(figures, ax, rate * (0.94, 1.06)[shade], value(column, "FT", s, i),
                     "unlearned", rows, None if i else f"fine-tuned, {kind}", shade)
             ax.axhline(np.mean(value(column, "original", s)), linewidth=1.6,
@@ -50,7 +53,7 @@ def sweep_figure(figures, value, rates, sparsity, rule, rows):
         ax.axhline(np.mean(value(column, "retrained")), linestyle="--",
                    color=figures.COLOURS["retrained"], label="retrained")
         ax.axvline(rates[rule], color="black", linewidth=1, alpha=0.4, label="chosen by the rule")
-        figures.log_axis(ax, rates, "learning rate of fine-tuning")
+        figures.log_axis(ax, list(rates.values()), "learning rate of fine-tuning")
     axes[0].set(ylabel="UA, %", ylim=(-5, 106), title="Forgetting")
     axes[1].set(ylabel="disparity, points", ylim=(-3, None), title="Distance to retraining")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
@@ -70,6 +73,7 @@ def methods_figure(figures, value, methods, sparsity, rows):
     ax.axhline(0, color=figures.COLOURS["retrained"], linestyle="--", label="retrained")
     ax.axvline(0.5, color="black", linewidth=0.8, alpha=0.4)
     ax.set(xticks=range(1 + len(methods)), xticklabels=["untouched", *methods], ylim=(-3, None),
+           xlim=(-0.5, len(methods) + 0.5),
            ylabel="disparity, points")
     ax.grid(axis="x", visible=False)
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=11)

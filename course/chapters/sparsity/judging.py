@@ -7,9 +7,10 @@ import pandas as pd
 
 from labkit.measure import interval, show_interval
 
-from .trials import contest, originals, parallel
+from .trials import contest, originals, parallel, reference
 
 RELABEL = ("RL", "SalUn")  # no verdict hangs on these two
+RACED = ("FT", "l1")  # what takes long: a network for every setting
 
 
 def splits(study, jobs, keep=None):
@@ -22,16 +23,49 @@ def rehearse(study, rehearsal, classes, *, tuned, others, random, keep=None):
 
     rehearsal: the networks of each split; tuned: classes a split, others: of these for RL and
     SalUn; random: a random tenth, too. Sparse networks get FT alone, for a rate of their own.
+    On the last split FT and l1 run the settings that could still have the least mean: first the
+    one that leads, then those whose sum so far is not above its whole sum. The choice is that of
+    running all of them, for no disparity is below 0.
     """
-    grids, jobs = {name: range(len(study.grid[name])) for name in study.grid}, []
-    for i, nets in enumerate(rehearsal):
-        mine = [classes[(i * tuned + j) % len(classes)] for j in range(tuned)]
-        for net in nets:
-            first = {"FT": grids["FT"]} if net.sparsity else grids
-            later = {name: grid for name, grid in first.items() if name not in RELABEL}
-            jobs += [(net, c, first) for c in mine[:others] + ["random"] * random]
-            jobs += [(net, c, later) for c in mine[others:]]
-    return _table(study, jobs, keep)
+    grids = {name: list(range(len(study.grid[name]))) for name in study.grid}
+    *before, last = [_plans(nets, i, classes, grids, tuned, others, random)
+                     for i, nets in enumerate(rehearsal)]
+    if random or not before:  # a tenth chooses for itself
+        return _table(study, sum(before, []) + last, keep and keep / "all")
+    found = _table(study, sum(before, []), keep and keep / "before")
+    leaders = {kind: least(study.grid, found[(found.sparsity > 0) == kind])[0]
+               for kind in {net.sparsity > 0 for net, _, _ in last}}
+    # both rounds compare with these
+    exact = parallel(lambda job: reference(study, job[0], job[1]), last)
+    study.done |= {(net.seed, net.sparsity, asked, "retrained", -1): model
+                   for (net, asked, _), model in zip(last, exact, strict=True)}
+    lead = [(net, asked, plan | {m: [leaders[net.sparsity > 0][m]] for m in RACED if m in plan})
+            for net, asked, plan in last]
+    found = pd.concat([found, _table(study, lead, keep and keep / "lead")], ignore_index=True)
+    rest = [(net, asked, _in_the_race(found, leaders[net.sparsity > 0], net.sparsity > 0, plan))
+            for net, asked, plan in last]
+    rest = _table(study, [job for job in rest if job[2]], keep and keep / "rest")
+    return pd.concat([found, rest], ignore_index=True)
+
+
+def _plans(nets, i, classes, grids, tuned, others, random):
+    """The jobs (network, request, method -> places) of the i-th split of a rehearsal."""
+    mine, jobs = [classes[(i * tuned + j) % len(classes)] for j in range(tuned)], []
+    for net in nets:
+        first = {"FT": grids["FT"]} if net.sparsity else grids
+        later = {name: grid for name, grid in first.items() if name not in RELABEL}
+        jobs += [(net, c, first) for c in mine[:others] + ["random"] * random]
+        jobs += [(net, c, later) for c in mine[others:]]
+    return jobs
+
+
+def _in_the_race(found, leaders, sparse, plan):
+    """method -> places that may still beat the leader, whose runs are all in the table."""
+    part = found[(found.sparsity > 0) == sparse]
+    total = part.gap.where(~part.lost, np.inf).groupby([part.method, part.setting]).sum()
+    still = {m: [i for i in plan[m] if i != leaders[m] and total[m, i] <= total[m, leaders[m]]]
+             for m in RACED if m in plan}
+    return {m: places for m, places in still.items() if places}
 
 
 def least(grid, runs):
@@ -52,14 +86,14 @@ def at_an_edge(grid, chosen):
                                        max(g[knob] for g in grid[name]))]
 
 
-def judged_runs(study, networks, requests, relabel_sparse, keep=None):
-    """Every method at its chosen setting, FT at every rate, on all networks -> table of rows.
+def judged_runs(study, networks, requests, relabel_sparse, places, keep=None):
+    """Every method at its chosen setting, FT at these places, on all networks -> table of rows.
 
     l1 is meant for networks that were not pruned, and runs on those alone; RL and SalUn run on
     sparse ones if relabel_sparse.
     """
     plan = {name: [study.chosen[name]] for name in study.grid}
-    plan["FT"] = range(len(study.grid["FT"]))
+    plan["FT"] = places
     without = {"l1", *(() if relabel_sparse else RELABEL)}
     sparse = {name: places for name, places in plan.items() if name not in without}
     return _table(study, [(net, asked, sparse if net.sparsity else plan)
@@ -89,6 +123,15 @@ def seconds(runs, chosen, seeds, name, other):
 def minus(a, b):
     """a − b, value by value."""
     return np.subtract(a, b).tolist()
+
+
+def differ(first, second, rows):
+    """first − second, each a difference of shares in points, paired by split.
+
+    -> its mean and interval in words; the side of 0 on which all of it lies, or 0
+    """
+    apart, span = minus(first, second), (-200, 200)
+    return in_words(apart, rows, span), side(apart, 0, rows, span)
 
 
 def each_row(values, rows):

@@ -51,10 +51,10 @@ def methods_table(value, percent, points, published, methods, sparsity):
         change = minus(value("gap", name, sparsity), value("gap", name))
         run = not np.isnan(value("gap", name, sparsity)).all()
         known = [published.get((name, s)) for s in (0.0, 0.95)]
-        rows.append({"method": name, "disparity, dense": percent(value("gap", name)),
+        rows.append({"method": name, "dense": percent(value("gap", name)),
                      "sparse": percent(value("gap", name, sparsity)) if run else "not run",
-                     "change": points(change) if run else "",
-                     "beyond doing nothing": points(minus(change, idle)) if run else "",
+                     "sparse − dense": points(change) if run else "",
+                     "the same beyond doing nothing": points(minus(change, idle)) if run else "",
                      "published": " → ".join(f"{k[4]:g}" for k in known if k) or "not published"})
     return pd.DataFrame(rows)
 

@@ -82,8 +82,8 @@ def attempt(function, *args, **settings):
 
 def parallel(job, items, keep=None):
     """training.parallel. Methods are attempted, so what diverges is an original or retrained."""
-    try:
-        return training.parallel(job, items, keep=keep)
+    try:  # a kept result is named after its function, and a partial has no name
+        return training.parallel(lambda item: job(item), items, keep=keep)
     except Diverged:
         raise LabError("An original or a retrained network diverged, and all others are compared "
                        "with it: lower lr in the cell of the settings.") from None
@@ -185,7 +185,7 @@ def contest(study, job):
     """
     net, asked, plan = job
     forget = asked_rows(net, asked)
-    exact, spent = timed(_exact, study, net, asked, forget)
+    exact, spent = timed(reference, study, net, asked)
     target = score(exact, net.data, forget)
     rows = [dict(method="retrained", setting=-1, cpu=spent.cpu_seconds, distance=0.0, **target),
             dict(method="original", setting=-1, cpu=0.0,
@@ -207,6 +207,8 @@ def contest(study, job):
         digits=digits.get(i, np.nan)) for i, row in enumerate(rows)]
 
 
-def _exact(study, net, asked, forget):
+def reference(study, net, asked):
+    """The retrained network of a request, with the network's own mask; one that is there already.
+    """
     ready = study.done.get((net.seed, net.sparsity, asked, "retrained", -1))
-    return ready or retrain(study, net.data, net.seed, net.mask, forget)
+    return ready or retrain(study, net.data, net.seed, net.mask, asked_rows(net, asked))

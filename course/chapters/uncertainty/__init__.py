@@ -11,8 +11,8 @@ from .choosing import (
     requests_for,
     through_the_step,
 )
-from .doubts import after_scaling, aimed_at_estimates, all_rows, coverage, other_networks
-from .effects import newton, two_point, zeroth_order_effects
+from .doubts import after_scaling, aimed_at_estimates, coverage, other_networks
+from .effects import two_point, zeroth_order_effects
 from .estimates import (
     check_target,
     conformal_sets,
@@ -38,34 +38,39 @@ from .judging import (
     against_random,
     contest,
     controls_of,
+    crossings,
+    duel,
+    luck,
     of,
     spread,
     stepped,
     success,
 )
 from .telling import (
+    beyond_softmax,
     by_direction,
-    calibration,
     claim,
-    crossings,
+    count,
     decisions,
     ends,
     estimators,
+    gained,
     outcomes,
     selections,
     share,
     told,
+    which_fits,
 )
 
 __all__ = [
     "FRESH", "GATES", "RANDOM", "SAME", "STEP", "Attacker", "after_retraining", "after_scaling",
-    "after_step", "against_a_gate", "against_random", "aimed_at_estimates", "all_rows", "by_aim",
-    "by_direction", "by_way", "calibration", "caught", "check_target", "claim", "conformal_sets",
-    "conformal_threshold", "contest", "controls_of", "coverage", "crossings", "decisions", "desk",
-    "draw", "ends", "ensemble_outputs", "estimators", "fit_temperature", "from_answers",
-    "hingeless", "kept_thresholds", "mc_dropout", "newton", "nll", "of", "other_networks",
-    "outcomes", "overconfidence", "overstated", "plan", "provider_step", "refused", "requests_for",
-    "scored", "selections", "set_size", "share", "soft_threshold", "spread", "stepped", "success",
-    "surrogates_for", "thresholds", "through_the_step", "told", "two_point", "underconfidence",
-    "zeroth_order_effects",
+    "after_step", "against_a_gate", "against_random", "aimed_at_estimates", "beyond_softmax",
+    "by_aim", "by_direction", "by_way", "caught", "check_target", "claim", "conformal_sets",
+    "conformal_threshold", "contest", "controls_of", "count", "coverage", "crossings", "decisions",
+    "desk", "draw", "duel", "ends", "ensemble_outputs", "estimators", "fit_temperature",
+    "from_answers", "gained", "hingeless", "kept_thresholds", "luck", "mc_dropout", "nll", "of",
+    "other_networks", "outcomes", "overconfidence", "overstated", "plan", "provider_step",
+    "refused", "requests_for", "scored", "selections", "set_size", "share", "soft_threshold",
+    "spread", "stepped", "success", "surrogates_for", "thresholds", "through_the_step", "told",
+    "two_point", "underconfidence", "which_fits", "zeroth_order_effects",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from labkit import attack
-from labkit.training import parallel, predict
+from labkit.training import parallel
 
 from .effects import zeroth_order_effects
 from .estimates import check_target
@@ -124,29 +124,6 @@ def by_trials(oracle, x, start, goals, *, pairs, seed, estimate):
             for g, goal in goals.items()}
 
 
-# ---- everybody at once
-
-
-def goals_for_all(v, kappa):
-    """Two losses of the parameters over the public sample: surer, or less sure with labels kept."""
-    called = predict(v.model, v.public[0]).argmax(1, keepdim=True)
-
-    def logits(params):
-        return torch.func.functional_call(v.model, params, (v.public[0],))
-
-    def surer(params):
-        return torch.nn.functional.cross_entropy(logits(params), called.squeeze(1))
-
-    def less_sure(params):
-        z = logits(params)
-        m = z.gather(1, called) - z.scatter(1, called, -torch.inf).amax(1, keepdim=True)
-        doubt = torch.special.entr(z.softmax(1)).sum(1)
-        return (5 * (kappa - m).clamp(min=0)).mean() - doubt.mean()
-
-    return {"surer": surer, "less sure": less_sure}
-
-
 def hingeless(label):
     """The shortcut: entropy alone, with no word on the label. (k,) -> scalar"""
     return lambda z: -torch.special.entr(z.softmax(-1)).sum(-1)
-

@@ -1,17 +1,14 @@
-"""Other estimates of doubt under the attack, and calibration of all rows at once."""
+"""Other estimates of doubt under the attack."""
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.func import functional_call
 
 import labkit as lk
 from labkit import attack
-from labkit.measure import ece, entropy
+from labkit.measure import entropy
 from labkit.training import parallel, predict
 
-from .choosing import goals_for_all
-from .effects import newton
 from .estimates import (
     conformal_sets,
     ensemble_outputs,
@@ -20,7 +17,7 @@ from .estimates import (
     set_size,
     soft_threshold,
 )
-from .judging import RANDOM, SAME, STEP, stepped
+from .judging import RANDOM, stepped
 
 
 def other_networks(v, train, recipe, hidden):
@@ -139,42 +136,3 @@ def aimed_at_estimates(victims, extras, controls, attacker, threshold):
         return found
 
     return sum(parallel(of_one, range(len(victims))), [])
-
-
-# ---- not one target, but all
-
-
-def all_rows(victims, controls, attacker, train, *, kappa, cg_steps):
-    """Calibration of the measured rows after requests chosen on the public sample, a row each.
-
-    Columns: i, how, request ("none", "random", "surer", "less sure"), ECE, surplus (mean confidence
-    less accuracy, points), accuracy (%). A victim with a lost run is left out.
-    """
-    def models_of(i):
-        v = victims[i]
-        step = attack.removal(v.model, v.held, tau=attacker.tau)
-        solve = newton(v.model, v.held, damping=attacker.damping, cg_steps=cg_steps)
-        asked = {(how, "random"): controls[i][RANDOM[0]] for how in (STEP, SAME)}
-        for name, goal in goals_for_all(v, kappa).items():
-            asked[STEP, name] = attack.choose(lambda w, goal=goal: goal(step(w)), v.held,
-                                              steps=12).rows
-            asked[SAME, name] = attack.choose(
-                lambda w, goal=goal: goal(solve(attacker.shrink * w)), v.held, steps=5).rows
-        exact = [k for k in asked if k[0] == SAME]
-        models = {k: stepped(v, r, attacker.tau) for k, r in asked.items() if k[0] == STEP}
-        retrained = train(v.data, [v.seed] * len(exact), [asked[k] for k in exact])
-        return {("before", "none"): v.model} | models | dict(zip(exact, retrained, strict=True))
-
-    def of_one(i):
-        (x, y), found = victims[i].measure, []
-        models = models_of(i)
-        if None in models.values():
-            return []
-        for (how, request), model in models.items():
-            p = predict(model, x).softmax(1)
-            right = lk.measure.accuracy(p, y)
-            found.append(dict(i=i, how=how, request=request, ECE=ece(p, y), accuracy=right,
-                              surplus=100 * p.max(1).values.mean().item() - right))
-        return found
-
-    return pd.DataFrame(sum(parallel(of_one, range(len(victims))), []))

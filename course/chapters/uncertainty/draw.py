@@ -21,6 +21,7 @@ def _image(ax, data, x):
         pixels = data.pixels(x).cpu().permute(1, 2, 0)
         ax.imshow(pixels.squeeze(2) if x.shape[0] == 1 else pixels, cmap="gray_r")
     ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
     ax.grid(False)
 
 
@@ -39,7 +40,7 @@ def one_target(looks, v, j, panels, act):
                     color=looks.COLOURS["retrained"], label="retrained", linestyle="none")
         ax.axvline(act, color="black", linestyle=":", label="acted on above")
         ax.set(xlim=(0, 1.02), xlabel="probability", title=title, yticks=range(len(order)),
-               yticklabels=[])
+               yticklabels=[], xticks=(0, 0.5, 1), xticklabels=("0", "0.5", "1"))
     axes[1].set_yticklabels([v.data.classes[c] for c in order], fontsize=11)
     pairs = dict(zip(*reversed([sum(x, []) for x in zip(*(ax.get_legend_handles_labels() for ax in
                                                           axes[1:]), strict=True)]), strict=True))
@@ -75,7 +76,7 @@ def arrows(looks, table, victims, act):
 
     table: of `against_random`, full budget. Left first-order unlearning, right exact retraining.
     """
-    fig, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharey=True)
+    fig, axes = plt.subplots(1, 2, figsize=(9.6, 4.6), sharey=True)
     before = {(i, j): v.p[j].max().item() for i, v in enumerate(victims) for j in range(len(v.x))}
     order = sorted(before, key=before.get)
     for ax, how in zip(axes, (STEP, SAME), strict=True):
@@ -105,7 +106,7 @@ def arrows(looks, table, victims, act):
                line([], [], color="black", marker="1", markersize=12, markeredgewidth=2,
                     linestyle="none", label="label lost"),
                line([], [], color="black", linestyle=":", label="acted on above")]
-    fig.legend(handles=handles, loc="outside lower center", ncols=6, fontsize=10)
+    fig.legend(handles=handles, loc="outside lower center", ncols=3)
     return fig
 
 
@@ -113,7 +114,7 @@ def trials(looks, tried, white):
     """Entropy moved as intended against queries. tried, white: tables with move, by goal; white is
     the attack that sees the weights.
     """
-    fig, ax = plt.subplots(figsize=(8, 4.4))
+    fig, ax = plt.subplots(figsize=(8, 5.2))
     asked = sorted(tried.queries.unique())
     for shift, (goal, (mark, line, text)) in zip((0.97, 1.03), GOAL_MARKS.items(), strict=True):
         part = tried[tried.goal == goal]
@@ -130,7 +131,10 @@ def trials(looks, tried, white):
     ax.axhline(0, color=looks.COLOURS["other"], linestyle=":", label="random requests")
     looks.log_axis(ax, asked, "queries to the provider, per target")
     ax.set_ylabel("entropy moved as intended (nats)")
-    fig.legend(loc="outside right upper", fontsize=10)
+    handles, labels = ax.get_legend_handles_labels()
+    order = (0, 2, 4, 1, 3)  # what is alike side by side
+    fig.legend([handles[k] for k in order], [labels[k] for k in order],
+               loc="outside lower center", ncols=2)
     return fig
 
 
@@ -153,13 +157,17 @@ def gates(looks, easy, fair):
     return fig
 
 
-def explorer(looks, curve, victims, act):
+def explorer(looks, curve, victims, act, luck):
     """(figure, redraw(goal, budget, how) -> sentence) over targets at several budgets.
 
-    curve: table with i, j, how, goal, budget, p, p_random, kept, won (success, 0 or 1).
+    curve: table with i, j, how, goal, budget, p, p_random, kept, won (success, 0 or 1); luck: how
+    -> the random requests, of `judging.luck`.
     """
+    shown = curve.j.unique()  # chance is that of the targets that are shown
+    chance = {(how, goal): part[part.j.isin(shown)][goal].mean() for how, part in luck.items()
+              for goal in ("over", "under")}
     budgets, targets = sorted(curve.budget.unique()), len(curve.groupby(["i", "j"]))
-    figure, sticks, marks, share, whiskers, at = _panel(looks, budgets, targets, act)
+    figure, sticks, marks, share, whiskers, at, blind = _panel(looks, budgets, targets, act)
 
     def redraw(goal, budget, how):
         part = curve[(curve.goal == goal) & (curve.how == how)]
@@ -178,11 +186,12 @@ def explorer(looks, curve, victims, act):
                                for b, (_, low, high) in zip(budgets, found, strict=True)])
         won = found[budgets.index(budget)][0]
         at.set_data([budget], [won])
+        blind.set_ydata([100 * chance[how, goal]] * 2)
         figure.axes[0].set_title(f"{how}, {budget} rows", fontsize=13)
         return (f"{budget} rows, unlearned by {how}: the probability of the label goes from "
                 f"{now.p_random.mean():.2f} to {now.p.mean():.2f} on average, the label holds for "
                 f"{int(kept.sum())} of {len(now)} targets, and {won:.0f} % are moved beyond the "
-                "spread of retraining.")
+                f"spread of retraining; of random requests, {100 * chance[how, goal]:.0f} %.")
 
     return figure, redraw
 
@@ -198,7 +207,7 @@ def _panel(looks, budgets, targets, act):
     marks = [left.plot([], [], marker, color=colour, label=text)[0] for marker, colour, text in
              (("o", looks.COLOURS["original"], "before any request"),
               ("x", other, "random requests"), ("^", attack, "chosen, label kept"),
-              ("1", attack, "chosen, label lost"))]
+              ("1", "black", "chosen, label lost"))]
     left.set(xlim=(0, 1.02), ylim=(-0.7, 1.75 * targets), xlabel="probability of the label",
              ylabel="targets", yticks=[])
     left.legend(loc="upper left", fontsize=10)
@@ -206,7 +215,8 @@ def _panel(looks, budgets, targets, act):
     share, = right.plot([], [], "-^", color=attack, label="success, with 95 % interval")
     at, = right.plot([], [], "o", color=attack, markersize=17, fillstyle="none",
                      label="shown on the left")
-    right.set(xlim=(0, 1.05 * max(budgets)), ylim=(-4, 130), xlabel="rows asked for",
+    blind = right.axhline(0, color=other, linestyle=":", label="random requests, all rows")
+    right.set(xlim=(0, 1.05 * max(budgets)), ylim=(-4, 142), xlabel="rows asked for",
               ylabel="success (% of targets)", xticks=budgets, yticks=range(0, 101, 20))
     right.legend(loc="upper left", fontsize=10)
-    return figure, sticks, marks, share, whiskers, at
+    return figure, sticks, marks, share, whiskers, at, blind

@@ -1,46 +1,9 @@
-"""Effects of a deletion without its step, or from answers alone: Newton's way, trial requests."""
+"""Effects of a deletion from answers alone: trial requests."""
 
 import torch
-from torch.func import grad
 
-from labkit.attack.requests import curvature, params_of, row_losses
 from labkit.base import LabError
 from labkit.rules import checked
-from labkit.unlearn.second_order import conjugate_gradients
-
-
-@checked
-def newton(model, holdings, *, damping=0.01, cg_steps=10, n_rows=250):
-    """Influence unlearning as a function of weights: ω -> θ + H⁻¹ Σ ω_i ∇ℓ_i / n.
-
-    Differentiable in ω, with an implicit gradient: backward through H⁻¹ is H⁻¹ again, one more
-    solve. H does not move with ω.
-    """
-    params = params_of(model)
-    product = curvature(model, holdings, n_rows, damping)
-    sizes = [p.numel() for p in params.values()]
-
-    class Solve(torch.autograd.Function):
-        @staticmethod
-        def forward(_, flat):
-            parts = zip(params.items(), flat.split(sizes), strict=True)
-            right = {k: part.view(1, *p.shape) for (k, p), part in parts}
-            solved = conjugate_gradients(product, right, cg_steps)
-            return torch.cat([v.flatten() for v in solved.values()])
-
-        @staticmethod
-        def backward(_, upstream):
-            return Solve.forward(None, upstream)
-
-    def unlearned(weights):
-        def loss(p):
-            return (weights * row_losses(model, p, holdings.x, holdings.y)).sum()
-
-        g = grad(loss)(params)
-        step = Solve.apply(torch.cat([g[k].flatten() for k in params]) / holdings.n).split(sizes)
-        return {k: p + s.view(p.shape) for (k, p), s in zip(params.items(), step, strict=True)}
-
-    return unlearned
 
 
 def two_point(plus, minus, after_plus, after_minus) -> torch.Tensor:

@@ -24,6 +24,15 @@ def cut_down(rows, suspicion, limit, m):
     return rows[:0]
 
 
+def lean(f):
+    """The same function of ω, which keeps no graph where no slope can be asked for."""
+    def of_weights(w):
+        with torch.set_grad_enabled(w.requires_grad):
+            return f(w)
+
+    return of_weights
+
+
 def against_a_gate(victims, desks, planned, jobs, name, limits, aim, attacker, ways):
     """Records of requests that know one gate, and of the plain ones, under first-order unlearning.
 
@@ -36,7 +45,7 @@ def against_a_gate(victims, desks, planned, jobs, name, limits, aim, attacker, w
     def of_one(job):
         (i, j), v = job, victims[job[0]]
         m, budget, limit = len(v.held), v.held.budget, aim * limits[i]
-        seen = as_seen(name, v, attacker.tau)
+        seen = lean(as_seen(name, v, attacker.tau))
         out = attack.logits_at(v.model, v.x[j])
         step, found = attack.removal(v.model, v.held, tau=attacker.tau), []
         for goal in ("over", "under"):
@@ -44,7 +53,8 @@ def against_a_gate(victims, desks, planned, jobs, name, limits, aim, attacker, w
             plain = torch.cat([(v.held.rows == r).nonzero()[0] for r in
                                planned[job]["first-order", goal, budget]])
             asked = {"plain": plain, "plain, cut down": cut_down(plain, seen, limit, m)}
-            asked |= {way: select(lambda w, wish=wish: wish(out(step(w))), seen, limit, m, budget)
+            asked |= {way: select(lean(lambda w, wish=wish: wish(out(step(w)))), seen, limit, m,
+                                  budget)
                       for way, select in ways.items()}
             for way, rows in asked.items():
                 request = v.held.rows[rows]

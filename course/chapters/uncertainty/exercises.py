@@ -228,81 +228,7 @@ UNDERCONFIDENCE = Exercise(
 )
 
 
-# ---------------- 4.4 two_point
-def two_point(plus, minus, after_plus, after_minus):
-    """Effects of rows from pairs of trials. (q, m), (q, m), (q, r), (q, r) -> (m, r)"""
-    difference = plus - minus
-    change = after_plus - after_minus
-    size = (difference**2).mean()
-    return difference.T @ change / (len(plus) * size)
-
-
-def _trial_cases():
-    g, cases = torch.Generator().manual_seed(37), []
-    for what, q, m, r, size in (("more pairs than rows", 12, 5, 2, 2),
-                                ("more rows than pairs", 3, 9, 4, 2),
-                                ("as many pairs as rows", 4, 4, 3, 1), ("one pair", 1, 6, 2, 3),
-                                ("one answer", 7, 6, 1, 3), ("many pairs", 60, 10, 3, 5)):
-        plus, minus = torch.zeros(2, q, m)
-        for i in range(q):
-            order = torch.randperm(m, generator=g)
-            plus[i, order[:size]] = minus[i, order[size:2 * size]] = 1
-        cases.append((what, (plus, minus, *torch.randn(2, q, r, generator=g))))
-    plus, minus, *_ = cases[0][1]
-    real = torch.randn(2, 5, 4, generator=g)
-    return cases + [
-        ("nothing moves", (plus, minus, torch.ones(12, 2), torch.ones(12, 2))),
-        ("points that are no requests", (*real, *torch.randn(2, 5, 3, generator=g))),
-        ("half of the rows asked for in both",
-         (plus.clone().index_fill_(1, torch.tensor([0]), 1), minus.clone().index_fill_(
-             1, torch.tensor([0]), 1), *torch.randn(2, 12, 2, generator=g)))]
-
-
-TWO_POINT = Exercise(
-    id="4.4", title="Effects without a gradient",
-    trains="a zeroth-order estimate: correlate what was asked with what came back, and scale it so "
-           "that it is unbiased",
-    difficulty=4, minutes=12, points=3, solution=two_point, cases=_trial_cases, atol=1e-5,
-    hints=("In each pair, rows in the first request pushed the answer one way, rows in the second "
-           "the other way. Add up, over the pairs, the change of the answer with the sign with "
-           "which the row took part. What the other rows did averages out.",
-           "s_i = Σ_q (a_qi − b_qi) (f(a_q) − f(b_q)) / (Q v), with v the mean over all q and i of "
-           "(a_qi − b_qi)².",
-           "Subtract the requests, and the answers. Multiply the transposed first by the second. "
-           "Divide by the number of pairs times the mean of the squared first."),
-    mistakes=(
-        ("(len(plus) * size)", "len(plus)", "Not divided by the mean square",
-         "your estimates are too small: a row takes part in few of the pairs. Divide by the mean "
-         "squared difference of the requests, too."),
-        ("(len(plus) * size)", "size", "Summed over the pairs instead of averaged",
-         "you summed over the pairs: more trials should make the estimate better, not larger. "
-         "Divide by their number."),
-        ("plus - minus", "plus", "The second request of each pair is not used",
-         "you left the second request out of the difference: its rows pushed the answer the other "
-         "way, and get no estimate."),
-        ("after_plus - after_minus", "after_plus", "The second answer of each pair is not used",
-         "you left the second answers out: all that does not hang on the request cancels only in "
-         "their difference."),
-        ("after_plus - after_minus", "after_minus - after_plus", "The sign of the change",
-         "your signs are turned round: it is the first request's answer less the second's."),
-        ("(difference**2).mean()", "difference.mean() ** 2",
-         "The square of the mean instead of the mean square",
-         "you squared the mean: as many rows are in as out, so it is 0. Take the mean of the "
-         "squares."),
-        ("(difference**2).mean()", "(difference**2).sum()", "The sum of the squares",
-         "you divided by the sum of all squares: that counts pairs and rows once more. Take their "
-         "mean."),
-        ("(difference**2).mean()", "(difference**2).mean(0)[:, None]",
-         "A mean square for each row instead of one for all",
-         "you took a mean square for each row: a row that no pair holds then makes a division by "
-         "zero. Take one for all."),
-    ),
-    remark="`here.two_point` is this function. A row that was in no pair has the estimate 0: "
-           "nothing was learned of it.",
-)
-
-
-# ---------------- 4.5 conformal_threshold
+# ---------------- 4.4 conformal_threshold
 def conformal_threshold(scores, alpha):
     """The ⌈(n + 1)(1 − α)⌉-th smallest score; 1.0 when there are fewer. (n,), float -> float"""
     import math
@@ -328,7 +254,7 @@ def _calibration_cases():
 
 
 CONFORMAL = Exercise(
-    id="4.5", title="A threshold that keeps its promise",
+    id="4.4", title="A threshold that keeps its promise",
     trains="the conformal quantile: where the + 1 comes from, and what to do with too few rows",
     difficulty=3, minutes=10, points=2, solution=conformal_threshold, cases=_calibration_cases,
     hints=("The score of a new row is equally likely to take each of the n + 1 places among the "
@@ -372,6 +298,80 @@ CONFORMAL = Exercise(
     ),
     remark="`here.conformal_threshold` takes probabilities and labels, and makes the scores 1 − "
            "p itself.",
+)
+
+
+# ---------------- 4.5 two_point
+def two_point(plus, minus, after_plus, after_minus):
+    """Effects of rows from pairs of trials. (q, m), (q, m), (q, r), (q, r) -> (m, r)"""
+    difference = plus - minus
+    change = after_plus - after_minus
+    size = (difference**2).mean()
+    return difference.T @ change / (len(plus) * size)
+
+
+def _trial_cases():
+    g, cases = torch.Generator().manual_seed(37), []
+    for what, q, m, r, size in (("more pairs than rows", 12, 5, 2, 2),
+                                ("more rows than pairs", 3, 9, 4, 2),
+                                ("as many pairs as rows", 4, 4, 3, 1), ("one pair", 1, 6, 2, 3),
+                                ("one answer", 7, 6, 1, 3), ("many pairs", 60, 10, 3, 5)):
+        plus, minus = torch.zeros(2, q, m)
+        for i in range(q):
+            order = torch.randperm(m, generator=g)
+            plus[i, order[:size]] = minus[i, order[size:2 * size]] = 1
+        cases.append((what, (plus, minus, *torch.randn(2, q, r, generator=g))))
+    plus, minus, *_ = cases[0][1]
+    real = torch.randn(2, 5, 4, generator=g)
+    return cases + [
+        ("nothing moves", (plus, minus, torch.ones(12, 2), torch.ones(12, 2))),
+        ("points that are no requests", (*real, *torch.randn(2, 5, 3, generator=g))),
+        ("half of the rows asked for in both",
+         (plus.clone().index_fill_(1, torch.tensor([0]), 1), minus.clone().index_fill_(
+             1, torch.tensor([0]), 1), *torch.randn(2, 12, 2, generator=g)))]
+
+
+TWO_POINT = Exercise(
+    id="4.5", title="Effects without a gradient",
+    trains="a zeroth-order estimate: correlate what was asked with what came back, and scale it so "
+           "that it is unbiased",
+    difficulty=4, minutes=12, points=3, solution=two_point, cases=_trial_cases, atol=1e-5,
+    hints=("In each pair, rows in the first request pushed the answer one way, rows in the second "
+           "the other way. Add up, over the pairs, the change of the answer with the sign with "
+           "which the row took part. What the other rows did averages out.",
+           "s_i = Σ_q (a_qi − b_qi) (f(a_q) − f(b_q)) / (Q v), with v the mean over all q and i of "
+           "(a_qi − b_qi)².",
+           "Subtract the requests, and the answers. Multiply the transposed first by the second. "
+           "Divide by the number of pairs times the mean of the squared first."),
+    mistakes=(
+        ("(len(plus) * size)", "len(plus)", "Not divided by the mean square",
+         "your estimates are too small: a row takes part in few of the pairs. Divide by the mean "
+         "squared difference of the requests, too."),
+        ("(len(plus) * size)", "size", "Summed over the pairs instead of averaged",
+         "you summed over the pairs: more trials should make the estimate better, not larger. "
+         "Divide by their number."),
+        ("plus - minus", "plus", "The second request of each pair is not used",
+         "you left the second request out of the difference: its rows pushed the answer the other "
+         "way, and get no estimate."),
+        ("after_plus - after_minus", "after_plus", "The second answer of each pair is not used",
+         "you left the second answers out: all that does not hang on the request cancels only in "
+         "their difference."),
+        ("after_plus - after_minus", "after_minus - after_plus", "The sign of the change",
+         "your signs are turned round: it is the first request's answer less the second's."),
+        ("(difference**2).mean()", "difference.mean() ** 2",
+         "The square of the mean instead of the mean square",
+         "you squared the mean: as many rows are in as out, so it is 0. Take the mean of the "
+         "squares."),
+        ("(difference**2).mean()", "(difference**2).sum()", "The sum of the squares",
+         "you divided by the sum of all squares: that counts pairs and rows once more. Take their "
+         "mean."),
+        ("(difference**2).mean()", "(difference**2).mean(0)[:, None]",
+         "A mean square for each row instead of one for all",
+         "you took a mean square for each row: a row that no pair holds then makes a division by "
+         "zero. Take one for all."),
+    ),
+    remark="`here.two_point` is this function. A row that was in no pair has the estimate 0: "
+           "nothing was learned of it.",
 )
 
 
@@ -541,4 +541,4 @@ GATED = Exercise(
 )
 
 
-EXERCISES = (ENTROPY, ECE, UNDERCONFIDENCE, TWO_POINT, CONFORMAL, GATED)
+EXERCISES = (ENTROPY, ECE, UNDERCONFIDENCE, CONFORMAL, TWO_POINT, GATED)

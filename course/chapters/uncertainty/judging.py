@@ -109,6 +109,21 @@ def of(table, how, goal):
     return part.sort_values(["i", "j"])
 
 
+def crossings(table, act):
+    """Whether the decision on a target changes under exact retraining: a row each, 1.0 or 0.0.
+
+    low, high: seen by a person, acted on, after one random request; over, under: those of them that
+    the chosen requests carry across; chance over, chance under: those that another random one does.
+    """
+    part = table[table.how == SAME]
+    sides = {g: part[part.goal == g].sort_values(["i", "j"]) for g in ("over", "under", *RANDOM)}
+    high = {g: side.top.to_numpy() >= act for g, side in sides.items()}
+    one, two = (high[name] for name in RANDOM[:2])
+    found = {"low": ~one, "high": one, "over": ~one & high["over"], "under": one & ~high["under"],
+             "chance over": ~one & two, "chance under": one & ~two}
+    return pd.DataFrame(found).astype(float).assign(i=sides["over"].i.to_numpy())
+
+
 def spread(victims, controls, train, entropy):
     """γ: 1.96 times the RMS entropy difference of two models that only chance tells apart (nats).
 
@@ -133,24 +148,45 @@ def success(table, gamma):
     return ((table.move > gamma) & (table.kept == 1)).astype(float).to_numpy()
 
 
-def contest(v, attacker, train, gamma):
-    """Success of requests to make unsure less that of the label attack, both retrained. (targets,)
+def luck(table, how, gamma):
+    """The random requests judged in the same way, each against the mean of the other three.
 
-    One value, −1, 0 or 1, for each target of one more network, exact retraining with its seed.
+    -> their records with two more columns, over and under: 1.0 where the entropy moved by more than
+    γ in that direction and the label is kept: what chance alone reaches.
     """
-    asked, targets = [], range(len(v.x))
+    part = table[(table.how == how) & table.goal.isin(RANDOM)].sort_values(["i", "j", "goal"])
+    of_target = part.groupby(["i", "j"]).H
+    others = (of_target.transform("sum") - part.H) / (of_target.transform("count") - 1)
+    rise, kept = part.H - others, part.kept == 1
+    return part.assign(over=((-rise > gamma) & kept).astype(float),
+                       under=((rise > gamma) & kept).astype(float))
+
+
+def duel(table, gamma, names=None):
+    """Exact retraining, a row each target: i, whether requests to make unsure and the label attack
+    succeed (under, flip), whether the former keep the label (kept), and the share of the random
+    requests that succeed (chance). names: i -> what the network is called.
+    """
+    under, flip = of(table, SAME, "under"), of(table, SAME, "flip")
+    chance = luck(table, SAME, gamma).groupby(["i", "j"]).under.mean()
+    return pd.DataFrame({"i": [names[i] if names else i for i in under.i.tolist()],
+                         "under": success(under, gamma), "flip": success(flip, gamma),
+                         "kept": under.kept.to_numpy(), "chance": chance.to_numpy()})
+
+
+def contest(v, attacker, train, gamma):
+    """`duel` on one more network, whose seed is its name."""
+    asked, targets = dict(controls_of(v)), range(len(v.x))
     for j in targets:
         out = attack.logits_at(v.model, v.x[j])
         start = out(dict(v.model.named_parameters())).detach()
         effects = by_influence(v.model, v.held, out, attacker)
-        asked += [attack.choose(attack.through(effects, start, attacker.goals[g](v.label[j])),
-                                v.held).rows for g in ("under", "flip")]
-    asked += controls_of(v).values()
-    models = train(v.data, [v.seed] * len(asked), asked)
-    gain = []
-    for j in targets:
-        usual = np.mean([attack.answer(v, j, m)["H"] for m in models[2 * len(targets):]])
-        won = [z["H"] - usual > gamma and z["kept"] for z in (attack.answer(v, j, m)
-                                                              for m in models[2 * j:2 * j + 2])]
-        gain.append(float(won[0]) - float(won[1]))
-    return gain
+        asked |= {(j, g): attack.choose(attack.through(effects, start,
+                                                       attacker.goals[g](v.label[j])), v.held).rows
+                  for g in ("under", "flip")}
+    models = dict(zip(asked, train(v.data, [v.seed] * len(asked), list(asked.values())),
+                      strict=True))
+    records = _each_target(v.seed, v, SAME, {name: models[name] for name in RANDOM})
+    records += [dict(i=v.seed, j=j, goal=g, budget=v.held.budget, how=SAME)
+                | attack.answer(v, j, models[j, g]) for j in targets for g in ("under", "flip")]
+    return duel(against_random(records), gamma)

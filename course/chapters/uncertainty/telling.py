@@ -6,8 +6,6 @@ import pandas as pd
 from labkit.measure import interval, show_interval
 from labkit.training import predict
 
-from .judging import RANDOM, SAME
-
 SHARE, DIFFERENCE, PERCENT, POINTS = (0, 1), (-1, 1), (0, 100), (-100, 100)  # what is possible
 
 
@@ -28,9 +26,40 @@ def ends(frame, column, limits=None):
 
 
 def share(hits, clusters) -> str:
-    """The share of hits (0 or 1; NaN, a lost run, is none) in percent, as text."""
+    """How many hits (0 or 1; NaN, a lost run, is none) as text, '86 [60, 96] % (18 of 21)'."""
     hits = 100 * np.nan_to_num(np.asarray(hits, float))
-    return show_interval(hits, unit=" %", clusters=list(clusters), limits=PERCENT)
+    text = show_interval(hits, unit=" %", clusters=list(clusters), limits=PERCENT)
+    return f"{text} ({count(hits / 100)})"
+
+
+def count(hits) -> str:
+    """'18 of 21'"""
+    return f"{int(np.nansum(hits))} of {len(hits)}"
+
+
+def gained(more, clusters) -> tuple[str, bool]:
+    """Differences of 0, 1 or a share a target: text in points, and whether they are above 0."""
+    more = 100 * np.asarray(more, float)
+    above = interval(more, list(clusters), POINTS)[1] > 0
+    return show_interval(more, clusters=list(clusters), limits=POINTS), above
+
+
+def which_fits(less) -> str:
+    """Of the predictions b) weaker and c) as strong or stronger, the one that the moves speak for.
+
+    less: a table for each direction; column less is what retraining lacks against the step, nats.
+    """
+    less = list(less)
+    found, means = [ends(frame, "less") for frame in less], {f.less.mean() > 0 for f in less}
+    if all(low > 0 for low, _ in found):
+        return "b) fits."
+    if all(high < 0 for _, high in found):
+        return "c) fits, it is stronger."
+    if len(means) > 1:
+        spoken = "b) in one direction and c) in the other"
+    else:
+        spoken = "b)" if means == {True} else "c)"
+    return f"the means speak for {spoken}, and so few networks do not settle it."
 
 
 def decisions(victims, act, entropy, ece):
@@ -57,27 +86,11 @@ def outcomes(found):
     return pd.DataFrame([
         {"unlearning": how,
          "surer: Δp": told(found[how, "over"], "dp", limits=DIFFERENCE),
-         "surer: label kept": share(found[how, "over"].kept, found[how, "over"].i),
+         "surer: label kept": count(found[how, "over"].kept),
          "unsure: ΔH, nats": told(found[how, "under"], "dH"),
-         "unsure: label kept": share(found[how, "under"].kept, found[how, "under"].i),
-         "label attack: flipped": share(1 - found[how, "flip"].kept, found[how, "flip"].i)}
+         "unsure: label kept": count(found[how, "under"].kept),
+         "label attack: flipped": count(1 - found[how, "flip"].kept)}
         for how in dict.fromkeys(how for how, _ in found)])
-
-
-def crossings(table, act):
-    """How decisions change under exact retraining: counts of targets, by name.
-
-    low, high: seen by a person, acted on, after one random request; over, under: those of them that
-    the chosen requests carry across; chance low, chance high: those that another random one does.
-    """
-    part = table[table.how == SAME]
-    top = {g: part[part.goal == g].sort_values(["i", "j"]).top.to_numpy()
-           for g in ("over", "under", *RANDOM[:2])}
-    one, two = (top[name] >= act for name in RANDOM[:2])
-    found = {"low": ~one, "high": one, "over": ~one & (top["over"] >= act),
-             "under": one & (top["under"] < act), "chance low": ~one & two,
-             "chance high": one & ~two}
-    return {name: int(hits.sum()) for name, hits in found.items()}
 
 
 def estimators(sides, names):
@@ -89,30 +102,19 @@ def estimators(sides, names):
         for e, text in names.items()])
 
 
+def beyond_softmax(sides, estimator, goal):
+    """An estimate's records with a column more: its move less that of softmax, target by target."""
+    plain = sides["softmax", goal].set_index(["i", "j"]).move
+    part = sides[estimator, goal].set_index(["i", "j"])
+    return part.assign(more=part.move - plain).reset_index()
+
+
 def selections(met):
     """What became of requests that meet a gate, as text. met: gate -> {way: records}."""
     return pd.DataFrame([{"gate": gate, "selection": way, "rows": f"{g.rows.mean():.0f}",
-                          "refused": share(g.refused, g.i),
-                          "moved as intended, nats": told(g, "done"),
-                          "label kept": share(g.kept, g.i)}
+                          "refused": count(g.refused),
+                          "moved as intended, nats": told(g, "done")}
                          for gate, by_way in met.items() for way, g in by_way.items()])
-
-
-def calibration(everyone):
-    """(table as text, {(how, request): interval of the rise of ECE against random requests}).
-
-    everyone: of `all_rows`.
-    """
-    rows, rise = [], {}
-    groups = dict(list(everyone.groupby(["how", "request"], sort=False)))
-    limits = {"ECE": SHARE, "surplus": POINTS, "accuracy": PERCENT}
-    for (how, request), g in groups.items():
-        rows.append({"unlearning": how, "request": request}
-                    | {k: show_interval(g[k], limits=limits[k]) for k in limits})
-        if request in ("surer", "less sure"):
-            less = g.ECE.to_numpy() - groups[how, "random"].ECE.to_numpy()
-            rise[how, request] = interval(less, None, DIFFERENCE)
-    return pd.DataFrame(rows), rise
 
 
 def by_direction(name, frame):

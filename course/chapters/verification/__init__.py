@@ -12,7 +12,7 @@ from .keeping import (
     kept_runs,
     known_in_words,
 )
-from .log import Log, checkpoint, file_of, load_log, restored, save, shown, write_log
+from .log import Log, checkpoint, file_of, load_log, restored, save, shown, tampered, write_log
 from .logged import fresh_log, sgd_step, train_logged
 from .owners import (
     Decision,
@@ -53,6 +53,26 @@ from .replay import (
     usage,
     verify,
 )
+from .telling import (
+    accusing,
+    percent,
+    strengths_shown,
+    told_accused,
+    told_fooled,
+    told_one_test,
+    told_passing,
+    told_strengths,
+)
+from .telling_logs import (
+    AGREED,
+    flagged,
+    kept_shown,
+    told_counts,
+    told_detections,
+    told_floor,
+    told_growth,
+    told_kept,
+)
 from .trials import (
     ALPHA,
     PROVIDERS,
@@ -73,15 +93,18 @@ from .trials import (
 )
 
 __all__ = [
-    "ALPHA", "CHEATS", "Decision", "Log", "OTHER_SEED", "PROVIDERS", "QUERIES", "Report", "SLACK",
-    "SORTS", "World", "accusations", "accused_runs", "adversarial_nearest",
-    "adversarial_search", "all_trials", "answers", "ask", "audit_runs", "cheating_logs",
-    "checkpoint", "counted", "critical_value", "decide", "detected", "detections", "edit_log",
-    "file_of", "floor", "follows", "forge", "forged_panel", "forged_runs", "forging", "fresh_log",
-    "fresh_rate", "gone", "grid", "honest", "ignore", "imitation", "kept_runs", "known_beyond",
-    "known_in_words", "largest_use", "load_log", "make_trigger", "max_use_pvalue", "miss_rate",
-    "nearest", "one_owner", "passing", "passing_steps", "planted", "planted_rate", "pool",
-    "provider", "rates", "replay_errors", "restored", "save", "scaling", "sgd_step", "shown",
-    "stand_ins", "step_of", "strengths", "suspicion", "swapped_steps", "swaps_shown",
+    "AGREED", "ALPHA", "CHEATS", "Decision", "Log", "OTHER_SEED", "PROVIDERS", "QUERIES",
+    "Report", "SLACK", "SORTS", "World", "accusations", "accused_runs", "accusing",
+    "adversarial_nearest", "adversarial_search", "all_trials", "answers", "ask", "audit_runs",
+    "cheating_logs", "checkpoint", "counted", "critical_value", "decide", "detected",
+    "detections", "edit_log", "file_of", "flagged", "floor", "follows", "forge", "forged_panel",
+    "forged_runs", "forging", "fresh_log", "fresh_rate", "gone", "grid", "honest", "ignore",
+    "imitation", "kept_runs", "kept_shown", "known_beyond", "known_in_words", "largest_use",
+    "load_log", "make_trigger", "max_use_pvalue", "miss_rate", "nearest", "one_owner",
+    "passing", "passing_steps", "percent", "planted", "planted_rate", "pool", "provider",
+    "rates", "replay_errors", "restored", "save", "scaling", "sgd_step", "shown", "stand_ins",
+    "step_of", "strengths", "strengths_shown", "suspicion", "swapped_steps", "swaps_shown",
+    "tampered", "told_accused", "told_counts", "told_detections", "told_floor", "told_fooled",
+    "told_growth", "told_kept", "told_one_test", "told_passing", "told_strengths",
     "train_logged", "trial", "tried", "usage", "verify", "who_passes", "write_log",
 ]

@@ -14,7 +14,7 @@ from .replay import max_use_pvalue, usage
 from .trials import tried
 
 OTHER_SEED = "retrained, other seed"
-CHEATS = ("nearest", "search", "search, no row left")
+CHEATS = ("nearest", "search", "search to the end")
 
 
 def keeps(world, s, rate=0.3) -> list:
@@ -34,7 +34,7 @@ def keeps(world, s, rate=0.3) -> list:
               "nearest": tried(provider.adversarial_nearest, d, forget, top / "n", seed=s,
                                **common),
               "search": tried(search, d, forget, top / "s", **searched),
-              "search, no row left": tried(search, d, forget, top / "t", finish=True, **searched)}
+              "search to the end": tried(search, d, forget, top / "t", finish=True, **searched)}
     rows = []
     for name, (model, _) in ((name, answer) for name, answer in models.items() if answer):
         z, y = training.predict(model, d.x[forget]), d.y[forget]
@@ -82,9 +82,9 @@ def kept_runs(world, seeds) -> pd.DataFrame:
 
 
 def known_in_words(values) -> str:
-    """Mean and interval over seeds in nats, and what follows; one seed has no interval."""
+    """Mean and interval over seeds in nats, and its side of 0; one seed has no interval."""
     mean, low, high = measure.interval(values)
-    known = "something" if low > 0 else "nothing" if high < 0 else "undecided"
+    known = "more" if low > 0 else "less" if high < 0 else "undecided"
     ends = f" [{low:.3f}, {high:.3f}]" if abs(low) < float("inf") else ""
     return f"{mean:+.3f}{ends}: {known}"
 
@@ -102,8 +102,8 @@ def audited(world, s) -> list:
     stays[forget] = False
     for name, make in (("honest", provider.honest), ("nearest", provider.adversarial_nearest),
                        ("search", provider.adversarial_search),
-                       ("search, no row left", provider.adversarial_search)):
-        extra = dict(candidates=2, finish="left" in name) if "search" in name else {}
+                       ("search to the end", provider.adversarial_search)):
+        extra = dict(candidates=2, finish="end" in name) if "search" in name else {}
         if (answer := tried(make, d, forget, top / name, build=world.build, seed=s, every=10**6,
                             **world.recipe, **extra)) is None:
             continue

@@ -103,10 +103,29 @@ def shown(folder, steps) -> list:
     for text in lines[1 : 1 + steps]:
         line = json.loads(text)
         rows = ", ".join(map(str, line["rows"][:4])) + f", … ({len(line['rows'])})"
-        out.append({"step": line["step"], "epoch": line["epoch"], "rows of the batch": rows,
-                    "learning rate": line["lr"], "hash of the weights": line["weights"][:8] + "…",
-                    "hash of the line before": line["previous"][:8] + "…"})
+        out.append({"step": line["step"], "rows of the batch": rows, "learning rate": line["lr"],
+                    "hash of the weights": line["weights"][:8] + "…",
+                    "hash of the line before": line["previous"][:8] + "…",
+                    "hash of this line": _sha(text.encode())[:8] + "…"})
     return out
+
+
+def tampered(folder, step, place) -> str:
+    """What load_log says of a log in which one row of a step was changed and the rest left.
+
+    place: an empty or new folder for the changed copy of its lines.
+    """
+    lines = (Path(folder) / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    line = json.loads(lines[step])  # line 0 is the header
+    line["rows"][0] += 1
+    lines[step] = json.dumps(line)
+    Path(place).mkdir(parents=True, exist_ok=True)
+    (Path(place) / "log.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        load_log(place)
+    except LabError as refusal:
+        return str(refusal)
+    return ""
 
 
 def checkpoint(log, step, model=None) -> dict:

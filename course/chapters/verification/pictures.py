@@ -35,10 +35,11 @@ def one_owner(looks, p, q, most, m, hits):
     fig, (ax, below) = plt.subplots(2, 1, figsize=(8, 5.6), sharex=True,
                                     height_ratios=(1.3, 1))
     k = np.arange(m + 1)
-    for rate, role, name in ((q, "retrained", "rows gone (rate q)"),
-                             (p, "original", "old model (rate p)")):
-        chances = [math.comb(m, h) * rate**h * (1 - rate) ** (m - h) for h in k.tolist()]
-        ax.bar(k, chances, color=looks.COLOURS[role], alpha=0.7, label=name)
+    for rate, role, name, wrong in ((q, "retrained", "rows gone (rate q): accused", k > most),
+                                    (p, "original", "old model (rate p): passes", k <= most)):
+        chances = np.array([math.comb(m, h) * rate**h * (1 - rate) ** (m - h) for h in k.tolist()])
+        ax.bar(k, chances, color=looks.COLOURS[role], alpha=0.7,
+               label=f"{name} with a chance of {chances[wrong].sum():.1g}")
     ax.set(ylabel="chance")
     ax.legend(loc="upper center", fontsize=12)
     for row, (name, count) in enumerate(hits.items()):
@@ -100,10 +101,10 @@ def forged_panel(looks, forged, rate):
     ax = fig.subplots()
     fig.subplots_adjust(left=0.09, right=0.98, bottom=0.16, top=0.92)
     dots = ax.plot([], [], "o", color=looks.COLOURS["attack"], markersize=5,
-                   label="forged step")[0]
+                   label="forged step (no error: 1e-8)")[0]
     bar = ax.axhline(1e-4, color=looks.COLOURS["defence"], linewidth=2.2, label="tolerance ε")
     ax.axhline(noise, color="black", linestyle="-.", label="honest floor")
-    ax.set(yscale="log", ylim=(1e-8, 10), xlabel="step", ylabel="replay error", xlim=(0, steps + 1))
+    ax.set(yscale="log", ylim=(3e-9, 10), xlabel="step", ylabel="replay error", xlim=(0, steps + 1))
     ax.legend(loc="upper right", fontsize=12, ncols=3)
 
     def redraw(eps, part, lr):
@@ -112,7 +113,7 @@ def forged_panel(looks, forged, rate):
         bar.set_ydata([eps, eps])
         return (f"With {100 * part:g} % forgotten and a learning rate of {lr:g}, "
                 f"{100 * (e <= eps).mean():.0f} % of the forged steps pass at a tolerance of "
-                f"{eps:.0e}, which is {eps / noise:,.3g} times the honest floor.")
+                f"{eps:.0e}, which is {eps / noise:,.0f} times the honest floor.")
 
     return fig, redraw
 

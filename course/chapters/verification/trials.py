@@ -218,21 +218,21 @@ def accusations(tests, matrix, rates) -> pd.DataFrame:
         for c, (m, low, high) in rates.items()])
 
 
-def _strength(world, job) -> dict:
-    """p, q and the chance to escape, means over owners. job: (owners, rows of each, seed)."""
+def _strength(world, job) -> list:
+    """One network of strengths. job: (owners, rows of each, seed)."""
     owners, each, s = job
     d, _, triggers = planted(world, s, owners, each, "few")
     model = training.fit(world.build(s), d.x, d.y, seed=s, **PLAIN, **world.recipe)
     box = BlackBox(model)
     p = [planted_rate(box, d.x_test[:300], t, d.y_test[:300]) for t in triggers]
     q = [fresh_rate(box, d.x_test, t, d.shape, s, d.y_test) for t in triggers]
-    escape = [decide(0, QUERIES, a, b).beta if a > b else 1.0 for a, b in zip(p, q, strict=True)]
-    return dict(owners=owners, each=each, p=float(np.mean(p)), q=float(np.mean(q)),
-                escape=float(np.mean(escape)))
+    return [dict(owners=owners, each=each, seed=s, p=a, q=b,
+                 escape=decide(0, QUERIES, a, b).beta if a > b else 1.0)
+            for a, b in zip(p, q, strict=True)]
 
 
 def strengths(world, sizes, seeds) -> pd.DataFrame:
-    """p, q and the chance to escape (escape) for each (owners, rows of each), means over seeds."""
+    """p, q and the chance to escape (escape) of each owner, for each (owners, rows of each), seed.
+    """
     jobs = [(*size, s) for size in sizes for s in seeds]
-    found = pd.DataFrame(training.parallel(lambda job: _strength(world, job), jobs))
-    return found.groupby(["owners", "each"], sort=False).mean().reset_index()
+    return pd.DataFrame(sum(training.parallel(lambda job: _strength(world, job), jobs), []))

@@ -11,7 +11,7 @@ import torch
 import labkit as lk
 from course import widgets
 from course.chapters import basics
-from course.chapters.basics import exposure, grids, plots, runs, tables
+from course.chapters.basics import exposure, grids, plots, runs, tables, told
 from course.exercises import EXERCISES, check
 
 GRID = {"finetune": {"random": [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}], "class": [{"lr": 0.5}]},
@@ -51,8 +51,8 @@ def test_ends_of_a_grid_are_told_and_an_idle_end_is_measured():
 
 def test_the_choice_is_marked():
     found = tables.choices(TUNED, {"finetune": GRID["finetune"]},
-                           {("random", "finetune"): {"lr": 0.3}}, "random")
-    assert found.iloc[0].tolist() == ["lr", "0.1: 4.5 · 0.2: lost · [0.3: 4.0]"]
+                           {("random", "finetune"): {"lr": 0.3}})
+    assert found.iloc[0].tolist() == ["lr", "0.1: 4.5 · 0.2: lost · [0.3: 4.0]", "0.5: lost"]
 
 
 def test_grids_begin_with_the_strength_and_every_method_is_labkits():
@@ -82,9 +82,31 @@ def test_closer_than_doing_nothing_needs_the_corrected_interval():
     start = pd.Series(rng.normal(5, 0.3, 10), index=seeds)
     found = {"untouched": start, "finetune": start - 2 + rng.normal(0, 0.1, 10),
              "ssd": start + rng.normal(0, 0.5, 10), "scrub": start + 2 + rng.normal(0, 0.1, 10)}
-    assert tables.beyond(found, -1, 9) == "fine-tuning"
-    assert tables.beyond(found, 1, 9) == "SCRUB"
-    assert tables.beyond({"untouched": start}, 1, 9) == "none"
+    assert tables.beyond(found, -1) == ["fine-tuning"]
+    assert tables.beyond(found, 1) == ["SCRUB"]
+    assert tables.beyond(found, 1, "scrub") == [] and "SSD" in tables.beyond(found, -1, "scrub")
+    assert tables.beyond({"untouched": start}, 1) == []
+
+
+def test_closer_by_more_than_chance_is_judged_seed_by_seed():
+    start = pd.Series([5.0, 5.2, 4.8, 5.1])
+    found = {"untouched": start, "finetune": start - [2, 2.1, 1.9, 2],
+             "ssd": start - [0.5, 0.4, 0.5, 0.6]}
+    chance = pd.Series([0.7, 0.8, 0.7, 0.6])
+    assert tables.beyond(found, -1) == ["fine-tuning", "SSD"]
+    assert tables.beyond(found, -1, least=chance) == ["fine-tuning"]
+    assert tables.beyond(found, -1, least=3.0) == []
+
+
+def test_names_are_listed_and_no_name_is_said():
+    assert [told.listed(list(names)) for names in ("", "a", "ab", "abc")] == [
+        "none", "a", "a and b", "a, b and c"]
+
+
+def test_a_ratio_shows_the_ends_that_decide():
+    mean, low, high = lk.measure.interval([0.5, 0.9, 1.0, 0.8])
+    assert tables.ratio([0.5, 0.9, 1.0, 0.8]) == f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+    assert tables.ratio([0.43]) == "0.43"
 
 
 def test_the_usable_pair_is_nearest_and_strongest():
@@ -92,6 +114,59 @@ def test_the_usable_pair_is_nearest_and_strongest():
     assert exposure.usable_pair(tuned, {"UA": 10, "TA": 80}) == (2, 3)  # 4 is of no use
     assert exposure.usable_pair(tuned.loc[:2], {"UA": 10, "TA": 80}) is None
     assert exposure.usable_pair(tuned.loc[[]], {"UA": 10, "TA": 80}) is None
+
+
+def test_where_the_stronger_setting_lies_is_measured_on_the_judged_seeds():
+    ua = np.array([15.0, 16, 14, 15])
+
+    def pair(past):
+        return {"UA": np.c_[ua - 5, ua + past], "exposure": np.tile([0.01, 0.03], (4, 1)),
+                "side": np.full((4, 2), -2.0)}
+
+    assert exposure.place(pair(np.array([8, 9, 8, 7.0])), ua) == "past"
+    assert exposure.place(pair(np.array([-4, -5, -4, -3.0])), ua) == "below"
+    assert exposure.place(pair(np.array([-4, 4, -4, 4.0])), ua) == "near"
+    verdicts = {"exposure scrub": "undecided", "side scrub": "reproduced"}
+    below = pair(np.array([-4, -5, -4, -3.0]))
+    text, past, whole = told.pushed({"scrub": below}, ["scrub", "ssd"], ua, np.zeros(4), verdicts)
+    assert "**not past it**" in text and "less sure of the forget set by 2" in text
+    assert past == {} and whole == [] and text.endswith("on the tuning seeds: SSD.")
+
+
+def test_what_a_method_of_ones_own_is_told_follows_the_paired_differences():
+    seeds, small = range(4), np.array([0.0, 0.001, -0.001, 0.0])
+    g = {"finetune": pd.Series([3.0, 3.1, 2.9, 3.0], index=seeds)}
+    found = pd.DataFrame({"gap": [1.0, 1.2, 0.8, 1.0], "AUC": 0.55 + small,
+                          "exposure": [0.1, -0.1, 0.1, -0.1]}, index=seeds)
+    gap, _, meaning = told.own("your method", found, g, 0.5 + small[::-1], np.zeros(4), 0.3)
+    assert "your method" in gap and "fine-tuning: -2" in gap and "NegGrad+" not in gap
+    assert "the loss attack still finds" in meaning
+    meaning = told.own("your method", found.assign(AUC=0.5), g, 0.5 + small, np.zeros(4), 0.3)[2]
+    assert meaning.startswith("Neither attack is shown")
+
+
+def test_winners_of_single_seeds_are_told_with_their_paired_difference():
+    ranked = pd.DataFrame({"seed": [1, 1, 2, 2, 3, 3], "method": ["ssd", "scrub"] * 3,
+                           "gap": [1.0, 2, 2, 1, 1, 2]})
+    g = {m: part.set_index("seed").gap for m, part in ranked.groupby("method")}
+    text = told.winners(ranked, g)
+    assert "SSD (2×), SCRUB (1×)" in text and "does not decide between" in text
+    assert told.winners(ranked[ranked.seed != 2], g) == (
+        "Asked alone, seeds name SSD (2×) the closest.")
+
+
+def test_a_roc_curve_ends_in_both_corners_and_its_area_is_the_auc():
+    rng = np.random.default_rng(0)
+    inside, outside = rng.normal(1, 1, 40).round(1), rng.normal(0, 1, 30).round(1)
+    fpr, tpr = plots.rates(inside, outside)
+    assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
+    area = ((tpr[1:] + tpr[:-1]) / 2 * np.diff(fpr)).sum()
+    assert area == pytest.approx(basics.auc(inside, outside))
+    one = pd.DataFrame({"scores": [[(1.0, inside, outside)], None]})
+    middle = plots.mean_tpr(one)
+    assert middle[-1] == 1 and (np.diff(middle) >= 0).all()
+    assert middle[50] == max(t for f, t in zip(fpr, tpr, strict=True) if f <= 0.5)
+    assert np.isnan(plots.mean_tpr(one[1:])).all()
 
 
 def test_exposure_of_lost_runs_is_nan_and_the_side_has_a_sign():

@@ -150,6 +150,25 @@ def test_the_search_of_the_project_is_itself_when_copied(prepared):
     assert len(search.judge(search(lambda x: 0 * x.sum((1, 2, 3))))) == 8
 
 
+def test_the_prior_is_rehearsed_on_requests_of_the_size_it_is_used_for(prepared):
+    w, attacker = prepared[1], here.Attacker({("mlp", "clean"): 0.0})
+    weights, tried = here.rehearse_crowds(attacker, w, (2, 8))
+    assert set(weights) == set(tried) == {2, 8}
+    for u, row in tried.items():
+        assert row[here.TVS.index(weights[u])] == max(row)
+        gained = here.crowd_gains(attacker, {u: here.TVS[0]}, (w, u))
+        c = here.crowd(w, u)
+        found = attacker.search(w, c.model, c.aims, c.label.view(-1, u), steps=16)
+        assert gained == pytest.approx(here.gains(c, found.images.flatten(0, 1)))
+    assert not np.allclose(tried[2], tried[8])
+    in_crowd = here.crowd_sizes(attacker, weights, [w, prepared[0][0]])
+    assert {u: len(g) for u, g in in_crowd.items()} == {2: 16, 8: 16}
+    assert in_crowd[8][8:] == pytest.approx(here.crowd_gains(attacker, weights,
+                                                             (prepared[0][0], 8)))
+    table = here.crowd_table({2: np.array([6.0, 4, 5, 1])}, {2: 0.1}, [0, 0, 1, 1])
+    assert table["at least 5 dB, %"][0].startswith("50 [")
+
+
 PROJECT = EXERCISES["5.5"]
 
 
@@ -228,6 +247,38 @@ def test_records_of_exact_unlearning(prepared):
     assert len(fig.axes[1].lines[0].get_xdata()) == 6
 
 
+def test_one_thing_is_changed_at_a_time():
+    rows = [dict(i=0, j=j, net="mlp", kind="plain", N=n, epochs=e, recipe=r,
+                 gain=100 * (r == "gentle") + 10 * e + n / 64 + j)
+            for j in range(2) for n in (8, 64, 256) for e in (1, 5)
+            for r in here.RECIPES]
+    alone = here.one_thing_at_a_time(pd.DataFrame(rows), [8, 64, 256], [1, 5], [5])
+    changes = [(new - old).tolist() for old, new in alone.values()]
+    assert changes == [pytest.approx([v] * 2) for v in (3.875, 3.875, 40, -100, -100, -100)]
+    table = here.change_table(alone, [0, 1])
+    assert table["what alone is changed"].tolist() == list(alone)
+    assert [float(t.split()[0]) for t in table.change] == pytest.approx(
+        [3.9, 3.9, 40, -100, -100, -100])
+
+
+def test_a_longer_search_has_twice_the_iterations_and_the_same_differences(prepared):
+    w, attacker = prepared[0][0], here.Attacker({("mlp", "noisy"): 0.1})
+    job = 0, w, "mlp", [(8, 1, "ordinary")]
+    short, longer = (pd.DataFrame(f(attacker, job)) for f in
+                     (here.exact_records, here.searched_longer))
+    assert short.cosine.tolist() == longer.cosine.tolist() and len(longer) == 3
+    assert w.cfg.sweep_steps == 8
+    pair = here.retrained(w, "mlp", 8, epochs=1, **here.RECIPES["ordinary"])["plain"]
+    found = attacker.search(w, *pair, update="noisy", steps=16)
+    assert longer.gain.tolist() == pytest.approx(here.gain(w, found).tolist())
+    assert short.gain.tolist() != longer.gain.tolist()
+
+
+def test_ranks_within_a_seed_ignore_what_differs_between_seeds():
+    found = here.rank_by_seed([1, 2, 3, 11, 12, 13], [6, 5, 4, 27, 28, 29], [1, 1, 1, 2, 2, 2])
+    assert found == pytest.approx([-1, 1])
+
+
 def test_sureness_is_the_label_probability(prepared):
     worlds = prepared[0]
     w = worlds[1]
@@ -262,6 +313,9 @@ def test_three_texts_for_three_intervals():
                            ([7], "open")):
         assert here.tell(values, list(range(len(values))), *texts) == wanted
     assert here.pm([4.0], [0]) == "4.0" and here.pm([4, 5, 6], [0, 1, 2], "+").startswith("+5.0 [")
+    assert here.pm([0.9, 0.8, 0.9], None, limits=(-1, 1), digits=2).startswith("0.87 [0.")
+    _, low, high = lk.measure.interval([4, 5, 6], [0, 1, 2])
+    assert here.half_width([4, 5, 6], [0, 1, 2]) == pytest.approx((high - low) / 2)
 
 
 # ----------------------------------------------------------------------------------- linear models

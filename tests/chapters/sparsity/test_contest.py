@@ -231,15 +231,64 @@ def test_every_setting_is_rehearsed_and_ft_alone_on_sparse_networks(study, made,
                for name, places in plan.items())
 
 
+def raced(study, made, monkeypatch, gaps, lost=()):
+    """The table, and the jobs, of a rehearsal with these disparities. gaps: place -> one a job."""
+    jobs, asked = [], [0, 3, 7, 9]
+
+    def contest(study, job):
+        net, request, plan = job
+        jobs.append((bool(net.mask), request, plan))
+        return [dict(method=m, setting=i, sparsity=net.sparsity, asked=request, lost=(i, request)
+                     in lost, gap=gaps[i][asked.index(request)]) for m in plan for i in plan[m]]
+
+    monkeypatch.setattr(judging, "contest", contest)
+    monkeypatch.setattr(judging, "reference", lambda study, net, asked: (net.sparsity, asked))
+    monkeypatch.setattr(judging, "parallel", lambda job, items, keep=None: list(map(job, items)))
+    study.grid = {m: [dict(lr=i) for i in range(4)] for m in ("FT", "l1", "GA")}
+    return here.rehearse(study, [made.nets, made.nets], asked, tuned=2, others=2,
+                         random=False), jobs
+
+
+def test_the_race_leaves_out_what_cannot_win_and_chooses_as_all_runs_would(study, made,
+                                                                           monkeypatch):
+    gaps = {0: [9, 9, 0, 0], 1: [3, 3, 1, 1], 2: [1, 1, 4, 4], 3: [1, 2, 3, 3]}
+    tried, jobs = raced(study, made, monkeypatch, gaps)
+    for kind in (0.0, 0.8):
+        chosen, mean = here.least(study.grid, tried[tried.sparsity == kind])
+        assert chosen == {m: 1 for m in (["FT"] if kind else study.grid)}  # of the sums 18 8 10 9
+        count = tried[tried.sparsity == kind].groupby(["method", "setting"]).gap.size()
+        assert count["FT"].tolist() == [2, 4, 4, 4]
+    dense = tried[tried.sparsity == 0].groupby(["method", "setting"]).gap.size()
+    assert dense["l1"].tolist() == [2, 4, 4, 4] and dense["GA"].tolist() == [4] * 4
+    assert study.done[5, 0.0, 7, "retrained", -1] == (0.0, 7)
+    assert not any(m == "GA" and masked for masked, _, plan in jobs for m in plan)
+
+
+def test_a_setting_that_diverged_is_out_of_the_race_and_a_leader_that_diverges_wins_nothing(
+        study, made, monkeypatch):
+    gaps = {0: [5, 5, 5, 5], 1: [1, 1, 1, 1], 2: [0, 0, 0, 0], 3: [9, 9, 9, 9]}
+    tried, _ = raced(study, made, monkeypatch, gaps, lost={(1, 0), (2, 7)})
+    assert here.least(study.grid, tried[tried.sparsity == 0])[0]["FT"] == 0
+    count = tried[tried.sparsity == 0].groupby(["method", "setting"]).gap.size()
+    assert count["FT"].tolist()[::2] == [4, 4]
+
+
+def test_kept_results_take_a_job_without_a_name(tmp_path):
+    """A profile that keeps its results goes on with them."""
+    jobs = partial(divmod, 7)
+    assert here.parallel(jobs, [2, 3], keep=tmp_path) == [[3, 1], [2, 1]]
+    assert here.parallel(partial(divmod, 0), [2, 3], keep=tmp_path) == [[3, 1], [2, 1]]
+
+
 @pytest.mark.parametrize("too", [False, True])
-def test_judged_networks_get_each_chosen_setting_and_ft_at_every_rate(study, made, monkeypatch,
+def test_judged_networks_get_each_chosen_setting_and_ft_at_the_given_rates(study, made, monkeypatch,
                                                                       too):
     seen = []
     monkeypatch.setattr(judging, "contest", lambda study, job: seen.append(job) or [])
     monkeypatch.setattr(judging, "parallel", lambda job, items, keep=None: list(map(job, items)))
     study.grid |= {"RL": [{}], "SalUn": [{}]}
     study.chosen |= {"GA": 1, "RL": 0, "SalUn": 0}
-    here.judged_runs(study, made.nets, [0, 7], too)
+    here.judged_runs(study, made.nets, [0, 7], too, [0, 1])
     dense, sparse = ([plan for net, _, plan in seen if bool(net.mask) is masked]
                      for masked in (False, True))
     assert [asked for _, asked, _ in seen] == [0, 7, 0, 7]
@@ -271,6 +320,48 @@ def test_the_side_of_an_interval():
     side = partial(here.side, rows=20)
     assert [side(v) for v in ([8, 9, 10], [-8, -9, -10], [-5, 9, 1])] == [1, -1, 0]
     assert side([8, 9, 10], 20) == -1 and here.side([1.2, 1.3, 1.25], 1, limits=None) == 1
+
+
+def test_the_difference_of_two_differences_is_paired():
+    words, of_side = here.differ([30, 50, 40], [10, 32, 21], 20)
+    assert words.startswith("19 [") and of_side == 1
+    assert here.differ([10, 32, 21], [30, 50, 40], 20)[1] == -1
+    assert here.differ([5, 9, 1], [6, 4, 3], 20)[1] == 0
+
+
+def test_collapse_is_counted_beside_the_retrained_network_of_the_request():
+    rows = [(1, asked, m, i, s, ra) for s, asked, m, i, ra in (
+        (0.0, 0, "retrained", -1, 100), (0.0, 0, "FT", 3, 10), (0.0, 0, "FT", 0, 10),
+        (0.0, 7, "retrained", -1, 60), (0.0, 7, "FT", 3, 40), (0.5, 0, "retrained", -1, 96),
+        (0.5, 0, "FT", 3, 90), (0.0, "random", "retrained", -1, 100),
+        (0.0, "random", "FT", 3, 0))]
+    runs = pd.DataFrame(rows, columns=["seed", "asked", "method", "setting", "sparsity", "RA"])
+    dense, sparse = here.ruin(runs, 3, 0.5).split("; ")
+    assert "1 of 2 dense networks (mean RA 25 %): not forgetting but collapse" in dense
+    assert "0 of 1 sparse networks (mean RA 90 %)." in sparse
+
+
+def test_changes_are_read_by_the_side_of_their_interval():
+    told = here.read_changes({"FT": [-5, -6, -7], "GA": [5, -9, 1], "Fisher": [5, 6, 7]},
+                             lambda v: "x", partial(here.side, rows=20))
+    assert told == "nearer to retraining: FT; farther from it: Fisher; undecided: GA x points"
+
+
+def test_what_diverged_is_told_by_setting():
+    runs = pd.DataFrame([("FT", 1, 0.0, True), ("FT", 1, 0.0, False), ("FT", 0, 0.0, False),
+                         ("retrained", -1, 0.0, False)],
+                        columns=["method", "setting", "sparsity", "lost"])
+    grid = {"FT": [dict(lr=0.1), dict(lr=0.2)]}
+    assert here.diverged(runs, grid).endswith("FT at lr 0.2, 0 % sparse: 1 of 2.")
+    assert here.diverged(runs[~runs.lost], grid) == ""
+
+
+def test_relabelling_is_told_beside_the_least_of_the_others():
+    gap = {("RL", 0.0): [1, 1, 2], ("SalUn", 0.0): [2, 2, 3], ("FT", 0.0): [9, 9, 9],
+           ("FT", 0.5): [5, 5, 6], ("l1", 0.0): [7, 7, 7]}
+    told = here.relabelling(lambda column, m, s=0.0: gap.get((m, s), [np.nan] * 3),
+                            lambda v: f"{np.mean(v):g}", ["FT", "l1"], 0.5)
+    assert "FT at 50 % sparsity" in told and "-4 (RL) and -3 (SalUn)" in told
 
 
 def test_shortcuts_by_hand():

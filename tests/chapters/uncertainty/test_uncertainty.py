@@ -112,6 +112,84 @@ def test_moves_are_against_the_mean_of_the_random_requests():
     assert later.move.tolist() == [2.0]
 
 
+def _judged(H, kept=(1.0, 1.0, 1.0, 1.0), i=0, j=0):
+    """Records of the four random requests to one target, retrained."""
+    return [dict(i=i, j=j, how=here.SAME, budget=4, goal=g, p=0.5, H=h, kept=k)
+            for g, h, k in zip(here.RANDOM, H, kept, strict=True)]
+
+
+def test_chance_is_each_random_request_against_the_other_three():
+    table = here.against_random(_judged((1.0, 1.0, 1.0, 2.0)) + _judged((1.0, 1.0, 1.0, 0.0), j=1)
+                                + _judged((1.0, 1.0, 1.0, 2.0), (1, 1, 1, 0.0), j=2)
+                                + _judged((1.0, 1.0, math.nan, 2.0), (1, 1, math.nan, 1), j=3))
+    got = here.luck(table, here.SAME, 0.9).set_index(["j", "goal"])
+    up, down = (got[got[g] == 1].index.tolist() for g in ("under", "over"))
+    assert up == [(0, "random 4"), (3, "random 4")] and down == [(1, "random 4")]
+    assert here.luck(table, here.SAME, 1.0)[["over", "under"]].to_numpy().sum() == 0
+
+
+def test_a_duel_puts_both_attacks_beside_chance():
+    def chosen(i, under, flip, kept):
+        return [dict(i=i, j=0, how=here.SAME, budget=4, goal=g, p=0.3, H=h, kept=k)
+                for g, h, k in (("under", under, 1.0), ("flip", flip, kept))]
+
+    blank = _judged((1.0, 1.0, 1.0, 2.0)) + _judged((1.0, 1.0, 1.0, 1.0), i=1)
+    asked = chosen(0, 3.0, 3.0, 0.0) + chosen(1, 1.1, 2.0, 1.0)
+    got = here.duel(here.against_random(blank + asked), 0.5, names=[70, 80])
+    assert got.i.tolist() == [70, 80] and got.kept.tolist() == [1, 1]
+    assert got.under.tolist() == [1, 0] and got.flip.tolist() == [0, 1]
+    assert got.chance.tolist() == [0.25, 0]
+
+
+def test_a_contest_is_the_duel_on_one_more_network(victim):
+    attacker = here.Attacker(GOALS, tau=0.05, shrink=0.5, damping=0.1)
+    asked = []
+
+    def train(data, seeds, skip):
+        asked.extend(skip)
+        assert set(seeds) == {victim.seed}
+        return [network(k) for k in range(len(skip))]
+
+    got = here.contest(victim, attacker, train, 0.1)
+    assert len(asked) == 4 + 2 * 2 and got.i.tolist() == [7, 7]
+    for j in (0, 1):
+        says = [attack.answer(victim, j, network(k)) for k in range(8)]
+        usual = np.mean([z["H"] for z in says[:4]])
+        won = [z["H"] - usual > 0.1 and z["kept"] == 1 for z in says[4 + 2 * j:6 + 2 * j]]
+        assert got.iloc[j][["under", "flip"]].tolist() == won
+
+
+def test_counts_and_what_is_gained():
+    assert here.count([1, 0, math.nan, 1.0]) == "2 of 4"
+    assert here.share([1, 1, 0, 1], [0, 0, 1, 1]).endswith("% (3 of 4)")
+    assert here.gained([0.5, 0.4, 0.6], [0, 1, 2]) == (
+        lk.measure.show_interval([50, 40, 60], clusters=[0, 1, 2], limits=(-100, 100)), True)
+    assert not here.gained([0.5, -0.4, 0.6], [0, 1, 2])[1]
+
+
+def test_an_estimate_is_compared_with_softmax_target_by_target():
+    def records(*rows):
+        return pd.DataFrame([dict(i=i, j=j, move=m) for i, j, m in rows])
+
+    sides = {("softmax", "over"): records((0, 1, 1.0), (0, 0, 2.0)),
+             ("temperature", "over"): records((0, 0, 2.5), (0, 1, 0.5))}
+    got = here.beyond_softmax(sides, "temperature", "over")
+    assert got[["i", "j", "more"]].to_numpy().tolist() == [[0, 0, 0.5], [0, 1, -0.5]]
+
+
+def test_which_prediction_fits():
+    def less(*values):
+        return pd.DataFrame({"i": range(len(values)), "less": values})
+
+    up, down, near, under = (less(.2, .3, .25), less(-.2, -.3, -.25), less(.2, -.1, .1),
+                             less(-.2, .1, -.1))
+    assert here.which_fits([up, up]) == "b) fits."
+    assert here.which_fits([down, down]).startswith("c) fits")
+    assert here.which_fits([up, near]).startswith("the means speak for b),")
+    assert here.which_fits([under, down]).startswith("the means speak for c),")
+    assert "b) in one direction and c)" in here.which_fits([up, down])
+
+
 def test_a_lost_run_is_no_success_and_leaves_the_means_alone():
     blank = [dict(i=i, j=0, how="x", budget=4, kept=1.0, goal=name, p=0.5, H=1.0, top=0.5)
              for i in range(3) for name in here.RANDOM]
@@ -162,8 +240,13 @@ def test_decisions_are_counted_one_way_each():
             "over": [0.85, 0.6, 0.95, 0.95], "under": [0.5, 0.5, 0.7, 0.85]}
     table = pd.DataFrame([dict(i=0, j=j, how=here.SAME, goal=g, top=t) for g, row in tops.items()
                           for j, t in enumerate(row)])
-    assert here.crossings(table, 0.8) == {"low": 2, "high": 2, "over": 1, "under": 1,
-                                          "chance low": 1, "chance high": 0}
+    table = pd.concat([table, *(table[table.goal == "random 2"].assign(goal=g)
+                                for g in here.RANDOM[2:])])
+    got = here.crossings(table, 0.8)
+    assert got.low.tolist() == [1, 1, 0, 0] and got.high.tolist() == [0, 0, 1, 1]
+    assert got.over.tolist() == [1, 0, 0, 0] and got.under.tolist() == [0, 0, 1, 0]
+    assert got["chance over"].tolist() == [1, 0, 0, 0] and not got["chance under"].any()
+    assert got.i.tolist() == [0] * 4
 
 
 def test_what_hangs_on_confidence(victim):
@@ -176,15 +259,6 @@ def test_what_hangs_on_confidence(victim):
     assert row.ece == 10 and row.wrong == pytest.approx(100 * (1 - right.mean()))
     assert row["wrong acted"] == pytest.approx(100 * (1 - right[acted].mean()))
     assert row.acted == pytest.approx(100 * acted.mean()) and len(answers) == 1
-
-
-def test_the_rise_of_ece_is_against_random_requests():
-    rows = [dict(i=i, how="x", request=r, ECE=e + i / 100, surplus=0.0, accuracy=80.0)
-            for i in range(3) for r, e in (("random", 0.1), ("surer", 0.2), ("less sure", 0.05))]
-    shown, rise = here.calibration(pd.DataFrame(rows))
-    assert len(shown) == 3 and set(rise) == {("x", "surer"), ("x", "less sure")}
-    assert rise["x", "surer"][0] == pytest.approx(0.1)
-    assert rise["x", "less sure"][0] == pytest.approx(-0.05)
 
 
 # ---- gates
@@ -211,6 +285,21 @@ def test_a_gate_as_the_attacker_sees_it_is_the_gate_on_its_own_rows(victim):
         assert torch.isfinite(slope).all() and (name == "isolated gradients" or slope.any())
 
 
+@pytest.mark.parametrize("tau", [0.3, 1e39])
+def test_a_trial_copy_answers_as_the_unlearned_network(victim, tau):
+    request, x = victim.data.x.new_tensor([7, 2, 30], dtype=torch.long), victim.validation[0]
+    got = gates.on_a_trial_copy(victim, request, tau)
+    if tau > 1:
+        assert not torch.isfinite(got).all()
+        ready = (lk.training.predict(victim.model, x), torch.zeros(N, dtype=torch.bool),
+                 torch.ones(N, D), None)
+        found = gates.scores(victim, ready, request, tau)
+        assert (found["validation loss"], found["labels changed"]) == (1e9, 1.0)
+    else:
+        wanted = lk.training.predict(here.stepped(victim, request, tau), x)
+        assert torch.equal(got, wanted) and not got.requires_grad
+
+
 def test_thresholds_come_from_benign_requests_alone():
     rng = np.random.default_rng(0)
     rows = [dict(i=i, stream=s, aim=None, goal=None, j=None) | dict.fromkeys(here.GATES, v)
@@ -227,6 +316,11 @@ def test_thresholds_come_from_benign_requests_alone():
     caught = here.caught(gate, defend.REALISTIC).set_index(["i", "aim"])[here.GATES[1]]
     assert caught[0, "first-order"] == 1 and caught[1, "first-order"] == 0
     assert caught[0, "retraining"] == caught[1, "retraining"] == 0
+    strict = gate.assign(**{here.GATES[0]: np.where(gate.stream == "one-class", 9.0,
+                                                    gate[here.GATES[0]])})
+    worst = here.refused(strict, here.GATES[0], ("random",))
+    assert set(worst.stream) == {"one-class"} and set(worst.i) == {0, 1}
+    assert len(worst) == 600 and worst.refused.all()
 
 
 # ---- the project
@@ -238,6 +332,15 @@ def test_a_request_is_cut_down_until_it_passes():
     for limit, kept in ((9, 4), (0.75, 3), (0.3001, 2), (0.15, 1), (0.05, 0)):
         got = evading.cut_down(rows, lambda w: w @ cost, limit, 4)
         assert got.tolist() == rows[:kept].tolist()
+
+
+def test_no_graph_is_kept_where_no_slope_can_be_asked_for():
+    inner = torch.ones(3, requires_grad=True)
+    f = evading.lean(lambda w: (inner * w**2).sum())
+    w = torch.tensor([1.0, 2.0, 3.0])
+    assert f(w) == 14 and not f(w).requires_grad
+    slope, = torch.autograd.grad(f(w.requires_grad_()), w)
+    assert slope.tolist() == [2, 4, 6]
 
 
 def test_the_projects_gain_is_refused_where_a_rule_is_broken():

@@ -3,8 +3,10 @@ against brute force, autograd and logs that were really written.
 """
 
 import hashlib
+import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -72,8 +74,13 @@ def test_lines_are_shown_as_they_stand_in_the_file(answers):
         assert line["step"] == i + 1 and line["learning rate"] == RECIPE["lr"]
         assert line["rows of the batch"].startswith(", ".join(map(str, lines[i]["rows"][:4])))
         assert line["rows of the batch"].endswith(f"({len(lines[i]['rows'])})")
-        digest = hashlib.sha256(raw[i].encode()).hexdigest()
-        assert line["hash of the line before"] == digest[:8] + "…"
+        before, own = (hashlib.sha256(raw[k].encode()).hexdigest()[:8] + "…" for k in (i, i + 1))
+        assert (line["hash of the line before"], line["hash of this line"]) == (before, own)
+
+
+def test_a_changed_row_breaks_the_chain_in_the_line_after_its_own(answers, tmp_path):
+    assert "breaks at line 5:" in here.tampered(answers["honest"][1], 3, tmp_path)
+    here.load_log(answers["honest"][1])  # the log itself is as it was
 
 
 def test_providers_pass_and_fail_as_they_should(world, answers):
@@ -205,7 +212,79 @@ def test_the_best_of_several_sets_imitates_better_than_one(world):
 
 
 def test_what_is_known_is_said_with_its_side():
-    assert here.known_in_words([1.0, 1.1, 0.9]).endswith(": something")
-    assert here.known_in_words([-1.0, -1.1, -0.9]).endswith(": nothing")
+    assert here.known_in_words([1.0, 1.1, 0.9]).endswith(": more")
+    assert here.known_in_words([-1.0, -1.1, -0.9]).endswith(": less")
     assert here.known_in_words([1.0, -1.0, 0.5]).endswith(": undecided")
     assert here.known_in_words([0.25]) == "+0.250: undecided"
+
+
+# ------------------------------------------------------------------------------------ sentences
+
+
+def told(sentences):
+    return " ".join(sentences)
+
+
+def test_the_prediction_follows_who_is_accused():
+    def said(forges, nearest, search):
+        spread = {p: [(v, 0.0, 1.0), (v, 0.0, 1.0), (1.0, 0.2, 1.0)] for p, v in
+                  {"honest": 1.0, "forges": forges, "nearest": nearest, "search": search}.items()}
+        matrix = pd.DataFrame([dict(provider=p, pooled=v[0][0] > 0.5, noise=1e-7)
+                               for p, v in spread.items()])
+        return told(here.told_passing(spread, matrix, 1))
+
+    assert "you said a)" in said(0.0, 1.0, 0.9) and "forges 100 % [0, 100]" in said(0.0, 1.0, 0.9)
+    assert "you said b)" in said(0.9, 1.0, 1.0) and "you said b)" in said(0.9, 0.1, 0.1)
+    assert "you said c)" in said(0.1, 0.2, 1.0)
+    assert "forger in 1 of 1 runs, and the honest provider in 0 of 1." in said(0.0, 1.0, 1.0)
+
+
+def test_what_a_pass_is_worth_needs_even_odds_and_both_chances():
+    test = dict(p=0.2, q=0.01, k=2, beta=here.miss_rate(30, 0.2, 2))
+    said = told(here.told_one_test({p: test | {"hits": h} for p, h in
+                                    (("honest", 0), ("ignores", 9), ("nearest", 2))}))
+    old, new = (sum(math.comb(30, h) * r**h * (1 - r) ** (30 - h) for h in range(3))
+                for r in (0.2, 0.01))
+    assert f"β = {old:.1g}." in said and f"the old one {old / (old + new):.1g}." in said
+    assert "on: ignores." in said and "tell: nearest passed too." in said
+
+
+def test_plans_are_told_by_the_middle_and_the_worst_owner():
+    weak = pd.DataFrame([dict(owners=2, each=e, seed=s, p=p, q=0.01, escape=b, plan=m)
+                         for e, s, p, b, m in ((9, 0, 0.8, 1e-9, 8), (9, 1, 0.6, 1e-4, 12),
+                                               (3, 0, 0.1, 0.5, None), (3, 1, 0.1, 0.9, None))])
+    full, few = here.strengths_shown(weak).to_dict("records")
+    assert (full["β, worst"], full["questions (yours), median"]) == ("0.0001", "10")
+    assert (few["questions (yours), median"], few["over 200 needed, %"]) == ("over 200", "100")
+    said = told(here.told_strengths(weak, [(2, 9), (2, 3)]))
+    assert "worst of 2 owners" in said and "chance of 0.0001;" in said and "does with 0.7." in said
+    assert "no plan of 200" in said
+    assert "at most 200" in told(here.told_strengths(weak.fillna(150), [(2, 9), (2, 3)]))
+
+
+def test_audits_are_compared_on_the_same_logs():
+    def said(yours, plain):
+        found = [dict(audit=a, share=s, cheat=c, found=v) for s in (0.01, here.AGREED)
+                 for c in here.SORTS for a, v in (("yours", yours), ("the course's", yours),
+                                                  ("plain count", plain))]
+        return told(here.told_detections(pd.DataFrame(found)))
+
+    behind = said([0.0] * 12, [1.0] * 12)
+    assert "But at 1 % deleted, each row once an epoch, the count flags 100 points" in behind
+    assert "not surely more than the 1 % of false alarms" in behind and "loses there" in behind
+    ahead = said([1.0] * 12, [0.0] * 12)
+    assert "nowhere behind" in ahead and "some are still caught" in ahead
+    assert "may be chance" in said([0.0] * 12, [1.0] + [0.0] * 11)
+
+
+def test_who_keeps_something_is_told_beside_both_retrainings():
+    names = [0, 1, 2, 3]
+    saved = {"nearest": pd.Series([0.1, 0.11, 0.09, 0.1], names),
+             here.OTHER_SEED: pd.Series([0.5, -0.5, 0.4, -0.4], names)}
+    raw = {"nearest": pd.Series([-0.2, -0.21, -0.19, -0.2], names)}
+    said = told(here.told_kept(saved, raw))
+    assert "of 1 cheats: nearest." in said and "was written: none for certain." in said
+    assert "4 seeds: none for certain, so that a cheat would stand out" in said
+    table = here.kept_shown(saved, raw).to_dict("records")
+    assert table[0]["loss below the mean of two retrainings"].endswith("less")
+    assert table[1]["beyond a retraining with another seed"] == "–"

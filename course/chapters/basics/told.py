@@ -1,0 +1,139 @@
+"""What the notebook on basics says of its comparisons: sentences that follow the numbers."""
+
+import labkit as lk
+
+from .exposure import place
+from .plots import NAMES
+from .tables import beyond, points, ratio
+
+show = lk.measure.show_interval
+
+
+def listed(names):
+    """'a, b and c', or 'none'."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:]))) or "none"
+
+
+def difference(values):
+    """Mean and 95 % interval of a difference of two AUCs. -> text"""
+    return show(values, limits=(-1, 1))
+
+
+def _counted(n, word):
+    return f"{n} {word}{'s' * (n != 1)}"
+
+
+def clear(values, limits=(-1, 1)):
+    """1 or -1 where the 95 % interval lies above or below 0, else 0."""
+    low, high = lk.measure.interval(values, None, limits)[1:]
+    return int(low > 0) - int(high < 0)
+
+
+def gaps(g, of_class, n):
+    """The methods beside the untouched model and a second retraining. -> lists of names, text
+
+    g, of_class: method -> gaps by seed, random and class request; n: number of methods.
+    """
+    chance = g["retrained, fresh seed"]
+    found = dict(closer=beyond(g, -1), clearly=beyond(g, -1, least=chance), worse=beyond(g, 1),
+                 further=beyond(g, 1, "retrained, fresh seed"))
+    of = {name: listed(methods) for name, methods in found.items()}
+    best = next(m for m in of_class if m in NAMES)
+    rest = "" if len(found["further"]) == n else "; for the others these seeds do not decide it"
+    return found, (
+        f"- **Random request.** The untouched model is {points(g['untouched'])} from retraining, "
+        f"a second retraining {points(chance)}. Closer than the untouched model, paired over "
+        f"seeds and corrected for {n} methods: {of['closer']}; by more than two honest "
+        f"retrainings differ: {of['clearly']}. Further away, so worse than doing nothing: "
+        f"{of['worse']}. Still further than a second retraining: {of['further']}{rest}.\n"
+        f"- **Class request.** The untouched model is {points(of_class['untouched'])} away. The "
+        f"smallest mean gap has {NAMES[best]}, {points(of_class[best])}. It was picked as the "
+        f"best of {n} on these same seeds, so that gap flatters it.")
+
+
+def cost(shares, parts, long):
+    """What fine-tuning costs and leaves. parts: verdicts of the gaps' parts; long: of longer runs.
+    """
+    half = [{"reproduced": "less than half", "not reproduced": "not less than half"}.get(
+        part["verdict"], "more or less than half is undecided") for part in parts]
+    text = [f"Fine-tuning makes {shares['visits'].mean():.2f} of retraining's visits and takes "
+            f"{ratio(shares['cpu'])} of its CPU seconds. Of the untouched model's gap it leaves "
+            f"{ratio(shares['gap (random)'])} for the random request ({half[0]}) and "
+            f"{ratio(shares['gap (class)'])} for the class ({half[1]})."]
+    text += [f"With {t} times the epochs ({part.spent.mean():.2f} of the visits, "
+             f"{_counted(len(part), 'seed')}) {ratio(part.left)} is left of the random gap."
+             for t, part in long.dropna().groupby("times")]
+    if lost := long.left.isna().sum():
+        text.append(f"{_counted(lost, 'longer run')} diverged and are left out.")
+    return " ".join(text)
+
+
+def _setting(method, pair, ua, exposed, verdicts):
+    """One line on a method: where its two settings lie, its exposure, and on which side."""
+    (at, past), side = pair["exposure"].T, pair["side"][:, 1]
+    where = {"past": "past it by", "below": "**not past it**, the difference is",
+             "near": "not clearly past it, the difference is"}[place(pair, ua)]
+    surer = "surer" if side.mean() > 0 else "less sure"
+    return (f"- **{NAMES[method]}**, UA {pair['UA'][:, 0].mean():.0f} and then "
+            f"{pair['UA'][:, 1].mean():.0f} % (retraining's is {ua.mean():.0f} %; {where} "
+            f"{points(pair['UA'][:, 1] - ua)}). Exposure less the retrained model's: "
+            f"{difference(at - exposed)}, then {difference(past - exposed)}; it changes by "
+            f"{difference(past - at)} ({verdicts[f'exposure {method}']}). The second is {surer} of "
+            f"the forget set by {points(side if side.mean() > 0 else -side)} (other side: "
+            f"{verdicts[f'side {method}']}).")
+
+
+def pushed(pairs, methods, ua, exposed, verdicts):
+    """What pushing harder does. -> text, exposure, names
+
+    exposure: method whose second setting lies past retraining's UA -> how far its exposure there
+    exceeds the retrained model's, by seed; names: of those for which both halves of the claim hold.
+    pairs: of exposure.at_and_past; methods: all that were asked; ua, exposed: UA and exposure of
+    the retrained models, one a seed; verdicts: part of the claim -> verdict.
+    """
+    lines = [_setting(m, pair, ua, exposed, verdicts) for m, pair in pairs.items()]
+    past = {m: pair["exposure"][:, 1] - exposed for m, pair in pairs.items()
+            if place(pair, ua) == "past"}
+    whole = [NAMES[m] for m in past
+             if verdicts[f"exposure {m}"] == verdicts[f"side {m}"] == "reproduced"]
+    already = [NAMES[m] for m, pair in pairs.items()
+               if clear(pair["exposure"][:, 0] - exposed) > 0]
+    end = [f"So {len(past)} of {len(methods)} methods were judged past retraining's UA, and both "
+           f"halves hold for {listed(whole)}. Exposed above retraining's at the first setting "
+           f"already, which the first half does not count: {listed(already)}."]
+    if none := [NAMES[m] for m in methods if m not in pairs]:
+        end.append("With no setting of use past retraining's UA on the tuning seeds: "
+                   f"{listed(none)}.")
+    return "\n".join(lines) + "\n\n" + " ".join(end), past, whole
+
+
+def own(name, found, g, auc, exposed, share):
+    """How a method of one's own does. -> text on its gap, on the attacks, and what they mean
+
+    found: its runs by seed; g: method -> gaps; auc, exposed: of the retrained models, one a seed;
+    share: of retraining's visits.
+    """
+    less = {m: (found.gap - g[m]).dropna() for m in ("finetune", "neggrad_plus") if m in g}
+    gap = f"The gap of {name}, at {share:.2f} of retraining's visits, less that of " + ", of ".join(
+        f"{NAMES[m]}: {points(v)}" for m, v in less.items()) + "."
+    above = {"loss attack": (found.AUC - auc).dropna(),
+             "attack without labels": (found.exposure - exposed).dropna()}
+    finds = [k for k, v in above.items() if clear(v) > 0]
+    text = ("AUC less that of the retrained model of the same seed: " + ", ".join(
+        f"{k} {difference(v)}" for k, v in above.items()) + ".")
+    return gap, text, (
+        f"So the gap does not tell all: the {listed(finds)} still finds the deleted rows." if finds
+        else "Neither attack is shown to find the deleted rows, which does not show that none can.")
+
+
+def winners(ranked, g):
+    """Which method is closest on each seed alone, and what all seeds say. ranked: judged runs."""
+    won = ranked.loc[ranked.groupby("seed")["gap"].idxmin(), "method"].value_counts()
+    text = ("Asked alone, seeds name " + ", ".join(f"{NAMES[m]} ({n}×)" for m, n in won.items())
+            + " the closest.")
+    if len(won) < 2:
+        return text
+    apart = (g[won.index[-1]] - g[won.index[0]]).dropna()
+    return text + (f" All together, the mean gaps of the first and the last of these differ by "
+                   f"{points(apart)}, which " + ("decides" if clear(apart, (-100, 100)) else
+                                                 "does not decide") + " between them.")

@@ -1,0 +1,63 @@
+"""Sentences about what was measured."""
+
+import numpy as np
+
+from .judging import minus
+from .tables import in_brief, turned
+
+
+def ruin(runs, place, sparsity):
+    """How many networks fine-tuning at a place of its grid ruins, in words.
+
+    Ruined: fewer than half as many retained rows right as the retrained network of that request.
+    """
+    of_class, told = runs[runs.asked != "random"].set_index(["seed", "asked"]), []
+    for s, kind in ((0.0, "dense"), (sparsity, "sparse")):
+        part = of_class[of_class.sparsity == s]
+        tuned = part[(part.method == "FT") & (part.setting == place)].RA
+        gone = int((tuned < part[part.method == "retrained"].RA.loc[tuned.index] / 2).sum())
+        told.append(f"{gone} of {len(tuned)} {kind} networks (mean RA {tuned.mean():.0f} %)"
+                    + ": not forgetting but collapse makes their UA" * (gone > 0))
+    return f"fewer than half of retraining's retained rows stay right in {'; in '.join(told)}."
+
+
+def read_changes(changes, points, side):
+    """Which methods sparsity brings nearer to retraining, farther, or neither, in words.
+
+    changes: method -> change of the disparity in points, one a seed.
+    """
+    by_side = {v: [m for m, values in changes.items() if side(values) == v] for v in (-1, 0, 1)}
+    told = [f"{where}: {', '.join(by_side[v])}" for v, where in (
+        (-1, "nearer to retraining"), (1, "farther from it")) if by_side[v]]
+    told += ["undecided: " + ", ".join(f"{m} {points(changes[m])}" for m in by_side[0])
+             + " points"] if by_side[0] else []
+    return "; ".join(told)
+
+
+def diverged(runs, tried):
+    """Where networks diverged, in words; empty where none did."""
+    groups = runs[runs.setting >= 0].groupby(["method", "setting", "sparsity"])
+    gone = groups.lost.agg(["sum", "size"])
+    told = [f"{name} at {in_brief(tried[name][i])}, {100 * s:g} % sparse: {row['sum']} of "
+            f"{row['size']}" for (name, i, s), row in gone[gone["sum"] > 0].iterrows()]
+    return (f"Networks that diverged, and count as wrong everywhere: {'; '.join(told)}."
+            if told else "")
+
+
+def relabelling(value, points, methods, sparsity):
+    """RL's and SalUn's disparity beside the least of the others, picked on the same splits."""
+    others = {(m, s): value("gap", m, s) for m in methods for s in (0.0, sparsity)}
+    others = {which: v for which, v in others.items() if all(map(np.isfinite, v))}
+    best = min(others, key=lambda which: np.mean(others[which]))
+    less = [f"{points(minus(value('gap', m), others[best]))} ({m})" for m in ("RL", "SalUn")]
+    return (f"RL and SalUn need no pruning: beside {best[0]} at {100 * best[1]:g} % sparsity, the "
+            "best of the others on these very splits, their disparity differs by "
+            f"{' and '.join(less)} points.")
+
+
+def second_network(first, second, settings, diverged, side):
+    """What a second network says of the parts that the first one measured; see turned."""
+    other, opened = (", ".join(parts) or "none" for parts in turned(first, second, side))
+    taken = "; ".join(f"{m} {in_brief(v)}" for m, v in settings.items())
+    return (f"With the second network ({taken}) on the other side of the line: {other}. Decided "
+            f"with one, open with the other: {opened}. Diverged: {diverged}.")
