@@ -21,7 +21,7 @@
 # - attack a fine-tuned release by what it *does*, not by where its weights are;
 # - write a release rule of your own, and set three attackers on it.
 #
-# *Time*: about a minute to run, three hours to work through.
+# *Time*: about a minute and a half to run, three hours to work through.
 # *You need*: notebooks 03 and 05.
 # *Papers*: Hu et al. 2024, [Learn What You Want to Unlearn](https://arxiv.org/abs/2404.03233), with
 # three defences; Abadi et al. 2016 (training with differential privacy). The tables of Hu et al.
@@ -576,6 +576,16 @@ lab.figure(figure, "The explorer in its first state: a deleted row, what the pla
                    "PSNRs.")
 lab.say(redraw("pruning 50 %", 0))
 panel
+
+# %% [markdown]
+# **Check yourself.** Why must the plain attacker stand in the figure beside the adaptive one?
+#
+# <details><summary>Answer</summary>
+#
+# The distance between the two is what rests on a secret. Where it is large, as for pruning, the
+# defence lasts until somebody reads the code.
+#
+# </details>
 
 # %% [markdown]
 # ## 8 · Project: a release rule
