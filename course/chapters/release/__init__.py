@@ -21,9 +21,11 @@ from .inverters import (
     PRUNED,
     STEPS,
     aims_at,
+    alike,
     by_closed_form,
     closed_form,
     gains,
+    imitations,
     near,
     pictures,
     rank_one,
@@ -33,19 +35,21 @@ from .inverters import (
 from .plots import privacy_figure, who_withstands
 from .private import Spent, composed, epsilon_of, fit_private, noise_for
 from .rule import PRICE, Published, Publisher, harder
-from .telling import LIMITS, Outcome, compared, of, outcomes, percent, spread, told
+from .telling import LIMITS, Outcome, compared, in_dB, of, outcomes, percent, sides, spread, told
 from .trained import INFLUENCE, Setting, private_ascent, private_trials, shrinkage
-from .worlds import ascend, run_all, seconds, test_accuracy, world
+from .worlds import ascend, row_losses, run_all, seconds, test_accuracy, world
 
 __all__ = [
     "ANSWERS", "DEFENCES", "INFLUENCE", "LIMITS", "NOISE", "PRICE", "PRUNED", "STEPS",
     "WEIGHTS", "Filtered", "Outcome", "Published", "Publisher", "Setting", "Spent", "add_noise",
-    "aims_at", "ascend", "average", "before_and_after", "by_closed_form", "closed_form",
+    "aims_at", "alike", "ascend", "average", "before_and_after", "by_closed_form", "closed_form",
     "compared", "composed", "confidence_change", "epsilon_of", "finetune_release",
-    "fit_private", "gains", "harder", "harm", "hunt", "hunts", "kept", "label_only", "named",
+    "fit_private", "gains", "harder", "harm", "hunt", "hunts", "imitations", "in_dB",
+    "kept", "label_only", "named",
     "near", "noise_for", "of", "outcomes", "panel", "percent", "pictures", "privacy_figure",
     "private_ascent", "private_trials", "prune", "rank_one", "rehearse_hunt", "rescale",
-    "rounded", "run_all", "seconds", "shrinkage", "spread", "strip", "subtract_path", "sweep",
+    "rounded", "row_losses", "run_all", "seconds", "shrinkage", "sides", "spread",
+    "strip", "subtract_path", "sweep",
     "tempered", "test_accuracy", "together", "told", "top_k", "update_rms", "who_withstands",
     "world",
 ]

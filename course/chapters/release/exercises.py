@@ -397,7 +397,8 @@ RULE = Exercise(
         ("lr=0.01", "lr=0.0001", "Tuning too gentle to repair anything",
          "your tuning hardly moves the weights, so what the noise cost is not given back."),
     ),
-    remark="It is run on other splits below, beside the single defences.",
+    remark="Judged on a network and rows of its own with a larger step; below it is run on other "
+           "splits, beside the single defences.",
 )
 
 EXERCISES = (RELEASE, DELETIONS, MASKED, CLIMB, RULE)

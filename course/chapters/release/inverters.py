@@ -1,7 +1,7 @@
 """Defences of several strengths against two inverters, one that knows the defence and one not."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -13,7 +13,7 @@ from labkit.measure import psnr
 
 from .adaptive import average, kept, subtract_path
 from .changed import add_noise, finetune_release, prune, update_rms
-from .worlds import run_all, test_accuracy
+from .worlds import row_losses, run_all, test_accuracy
 
 NOISE, PRUNED, STEPS = (1, 3, 10, 30), (0.1, 0.5, 0.9), (1, 5, 20)
 # What an inverter may use: searches with two weights of the prior, and two closed forms.
@@ -54,6 +54,15 @@ def imitations(w, steps, count=5) -> list:
             for s in range(count)]
 
 
+def alike(w, steps) -> float:
+    """Cosine between the provider's path of fine-tuning and the mean of the imitated ones."""
+    base = [s % 10**8 for s in spawn_seeds(w.seed, 3, "release")][1]
+    tuned = finetune_release(w.after[0], *w.kept, seed=base, steps=steps, **TUNING)
+    path = attack.difference(w.after[0], tuned)
+    mine = aims_at(w, imitations(w, steps)).mean(0)
+    return torch.nn.functional.cosine_similarity(path, mine, dim=0).item()
+
+
 def aims_at(w, models):
     """The difference of each model and the old one. -> (t, d)"""
     return torch.stack([attack.difference(w.theta, m) for m in models])
@@ -79,12 +88,19 @@ def rank_one(w, aim, label):
     return direction * (direction @ w.means[label].double().flatten())
 
 
-def by_closed_form(w, aim, mask, closed):
-    """closed(weight, bias, believed) on the first layer of a difference. -> (d,)"""
+def by_closed_form(w, aim, mask, closed, label=None):
+    """closed(weight, bias, believed) on the first layer of a difference. -> (d,)
+
+    label: with it, inputs of which the mask leaves nothing are those of the mean of this class.
+    """
     weight, bias = list(attack.unflat(w.theta, aim).values())[:2]
     if mask is None:
         return closed(weight, bias, torch.ones_like(weight, dtype=torch.bool))
-    return closed(weight, bias, list(attack.unflat(w.theta, mask).values())[0])
+    believed = list(attack.unflat(w.theta, mask).values())[0]
+    x = closed(weight, bias, believed)
+    if label is None:
+        return x
+    return torch.where(bias.square() @ believed.to(bias) > 0, x, w.means[label].flatten().to(x))
 
 
 def pictures(w, aims, mask=None, methods=METHODS, closed=closed_form, row=None) -> dict:
@@ -106,7 +122,7 @@ def pictures(w, aims, mask=None, methods=METHODS, closed=closed_form, row=None) 
         out = dict(zip(tvs, found.images[:, 0].split(t), strict=True))
     for name in (m for m in methods if isinstance(m, str)):
         rows = [rank_one(w, aim, label[j]) if name == "rank one"
-                else by_closed_form(w, aim, None if mask is None else mask[j], closed)
+                else by_closed_form(w, aim, None if mask is None else mask[j], closed, label[j])
                 for j, aim in enumerate(aims)]
         out[name] = w.data.pixels(torch.stack(rows).float().view(-1, *shape)).clamp(0, 1)
     return {m: out[m] for m in methods}
@@ -124,14 +140,17 @@ def near(gain) -> np.ndarray:
 
 
 def inverted(job, closed):
-    """(world, defence, tools) -> {who: {method: pictures}}, and the releases' mean accuracy."""
+    """(world, defence, tools) -> {who: {method: pictures}}, the releases' mean accuracy, and the
+    loss of each deleted row under its release.
+    """
     w, name, tools = job
     models, adaptive, mask = released_as(w, name)
     aims = {"plain": (aims_at(w, models), None)}
     if adaptive is not None:
         aims["adaptive"] = (adaptive, mask)
     return {who: pictures(w, aim, m, tools.get((name, who), METHODS), closed)
-            for who, (aim, m) in aims.items()}, np.mean([test_accuracy(m, w.data) for m in models])
+            for who, (aim, m) in aims.items()}, np.mean([test_accuracy(m, w.data)
+                                                         for m in models]), row_losses(w, models)
 
 
 @dataclass(frozen=True)
@@ -140,7 +159,8 @@ class Sweep:
 
     made: (seed, defence, who) -> pictures (t, …); dB: the same -> their gains (t,); accuracy:
     (seed, defence) -> %; tools: (defence, who) -> the method that did best in the rehearsal;
-    rehearsed: the same -> its mean gain there, dB.
+    rehearsed: the same -> its mean gain there, dB; rise: (seed, defence) -> by how much the loss of
+    each deleted row is higher under its release than under the network before (t,).
     """
 
     seeds: list
@@ -149,10 +169,15 @@ class Sweep:
     accuracy: dict
     tools: dict
     rehearsed: dict
+    rise: dict = field(default_factory=dict)
 
     def gain(self, defence, who="plain") -> np.ndarray:
         """All deleted rows' gains, dB, world after world."""
         return np.concatenate([self.dB[s, defence, who] for s in self.seeds])
+
+    def risen(self, defence) -> np.ndarray:
+        """How much the loss of all deleted rows rose from the old network to the release."""
+        return np.concatenate([self.rise[s, defence] for s in self.seeds])
 
     def price(self, defence) -> np.ndarray:
         """Test accuracy less that without the defence, points, one a world."""
@@ -186,6 +211,7 @@ def sweep(worlds, extra, defences, closed=closed_form) -> Sweep:
         if w.seed in lost:
             continue
         result.accuracy[w.seed, name] = one[1]
+        result.rise[w.seed, name] = one[2] - row_losses(w, [w.theta] * len(one[2]))
         for who, images in one[0].items():
             result.made[w.seed, name, who] = next(iter(images.values()))
             result.dB[w.seed, name, who] = gains(w, result.made[w.seed, name, who])
@@ -196,5 +222,5 @@ def together(*sweeps) -> Sweep:
     """Several sweeps of the same worlds as one, with the worlds that no sweep lost."""
     seeds = [s for s in sweeps[0].seeds if all(s in one.seeds for one in sweeps)]
     parts = ({k: v for one in sweeps for k, v in getattr(one, name).items()}
-             for name in ("made", "dB", "accuracy", "tools", "rehearsed"))
+             for name in ("made", "dB", "accuracy", "tools", "rehearsed", "rise"))
     return Sweep(seeds, *parts)

@@ -18,7 +18,7 @@ def who_withstands(figures, outcomes, guess):
     outcomes: name -> Outcome; guess: % of classes that a guess names.
     """
     members = {kind: [n for n, x in outcomes.items() if x.kind == kind] for kind in LABELS}
-    fig, axes = plt.subplots(3, 1, figsize=(8.4, 7.4), height_ratios=[len(m) + 0.6 for m in
+    fig, axes = plt.subplots(3, 1, figsize=(8.4, 8.2), height_ratios=[len(m) + 0.6 for m in
                                                                       members.values()])
     for ax, (kind, names) in zip(axes, members.items(), strict=True):
         for row, name in enumerate(names):
@@ -43,10 +43,9 @@ def who_withstands(figures, outcomes, guess):
 def privacy_figure(figures, found, epsilons):
     """Left: the gain from three kinds of step of ascent, at each ε. Right: flips by requests."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4))
-    steps = {"ascent": ("an ordinary step", "unlearned"), "noisy": ("step clipped, noised",
-                                                                    "defence"),
+    steps = {"ascent": ("an ordinary step", "unlearned"), "noisy": ("a private step", "defence"),
              "averaged": ("ten of those, averaged", "attack")}
-    who = {"random": ("random request", "other"), "chosen": ("chosen", "defence"),
+    who = {"random": ("random request", "other"), "chosen": ("chosen", "unlearned"),
            "aware": ("chosen, knows the clipping", "attack")}
     count = len(found.seeds)
     for ax, kinds, limits, scale in ((left, steps, None, 1), (right, who, (0, 100), 100)):
@@ -61,6 +60,7 @@ def privacy_figure(figures, found, epsilons):
                xticklabels=["∞" if np.isinf(e) else f"{e:g}" for e in epsilons])
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=11)
     left.axhline(0, color=figures.COLOURS["other"], linestyle="-.", linewidth=1.5)
+    left.text(-0.45, 1, "the class mean", fontsize=11, va="bottom")
     left.set_ylabel("gain over the class mean (dB)")
     right.set(ylabel="labels flipped (% of targets)", ylim=(-3, 103))
     return fig

@@ -11,7 +11,7 @@ from labkit.base import LabError
 
 from .adaptive import average, kept
 from .inverters import aims_at, gains, pictures
-from .worlds import ascend, test_accuracy
+from .worlds import ascend, row_losses, test_accuracy
 
 STEP = 0.05  # the step of a provider that deletes harder: fifty times that of the sections
 PRICE = 3.0  # points of test accuracy that a rule may cost against the old network
@@ -67,6 +67,11 @@ class Publisher:
         """Points of test accuracy lost against the old network, the mean over the deletions."""
         after = [test_accuracy(models[0], self.w.data) for models in published.releases]
         return test_accuracy(self.w.theta, self.w.data) - float(np.mean(after))
+
+    def rise(self, published) -> float:
+        """How much the loss of the deleted rows rose from the old network to the first releases."""
+        after = row_losses(self.w, [models[0] for models in published.releases])
+        return float(np.mean(after - row_losses(self.w, [self.w.theta] * len(after))))
 
     def gains(self, published) -> dict:
         """attacker -> dB over the class mean, one a deletion, with the tool that serves it best.

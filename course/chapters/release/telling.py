@@ -6,6 +6,7 @@ import numpy as np
 
 from labkit.measure import interval, show_interval
 
+from .answering import ANSWERS
 from .inverters import STEPS, near
 
 LIMITS = {"inversion": (0, 100), "answers": (0, 100), "requests": (-100, 100)}
@@ -27,9 +28,20 @@ def percent(shares, seeds, limits=(0, 100)) -> str:
                          digits=0)
 
 
+def in_dB(gain, seeds) -> str:
+    """'12.3 [10.1, 14.2] dB'"""
+    return f"{show_interval(gain, clusters=of(gain, seeds))} dB"
+
+
+def sides(values, seeds, line=0.0, limits=None) -> str:
+    """'above', 'below' or 'open': where the 95 % interval of the mean lies."""
+    _, low, high = interval(values, of(values, seeds), limits)
+    return "above" if low > line else "below" if high < line else "open"
+
+
 def told(gain, seeds) -> str:
     """'12.3 [10.1, 14.2] dB (90 [70, 97] % of the pictures rebuilt)'"""
-    return (f"{show_interval(gain, clusters=of(gain, seeds))} dB "
+    return (f"{in_dB(gain, seeds)} "
             f"({percent(near(gain), seeds)} % of the pictures rebuilt)")
 
 
@@ -75,7 +87,7 @@ def outcomes(found, private, named, noise, loose, least) -> dict:
     out["DP training and step"] = Outcome("inversion", private.seeds, bare,
                                           near(private.of(least, "noisy")),
                                           near(private.of(least, "averaged")))
-    for name in ("2 decimals", "top 3", "label only", "T = 0.3"):
+    for name in [n for n in ANSWERS if n != "all digits"]:
         out[f"answers: {name}"] = Outcome("answers", found.seeds, named["all digits", "plain"],
                                           named[name, "plain"], named[name, "adaptive"])
     out[f"DP training, ε = {least:g}"] = Outcome("requests", private.seeds, *(

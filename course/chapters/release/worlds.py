@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 
 from labkit import training, unlearn
 from labkit.base import Diverged
@@ -74,6 +75,13 @@ def ascend(model, pool, j, lr=1e-3):
 def test_accuracy(model, d) -> float:
     """In percent, whatever the precision of the weights."""
     return accuracy(training.predict(copy.deepcopy(model).float(), d.x_test), d.y_test)
+
+
+def row_losses(w, models):
+    """Loss of each deleted row under a network of its own, the deletions in order. -> numpy (t,)"""
+    with torch.no_grad():
+        return torch.stack([F.cross_entropy(m(w.pool.x[[j]]), w.pool.y[[j]])
+                            for j, m in enumerate(models)]).cpu().numpy()
 
 
 def run_all(function, jobs) -> list:
