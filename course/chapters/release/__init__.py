@@ -37,7 +37,7 @@ from .private import Spent, composed, epsilon_of, fit_private, noise_for
 from .rule import PRICE, Published, Publisher, harder
 from .telling import LIMITS, Outcome, compared, in_dB, of, outcomes, percent, sides, spread, told
 from .trained import INFLUENCE, Setting, private_ascent, private_trials, shrinkage
-from .worlds import ascend, row_losses, run_all, seconds, test_accuracy, world
+from .worlds import ascend, retrained_rise, row_losses, run_all, seconds, test_accuracy, world
 
 __all__ = [
     "ANSWERS", "DEFENCES", "INFLUENCE", "LIMITS", "NOISE", "PRICE", "PRUNED", "STEPS",
@@ -48,7 +48,7 @@ __all__ = [
     "kept", "label_only", "named",
     "near", "noise_for", "of", "outcomes", "panel", "percent", "pictures", "privacy_figure",
     "private_ascent", "private_trials", "prune", "rank_one", "rehearse_hunt", "rescale",
-    "rounded", "row_losses", "run_all", "seconds", "shrinkage", "sides", "spread",
+    "retrained_rise", "rounded", "row_losses", "run_all", "seconds", "shrinkage", "sides", "spread",
     "strip", "subtract_path", "sweep",
     "tempered", "test_accuracy", "together", "told", "top_k", "update_rms", "who_withstands",
     "world",

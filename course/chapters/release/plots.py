@@ -18,7 +18,7 @@ def who_withstands(figures, outcomes, guess):
     outcomes: name -> Outcome; guess: % of classes that a guess names.
     """
     members = {kind: [n for n, x in outcomes.items() if x.kind == kind] for kind in LABELS}
-    fig, axes = plt.subplots(3, 1, figsize=(8.4, 8.2), height_ratios=[len(m) + 0.6 for m in
+    fig, axes = plt.subplots(3, 1, figsize=(8, 7.4), height_ratios=[len(m) + 0.6 for m in
                                                                       members.values()])
     for ax, (kind, names) in zip(axes, members.items(), strict=True):
         for row, name in enumerate(names):

@@ -20,7 +20,8 @@ class World:
     theta: the network before; after: t networks, one deletion each; pool: the private rows,
     float64; pixels (t, …), label (t,): what was deleted; means (k, …): mean pictures of the
     classes, as the network sees them; guess (t,): PSNR of the class mean, dB; kept, own: (inputs,
-    labels) of the public rows that the provider and the attacker may use; steps: of a search.
+    labels) of the public rows that the provider and the attacker may use; steps: of a search;
+    start: the network before it was tuned on the private rows.
     """
 
     seed: int
@@ -35,6 +36,7 @@ class World:
     kept: tuple
     own: tuple
     steps: int
+    start: torch.nn.Module = None
 
     @property
     def mean_pictures(self):
@@ -53,12 +55,17 @@ def world(d, seed, build, *, deleted, epochs, lr, steps) -> World:
                          for c in range(d.n_classes)])
     start = training.fit(build(seed), x, y, epochs=epochs, lr=lr / 2, seed=seed).double()
     pool = private_rows(d)
-    theta = training.fit(start, pool.x, pool.y, epochs=1, lr=1e-3, seed=0, momentum=0,
-                         weight_decay=0, schedule="constant")
+    theta = tune(start, pool.x, pool.y)
     pixels, label, half = d.pixels(d.x[:deleted]), d.y[:deleted], len(x) // 2
     return World(seed, d, theta, [ascend(theta, pool, j) for j in range(deleted)], pool, pixels,
                  label, psnr(means[label], pixels), (means - d.mean) / d.std,
-                 (x[:half], y[:half]), (x[half:], y[half:]), steps)
+                 (x[:half], y[:half]), (x[half:], y[half:]), steps, start)
+
+
+def tune(start, x, y):
+    """How θ is made of the public network. -> a network"""
+    return training.fit(copy.deepcopy(start), x, y, epochs=1, lr=1e-3, seed=0, momentum=0,
+                        weight_decay=0, schedule="constant")
 
 
 def private_rows(d) -> Data:
@@ -82,6 +89,13 @@ def row_losses(w, models):
     with torch.no_grad():
         return torch.stack([F.cross_entropy(m(w.pool.x[[j]]), w.pool.y[[j]])
                             for j, m in enumerate(models)]).cpu().numpy()
+
+
+def retrained_rise(w):
+    """How much exact retraining, without its row, raises each deleted row's loss. -> numpy (t,)"""
+    rest = [torch.arange(len(w.pool.y), device=w.pool.device) != j for j in range(len(w.after))]
+    exact = [tune(w.start, w.pool.x[keep], w.pool.y[keep]) for keep in rest]
+    return row_losses(w, exact) - row_losses(w, [w.theta] * len(exact))
 
 
 def run_all(function, jobs) -> list:

@@ -364,3 +364,22 @@ def test_the_explorer_says_what_it_shows(w, found):
         assert f"{found.dB[w.seed, 'pruning 50 %', who][1]:+.1f} dB" in text
     shown = figure.axes[2].images[0].get_array()
     assert np.allclose(shown, galleries.seen(found.made[w.seed, "pruning 50 %", "adaptive"][1]))
+
+
+def test_inputs_that_no_kept_weight_reads_are_those_of_the_class_mean(w):
+    aim = here.aims_at(w, w.after[:1])[0]
+    mask = torch.ones_like(aim, dtype=torch.bool)
+    first = next(w.theta.parameters())
+    mask[: first.numel()].view(first.shape)[:, :5] = False
+    label = w.label[0]
+    holes = here.by_closed_form(w, aim, mask, here.closed_form)
+    filled = here.by_closed_form(w, aim, mask, here.closed_form, label)
+    assert not holes[:5].any()
+    assert torch.allclose(filled[:5], w.means[label].flatten()[:5].to(filled))
+    assert torch.equal(filled[5:], holes[5:])
+
+
+def test_a_step_of_ascent_raises_the_loss_of_its_own_row(w):
+    rise = here.row_losses(w, w.after) - here.row_losses(w, [w.theta] * len(w.after))
+    assert rise.shape == (len(w.after),) and (rise > 0).all()
+    assert (here.retrained_rise(w) > 0).all()  # a step of training on the row had lowered it
