@@ -35,7 +35,19 @@ from .inverters import (
 from .plots import privacy_figure, who_withstands
 from .private import Spent, composed, epsilon_of, fit_private, noise_for
 from .rule import PRICE, Published, Publisher, harder
-from .telling import LIMITS, Outcome, compared, in_dB, of, outcomes, percent, sides, spread, told
+from .telling import (
+    LIMITS,
+    Outcome,
+    compared,
+    in_dB,
+    of,
+    outcomes,
+    percent,
+    sides,
+    spread,
+    told,
+    verdicts,
+)
 from .trained import INFLUENCE, Setting, private_ascent, private_trials, shrinkage
 from .worlds import ascend, retrained_rise, row_losses, run_all, seconds, test_accuracy, world
 
@@ -49,7 +61,6 @@ __all__ = [
     "near", "noise_for", "of", "outcomes", "panel", "percent", "pictures", "privacy_figure",
     "private_ascent", "private_trials", "prune", "rank_one", "rehearse_hunt", "rescale",
     "retrained_rise", "rounded", "row_losses", "run_all", "seconds", "shrinkage", "sides", "spread",
-    "strip", "subtract_path", "sweep",
-    "tempered", "test_accuracy", "together", "told", "top_k", "update_rms", "who_withstands",
-    "world",
+    "strip", "subtract_path", "sweep", "tempered", "test_accuracy", "together", "told", "top_k",
+    "update_rms", "verdicts", "who_withstands", "world",
 ]

@@ -7,8 +7,8 @@ from .telling import LIMITS, spread
 
 LOOKS = {"undefended": ("other", -0.22, "no defence"), "plain": ("defence", 0.0, "defended"),
          "adaptive": ("attack", 0.22, "defended, attacker knows")}
-LABELS = {"inversion": "picture at least 5 dB nearer than the class mean (% of pictures)",
-          "answers": "class named (% of deleted rows)",
+LABELS = {"inversion": "pictures rebuilt (%)",
+          "answers": "class named from answers (% of deleted rows)",
           "requests": "label flips less those of a random request (% of targets)"}
 
 
@@ -18,7 +18,7 @@ def who_withstands(figures, outcomes, guess):
     outcomes: name -> Outcome; guess: % of classes that a guess names.
     """
     members = {kind: [n for n, x in outcomes.items() if x.kind == kind] for kind in LABELS}
-    fig, axes = plt.subplots(3, 1, figsize=(8, 7.4), height_ratios=[len(m) + 0.6 for m in
+    fig, axes = plt.subplots(3, 1, figsize=(7.6, 6.8), height_ratios=[len(m) + 0.6 for m in
                                                                       members.values()])
     for ax, (kind, names) in zip(axes, members.items(), strict=True):
         for row, name in enumerate(names):
@@ -29,7 +29,7 @@ def who_withstands(figures, outcomes, guess):
                 ax.errorbar(mean, row + shift, xerr=[[mean - low], [high - mean]], capsize=2,
                             fmt=figures.MARKERS[role], color=figures.COLOURS[role],
                             label=means if ax is axes[0] and row == 0 else None)
-        ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6),
+        ax.set(yticks=range(len(names)), yticklabels=[name.removeprefix("answers: ") for name in names], ylim=(len(names) - 0.4, -0.6),
                xlabel=LABELS[kind], xlim=(-104, 104) if kind == "requests" else (-3, 103))
         ax.grid(False)
     axes[1].axvline(guess, color="black", linestyle=":", linewidth=1.5, label="a guess")

@@ -45,6 +45,16 @@ def told(gain, seeds) -> str:
             f"({percent(near(gain), seeds)} % of the pictures rebuilt)")
 
 
+def verdicts(cases) -> list:
+    """What helps against whom, sentences. cases: name -> (gains in dB, seeds); 5 dB is success."""
+    found = {name: sides(*x, 5.0) for name, x in cases.items()}
+    heads = {"below": "**Helps**, the gain being below 5 dB with its interval",
+             "above": "**Does not help**", "open": "**Open**"}
+    return [f"{head}: " + ("; ".join(f"{name} ({in_dB(*x)})" for name, x in cases.items()
+                                     if found[name] == side) or "none") + "."
+            for side, head in heads.items()]
+
+
 def compared(difference, seeds, limits=(-100, 100)) -> str:
     """A difference of shares in points, and what its interval shows."""
     _, low, high = spread(difference, seeds, limits)
