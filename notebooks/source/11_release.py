@@ -571,7 +571,7 @@ lab.say("By the means, more than half of the success is taken from both attacker
 
 # %% [markdown]
 # **Is the row still unlearned** in what is released? A step of ascent raises its loss, and so does
-# retraining without it. A change that brings it further down hides the deletion by undoing it.
+# retraining without it. A change that brings it back down hides the deletion by undoing it.
 
 # %%
 rise = {name: swept.risen(name) for name in ("none", NOISE, HALF, TUNED)}

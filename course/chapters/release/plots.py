@@ -29,7 +29,8 @@ def who_withstands(figures, outcomes, guess):
                 ax.errorbar(mean, row + shift, xerr=[[mean - low], [high - mean]], capsize=2,
                             fmt=figures.MARKERS[role], color=figures.COLOURS[role],
                             label=means if ax is axes[0] and row == 0 else None)
-        ax.set(yticks=range(len(names)), yticklabels=[name.removeprefix("answers: ") for name in names], ylim=(len(names) - 0.4, -0.6),
+        ax.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.6),
+               yticklabels=[name.removeprefix("answers: ") for name in names],
                xlabel=LABELS[kind], xlim=(-104, 104) if kind == "requests" else (-3, 103))
         ax.grid(False)
     axes[1].axvline(guess, color="black", linestyle=":", linewidth=1.5, label="a guess")

@@ -379,6 +379,15 @@ def test_inputs_that_no_kept_weight_reads_are_those_of_the_class_mean(w):
     assert torch.equal(filled[5:], holes[5:])
 
 
+def test_a_verdict_needs_its_interval_on_one_side_of_five_dB():
+    cases = {"hidden": (np.array([0.0, 0.5, 0.2]), [1, 2, 3]),
+             "seen": (np.array([80.0, 81, 82]), [1, 2, 3]),
+             "who knows": (np.array([-20.0, 5, 30]), [1, 2, 3])}
+    helps, not_helps, unclear = here.verdicts(cases)
+    assert "hidden" in helps and "seen" in not_helps and "who knows" in unclear
+    assert here.verdicts({})[0].endswith("none.")
+
+
 def test_a_step_of_ascent_raises_the_loss_of_its_own_row(w):
     rise = here.row_losses(w, w.after) - here.row_losses(w, [w.theta] * len(w.after))
     assert rise.shape == (len(w.after),) and (rise > 0).all()
