@@ -55,6 +55,7 @@ from .outcomes import (
     POINTS,
     TWICE,
     alone_in_class,
+    effect,
     ends,
     filtered,
     flips,
@@ -68,7 +69,7 @@ from .outcomes import (
     waiting,
     without,
 )
-from .spreading import campaign, campaigns, hasty, rehearsed, sent_in
+from .spreading import by_target, campaign, campaigns, hasty, rehearsed, sent_in
 from .watching import (
     LENGTH,
     START,
@@ -84,10 +85,10 @@ from .watching import (
 
 __all__ = [
     "AIMS", "LENGTH", "PERCENT", "POINTS", "START", "TWICE", "Desk", "Monitor", "Rules",
-    "alone_in_class", "before_after", "benign_features", "campaign", "campaigns", "candidates",
-    "chi_squared", "choose_request", "class_plane", "clustered", "coherence", "conformal_limit",
-    "cusum", "detection", "deviations", "disguise", "ends", "evading", "expected_margin",
-    "explorer", "features", "filtered", "fit_cusum", "fit_monitor", "flips", "hasty", "influence",
+    "alone_in_class", "before_after", "benign_features", "by_target", "campaign", "campaigns",
+    "candidates", "chi_squared", "choose_request", "class_plane", "clustered", "coherence",
+    "conformal_limit", "cusum", "detection", "deviations", "disguise", "effect", "ends", "evading",
+    "expected_margin", "explorer", "features", "filtered", "fit_cusum", "fit_monitor", "flips", "hasty", "influence",
     "isolated_shares", "joined_to", "judged_by", "largest_step", "last_inputs", "less",
     "log_scores", "losses", "mean_and_precision", "met", "monitored", "nearest", "one_request",
     "overstated", "people", "percent", "prepare", "quarantine", "queue", "quietest", "ready",

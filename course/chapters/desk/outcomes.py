@@ -157,3 +157,10 @@ def ends(values, clusters, limits=PERCENT) -> tuple:
     """(mean, low, high) in percent, over networks."""
     return interval(100 * np.asarray(values, float), list(clusters), limits)
 
+
+
+def effect(frame, limits=POINTS) -> str:
+    """'12 [3, 20] points, shown' of a frame with i and value; shown: the interval lies above 0."""
+    _, low, high = ends(frame.value, frame.i, limits)
+    word = "shown" if low > 0 else "the opposite is shown" if high < 0 else "undecided"
+    return f"{percent(frame.value, frame.i, limits)} points, {word}"
