@@ -139,7 +139,7 @@ lab.say(f"The network gave “{data.classes[label]}” {p['before any request']:
 # Where is the limit? The attack must not decide it, or any gate can be made to look good. So it
 # comes from **benign** requests alone, of four kinds: people who withdraw rows of their own
 # interests (one-user), of one class, rows that the network finds hard, and look-alikes. They come
-# in three sizes, a third, two thirds and all of the largest size allowed; the attack has the largest.
+# in three sizes, up to the largest allowed, which is the attack's.
 #
 # **Exercise 10.1** (difficulty 1, 8 minutes). Set a limit so that at most a given share of benign
 # scores lies above it.
@@ -293,9 +293,7 @@ lab.table(pd.DataFrame([{"retraining after every … requests": k, "mean wait, r
           f"Quarantine in a stream of {len(asked)} benign requests for hard rows", 1)
 each = {s: 100 * np.mean([f[s] for f in fresh.values()]) for s in defend.REALISTIC}
 lab.say("Of the rows of new benign requests wait: "
-        + ", ".join(f"{x:.1f} % ({s})" for s, x in each.items()) + ". The longest wait falls from "
-        f"{periods[20]['max']} requests to {periods[1]['max']} if one retrains after each; that is "
-        f"{periods[1]['retrains']} retrainings instead of {periods[20]['retrains']}.")
+        + ", ".join(f"{x:.1f} % ({s})" for s, x in each.items()) + ".")
 
 # %% [markdown]
 # **Check yourself.** Suppose a filter stops hardly anything, and an attacker hardly gains from
@@ -335,9 +333,9 @@ monitors = {i: here.fit_monitor(benign[i]["learn"], benign[i]["hold"]) for i in 
 # $$m(\omega) + \lambda \left[ \max(0,\, D(\omega) - 2)^2 + 30\, T(\omega) \right],$$
 # with $\omega$ the weights of its rows (0 to 1), $D$ the distance to the nearest of its own
 # streams, $T$ how far the answers on public rows move in a trial (Kullback-Leibler, in nats), and
-# $\lambda$ the price. The 2 (a usual distance) and the 30 (such trials move little) were set by
-# hand. It takes the price 1, or else 0.1, at which it still expects the label to flip, and sends
-# the plain request where neither does.
+# $\lambda$ the price. The 2 (a usual distance) and the 30 were set by hand. It takes the price 1,
+# or else 0.1, at which it still expects the label to flip, and sends the plain request where
+# neither does.
 
 # %%
 def inconspicuous(v, i, j, aim, looks, step, plain):
@@ -357,7 +355,7 @@ def disguised(job):
     asked = [inconspicuous(v, i, j, aim, looks, step, r) for j, r in zip(mine.j, mine.request)]
     return here.seen_by_monitor(v, i, aim, asked, desks[i], rules)
 
-
+# %%
 plain = table[(table.who == "plain") & ~table["filter"] & table.i.isin(ALIVE)].sort_values(
     ["i", "j"], kind="stable")
 plain = plain.assign(shows=[here.features(desks[i], r) for i, r in zip(plain.i, plain.request)])
@@ -390,8 +388,7 @@ lab.figure(here.strips(
     "Scores of the monitor as multiples of its threshold: new benign requests of four streams, "
     "plain attackers and attackers who know the monitor, for both aims.")
 rate = {key: here.percent(g.flagged, g.i) for key, g in per.items()}
-more = here.less(*(per["plain", aim].assign(value=per["plain", aim].flagged)
-                   for aim in here.AIMS))
+more = here.less(*(per["plain", aim].assign(value=lambda g: g.flagged) for aim in here.AIMS))
 low, high = here.ends(more.value, more.i, here.POINTS)[1:]
 same = [torch.equal(a, b) for a, b in zip(per["plain", "retraining"].request,
                                           per["adaptive", "retraining"].request)]
@@ -403,18 +400,13 @@ lab.say("The answer is " + ("b)." if low > 0 else "c)." if high < 0 else "not se
                     for s, each in calm.items()) + ".",
         f"Of the adaptive attacker's it is {rate['adaptive', 'first-order']} % and "
         f"{rate['adaptive', 'retraining']} %; of those at retraining, {sum(same)} of {len(same)} "
-        "are the plain requests, as it expects no disguised one to flip the label.")
+        "are plain ones, for want of a disguise that should still flip the label.")
 
 # %%
 control = table[(table.who == "random") & ~table["filter"]]
 missed = caught.assign(flip=caught.flip * (1 - caught.flagged))  # flips that are not held up
 past = {key: here.success(missed, control, who=key[0], aim=key[1]) for key in ATTACKERS}
 stops = {key: here.less(bare[key[1]], f) for key, f in past.items()}  # target by target
-# What waited is retrained in the end, so its control is a random request retrained, too.
-exactly = control[control.aim == "retraining"].assign(aim="first-order")
-done = here.success(caught, control, who="plain", aim="first-order")
-retrained = here.success(caught.assign(flip=caught.exact), exactly, who="plain", aim="first-order")
-done["value"] = np.where(done.flagged > 0, retrained.value, done.value)
 lab.figure(here.before_after(figures, {f"aimed at\n{aim}": [
     ("other", "plain, no desk", bare[aim]), ("defence", "plain, monitor", past["plain", aim]),
     ("attack", "adaptive, monitor", past["adaptive", aim])] for aim in here.AIMS}),
@@ -423,12 +415,10 @@ lab.figure(here.before_after(figures, {f"aimed at\n{aim}": [
 shown = {key: here.percent(f.value, f.i, here.POINTS) for key, f in past.items()}
 lab.say("The monitor takes from the plain attacker "
         + "; ".join(f"{here.effect(stops['plain', a])} ({a})" for a in here.AIMS)
-        + ", from the adaptive one, against the plain one without a desk, "
+        + "; from one who knows it, against the plain one without a desk, "
         + "; ".join(f"{here.effect(stops['adaptive', a])} ({a})" for a in here.AIMS) + ".",
-        "Once what waited is removed by exact retraining, plain requests aimed at first-order "
-        f"unlearning have {here.percent(done.value, done.i, here.POINTS)} points. Those aimed at "
-        "retraining lose nothing by waiting: exact retraining is what they were chosen for. "
-        "Against them quarantine buys time.")
+        "What waits is retrained later. That is what requests aimed at retraining were chosen for: "
+        "against them quarantine only buys time.")
 
 # %% [markdown]
 # **Check yourself.** Why can a request aimed at retraining be harder to see than one aimed at a
@@ -480,13 +470,9 @@ lab.table(pd.DataFrame([{
     "attacker": who, "aimed at": aim, "requests until the alarm": told[who, aim],
     "sequences with an alarm, %": often[who, aim]} for who, aim in ATTACKERS]),
           f"Sequences of {here.LENGTH} requests, from number {here.START + 1} on each second one "
-          f"malicious; mean and 95 % interval over networks, {ATTACK} where no alarm comes", 0)
-ends = {key: lk.measure.interval(w.wait, w.i.tolist(), (0, ATTACK))[1:] for key, w in waits.items()}
-when = {key: "early" if high < ATTACK / 2 else "late" if low > ATTACK / 2 else "undecided"
-        for key, (low, high) in ends.items()}
-lab.say("Is the alarm early, that is before half of the attack has passed? "
-        + "; ".join(f"{who}, {aim}: {when[who, aim]}" for who, aim in ATTACKERS) + ".",
-        "Of plain requests at retraining the threshold alone flags "
+          f"malicious; mean and 95 % interval over networks, {ATTACK} where no alarm comes; below "
+          f"{ATTACK // 2} is early", 0)
+lab.say("Of plain requests at retraining the threshold alone flags "
         f"{rate['plain', 'retraining']} %; the sum raises an alarm in "
         f"{often['plain', 'retraining']} % of the sequences. Where nobody attacks, at most "
         f"{100 * alarms[alarms.who == 'nobody'].groupby('stream').alarmed.mean().max():.1f} % of "
@@ -753,8 +739,8 @@ lab.say("What helps? Judged on this run's few networks, “undecided” speaks n
         "Of four **gates**, shown to take something from one who knows it: "
         + (", ".join(helps["knows"]) or "none") + ".",
         "Not shown: what earlier deletions, other people's or the attacker's own, do to the "
-        "network in between; networks and data sets of another size; an attacker who owns few rows; "
-        "whether a person at the desk would see more.")
+        "network in between; networks and data sets of another size; an attacker who owns few "
+        "rows; whether a person at the desk would see more.")
 
 # %% [markdown]
 # **Read on**: [Qian et al. 2023](https://doi.org/10.1145/3580305.3599526), for the original of the
