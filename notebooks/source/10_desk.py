@@ -389,10 +389,10 @@ lab.figure(here.strips(
     "plain attackers and attackers who know the monitor, for both aims.")
 rate = {key: here.percent(g.flagged, g.i) for key, g in per.items()}
 more = here.less(*(per["plain", aim].assign(value=lambda g: g.flagged) for aim in here.AIMS))
-low, high = here.ends(more.value, more.i, here.POINTS)[1:]
+mean = more.value.mean()
 same = [torch.equal(a, b) for a, b in zip(per["plain", "retraining"].request,
                                           per["adaptive", "retraining"].request)]
-lab.say("The answer is " + ("b)." if low > 0 else "c)." if high < 0 else "not settled by this run.")
+lab.say("By the means it is " + ("b)." if mean > 0 else "c)." if mean < 0 else "a).")
         + f" Of plain requests {rate['plain', 'first-order']} % are flagged where they are aimed "
         f"at first-order unlearning, {rate['plain', 'retraining']} % where at retraining, a "
         f"difference of {here.effect(more)}. Of new benign ones it is "
@@ -417,8 +417,8 @@ lab.say("The monitor takes from the plain attacker "
         + "; ".join(f"{here.effect(stops['plain', a])} ({a})" for a in here.AIMS)
         + "; from one who knows it, against the plain one without a desk, "
         + "; ".join(f"{here.effect(stops['adaptive', a])} ({a})" for a in here.AIMS) + ".",
-        "What waits is retrained later. That is what requests aimed at retraining were chosen for: "
-        "against them quarantine only buys time.")
+        "What waits is removed by exact retraining later. For that requests aimed at retraining "
+        "were chosen: against them quarantine only buys time.")
 
 # %% [markdown]
 # **Check yourself.** Why can a request aimed at retraining be harder to see than one aimed at a
@@ -589,9 +589,11 @@ for aim in here.AIMS:
 # %% [markdown]
 # ## 5 · A gate of your own
 #
-# > **Threat model.** The attacker of section 4, before each gate by itself. It may ask the gate for
-# > the **exact score** of any request of its own. These rest on the provider's held-out rows, which
-# > it never sees.
+# > **Threat model.**
+# > **Who** the attacker of section 4, before each gate by itself.
+# > **Sees** as before, and each gate's **exact score** of any request of its own; the score rests
+# > on held-out rows, which it never sees.
+# > **May** send any request within the budget. **Wants** the target's label.
 #
 # The monitor's distance is one choice of many. Which numbers matter, how are they put together,
 # and what is usual for whom? You get what benign requests of four streams show, and score
@@ -673,7 +675,7 @@ lab.say(f"On {len(asked)} networks, the limit from random rows catches "
         "people.".format(*100 * easy["random"]),
         "A limit that is fair to the hardest kind catches {:.0f} %, and stops {:.1f} % of the "
         "people.".format(*100 * easy["people"]))
-lab.say("**A success without its control.** Random requests flip labels as well: "
+lab.say("**A success without its control.** How many labels do random requests flip? "
         + ", ".join(f"{here.percent(c.flip, c.i)} % of the targets ({aim})"
                     for aim, c in control.groupby("aim")) + ".")
 
@@ -721,8 +723,8 @@ print("claims judged:", sorted(verdicts))
 hurried = here.less(bare["first-order"], each["first-order", "plain, at once"])
 noise = max(np.mean([(x > 1).mean() for x in scores]) for scores in calm.values())
 lab.say("What helps? Judged on this run's few networks, “undecided” speaks neither for a defence "
-        "nor against it. **The last column of the claims table, over all committed runs, weighs "
-        "more.**",
+        "nor against it. **For filter and monitor, the last column of the claims table, over all "
+        "committed runs, weighs more**; sum and gates have no claim.",
         "**No desk**: chosen requests change "
         + "; ".join(f"{here.effect(bare[a])} ({a})" for a in here.AIMS)
         + " more labels than random ones.",

@@ -51,18 +51,12 @@ from .monitor import (
     score,
 )
 from .outcomes import (
-    PERCENT,
-    POINTS,
-    TWICE,
     alone_in_class,
-    effect,
-    ends,
     filtered,
     flips,
     isolated_shares,
     joined_to,
     less,
-    percent,
     queue,
     success,
     unlearned,
@@ -70,6 +64,7 @@ from .outcomes import (
     without,
 )
 from .spreading import by_target, campaign, campaigns, hasty, rehearsed, sent_in
+from .telling import PERCENT, POINTS, TWICE, effect, ends, percent
 from .watching import (
     LENGTH,
     START,

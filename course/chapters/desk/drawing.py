@@ -5,8 +5,8 @@ import torch
 
 from labkit.training import predict
 
-from .outcomes import POINTS, ends
 from .spreading import by_target
+from .telling import POINTS, ends
 from .watching import LENGTH, START
 
 
