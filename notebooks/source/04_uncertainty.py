@@ -597,7 +597,7 @@ epsilon, delta = defend.group_epsilon(3.0, 1e-5, BUDGET)
 lab.say("Differential privacy bounds what **one** row can do to any answer. A promise of ε = 3, "
         f"δ = 0.00001 for one row is one of ε = {epsilon:g}, δ = {delta:.2g} for {BUDGET} rows"
         + (": it rules nothing out." if delta >= 1 else "."),
-        "Notebook [10](10_desk.ipynb) measures whether such training helps all the same.")
+        "Notebook [11](11_release.ipynb) measures whether such training helps all the same.")
 
 # %% [markdown]
 # **Check yourself.** A paper sets its gate on random benign requests and reports that it catches

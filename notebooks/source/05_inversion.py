@@ -792,4 +792,4 @@ lab.say("Not shown: that ordinary exact retraining leaks nothing, or that longer
 # Geiping et al. 2020, for large networks and batches; Zhao et al. 2020, for labels from gradients.
 #
 # **Next**: notebook 09 asks how anyone could check that a provider has unlearned at all, and how to
-# pass that check without doing it. Notebook 10 defends against this attack.
+# pass that check without doing it. Notebook 11 defends against this attack.

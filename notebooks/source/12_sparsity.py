@@ -191,7 +191,7 @@ lab.say("Points from retraining, before and after fine-tuning: "
 #
 # A **mask** $m$ says of each weight whether it lives, $m_i \in \{0, 1\}$. **Sparsity** is the share
 # of zeros. The simplest mask keeps the largest weights, over all layers together: a layer of small
-# weights may lose nearly all of its own. What is left is rewound, and trained on from there.
+# weights may lose nearly all of its own. After the *rewinding*, what is left is trained again.
 #
 # **Exercise 12.2** (difficulty 2, 12 minutes). Find the mask. Exactly round(s · n) of all n weights
 # go, the smallest first; of equal ones, the first in the order of the dict.

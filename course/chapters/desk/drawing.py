@@ -5,7 +5,8 @@ import torch
 
 from labkit.training import predict
 
-from .outcomes import POINTS, ends
+from .spreading import by_target
+from .telling import POINTS, ends
 from .watching import LENGTH, START
 
 
@@ -87,7 +88,7 @@ def class_plane(look, proxy, picked, joined, asked):
     alone = (torch.bincount(joined)[joined] <= 1).cpu().numpy()
     medoid = np.isin(np.arange(len(flat)), picked) & ~alone
     looks = ((~alone & ~medoid, ".", "other", "rows", {}),
-             (medoid, "o", "retrained", "medoids that others join",
+             (medoid, "o", "original", "medoids that others join",
               dict(fillstyle="none", markersize=11)),
              (alone, "P", "defence", "isolated", dict(markersize=10)),
              (asked.cpu().numpy(), "x", "attack", "asked for", dict(markersize=9)))
@@ -131,10 +132,11 @@ def spread_out(look, table, aims, names):
     rows = [(aim, how) for aim in aims for how in names]
     for at, (aim, how) in enumerate(rows):
         part = table[(table.aim == aim) & (table.how == how)]
-        for ax, column, limits in zip(axes, ("alarmed", "success"), ((0, 100), POINTS),
-                                      strict=True):
-            look.interval(ax, 100 * part[column], -at - 0.5 * (aim != aims[0]), "attack",
-                          limits=limits, clusters=part.i.tolist())
+        each = by_target(part)
+        for ax, values, i, limits in ((axes[0], part.alarmed, part.i, (0, 100)),
+                                      (axes[1], each.value, each.i, POINTS)):
+            look.interval(ax, 100 * values, -at - 0.5 * (aim != aims[0]), "attack",
+                          limits=limits, clusters=i.tolist())
     places = [-at - 0.5 * (aim != aims[0]) for at, (aim, _) in enumerate(rows)]
     axes[0].set(yticks=places, xlim=(-3, 103), xlabel="streams with an alarm (%)",
                 yticklabels=[f"{how}, for {aim}" for aim, how in rows])

@@ -7,14 +7,11 @@ import pandas as pd
 import torch
 
 from labkit import attack, defend
-from labkit.measure import interval, show_interval
 from labkit.training import parallel
 from labkit.unlearn import first_order
 
 from .asking import losses, people
 from .contents import split_request
-
-PERCENT, POINTS, TWICE = (0, 100), (-100, 100), (-200, 200)  # what a quantity can be at all
 
 
 def without(victim, requests, train) -> list:
@@ -145,15 +142,3 @@ def less(a, b) -> pd.DataFrame:
     """The difference of two frames of `success`, target by target."""
     both = a.merge(b[["i", "j", "value"]], on=["i", "j"], suffixes=("", "_b"))
     return both.assign(value=both.value - both.value_b)
-
-
-def percent(values, clusters, limits=PERCENT) -> str:
-    """Mean and interval in percent (of shares) or points, over networks: '12 [3, 20]'."""
-    return show_interval(100 * np.asarray(values, float), clusters=list(clusters), limits=limits,
-                         digits=0)
-
-
-def ends(values, clusters, limits=PERCENT) -> tuple:
-    """(mean, low, high) in percent, over networks."""
-    return interval(100 * np.asarray(values, float), list(clusters), limits)
-

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 
 from labkit import defend
 
@@ -49,7 +50,8 @@ def campaign(worth, scores, places, pool, settled, length, rng, count=100) -> di
 
     worth (t,): success of each request, if it is carried out; from the alarm on none of the
     attacker's is. -> alarmed, calm: shares of streams with an alarm in that time, with the attack
-    and without; success: mean over all targets; given_up: share not sent; took: requests until the
+    and without; success: mean over all targets; each (t,): of
+    each target; given_up: share not sent; took: requests until the
     last one of the attacker's.
     """
     drift, limit = settled
@@ -58,8 +60,9 @@ def campaign(worth, scores, places, pool, settled, length, rng, count=100) -> di
     sums = running(sent_in(pool, scores, places, length, count, rng), drift)[:, :took]
     alarm = np.where((sums > limit).any(1), (sums > limit).argmax(1), length)
     carried = [0 * alarm if p is None else alarm > START + p for p in places]
+    each = np.asarray(worth) * np.mean(carried, 1)
     return dict(alarmed=(alarm < length).mean(), calm=(calm > limit).any(1).mean(),
-                success=(np.asarray(worth) @ np.array(carried)).mean() / len(places),
+                success=(np.asarray(worth) @ np.array(carried)).mean() / len(places), each=each,
                 given_up=np.mean([p is None for p in places]), took=took)
 
 
@@ -82,3 +85,14 @@ def campaigns(worth, ways, monitors, pools, settled, length) -> list:
             rows.append(dict(i=i, aim=aim, how=how, stream=stream) | campaign(
                 mine.value, scores, places, fresh, settled[i], length, rng))
     return rows
+
+
+def by_target(part) -> pd.DataFrame:
+    """Success before the alarm, target by target, mean over streams: a frame with i, j, value.
+
+    part: rows of `campaigns` of one aim and one way to send.
+    """
+    rows = [(i, j, x) for i, each in zip(part.i, part["each"], strict=True)
+            for j, x in enumerate(each)]
+    return pd.DataFrame(rows, columns=["i", "j", "value"]).groupby(
+        ["i", "j"], as_index=False).mean()

@@ -154,12 +154,28 @@ def test_campaigns_by_hand():
         return here.campaign([1, 1, -1], scores, places, pool, (1.0, limit), 40, rng, 5)
 
     found = run([3.0, 3.0, 3.0], here.hasty([0] * 3), 2.5)  # sums 2, 1, 3: alarm at the second
+    assert found.pop("each").tolist() == [1, 0, 0]  # from the alarm on nothing counts
     assert found == dict(alarmed=1.0, calm=0.0, success=1 / 3, given_up=0.0, took=15)
     found = run([3.0, 3.0, 3.0], [0, 3, 6], 2.5)
     assert (found["alarmed"], found["success"], found["took"]) == (0.0, 1 / 3, 17)
     found = run([3.0, 9.0, 3.0], [0, None, 6], 2.5)
     assert found["success"] == 0.0 and found["given_up"] == pytest.approx(1 / 3)
     assert run([9.0] * 3, [None] * 3, 2.5)["success"] == 0.0
+
+
+def test_success_of_campaigns_target_by_target():
+    part = pd.DataFrame([dict(i=0, each=[1.0, 0.0]), dict(i=0, each=[0.0, 0.5]),
+                         dict(i=2, each=[-1.0])])
+    found = here.by_target(part)
+    assert found.values.tolist() == [[0, 0, 0.5], [0, 1, 0.25], [2, 0, -1]]
+
+
+def test_an_effect_says_what_its_interval_allows():
+    said = [here.effect(pd.DataFrame(dict(i=range(6), value=v))) for v in (
+        [0.5, 0.4, 0.6, 0.5, 0.4, 0.6], [-0.5, -0.4, -0.6, -0.5, -0.4, -0.6],
+        [0.5, -0.4, 0.6, -0.5, 0.4, -0.6])]
+    assert [s.split(", ")[-1] for s in said] == ["shown", "the opposite is shown", "undecided"]
+    assert said[0].startswith("50 [")
 
 
 def test_a_plan_is_rehearsed():
