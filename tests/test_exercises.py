@@ -263,8 +263,7 @@ def test_the_solutions_of_10_agree_with_others():
     def covered(s, columns):
         return s[:, list(columns)].max(1).sum() if columns else 0.0
 
-    threshold, medoids, cusum, spread, release, after = (
-        EXERCISES[i].solution for i in ("10.1", "10.2", "10.3", "10.4", "11.1", "11.2"))
+    threshold, medoids, cusum, spread = (EXERCISES[f"10.{i}"].solution for i in range(1, 5))
     r = np.random.default_rng(6)
     for _ in range(200):
         similarity, k = _draw_similarity(r)
@@ -281,22 +280,6 @@ def test_the_solutions_of_10_agree_with_others():
         assert t == np.quantile(scores.numpy(), 1 - share, method="inverted_cdf")
         if share < 1 <= len(scores) * share:
             assert t == lk.defend.threshold(scores, share)
-
-        weights, update, times, noise = _draw_release(r)
-        added = (release(weights, update, times, noise) - weights).numpy()
-        assert np.sqrt((added**2).mean()) == pytest.approx(times * np.sqrt((update.numpy()
-                                                                            ** 2).mean()))
-        # one direction
-        assert added @ noise.numpy() == pytest.approx(np.linalg.norm(added) * noise.norm().item())
-
-        epsilon, delta, k = _draw_privacy(r)
-        wanted = (0.0, 0.0)
-        for _ in range(k):  # P_0 <= e^epsilon P_1 + delta, one row after the other
-            wanted = wanted[0] + epsilon, delta + np.exp(epsilon) * wanted[1]
-        assert after(epsilon, delta, k) == pytest.approx((wanted[0], min(wanted[1], 1)), rel=1e-9,
-                                                         abs=0)
-        loose = delta * k * np.exp((k - 1) * epsilon)
-        assert after(epsilon, delta, k)[1] <= loose * (1 + 1e-9)
 
         scores, drift, limit = _draw_stream(r)
         # its height above its lowest point so far
@@ -319,6 +302,45 @@ def _height(steps):
     """The end of a path above its lowest point, its start among them."""
     path = np.r_[0, steps.cumsum()]
     return path[-1] - path.min()
+
+
+def test_the_solutions_of_11_agree_with_others():
+    release, after, masked, climb = (EXERCISES[f"11.{i}"].solution for i in range(1, 5))
+    r = np.random.default_rng(7)
+    for _ in range(200):
+        weights, update, times, noise = _draw_release(r)
+        added = (release(weights, update, times, noise) - weights).numpy()
+        assert np.sqrt((added**2).mean()) == pytest.approx(times * np.sqrt((update.numpy()
+                                                                            ** 2).mean()))
+        # one direction
+        assert added @ noise.numpy() == pytest.approx(np.linalg.norm(added) * noise.norm().item())
+
+        epsilon, delta, k = _draw_privacy(r)
+        wanted = (0.0, 0.0)
+        for _ in range(k):  # P_0 <= e^epsilon P_1 + delta, one row after the other
+            wanted = wanted[0] + epsilon, delta + np.exp(epsilon) * wanted[1]
+        assert after(epsilon, delta, k) == pytest.approx((wanted[0], min(wanted[1], 1)), rel=1e-9,
+                                                         abs=0)
+        loose = delta * k * np.exp((k - 1) * epsilon)
+        assert after(epsilon, delta, k)[1] <= loose * (1 + 1e-9)
+
+        weight, bias, kept = _draw_pruned(r)
+        found = masked(weight, bias, kept)
+        for j in range(weight.shape[1]):  # least squares over the units whose weight was kept
+            w, b = weight[kept[:, j], j].numpy(), bias[kept[:, j]].numpy()
+            best = np.linalg.lstsq(b[:, None], w, rcond=None)[0][0] if len(b) else 0.0
+            assert found[j].item() == pytest.approx(best, rel=1e-6, abs=1e-9)
+
+        images, label, released, others, prior, size = _draw_climb(r)
+        moved = climb(images, label, released, others, prior, size)
+        flat, step = images.flatten(), 1e-6
+        for i in range(len(flat)):  # each pixel alone: central differences
+            up, down = (_climbed(flat, i, by, images.shape, label, released, others, prior)
+                        for by in (step, -step))
+            slope = (up - down) / (2 * step)
+            if abs(slope) > 1e-5:
+                assert moved.flatten()[i].item() == pytest.approx(
+                    min(1.0, max(0.0, flat[i].item() + size * np.sign(slope))), abs=1e-9)
 
 
 def test_the_solutions_of_12_agree_with_others():
@@ -690,6 +712,36 @@ def _draw_privacy(r):
     return epsilon, float(10 ** r.uniform(-9, 0)), int(r.integers(0, 9))
 
 
+def _draw_pruned(r):
+    h, d = (int(v) for v in r.integers(1, 7, 2))
+    kept = torch.from_numpy(r.random((h, d)) < r.uniform(0, 1))
+    weight, bias = torch.from_numpy(r.normal(0, 1, (h, d))), torch.from_numpy(r.normal(0, 1, h))
+    return weight, bias * torch.from_numpy(r.random(h) < 0.9), kept
+
+
+def _square(images):
+    return 0.2 * (images - 0.5).square().flatten(1).sum(1)
+
+
+def _climbed(flat, i, by, shape, label, released, others, prior):
+    """What the hunt of 11.4 climbs, with pixel i moved."""
+    x = flat.clone()
+    x[i] += by
+    loss = [F.cross_entropy(m(x.view(shape)), label, reduction="none")
+            for m in (released, *others)]
+    return (loss[0] - sum(loss[1:]) / len(others) - prior(x.view(shape))).sum().item()
+
+
+def _draw_climb(r):
+    n, d, k, m = (int(r.integers(low, high)) for low, high in ((1, 4), (1, 4), (2, 5), (1, 4)))
+    nets = [torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(d, k)).double()
+            for _ in range(m + 1)]
+    for p in (p for net in nets for p in net.parameters()):
+        p.data = torch.from_numpy(r.normal(0, 1, tuple(p.shape)))
+    return (torch.from_numpy(r.random((n, 1, 1, d))), torch.from_numpy(r.integers(0, k, n)),
+            nets[0], nets[1:], _square, float(r.uniform(0.01, 0.3)))
+
+
 def _draw_stream(r):
     # exact in binary
     scores, drift, limit = r.integers(-8, 17, r.integers(0, 20)) / 8, *(r.integers(0, (9, 25)) / 8)
@@ -743,9 +795,8 @@ DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _dra
         "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_ridge,
         "9.1": _draw_step, "9.2": _draw_log, "9.3": _draw_replaced, "9.4": _draw_plan,
         "10.1": _draw_benign, "10.2": _draw_similarity, "10.3": _draw_stream, "10.4": _draw_places,
-        "11.1": _draw_release,
-        "11.2": _draw_privacy, "12.1": _draw_columns, "12.2": _draw_layers, "12.3": _draw_masked,
-        "12.4": _draw_saliency}
+        "11.1": _draw_release, "11.2": _draw_privacy, "11.3": _draw_pruned, "11.4": _draw_climb,
+        "12.1": _draw_columns, "12.2": _draw_layers, "12.3": _draw_masked, "12.4": _draw_saliency}
 
 
 def equivalent(exercise, mutant):

@@ -217,7 +217,7 @@ lab.say(f"The networks give the right label {show(met, **percent)} on the rows t
 # | 08 | *unfair* | *planned: who is harmed?* |
 # | 09 | verification | can a provider fake it? |
 # | 10 | defences | what helps, also against attackers who know it? |
-# | 11 | *release* | *planned; for now in 10* |
+# | 11 | release | what helps in what is let out? |
 # | 12 | sparsity | does a sparse model forget more easily? |
 # | 13 | *certified* | *planned: what does a certificate promise?* |
 # | 14 | *value* | *planned: what is a row worth?* |

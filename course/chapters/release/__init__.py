@@ -1,6 +1,7 @@
 """What only the chapter on releases uses."""
 
 from .adaptive import average, confidence_change, kept, rescale, subtract_path
+from .answering import ANSWERS, harm, named
 from .changed import (
     Filtered,
     add_noise,
@@ -12,10 +13,54 @@ from .changed import (
     top_k,
     update_rms,
 )
+from .galleries import before_and_after, panel, strip
+from .hunting import WEIGHTS, hunt, hunts, rehearse_hunt
+from .inverters import (
+    DEFENCES,
+    NOISE,
+    PRUNED,
+    STEPS,
+    aims_at,
+    alike,
+    by_closed_form,
+    closed_form,
+    gains,
+    imitations,
+    near,
+    pictures,
+    rank_one,
+    sweep,
+    together,
+)
+from .plots import privacy_figure, who_withstands
 from .private import Spent, composed, epsilon_of, fit_private, noise_for
+from .rule import PRICE, Published, Publisher, harder
+from .telling import (
+    LIMITS,
+    Outcome,
+    compared,
+    in_dB,
+    of,
+    outcomes,
+    percent,
+    sides,
+    spread,
+    told,
+    verdicts,
+)
+from .trained import INFLUENCE, Setting, private_ascent, private_trials, shrinkage
+from .worlds import ascend, retrained_rise, row_losses, run_all, seconds, test_accuracy, world
 
 __all__ = [
-    "Filtered", "Spent", "add_noise", "average", "composed", "confidence_change", "epsilon_of",
-    "finetune_release", "fit_private", "kept", "label_only", "noise_for", "prune", "rescale",
-    "rounded", "subtract_path", "tempered", "top_k", "update_rms",
+    "ANSWERS", "DEFENCES", "INFLUENCE", "LIMITS", "NOISE", "PRICE", "PRUNED", "STEPS",
+    "WEIGHTS", "Filtered", "Outcome", "Published", "Publisher", "Setting", "Spent", "add_noise",
+    "aims_at", "alike", "ascend", "average", "before_and_after", "by_closed_form", "closed_form",
+    "compared", "composed", "confidence_change", "epsilon_of", "finetune_release",
+    "fit_private", "gains", "harder", "harm", "hunt", "hunts", "imitations", "in_dB",
+    "kept", "label_only", "named",
+    "near", "noise_for", "of", "outcomes", "panel", "percent", "pictures", "privacy_figure",
+    "private_ascent", "private_trials", "prune", "rank_one", "rehearse_hunt", "rescale",
+    "retrained_rise", "rounded", "row_losses", "run_all", "seconds", "shrinkage", "sides", "spread",
+    "strip", "subtract_path", "sweep", "tempered", "test_accuracy", "together", "told", "top_k",
+    "update_rms", "verdicts", "who_withstands", "world",
 ]
