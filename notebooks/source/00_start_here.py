@@ -216,7 +216,7 @@ lab.say(f"The networks give the right label {show(met, **percent)} on the rows t
 # | 07 | *backdoors* | *planned: what does a deletion set off that somebody prepared?* |
 # | 08 | *unfair* | *planned: who is harmed?* |
 # | 09 | verification | can a provider fake it? |
-# | 10 | defences | what helps, also against attackers who know it? |
+# | 10 | desk | what helps where requests arrive, also against attackers who know it? |
 # | 11 | release | what helps in what is let out? |
 # | 12 | sparsity | does a sparse model forget more easily? |
 # | 13 | *certified* | *planned: what does a certificate promise?* |
