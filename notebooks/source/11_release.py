@@ -566,7 +566,7 @@ lab.say("By the means, more than half of the success is taken from both attacker
         "Not judged, as the attack is not shown to work without the defence: "
         f"{', '.join(name for name in outcome if name not in works)}."
         if len(works) < len(outcome) else "",
-        f"The intervals run over {len(swept.seeds)} network{'s' * (len(swept.seeds) != 1)}.")
+        f"The intervals run over {here.counted(len(swept.seeds), 'network')}.")
 
 # %% [markdown]
 # **Is the row still unlearned** in what is released? A step of ascent raises its loss, and so does
@@ -661,7 +661,7 @@ lab.table(pd.DataFrame([{"rule": name, **best[name], "accuracy lost, points": lo
 cheap = [name for name in rules if lost[name] <= here.PRICE]
 exact = np.mean([here.retrained_rise(d.w).mean() for d in desks])
 undone = [name for name in cheap if rise[name] < exact]
-lab.say(f"By the means over {len(desks)} network{'s' * (len(desks) != 1)}, within the price of "
+lab.say(f"By the means over {here.counted(len(desks), 'network')}, within the price of "
         f"{here.PRICE:g} points: {', '.join(cheap) or 'none'}.",
         f"The deletion raises the row's loss by {rise['no defence']:.2g}, retraining would by "
         f"{exact:.1g}; what these rules leave is less, so that the row is learned again, under: "

@@ -1,5 +1,6 @@
 """The notebook's machinery: worlds, inverters, the hunt, private trials, the release rule."""
 
+import copy
 import math
 from dataclasses import replace
 from types import SimpleNamespace
@@ -164,7 +165,7 @@ def test_sweeps_are_put_together_without_what_one_of_them_lost(w, another):
 def test_each_row_is_answered_by_its_own_model(w):
     x = torch.rand(2, *w.data.shape, generator=torch.Generator().manual_seed(3))
     seen = (x - w.data.mean) / w.data.std
-    models = [m.float() for m in (w.after[0], here.prune(w.after[1], 0.9))]
+    models = [copy.deepcopy(m).float() for m in (w.after[0], here.prune(w.after[1], 0.9))]
     own = hunting.answers(models, w.data)(x)
     for j, m in enumerate(models):
         torch.testing.assert_close(own[j], m(seen[[j]])[0], rtol=1e-5, atol=1e-5)
