@@ -465,10 +465,10 @@ lab.figure(here.before_and_after(w, j, tuned, names, {"plain": "plain", "imitate
 TUNED, tseeds = f"fine-tuning {here.STEPS[-1]}", tuned.seeds
 side = {"a": here.sides(tuned.gain(TUNED, "adaptive"), tseeds),
         "b": here.sides(hunt[TUNED], tseeds)}
-ahead = [letter for letter, where in side.items() if where == "above"]
-undecided = [letter for letter, where in side.items() if where == "open"]
+ahead = [f"{letter})" for letter, where in side.items() if where == "above"]
+undecided = [f"{letter})" for letter, where in side.items() if where == "open"]
 spent = here.seconds(lambda: here.finetune_release(theta_u, *w.kept, steps=20, lr=0.01, seed=0))
-lab.say(f"Shown to be nearer than the class mean: {', '.join(ahead) or 'neither'}"
+lab.say(f"Shown to be nearer than the class mean: {', '.join(ahead) or 'neither a) nor b)'}"
         + (f"; its interval leaves open: {', '.join(undecided)}." if undecided else "."),
         f"Fine-tuning by {here.STEPS[-1]} steps leaves {here.told(tuned.gain(TUNED), tseeds)} to "
         f"the plain inverter, {here.told(tuned.gain(TUNED, 'adaptive'), tseeds)} to the one who "
@@ -566,7 +566,7 @@ lab.say("By the means, more than half of the success is taken from both attacker
         "Not judged, as the attack is not shown to work without the defence: "
         f"{', '.join(name for name in outcome if name not in works)}."
         if len(works) < len(outcome) else "",
-        f"The intervals run over {here.counted(len(swept.seeds), 'network')}.")
+        f"The intervals run over {len(swept.seeds)} networks, and say how sure it is.")
 
 # %% [markdown]
 # **Is the row still unlearned** in what is released? A step of ascent raises its loss, and so does
@@ -661,7 +661,7 @@ lab.table(pd.DataFrame([{"rule": name, **best[name], "accuracy lost, points": lo
 cheap = [name for name in rules if lost[name] <= here.PRICE]
 exact = np.mean([here.retrained_rise(d.w).mean() for d in desks])
 undone = [name for name in cheap if rise[name] < exact]
-lab.say(f"By the means over {here.counted(len(desks), 'network')}, within the price of "
+lab.say(f"By the means over the networks, {len(desks)} in all, within the price of "
         f"{here.PRICE:g} points: {', '.join(cheap) or 'none'}.",
         f"The deletion raises the row's loss by {rise['no defence']:.2g}, retraining would by "
         f"{exact:.1g}; what these rules leave is less, so that the row is learned again, under: "

@@ -1,7 +1,5 @@
 """What only the chapter on releases uses."""
 
-from course.words import counted
-
 from .adaptive import average, confidence_change, kept, rescale, subtract_path
 from .answering import ANSWERS, harm, named
 from .changed import (
@@ -57,7 +55,7 @@ __all__ = [
     "ANSWERS", "DEFENCES", "INFLUENCE", "LIMITS", "NOISE", "PRICE", "PRUNED", "STEPS",
     "WEIGHTS", "Filtered", "Outcome", "Published", "Publisher", "Setting", "Spent", "add_noise",
     "aims_at", "alike", "ascend", "average", "before_and_after", "by_closed_form", "closed_form",
-    "compared", "composed", "confidence_change", "counted", "epsilon_of", "finetune_release",
+    "compared", "composed", "confidence_change", "epsilon_of", "finetune_release",
     "fit_private", "gains", "harder", "harm", "hunt", "hunts", "imitations", "in_dB",
     "kept", "label_only", "named",
     "near", "noise_for", "of", "outcomes", "panel", "percent", "pictures", "privacy_figure",
