@@ -13,8 +13,6 @@ from course.exercises import EXERCISES
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 MOST = 60, 450, 3.0  # cells, lines of code, hours
-# Notebooks from before these limits, which are still to be cut: they may shrink, not grow.
-UNCUT = {}
 
 
 def lines(cell):
@@ -41,11 +39,5 @@ def size(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_can_be_read_in_three_hours(path):
-    limits = UNCUT.get(path.stem, MOST)
     found = size(path)
-    assert all(n <= most for n, most in zip(found, limits, strict=True)), (found, limits)
-
-
-def test_what_is_cut_is_no_exception_any_more():
-    for stem, limits in UNCUT.items():
-        assert any(n > most for n, most in zip(limits, MOST, strict=True)), stem
+    assert all(n <= most for n, most in zip(found, MOST, strict=True)), (found, MOST)

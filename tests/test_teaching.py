@@ -13,12 +13,12 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
-from test_reading_time import NOTEBOOKS, UNCUT
+from test_reading_time import NOTEBOOKS
 
 from course.exercises import EXERCISES
 
 ROOT = Path(__file__).resolve().parents[1]
-CUT = [p for p in NOTEBOOKS if p.stem not in UNCUT and not p.stem.startswith("00")]
+CUT = [p for p in NOTEBOOKS if not p.stem.startswith("00")]
 BIB = (ROOT / "data" / "references.bib").read_text(encoding="utf-8")
 CARD = re.compile(r"\*\*Exercise (\d+\.\d+)\*\* \(difficulty (\d), (\d+) minutes\)\.")
 STUB = re.compile(r'^@exercise\("([^"]+)"\)\ndef (\w+)\(', re.M)
