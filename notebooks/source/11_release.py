@@ -21,7 +21,7 @@
 # - attack a fine-tuned release by what it *does*, not by where its weights are;
 # - write a release rule of your own, and set three attackers on it.
 #
-# *Time*: about a minute and a half to run, three hours to work through.
+# *Time*: about one minute to run, three hours to work through.
 # *You need*: notebooks 03 and 05.
 # *Papers*: Hu et al. 2024, [Learn What You Want to Unlearn](https://arxiv.org/abs/2404.03233), with
 # three defences; Abadi et al. 2016 (training with differential privacy). The tables of Hu et al.
