@@ -547,15 +547,14 @@ lab.say("Equal requests need one huge shard of those who stay. Leavers in the la
         "no shard's size. Between the two lies a partition whose shards are smaller the more often "
         "they are hit.")
 
-# %%
-lab.table(here.streams.priced(streams), f"What a request costs, {cfg.stream} requests a seed")
 rules = dict(iter(streams.groupby("rule")))
 
 
 def against(rule, column, other="uniform"):
     return rules[rule][column].to_numpy() - rules[other][column].to_numpy()
 
-
+# %%
+lab.table(here.streams.priced(streams), f"What a request costs, {cfg.stream} requests a seed")
 called = here.streams.names(streams)["yours"]
 even, equal = 100 * batch_share(SHARDS, SLICES, 1), rules["equal-requests"]
 best = min(("equal-requests", "late"), key=lambda rule: rules[rule].expected.mean())
