@@ -190,8 +190,8 @@ lab.say("Points from retraining, before and after fine-tuning: "
 # ## 2 · Pruning, and staying pruned
 #
 # A **mask** $m$ says of each weight whether it lives, $m_i \in \{0, 1\}$. **Sparsity** is the share
-# of zeros. The simplest mask keeps the largest weights, over all layers together: a layer of small
-# weights may lose nearly all of its own. After the *rewinding*, what is left is trained again.
+# of zeros. The simplest mask keeps the largest weights, over all layers together. After the
+# *rewinding*, what is left is trained again.
 #
 # **Exercise 12.2** (difficulty 2, 12 minutes). Find the mask. Exactly round(s · n) of all n weights
 # go, the smallest first; of equal ones, the first in the order of the dict.
@@ -294,8 +294,8 @@ print(f"weights that are 0, your step: {mine:.0f} % · fewer, where the gradient
 # each knob is set where the method's mean disparity on *dense* networks is least, over splits that
 # are not judged. Sparse networks get the same setting, so the rule favours the dense ones.
 #
-# To save time FT and l1 hold a race: what can no longer win after the first split does not run on
-# the second. A disparity is never below 0, so the winner is the same.
+# FT and l1 hold a race: what can no longer win after the first split does not run on the second. As
+# no disparity is below 0, the winner is the same.
 #
 # **Exercise 12.4** (difficulty 4, 15 minutes). Which weights may SalUn move? With $n$ parameters
 # (biases count), the round((1 − share) · n) with the smallest |gradient| of the *summed* loss on
@@ -358,8 +358,8 @@ lab.say(f"The rule takes a rate of {RATES[rule]:g} for FT, where the paper has a
 # <details><summary>Answer</summary>
 #
 # The best of many settings looks good on the networks it was chosen on, partly by luck. And with
-# one setting for both kinds, what differs is sparsity alone. The price: the setting may suit the
-# dense networks better. So the own rate of the sparse ones is reported, too.
+# one setting for both kinds, what differs is sparsity alone. As the setting may suit the
+# dense ones better, the sparse ones' own rate is reported, too.
 #
 # </details>
 
@@ -368,8 +368,7 @@ lab.say(f"The rule takes a rate of {RATES[rule]:g} for FT, where the paper has a
 #
 # Now the judged splits: every class, dense and sparse, each method at its setting. Fine-tuning runs
 # at the published rate, at that of the rule, at the one that suits sparse networks, and at the
-# largest. Below the sentences stands the claim: this run's verdict, and under it the one of all
-# committed runs together, which weighs more.
+# largest. Under this run's claim stands the verdict of all committed runs, which weighs more.
 
 # %% [markdown]
 # **Predict before you run.** Section 1 showed one network at the published rate. At the rate of the
@@ -452,8 +451,7 @@ if cfg.rounds:
 #
 # A sparse original can be nearer to its retrained network from the start, because it fits its rows
 # less well. So doing nothing stands beside the methods. What a method changes **beyond** that is
-# its own. (l1 is meant for dense networks; RL and SalUn run on
-# sparse ones in the profile `full`.)
+# its own.
 #
 # The published figures stand in the table, and are no target: there a ResNet-18 was trained on
 # CIFAR-10, the rates were other ones, and Fisher also overwrites the output row of the forgotten
@@ -509,8 +507,7 @@ lab.claim("sparse-gap", change | {"untouched": idle, "level": [x <= 5 for x in l
 # ## 6 · Small weights instead of few
 #
 # Pruning has to come before anybody asked. The paper's second proposal needs no plan: fine-tune on
-# the retained rows, and add $\gamma_e \lVert\theta\rVert_1$ to the loss of epoch $e$. The norm
-# pulls every weight towards zero, and the retained rows pull back what they need. The paper lets
+# the retained rows, and add $\gamma_e \lVert\theta\rVert_1$ to the loss of epoch $e$. The paper lets
 # the strength fall along a line, $\gamma_e = \gamma\,(1 - e / E)$ in epoch
 # $e = 0, 1, \dots$ of $E$.
 #
@@ -668,8 +665,8 @@ lab.say(f"After fine-tuning the backdoor works on {left[0.0]} % of the stamped p
 lab.claim("sparse-backdoor", {"asr": asr, "left": over, "accuracy": price}, units=judged)
 
 # %% [markdown]
-# **Check yourself.** Suppose an ASR falls by a fifth. Why is this not a fifth of a cure, and what
-# should it be compared with?
+# **Check yourself.** An ASR falls by a fifth. Why is this not a fifth of a cure? What should it be
+# compared with?
 #
 # <details><summary>Answer</summary>
 #
@@ -735,7 +732,7 @@ lab.claim("sparse-transfer", {"accuracy": kept_features, "time": share, "room": 
 # <details><summary>Answer</summary>
 #
 # If random features do nearly as well as trained ones, a method could destroy the features and
-# lose almost nothing on this test. The room says how much a failure could have cost.
+# lose almost nothing on this test.
 #
 # </details>
 
@@ -743,7 +740,7 @@ lab.claim("sparse-transfer", {"accuracy": kept_features, "time": share, "room": 
 # ## Explore: sparsity, learning rate, class
 #
 # One split: bars for fine-tuning, arrows for the original and the retrained network. Find a rate at
-# which the bars meet all green arrows, dense and sparse; does it do so for another class?
+# which the bars meet all green arrows, dense and sparse.
 
 # %%
 figure, redraw = here.explorer_figure(figures, here.one_split(runs, RATES, judged[0]))
@@ -777,9 +774,8 @@ lab.say(f"By UA alone {name} with {here.in_brief(GRID[name][place])} is among th
 # %% [markdown]
 # ## What was tested
 #
-# The verdicts are those of this run, of one kind of network and of this data set; beside each
-# stands what all committed runs say together. The profile `full` measures three of them again with
-# a second network, of three convolutions.
+# The verdicts are of one kind of network and of this data set. The profile `full` measures three of
+# them again with a second network, of three convolutions.
 
 # %%
 if cfg.second:
