@@ -488,8 +488,8 @@ lab.say(f"Sparsity beyond doing nothing, four methods, in this run; {found}.",
         "At the other levels FT changes by "
         + "; ".join(f"{points(changed('FT', s))} ({100 * s:g} %)" for s in cfg.sparsities[1:]
                     if s != SPARSE) + "." if len(cfg.sparsities) > 2 else "")
-lab.claim("sparse-gap", change | {"untouched": idle, "level": [x <= 5 for x in lost]}
-          | {f"{part}-beyond": v for part, v in beyond.items()}, units=judged)
+_ = lab.claim("sparse-gap", change | {"untouched": idle, "level": [x <= 5 for x in lost]}
+              | {f"{part}-beyond": v for part, v in beyond.items()}, units=judged)
 
 # %% [markdown]
 # **Check yourself.** Why is "the gap shrinks from dense to sparse" not yet "sparse networks forget
@@ -561,7 +561,7 @@ lab.say(f"Over all classes, each at its own setting, l1 (the paper's line) has {
         "Its RA differs from retraining's by "
         f"{points(here.minus(each_seed('RA', 'l1'), each_seed('RA', 'retrained')))} points.")
 lab.claim("sparse-l1", {"ua": more, "disparity": closer}, units=judged)
-lab.claim("sparse-cost", here.seconds(runs, study.chosen, judged, "l1", "FT"), units=judged)
+_ = lab.claim("sparse-cost", here.seconds(runs, study.chosen, judged, "l1", "FT"), units=judged)
 
 # %% [markdown]
 # **Check yourself.** Why should a schedule be tried on other networks than those of the figure
@@ -662,7 +662,7 @@ lab.say(f"After fine-tuning the backdoor works on {left[0.0]} % of the stamped p
         f"Networks that diverged, and count as fooled by every stamp: {fooled}." if fooled else "",
         f"With the old mask retraining leaves {percent(clean('ASR', 'old mask', SPARSE))} %."
         if cfg.old_mask else "")
-lab.claim("sparse-backdoor", {"asr": asr, "left": over, "accuracy": price}, units=judged)
+_ = lab.claim("sparse-backdoor", {"asr": asr, "left": over, "accuracy": price}, units=judged)
 
 # %% [markdown]
 # **Check yourself.** An ASR falls by a fifth. Why is this not a fifth of a cure? What should it be
@@ -706,8 +706,8 @@ lab.say(f"At {100 * SPARSE:g} % the path is {here.in_words(ratio['path'])} times
         f"and {here.in_words(apart['original'])} times for the untouched network (they differ by "
         f"{here.in_words(here.minus(apart['GA'], apart['original']))}): a distance over fewer "
         "weights is another distance, whatever was done to them.")
-lab.claim("sparse-bound", {"distance": [v for v in apart["GA"] if np.isfinite(v)],
-                           "bound": ratio["bound"]}, units=judged)
+_ = lab.claim("sparse-bound", {"distance": [v for v in apart["GA"] if np.isfinite(v)],
+                               "bound": ratio["bound"]}, units=judged)
 
 # %%
 untrained = [study.probe(build(s)) for s in judged]
@@ -724,7 +724,8 @@ lab.say(f"Accuracy on digits: {percent(each_seed('digits', 'retrained'))} % from
         + {1: "kept to within it", -1: "lost", 0: "undecided"}[side(kept_features, -1)]
         + " in this run." if side(room) > 0 else
         "The test has no room on these splits, and says nothing.")
-lab.claim("sparse-transfer", {"accuracy": kept_features, "time": share, "room": room}, units=judged)
+_ = lab.claim("sparse-transfer", {"accuracy": kept_features, "time": share, "room": room},
+              units=judged)
 
 # %% [markdown]
 # **Check yourself.** Why is the accuracy of an *untrained* network shown?
