@@ -58,6 +58,15 @@ def test_ids_are_unique_and_come_from_the_text(path):
 
 
 @each
+def test_no_cell_ends_in_the_text_of_an_object(path):
+    """What a cell returns by the way is not what it shows: only widgets and pictures are."""
+    bare = [(k, out["data"]["text/plain"][:40]) for k, cell in enumerate(read(path).cells)
+            for out in cell.get("outputs", []) if out.output_type == "execute_result"
+            and set(out["data"]) == {"text/plain"}]
+    assert not bare
+
+
+@each
 def test_cells_fit_on_a_screen(path):
     long = [(i, len(c.source.splitlines())) for i, c in enumerate(cells(path), 1)
             if c.cell_type == "code" and len(c.source.splitlines()) > 25]
