@@ -13,7 +13,7 @@ from scipy.ndimage import correlate
 from torch import nn
 
 import labkit as lk
-from course.chapters import desk, inversion
+from course.chapters import inversion, release
 from labkit import attack
 from labkit.base import LabError
 from labkit.measure import images as measure
@@ -187,7 +187,7 @@ def test_confidence_change_against_a_loop():
     probes = attack.Probes(torch.rand(3, 4, *SHAPE, generator=torch.Generator().manual_seed(0)),
                            torch.ones(3, 4), 0.0)
     boxes = attack.BlackBox(before), attack.BlackBox(after)
-    found = desk.confidence_change(*boxes, probes, **given)
+    found = release.confidence_change(*boxes, probes, **given)
     for k in range(3):
         change = [(m((probes.images[k, j : j + 1] - 0.2) / 0.5).softmax(1)[0, k].item())
                   for m in (before, after)
@@ -195,7 +195,7 @@ def test_confidence_change_against_a_loop():
         assert found[k].item() == pytest.approx((sum(change[4:]) - sum(change[:4])) / 4, abs=1e-6)
     assert (boxes[0].queries == boxes[1].queries == 12 and found.dtype == torch.float64
             and not found.requires_grad)
-    assert desk.confidence_change(boxes[0], boxes[0], probes, **given).tolist() == [0, 0, 0]
+    assert release.confidence_change(boxes[0], boxes[0], probes, **given).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("deleted", [0, 1, 2])
@@ -204,7 +204,7 @@ def test_the_class_walked_uphill_loses_the_most_confidence(deleted):
     probes = attack.probes_by_gradient(before, 3, 5, **GIVEN, enough=0.9)
     after = ascended(before, probes.images[deleted][:1], torch.tensor([deleted]), 0.5)
     boxes = attack.BlackBox(before), attack.BlackBox(after)
-    change = desk.confidence_change(*boxes, probes, mean=ZERO, std=GIVEN["std"])
+    change = release.confidence_change(*boxes, probes, mean=ZERO, std=GIVEN["std"])
     assert change.argmin() == deleted and change[deleted] < 0
 
 
@@ -490,5 +490,5 @@ def test_black_box_attackers_reach_no_gradient_and_no_weights():
     with pytest.raises(AttributeError):
         attack.difference(box, box)
     probes = inversion.probes_by_queries(box, 3, 1, **GIVEN, coordinates=4, steps=2)
-    assert desk.confidence_change(box, box, probes, mean=ZERO,
+    assert release.confidence_change(box, box, probes, mean=ZERO,
                                   std=GIVEN["std"]).tolist() == [0, 0, 0]
