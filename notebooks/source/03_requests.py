@@ -18,7 +18,7 @@
 # - compute what the deletion of one row does to one prediction, without deleting it;
 # - choose a request inside a budget that flips somebody else's label;
 # - try it on seven ways of unlearning, exact retraining among them;
-# - prepare rows so that their deletion does harm, and spread requests over time;
+# - try to prepare rows whose deletion does harm, and spread requests over time;
 # - write a request that gets past a gate.
 #
 # *Time*: about a minute and a quarter to run, three hours to work through. *You need*: notebooks 01
@@ -303,7 +303,7 @@ lab.say(f"The walk lowers the margin from {walk[0]:.2f} to {min(walk):.2f}. labk
 # Retraining has no step $\tau$. The classical estimate of what it does is the **influence
 # function** (Koh and Liang 2017): the effect of deleting row $i$ is about
 # $$\frac{1}{n}\, \langle C^{-1} \nabla_\theta L(\theta),\; g_i \rangle,$$
-# with $n$ the number of training rows and $C$ the curvature (Hessian matrix) of the training loss.
+# with $n$ the number of training rows and $C$ the curvature of the loss (Gauss–Newton, damped).
 # It is an estimate, so measure it before use: on the tuning seeds, what does it predict for chosen
 # requests, and what does retraining do? To see both sides, half of these requests lower the margin,
 # and half raise it. The attacker does not own these networks; it is granted one number from them.
@@ -355,7 +355,7 @@ lab.say("Influence has the sign right in "
 # Three are exact: **same-seed** retraining repeats the original training without the rows;
 # **fresh-seed** retraining also changes initial weights and order, as a provider would who keeps
 # no seeds; **SISA** (notebook 02) retrains the shards of an ensemble, three here. No provider is
-# told anything but the rows, and each is met by the request made for what it resembles most.
+# told anything but the rows. Each is met by the request made for what we take it to resemble.
 #
 # A label counts as changed when it is not the one that the attacked network gave; a fresh seed and
 # an ensemble may differ from that without any request. Two things say what a success is worth. The

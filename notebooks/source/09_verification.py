@@ -506,8 +506,8 @@ lab.say(*here.told_accused(honest_tests, false_rate))
 # %% [markdown]
 # ## 6 · What does a cheat keep? (optional)
 #
-# Where training again with look-alikes passes both checks, has it cheated at all? It never used
-# the deleted rows. It hopes that their stand-ins teach nearly the same. So compare what it
+# Where training again with look-alikes passes both checks, has it cheated at all? It never took a
+# step on the deleted rows. It hopes that their stand-ins teach nearly the same. So compare what it
 # *knows* of them with what honest retraining with the same seed knows:
 # $$\text{known}(w) = \big[L_F(w_r) - L_T(w_r)\big] - \big[L_F(w) - L_T(w)\big]$$
 # $L_F$ and $L_T$ are the mean losses on deleted and on test rows (cross-entropy in nats), $w_r$ the

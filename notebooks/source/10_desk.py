@@ -328,7 +328,7 @@ benign = {i: {part: here.benign_features(victims[i], desks[i], part, cfg.benign)
 monitors = {i: here.fit_monitor(benign[i]["learn"], benign[i]["hold"]) for i in ALIVE}
 
 # %% [markdown]
-# **What breaks it.** The adaptive attacker computes such numbers for its own rows, draws benign
+# **What breaks it.** The adaptive attacker computes six such numbers for its own rows, draws benign
 # requests among them, and adds to its loss, the target's margin $m$, a price for looking unlike:
 # $$m(\omega) + \lambda \left[ \max(0,\, D(\omega) - 2)^2 + 30\, T(\omega) \right],$$
 # with $\omega$ the weights of its rows (0 to 1), $D$ the distance to the nearest of its own

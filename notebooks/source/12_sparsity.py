@@ -359,7 +359,7 @@ lab.say(f"The rule takes a rate of {RATES[rule]:g} for FT, where the paper has a
 #
 # The best of many settings looks good on the networks it was chosen on, partly by luck. And with
 # one setting for both kinds, what differs is sparsity alone. As the setting may suit the
-# dense ones better, the sparse ones' own rate is reported, too.
+# dense ones better, fine-tuning's own rate for sparse ones is reported.
 #
 # </details>
 
@@ -507,9 +507,9 @@ _ = lab.claim("sparse-gap", change | {"untouched": idle, "level": [x <= 5 for x 
 # ## 6 · Small weights instead of few
 #
 # Pruning has to come before anybody asked. The paper's second proposal needs no plan: fine-tune on
-# the retained rows, and add $\gamma_e \lVert\theta\rVert_1$ to the loss of epoch $e$. The paper lets
-# the strength fall along a line, $\gamma_e = \gamma\,(1 - e / E)$ in epoch
-# $e = 0, 1, \dots$ of $E$.
+# the retained rows, and add $\gamma_e \lVert\theta\rVert_1$ to the loss of epoch $e$. The paper
+# lets the strength fall along a line, $\gamma_e = \gamma\,(1 - e / E)$ in epoch $e = 0, 1, \dots$
+# of $E$.
 #
 # **Exercise 12.5** (difficulty 5, 25 minutes). A project: when should the norm act? Share out a
 # total strength over the epochs, so that fine-tuning ends nearer to retraining than with the same
@@ -740,8 +740,8 @@ _ = lab.claim("sparse-transfer", {"accuracy": kept_features, "time": share, "roo
 # %% [markdown]
 # ## Explore: sparsity, learning rate, class
 #
-# One split: bars for fine-tuning, arrows for the original and the retrained network. Find a rate at
-# which the bars meet all green arrows, dense and sparse.
+# One split: bars for fine-tuning, arrows for the original and the retrained network. Is there a
+# rate at which the bars meet all green arrows, dense and sparse?
 
 # %%
 figure, redraw = here.explorer_figure(figures, here.one_split(runs, RATES, judged[0]))
