@@ -49,6 +49,15 @@ def parts_in_words(result: dict, claim: Claim, deciding=False) -> str:
     return "; ".join(f"{p['name']} " * named + in_words(p, rule) for p, rule in pairs)
 
 
+def parts_judged(result: dict, claim: Claim) -> str:
+    """All parts of a claim, each with its verdict where there are several: not the deciding one."""
+    told = parts_in_words(result, claim).split("; ")
+    verdicts = [p["verdict"] if part.kind != "report" else "" for p, part in
+                zip(result["parts"], claim.parts, strict=True)]
+    pairs = zip(told, verdicts, strict=True) if len(told) > 1 else [told]
+    return "; ".join(", ".join(filter(None, pair)) for pair in pairs)
+
+
 def would_have_shown(result: dict, part: Part) -> str:
     """What an undecided part could have decided with this n; empty where that is not known."""
     size = result.get("detectable")
@@ -94,8 +103,7 @@ def claim_output(claim: Claim, result: dict, committed: dict | None) -> dict:
     if committed:
         n = committed["runs"]
         runs = f"All {n} committed runs together" if n > 1 else "The committed run"
-        ours = parts_in_words(committed, claim, deciding=True)
-        below.insert(0, f"{runs}: {committed['verdict']} ({ours}).")
+        below.insert(0, f"{runs}: {committed['verdict']} ({parts_judged(committed, claim)}).")
     text = "\n".join([f"{claim.id}: {verdict}{held}. Claim: {claim.says}",
                       *(f"  {line}" for line in lines), *below])
     rows = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
@@ -111,7 +119,8 @@ def claims_output(catalogue, results, committed) -> dict:
     rows = []
     for c in results:
         claim, together = catalogue[c["id"]], committed.get(c["id"])
-        pooled = f"{together['verdict']} ({together['runs']})" if together else "none"
+        pooled = (f"{together['verdict']}, {together['runs']} runs: "
+                  f"{parts_in_words(together, claim)}" if together else "none")
         rows.append({"claim": said(claim), "paper": claim.paper, "its figure": claim.figure,
                      "this run": parts_in_words(c, claim), "verdict of this run": c["verdict"],
                      "all committed runs": pooled})
