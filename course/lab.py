@@ -20,7 +20,7 @@ from course.claimfile import PROFILES, load_claims
 from course.claims import judge, plain
 from course.pooling import pooled_claims
 from course.runs.notebook import labkit_hash
-from course.words import claim_output, claims_output, output, table_html
+from course.words import claim_output, claims_output, committed_output, output, table_html
 from labkit import base
 from labkit import data as data_module
 from labkit.base import LabError, NotForThisData
@@ -157,14 +157,21 @@ class Lab:
         claim = self._catalogue[name]
         result = judge(claim, values, profile=self.profile, units=units, clusters=clusters)
         self.claims = [c for c in self.claims if c["id"] != name] + [result]  # a cell may run again
-        committed = pooled_claims(self.chapter, self.profile, self.dataset)
-        display(claim_output(claim, result, committed.get(name)), raw=True)
+        display(claim_output(claim, result, self._committed().get(name)), raw=True)
         return result
+
+    def _committed(self, profile=None):
+        return pooled_claims(self.chapter, profile or self.profile, self.dataset)
 
     def claims_table(self):
         """What this notebook tested: paper, claim and figure, this run, all committed runs."""
-        committed = pooled_claims(self.chapter, self.profile, self.dataset)
-        display(claims_output(self._catalogue, self.claims, committed), raw=True)
+        full = self._committed("full") if self.profile == "quick" else {}
+        display(claims_output(self._catalogue, self.claims, self._committed(), full), raw=True)
+
+    def say_committed(self, *sentences):
+        """Show sentences on the committed quick runs: {claim.part} becomes value and verdict."""
+        committed = pooled_claims(self.chapter, "quick", "fashion")
+        display(committed_output(" ".join(sentences), self._catalogue, committed), raw=True)
 
     def figure(self, fig, alt: str):
         """Show a matplotlib figure as PNG, described for those who cannot see it; close it."""

@@ -1,11 +1,13 @@
 """Claims in words: judged parts as text, and what a notebook shows of them."""
 
 import html
+import re
 
 import pandas as pd
 
 from course.claimfile import Change, Claim, Part
 from course.runs.notebook import MIME
+from labkit.base import LabError
 from labkit.measure.intervals import decimals
 
 HOLDS = ("reproduced", "passed")
@@ -114,16 +116,44 @@ def claim_output(claim: Claim, result: dict, committed: dict | None) -> dict:
     return output({"kind": "claim", "claim": result}, text, shown)
 
 
-def claims_output(catalogue, results, committed) -> dict:
-    """The table of a notebook's claims; committed: claim id -> judged over the committed runs."""
-    rows = []
-    for c in results:
-        claim, together = catalogue[c["id"]], committed.get(c["id"])
-        pooled = (f"{together['verdict']}, {together['runs']} runs: "
-                  f"{parts_in_words(together, claim)}" if together else "none")
-        rows.append({"claim": said(claim), "paper": claim.paper, "its figure": claim.figure,
-                     "this run": parts_in_words(c, claim), "verdict of this run": c["verdict"],
-                     "all committed runs": pooled})
+def committed_output(text: str, catalogue, committed) -> dict:
+    """Sentences as a cell's output; {claim.part} becomes what the committed runs say of it.
+
+    That is its value with the interval, verdict, units and runs: 0.20 [0.07, 0.33] (reproduced, 77
+    targets in 5 runs). {claim} alone takes the part that decides.
+    """
+    def told(found):
+        name, _, part = found[1].partition(".")
+        known = [p.name for p in catalogue[name].parts] if name in catalogue else []
+        if not known or part and part not in known:
+            raise LabError(f"There is no claim or part {found[1]!r} to tell: see claims.yaml.")
+        if not (together := committed.get(name)):
+            return "(no committed runs yet)"
+        at = known.index(part or together["decided_by"])
+        p, rule = together["parts"][at], catalogue[name].parts[at]
+        verdict = f"{p['verdict']}, " * (rule.kind != "report")
+        runs = f" in {counted(together['runs'], 'run')}"
+        return f"{in_words(p, rule)} ({verdict}{counted(p['n'], catalogue[name].unit)}{runs})"
+
+    shown = re.sub(r"\{([^{}]+)\}", told, text)
+    return {MIME: {"kind": "committed", "text": text}, "text/plain": shown, "text/markdown": shown}
+
+
+def claims_output(catalogue, results, committed, full=()) -> dict:
+    """The table of a notebook's claims; committed: claim id -> judged over the committed runs.
+
+    full: the same for the committed runs of profile `full`, where there are any.
+    """
+    def in_words_of(claim, runs):
+        together = dict(runs).get(claim.id)
+        return (f"{together['verdict']}, {counted(together['runs'], 'run')}: "
+                f"{parts_in_words(together, claim)}" if together else "none")
+
+    rows = [{"claim": said(claim), "paper": claim.paper, "its figure": claim.figure,
+             "this run": parts_in_words(c, claim), "verdict of this run": c["verdict"],
+             "all committed runs": in_words_of(claim, committed)}
+            | ({"in `full`": in_words_of(claim, full)} if full else {})
+            for c in results for claim in [catalogue[c["id"]]]]
     caption = "Claims of this notebook, with 95 % intervals († predicate changed)"
     return output({"kind": "claims"}, caption, table_html(pd.DataFrame(rows), caption, 2))
 

@@ -170,11 +170,12 @@ def pooled(source, path):
     from course.claimfile import load_claims
     from course.pooling import pooled_claims
     from course.runs.notebook import MIME, notebook_parameters
-    from course.words import claim_output, claims_output
+    from course.words import claim_output, claims_output, committed_output
 
     node, catalogue, results = nbformat.read(path, as_version=4), load_claims(), {}
     given = notebook_parameters(path)
-    runs = pooled_claims(source.stem[3:], given["profile"], given["dataset"])
+    runs, full = (pooled_claims(source.stem[3:], profile, given["dataset"])
+                  for profile in (given["profile"], "full"))
     for output in (o for c in node.cells for o in c.get("outputs", [])):
         left = output.get("data", {}).get(MIME, {})
         if left.get("kind") == "claim":
@@ -183,7 +184,9 @@ def pooled(source, path):
             results[name] = left["claim"]
             output["data"] = claim_output(catalogue[name], left["claim"], runs.get(name))
         elif left.get("kind") == "claims":
-            output["data"] = claims_output(catalogue, results.values(), runs)
+            output["data"] = claims_output(catalogue, results.values(), runs, full)
+        elif left.get("kind") == "committed":
+            output["data"] = committed_output(left["text"], catalogue, runs)
     save(path, nbformat.from_dict(json.loads(json.dumps(node))))
     print(f"{source.stem}: {len(runs)} claims over all committed runs")
     return True

@@ -293,6 +293,10 @@ def test_beside_a_run_stands_what_all_committed_runs_say(lab, monkeypatch, tmp_p
     result, (data,) = bundles(lambda: lab.claim("basics-ga-damage", [-1.0, 1.0, 4.0]))
     assert result["verdict"] == "undecided" and "basics-ga-damage: undecided" in data["text/plain"]
     assert "All 5 committed runs together: reproduced (" in data["text/plain"]
+    _, (data,) = bundles(lambda: lab.say_committed("It is {basics-ga-damage} in all."))
+    said = r"It is [\d.]+ \[[\d.]+, [\d.]+\] \(reproduced, 20 seeds in 5 runs\) in all\."
+    assert re.fullmatch(said, data["text/markdown"])
+    refuses(lambda: lab.say_committed("{basics-ga-damage.other}"), "basics-ga-damage.other")
     lab.dataset = "digits"
     assert "committed" not in bundles(lambda: lab.claim("basics-ga-damage",
                                                         [1.0, 2.0, 3.0]))[1][0]["text/plain"]
