@@ -52,16 +52,17 @@ from .judging import (
 )
 from .said import (
     diverged,
-    read_changes,
     relabelling,
     ruin,
     second_network,
 )
 from .tables import (
+    fixed,
     grid,
     in_brief,
     methods_table,
     one_split,
+    random_changes,
     random_tenth,
     shortcuts,
     try_schedules,
@@ -89,11 +90,11 @@ __all__ = [
     "attach_mask", "attempt", "backdoor_figure", "backdoored", "bound_figure", "bound_ratios",
     "check_mask", "contest", "corner_trigger", "detach_mask", "differ", "digit_probe", "disparity",
     "diverged", "each_seed", "elsewhere", "explorer_figure", "finetune_masked", "fit_masked",
-    "flip_and_crop", "four_bars", "grid", "imp", "in_brief", "in_words", "judged_runs", "leaks",
-    "least", "magnitude_mask", "methods_figure", "methods_table", "minus", "network", "of_network",
-    "omp", "on", "one_split", "other_masks", "parallel", "prune_then", "random_tenth",
-    "read_changes", "rehearse", "relabelling", "ruin", "schedules_figure", "score",
-    "second_network", "seconds", "shaped", "shortcuts", "side", "splits", "sweep_figure",
+    "fixed", "flip_and_crop", "four_bars", "grid", "imp", "in_brief", "in_words", "judged_runs",
+    "leaks", "least", "magnitude_mask", "methods_figure", "methods_table", "minus", "network",
+    "of_network", "omp", "on", "one_split", "other_masks", "parallel", "prune_then",
+    "random_changes", "random_tenth", "rehearse", "relabelling", "ruin", "schedules_figure",
+    "score", "second_network", "seconds", "shaped", "shortcuts", "side", "splits", "sweep_figure",
     "synflow_mask", "synflow_scores", "three_convolutions", "try_schedules", "tuning_table",
     "turned", "unlearned", "weight_distance",
 ]

@@ -21,19 +21,6 @@ def ruin(runs, place, sparsity):
     return f"fewer than half of retraining's retained rows stay right in {'; in '.join(told)}."
 
 
-def read_changes(changes, points, side):
-    """Which methods sparsity brings nearer to retraining, farther, or neither, in words.
-
-    changes: method -> change of the disparity in points, one a seed.
-    """
-    by_side = {v: [m for m, values in changes.items() if side(values) == v] for v in (-1, 0, 1)}
-    told = [f"{where}: {', '.join(by_side[v])}" for v, where in (
-        (-1, "nearer to retraining"), (1, "farther from it")) if by_side[v]]
-    told += ["undecided: " + ", ".join(f"{m} {points(changes[m])}" for m in by_side[0])
-             + " points"] if by_side[0] else []
-    return "; ".join(told)
-
-
 def diverged(runs, tried):
     """Where networks diverged, in words; empty where none did."""
     groups = runs[runs.setting >= 0].groupby(["method", "setting", "sparsity"])
@@ -44,15 +31,21 @@ def diverged(runs, tried):
             if told else "")
 
 
-def relabelling(value, points, methods, sparsity):
-    """RL's and SalUn's disparity beside the least of the others, picked on the same splits."""
-    others = {(m, s): value("gap", m, s) for m in methods for s in (0.0, sparsity)}
+def relabelling(value, points, methods, sparsity, own):
+    """RL's and SalUn's disparity beside the least of the others, picked on the same splits.
+
+    own: the place of FT's rate that sparse networks would take: dense RL has a setting of its own,
+    so it is compared with sparse FT at one, too.
+    """
+    others = {f"{m} at {100 * s:g} % sparsity": value("gap", m, s)
+              for m in methods for s in (0.0, sparsity)}
+    others[f"FT at {100 * sparsity:g} % sparsity with its own rate"] = value("gap", "FT", sparsity,
+                                                                             own)
     others = {which: v for which, v in others.items() if all(map(np.isfinite, v))}
     best = min(others, key=lambda which: np.mean(others[which]))
     less = [f"{points(minus(value('gap', m), others[best]))} ({m})" for m in ("RL", "SalUn")]
-    return (f"RL and SalUn need no pruning: beside {best[0]} at {100 * best[1]:g} % sparsity, the "
-            "best of the others on these very splits, their disparity differs by "
-            f"{' and '.join(less)} points.")
+    return (f"RL and SalUn need no pruning: beside {best}, the best of the others on these very "
+            f"splits, their disparity differs by {' and '.join(less)} points.")
 
 
 def second_network(first, second, settings, diverged, side):

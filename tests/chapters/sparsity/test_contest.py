@@ -341,12 +341,6 @@ def test_collapse_is_counted_beside_the_retrained_network_of_the_request():
     assert "0 of 1 sparse networks (mean RA 90 %)." in sparse
 
 
-def test_changes_are_read_by_the_side_of_their_interval():
-    told = here.read_changes({"FT": [-5, -6, -7], "GA": [5, -9, 1], "Fisher": [5, 6, 7]},
-                             lambda v: "x", partial(here.side, rows=20))
-    assert told == "nearer to retraining: FT; farther from it: Fisher; undecided: GA x points"
-
-
 def test_what_diverged_is_told_by_setting():
     runs = pd.DataFrame([("FT", 1, 0.0, True), ("FT", 1, 0.0, False), ("FT", 0, 0.0, False),
                          ("retrained", -1, 0.0, False)],
@@ -359,9 +353,35 @@ def test_what_diverged_is_told_by_setting():
 def test_relabelling_is_told_beside_the_least_of_the_others():
     gap = {("RL", 0.0): [1, 1, 2], ("SalUn", 0.0): [2, 2, 3], ("FT", 0.0): [9, 9, 9],
            ("FT", 0.5): [5, 5, 6], ("l1", 0.0): [7, 7, 7]}
-    told = here.relabelling(lambda column, m, s=0.0: gap.get((m, s), [np.nan] * 3),
-                            lambda v: f"{np.mean(v):g}", ["FT", "l1"], 0.5)
-    assert "FT at 50 % sparsity" in told and "-4 (RL) and -3 (SalUn)" in told
+
+    def told(own):
+        def value(column, method, s=0.0, place=None):
+            return own if place == 3 else gap.get((method, s), [np.nan] * 3)
+
+        return here.relabelling(value, lambda v: f"{np.mean(v):g}", ["FT", "l1"], 0.5, 3)
+
+    assert "FT at 50 % sparsity," in told([6, 6, 6]) and "-4 (RL) and -3 (SalUn)" in told([6, 6, 6])
+    of_its_own = told([3, 3, 4])
+    assert "FT at 50 % sparsity with its own rate," in of_its_own
+    assert "-2 (RL) and -1 (SalUn)" in of_its_own
+
+
+def test_a_random_tenth_is_judged_at_its_own_rate_and_against_both_masks():
+    study = SimpleNamespace(grid={"FT": [dict(lr=0.1), dict(lr=0.2)]},
+                            disparity=lambda row, goal: abs(row["UA"] - goal["UA"]))
+    tried = pd.DataFrame([("random", 0.0, "FT", 0, 5.0, False), ("random", 0.0, "FT", 1, 3.0, False),
+                          ("random", 0.5, "FT", 0, 1.0, False), (0, 0.0, "FT", 0, 1.0, False)],
+                         columns=["asked", "sparsity", "method", "setting", "gap", "lost"])
+    runs = pd.DataFrame([(seed, "random", s, m, place, gap, ua) for seed in (1, 2)
+                         for s, m, place, gap, ua in (
+                             (0.0, "FT", 0, 90, 90), (0.0, "FT", 1, 8, 7), (0.5, "FT", 1, 2, 12),
+                             (0.0, "original", -1, 9, 1), (0.5, "original", -1, 7, 3))],
+                        columns=["seed", "asked", "sparsity", "method", "setting", "gap", "UA"])
+    masked = [{"new mask": {"UA": 15}}, {"new mask": {"UA": 20}}]
+    parts, told = here.random_changes(study, tried, runs, [1, 2], 0.5, masked, [-1, -2], str)
+    assert parts == {"old-mask": [-6, -6], "new-mask": [-5, 0], "untouched": [3, 8],
+                     "less": [-5, -4]}
+    assert "[-5, 0] points, of doing nothing by [3, 8]; to the old mask [-6, -6], [-2, -2]" in told
 
 
 def test_shortcuts_by_hand():
