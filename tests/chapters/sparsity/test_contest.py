@@ -369,7 +369,8 @@ def test_relabelling_is_told_beside_the_least_of_the_others():
 def test_a_random_tenth_is_judged_at_its_own_rate_and_against_both_masks():
     study = SimpleNamespace(grid={"FT": [dict(lr=0.1), dict(lr=0.2)]},
                             disparity=lambda row, goal: abs(row["UA"] - goal["UA"]))
-    tried = pd.DataFrame([("random", 0.0, "FT", 0, 5.0, False), ("random", 0.0, "FT", 1, 3.0, False),
+    tried = pd.DataFrame([("random", 0.0, "FT", 0, 5.0, False),
+                          ("random", 0.0, "FT", 1, 3.0, False),
                           ("random", 0.5, "FT", 0, 1.0, False), (0, 0.0, "FT", 0, 1.0, False)],
                          columns=["asked", "sparsity", "method", "setting", "gap", "lost"])
     runs = pd.DataFrame([(seed, "random", s, m, place, gap, ua) for seed in (1, 2)
