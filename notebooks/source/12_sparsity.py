@@ -411,14 +411,13 @@ lab.say_committed(
     "Over the committed runs sparsity adds, in points of UA, {sparse-ft.published-rate} at the "
     "published rate and {sparse-ft.gain} at that of the rule. Where the second is reproduced, the "
     "answer is b) if it is the smaller of the two, else a); where it is undecided, c). "
-    f"This run alone would say {verdict}. It adds "
+    f"This run alone would say {verdict}.\n\nOf what dense fine-tuning leaves, sparsity adds "
     + "; ".join(f"{points(g)} of {room[i]} at {rates[i]:g}" for i, g in gains.items())
-    + ", of what dense fine-tuning leaves to gain. The first less that of the rule, paired by "
-    f"split: {by_rate}. Where little is left, a small gain need not be a weak effect. Nor can the "
-    f"disparity at {rates[rule]:g} fall by more than dense networks have, "
-    f"{percent(each_seed('gap', 'FT'))}. Before any unlearning the sparse networks' UA is "
-    f"{points(ahead)} higher.\n\nBeyond this start the gain at the rate of the rule is "
-    "{sparse-ft.beyond} over the committed runs.")
+    + f" in this run. The first less that of the rule, paired by split: {by_rate}. Where little is "
+    "left, a small gain need not be a weak effect. Nor can the disparity at the rate of the rule "
+    f"fall by more than dense networks have, {percent(each_seed('gap', 'FT'))}.\n\nBefore any "
+    f"unlearning the sparse networks' UA is {points(ahead)} higher. Beyond this start the gain at "
+    "the rate of the rule is {sparse-ft.beyond} over the committed runs.")
 
 # %%
 own_gap = here.minus(each_seed("gap", "FT", SPARSE, own), each_seed("gap", "FT"))
@@ -488,8 +487,8 @@ lab.table(here.methods_table(each_seed, percent, points, here.PUBLISHED, list(GR
 hollow = [m for m in GRID
           if side(here.minus(each_seed("gap", "original"), each_seed("gap", m))) < 1]
 lab.say_committed(
-    "Beyond doing nothing sparsity changes the disparity, in points over the committed runs, by "
-    + ", ".join(f"{{sparse-gap.{part}-beyond}} ({name})" for part, name in PAIRS.items())
+    "Beyond doing nothing sparsity changes the disparity, in points over the committed runs: "
+    + ", ".join(f"{name} {{sparse-gap.{part}-beyond}}" for part, name in PAIRS.items())
     + ". Below 0 is nearer to retraining; an interval that reaches 0 leaves it open, and "
     "excludes only what lies beyond its ends.")
 lab.say("In this run not seen to be nearer to retraining than doing nothing, in dense networks: "
@@ -817,8 +816,7 @@ lab.say_committed(
     "{sparse-gap.fisher}, influence {sparse-gap.influence}; doing nothing {sparse-gap.untouched}. "
     "With a rate for each kind: FT {sparse-ft.own-rate}.\n"
     "- **Without pruning** l1 changes the distance of dense fine-tuning by {sparse-l1.disparity}. "
-    f"In this run RL, dense, ends {points(relabelled)} from where sparse fine-tuning ends at its "
-    "own rate.\n"
+    f"In this run dense RL less sparse fine-tuning, each at its own rate: {points(relabelled)}.\n"
     "- **The reference.** A mask that the forgotten rows had a part in changes retraining's UA by "
     "{sparse-mask-leak.ua}, its MIA by {sparse-mask-leak.mia}.\n\n"
     "Not shown: networks of the papers' size, and other rows than those of one small pool.")
