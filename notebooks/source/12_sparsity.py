@@ -411,7 +411,7 @@ lab.say_committed(
     "Over the committed runs sparsity adds, in points of UA, {sparse-ft.published-rate} at the "
     "published rate and {sparse-ft.gain} at that of the rule. Where the second is reproduced, the "
     "answer is b) if it is the smaller of the two, else a); where it is undecided, c). "
-    f"This run alone would say {verdict}.\n\nOf what dense fine-tuning leaves, sparsity adds "
+    f"This run alone would say {verdict}.\n\nOf the UA that dense fine-tuning leaves, it adds "
     + "; ".join(f"{points(g)} of {room[i]} at {rates[i]:g}" for i, g in gains.items())
     + f" in this run. The first less that of the rule, paired by split: {by_rate}. Where little is "
     "left, a small gain need not be a weak effect. Nor can the disparity at the rate of the rule "
