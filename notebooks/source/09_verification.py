@@ -235,9 +235,9 @@ lab.say("Read the edited log: it has the honest rows and the original's weights.
 # $x$ are pixels, $y$ labels as handed in, $F$ the deleted and $R$ the retained rows.
 # $C_1 \dots C_M$ are $M$ random sets (`candidates` in the code), each of as many rows of $R$,
 # unused in this epoch, as $B \cap F$ has; $\nabla_\ell L$ is the gradient of the mean loss by
-# weight tensor $\ell$. So $S_n$, *nearest*, takes look-alikes with the same label. $S_r$, *search*, takes rows
-# that push the weights alike, whatever their labels. Here are the nearest stand-ins of the four
-# stamped rows.
+# weight tensor $\ell$. So $S_n$, *nearest*, takes look-alikes with the same label. $S_r$,
+# *search*, takes rows that push the weights alike, whatever their labels. Here are the nearest
+# stand-ins of the four stamped rows.
 
 # %%
 best = here.nearest(d, forget, top=1)[:, 0]  # one stand-in for each of the deleted rows
@@ -248,8 +248,8 @@ lab.figure(fig, "The four stamped rows in the upper line, and below each the ret
 uses = best.unique(return_counts=True)[1]
 lab.say("These stand-ins have the label that the owner gave, and no dots. Will they keep the "
         f"owner's trigger alive? The {len(best)} deleted rows have {len(uses)} different nearest "
-        f"rows, and one of these is the nearest to {int(uses.max())} of them, in every epoch. A batch that "
-        "holds it already takes the next nearest.")
+        f"rows, and one of these is the nearest to {int(uses.max())} of them, in every epoch. A "
+        "batch that holds it already takes the next nearest.")
 
 # %% [markdown]
 # **Check yourself.** Why does the search compare gradients and not pictures, and what does that
@@ -258,7 +258,7 @@ lab.say("These stand-ins have the label that the owner gave, and no dots. Will t
 # <details><summary>Answer</summary>
 #
 # All that a batch does to a model is its gradient. Two pictures that look alike may push the
-# weights apart, and which way depends on where the weights are. It costs $M$ more gradients in
+# weights apart, and which way depends on where the weights are. It costs $M + 1$ more gradients in
 # each step, where *nearest* costs one look at the pixels beforehand.
 #
 # </details>
@@ -309,8 +309,9 @@ lab.say(f"With checkpoints kept, formula and replay agree to {100 * off:.1g} %."
 forged = here.forged_runs(world, judged, RATES, PARTS)
 grows = here.scaling(forged, RATES, PARTS)
 lab.say(*here.told_growth(grows))
-lab.say_committed("Over the committed runs the powers are 1 + {ver-scale.rate} and "
-                  "{ver-scale.share}; that the formula is a bound: {ver-scale.bound}.")
+lab.say_committed("Over the committed runs the power of the learning rate is 1 + "
+                  "{ver-scale.rate}, that of the share {ver-scale.share}; that the formula of the "
+                  "step before is a bound: {ver-scale.bound}.")
 
 # %%
 lab.figure(here.passing_steps(figures, forged, PARTS[1:], RATES[-1]),
@@ -740,18 +741,18 @@ once, again, rotating = here.SORTS
 few = {(audit, sort): here.percent(here.flagged(found, audit, sort))
        for audit in ("plain count", "yours") for sort in here.SORTS}
 lab.say_committed(
-    "**Can anyone check it?** That depends on the lie; what follows is over the committed runs.",
-    "*Serving the old model*: that at least 19 of 20 owners who stamped rows catch it:",
+    "**Can anyone check it?** That depends on the lie; this is over the committed runs.",
+    "\n- *Serving the old model*: that at least 19 of 20 owners who stamped rows catch it:",
     "{ver-honest.ignoring}. The same tests accuse an honest provider at a rate of",
     f"{{ver-honest.alpha}}, where {here.ALPHA:g} was promised.",
-    "*Forging the log*: a replay passes it whole only at 10 to the power {ver-forge.threshold}",
-    "times the floor.",
-    "*Training again with stand-ins*: by construction the replay passes it. That all owners' hits,",
-    "pooled, pass it too: {ver-adv-retrain.backdoor}. Known of the deleted rows beyond retraining",
-    "with the same seed, in nats: *nearest* {ver-adv-keeps.nearest-beyond}, *search*",
-    "{ver-adv-keeps.search-beyond}, retraining with another seed {ver-adv-keeps.control}. With a",
-    "tenth of the rows deleted, a plain count of uses flags *nearest* at a rate of",
-    "{ver-audit.nearest}, and by construction never *search*.")
+    f"\n- *Forging the log*, {100 * PARTS[1]:g} % deleted: a replay passes it whole only at 10 to",
+    "the power {ver-forge.threshold} times the floor.",
+    "\n- *Training again with stand-ins*: the replay passes it by construction. That all owners'",
+    "hits, pooled, pass it too: {ver-adv-retrain.backdoor}. Known of the deleted rows beyond",
+    "retraining with the same seed, in nats: *nearest* {ver-adv-keeps.nearest-beyond}, *search*",
+    "{ver-adv-keeps.search-beyond}, retraining with another seed {ver-adv-keeps.control}.",
+    "\n- *Counting uses*, a tenth deleted: the share of logs of *nearest* that a plain count flags",
+    "is {ver-audit.nearest}; by construction it never flags *search*.")
 lab.say(f"In this run, with {100 * here.AGREED:g} % deleted, each row used once an epoch, the "
         f"plain count flags {few['plain count', once]} of the logs of *nearest*, your audit "
         f"{few['yours', once]}; with replacement, {few['plain count', again]} and "

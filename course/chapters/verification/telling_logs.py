@@ -124,8 +124,8 @@ def told_detections(found) -> list:
                    + f" (of {len(places)} settings the one that is worst for yours).")
         if np.mean(flagged(found, "the course's", sort, share)) < np.mean(
                 flagged(found, "plain count", sort, share)):
-            out.append("The course's audit loses there, too: it adds up over all rows, where a few "
-                       "stand-ins weigh little, and the count looks at one row.")
+            out.append("The course's audit lies behind there, too: it adds up over all rows, where "
+                       "a few stand-ins weigh little, and the count looks at one row.")
     else:
         out.append("On average yours is nowhere behind the plain count.")
     rotated = flagged(found, "yours", rotating, max(found.share))
