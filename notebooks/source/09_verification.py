@@ -527,9 +527,10 @@ lab.say_committed(f"Over the committed runs, where α grants {here.ALPHA:g}, the
 # reference. A tenth of the rows is deleted, no triggers, more seeds, and a smaller learning rate,
 # so that seeds differ less.
 #
-# A verifier has no run from the provider's seed, and can only retrain from *another*. On average
-# that model knows as much as the reference; but it shares neither start nor batches with the cheat,
-# so a difference to it spreads more. Both comparisons follow.
+# A verifier is told the start, but not in which order an honest provider would have drawn the
+# rows. Let it retrain from *another* seed altogether. On average that model knows as much as the
+# reference; but it shares neither start nor batches with the cheat, so a difference to it spreads
+# more. Both comparisons follow.
 #
 # *Search* ends an epoch when no unused row can stand in, and so leaves some rows out. The variant
 # *search to the end* (ours) goes on without stand-ins until each row was used.
