@@ -87,13 +87,14 @@ def class_plane(look, proxy, picked, joined, asked):
     flat = (centred @ torch.linalg.svd(centred, full_matrices=False)[2][:2].T).cpu().numpy()
     alone = (torch.bincount(joined)[joined] <= 1).cpu().numpy()
     medoid = np.isin(np.arange(len(flat)), picked) & ~alone
-    looks = ((~alone & ~medoid, ".", "other", "rows", {}),
-             (medoid, "o", "original", "medoids that others join",
+    grey, pink, red = (look.COLOURS[role] for role in ("other", "defence", "attack"))
+    looks = ((~alone & ~medoid, ".", grey, "rows", {}),
+             (medoid, "o", "black", "medoids that others join",
               dict(fillstyle="none", markersize=11)),
-             (alone, "P", "defence", "isolated", dict(markersize=10)),
-             (asked.cpu().numpy(), "x", "attack", "asked for", dict(markersize=9)))
-    for which, mark, role, label, style in looks:
-        ax.plot(*flat[which].T, mark, color=look.COLOURS[role], label=label, **style)
+             (alone, "P", pink, "isolated", dict(markersize=10)),
+             (asked.cpu().numpy(), "x", red, "asked for", dict(markersize=9)))
+    for which, mark, colour, label, style in looks:
+        ax.plot(*flat[which].T, mark, color=colour, label=label, **style)
     ax.set(xlabel="residual, widest direction", ylabel="second widest")
     fig.legend(loc="outside lower center", ncols=4)
     return fig

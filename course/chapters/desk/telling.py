@@ -18,7 +18,6 @@ def ends(values, clusters, limits=PERCENT) -> tuple:
     return interval(100 * np.asarray(values, float), list(clusters), limits)
 
 
-
 def effect(frame, limits=POINTS) -> str:
     """'12 [3, 20] points, shown' of a frame with i and value; shown: the interval lies above 0."""
     _, low, high = ends(frame.value, frame.i, limits)

@@ -109,6 +109,24 @@ def streamed(i, held, fresh, malicious, cusum, count=100) -> tuple:
     return settled, rows
 
 
+def beyond_threshold(alarms, requests, draws):
+    """What the sum adds to the threshold: alarms, with once and value. -> such a frame
+
+    alarms: rows of `streamed` of one attacker, with i and alarmed; requests: with i and flagged;
+    draws: how many of them a sequence has. once: the share of sequences in which the threshold
+    alone flags one at least, 1 − (1 − p)^draws with p the share flagged of that network's requests;
+    value: alarmed − once.
+    """
+    flagged = requests.groupby("i").flagged.mean()
+    once = 1 - (1 - alarms.i.map(flagged)) ** draws
+    return alarms.assign(once=once, value=alarms.alarmed - once)
+
+
+def above_drift(scores, settled) -> float:
+    """Share of log scores that raise the sum, mean of networks. {i: (m,)}, {i: (drift, limit)}"""
+    return float(np.mean([(scores[i] > settled[i][0]).mean() for i in scores]))
+
+
 def tapes(fresh, malicious, settled, seed=1) -> dict:
     """The running sum over one recorded stream of LENGTH requests: {(stream, who): (LENGTH,)}.
 
