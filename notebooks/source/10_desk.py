@@ -132,9 +132,8 @@ lab.say(f"The network gave “{data.classes[label]}” {p['before any request']:
 # network as it was trained: deletions that others, or the attacker itself, asked for before are not
 # carried out. It is given in points, per cent of the targets.
 #
-# This run has few networks, which can hardly decide anything: its intervals are wide. So what a
-# claim is about is told over the **committed runs**, those of several seeds that come with the
-# course, taken together. There numbers are shares: 0.10 is ten points.
+# This run has few networks, which can hardly decide anything. So what a claim is about is told over
+# the **committed runs**, of several seeds, taken together, and in shares: 0.10 is ten points.
 #
 # Chosen rows pull one way. Let $r_i$ be a row's **residual**, the network's probabilities less the
 # label as 0 and 1. The simplest **gate** takes the length of a request's mean residual: random rows
@@ -266,19 +265,18 @@ def gain(who, aim, filter):
 
 
 bare = {aim: gain("plain", aim, False) for aim in here.AIMS}
-fell = {aim: here.less(bare[aim], gain("plain", aim, True)) for aim in here.AIMS}
-back = {aim: here.less(gain("adaptive", aim, True), gain("plain", aim, True)) for aim in here.AIMS}
-lab.figure(here.before_after(figures, {f"aimed at\n{aim}": [
-    ("other", "plain, no desk", bare[aim]), ("defence", "plain, filter", gain("plain", aim, True)),
-    ("attack", "adaptive, filter", gain("adaptive", aim, True))] for aim in here.AIMS}),
+kept, knew = ({aim: gain(who, aim, True) for aim in here.AIMS} for who in ("plain", "adaptive"))
+fell = {aim: here.less(bare[aim], kept[aim]) for aim in here.AIMS}
+back = {aim: here.less(knew[aim], kept[aim]) for aim in here.AIMS}
+lab.figure(here.before_after(figures, "filter", bare, kept, knew),
     "Success of requests without a desk, of plain ones with the filter and of adaptive ones with "
     "it, for both aims, each with its 95 % interval over networks.")
 held = {who: 100 * g.held.mean() for who, g in table[table["filter"]].groupby("who")}
 lab.say(f"In this run, {held['plain']:.0f} % of the rows of plain requests wait, of adaptive ones "
         f"{held['adaptive']:.0f} %, of random ones {held['random']:.0f} %.")
-lab.say_committed("Over the committed runs, of the plain success the filter takes "
-                  "{def-gradient.first-order} for first-order unlearning and "
-                  "{def-gradient.retraining} for retraining. Knowing it gives back "
+lab.say_committed("Over the committed runs the filter takes {def-gradient.first-order} from the "
+                  "plain success under first-order unlearning and "
+                  "{def-gradient.retraining} under retraining. Knowing it gives back "
                   "{def-gradient-adaptive.first-order} and {def-gradient-adaptive.retraining}.")
 
 # %% [markdown]
@@ -371,6 +369,8 @@ caught = caught[~caught.i.isin(LOST)].sort_values(["i", "j"], kind="stable")
 caught["score"] = [here.score(monitors[i], [x])[0] / monitors[i].threshold
                    for i, x in zip(caught.i, caught.shows)]
 caught["flagged"] = (caught.score > 1).astype(float)
+ALIVE, ATTACKERS = [i for i in ALIVE if i not in LOST], [(who, aim) for who in (
+    "plain", "adaptive") for aim in here.AIMS]
 
 # %% [markdown]
 # **Predict before you run.** The monitor is set to stop at most 1 % of benign requests. Of the
@@ -381,8 +381,6 @@ caught["flagged"] = (caught.score > 1).astype(float)
 # - c) more of those aimed at retraining.
 
 # %%
-ALIVE, ATTACKERS = [i for i in ALIVE if i not in LOST], [(who, aim) for who in (
-    "plain", "adaptive") for aim in here.AIMS]
 per = {key: g for key, g in caught.groupby(["who", "aim"])}
 calm = {s: [here.score(monitors[i], benign[i]["fresh"][s]) / monitors[i].threshold for i in ALIVE]
         for s in defend.REALISTIC}
@@ -396,14 +394,14 @@ rate = {key: here.percent(g.flagged, g.i) for key, g in per.items()}
 more = here.less(*(per["plain", aim].assign(value=lambda g: g.flagged) for aim in here.AIMS))
 same = [torch.equal(a, b) for a, b in zip(per["plain", "retraining"].request,
                                           per["adaptive", "retraining"].request)]
-lab.say_committed("Over the committed runs the monitor flags {def-monitor.first-order} of the plain "
+noise = 100 * max(np.mean([(x > 1).mean() for x in scores]) for scores in calm.values())
+lab.say_committed("Over the committed runs the monitor flags {def-monitor.first-order} of plain "
                   "requests aimed at first-order unlearning and {def-monitor.retraining} of those "
-                  "aimed at retraining (“reproduced”: more than half). If the first interval lies "
-                  "above the second, b) is right; if below, c); if they overlap, they do not tell.")
+                  "at retraining (“reproduced”: more than half). If the first interval lies above "
+                  "the second, b) is right; if below, c); if they overlap, they do not tell.")
 lab.say(f"In this run it is {rate['plain', 'first-order']} % and {rate['plain', 'retraining']} %, "
-        f"a difference of {here.effect(more)}. Of new benign ones it is "
-        + ", ".join(f"{100 * np.mean([(x > 1).mean() for x in each]):.1f} % ({s})"
-                    for s, each in calm.items()) + ".",
+        f"a difference of {here.effect(more)}. Of new benign ones of the hardest kind it is "
+        f"{noise:.1f} %.",
         f"Of the adaptive attacker's it is {rate['adaptive', 'first-order']} % and "
         f"{rate['adaptive', 'retraining']} %; of those at retraining, {sum(same)} of {len(same)} "
         "are plain ones, for want of a disguise that should still flip the label.")
@@ -413,9 +411,8 @@ control = table[(table.who == "random") & ~table["filter"]]
 missed = caught.assign(flip=caught.flip * (1 - caught.flagged))  # flips that are not held up
 past = {key: here.success(missed, control, who=key[0], aim=key[1]) for key in ATTACKERS}
 stops = {key: here.less(bare[key[1]], f) for key, f in past.items()}  # target by target
-lab.figure(here.before_after(figures, {f"aimed at\n{aim}": [
-    ("other", "plain, no desk", bare[aim]), ("defence", "plain, monitor", past["plain", aim]),
-    ("attack", "adaptive, monitor", past["adaptive", aim])] for aim in here.AIMS}),
+lab.figure(here.before_after(figures, "monitor", bare, *(
+    {aim: past[who, aim] for aim in here.AIMS} for who in ("plain", "adaptive"))),
     "Success of requests without a desk, of plain ones with the monitor and of adaptive ones with "
     "it, for both aims, each with its 95 % interval over networks.")
 lab.say("In this run the monitor takes from the plain attacker "
@@ -468,12 +465,8 @@ settled = {i: found for i, (found, _) in sums.items()}
 alarms = pd.DataFrame(sum((rows for _, rows in sums.values()), []))
 ATTACK = here.LENGTH - here.START  # requests from the first malicious one to the end
 waits = {key: alarms[(alarms.who == key[0]) & (alarms.aim == key[1])] for key in ATTACKERS}
-told = {key: lk.measure.show_interval(w.wait, clusters=w.i.tolist(), limits=(0, ATTACK))
-        for key, w in waits.items()}
 often = {key: here.percent(w.alarmed, w.i) for key, w in waits.items()}
-lab.table(pd.DataFrame([{
-    "attacker": who, "aimed at": aim, "requests until the alarm": told[who, aim],
-    "sequences with an alarm, %": often[who, aim]} for who, aim in ATTACKERS]),
+lab.table(here.alarms_told(waits, ATTACK),
           f"Sequences of {here.LENGTH} requests, from number {here.START + 1} on each second one "
           f"malicious; mean and 95 % interval over networks, {ATTACK} where no alarm comes; below "
           f"{ATTACK // 2} is early", 0)
@@ -481,16 +474,14 @@ lab.table(pd.DataFrame([{
 # %%
 key = "plain", "retraining"
 slow = here.beyond_threshold(waits[key], per[key], ATTACK // 2)
-mine, usual = (100 * here.above_drift(scores, settled) for scores in (
-    {i: bad[i][key] for i in ALIVE},
-    {i: np.concatenate([*pools[i]["fresh"].values()]) for i in ALIVE}))
+mine, usual = here.above_drift(bad, key, pools, settled)
 false = 100 * alarms[alarms.who == "nobody"].groupby("stream").alarmed.mean().max()
-lab.say(f"In this run the threshold flags {rate[key]} % of plain requests at retraining. A sequence "
-        f"draws {ATTACK // 2} of them, so in {here.percent(slow.once, slow.i)} % it would flag one "
-        f"or more. The sum raises an alarm in {often[key]} %, a gain of {here.effect(slow)}. It "
-        "counts all that lies above the drift, below the threshold, too: "
-        f"{mine:.0f} % of these requests, {usual:.0f} % of benign ones. Where nobody attacks, at "
-        f"most {false:.1f} % of the new sequences of a stream raise an alarm.")
+lab.say(f"In this run the threshold flags {rate[key]} % of plain requests at retraining. With "
+        f"{ATTACK // 2} in a sequence, it would flag one or more in "
+        f"{here.percent(slow.once, slow.i)} % of the sequences. The sum raises an alarm in "
+        f"{often[key]} %, a gain of {here.effect(slow)}. It counts all that lies above the drift, "
+        f"below the threshold, too: {mine:.0f} % of these requests, {usual:.0f} % of benign ones. "
+        f"Where nobody attacks, it raises one in at most {false:.1f} % of a stream's sequences.")
 lab.say_committed("Over the committed runs the alarm comes after {def-monitor.early, first-order} "
                   "requests (plain, first-order), {def-monitor.early, retraining} (retraining).")
 
@@ -581,19 +572,18 @@ hush = {aim: here.less(each[aim, "quiet, at once"], each[aim, "plain, at once"])
         for aim in here.AIMS}
 wait_for = {aim: here.less(each[aim, "quiet, planned"], each[aim, "quiet, at once"])
             for aim in here.AIMS}
+never = {key: here.percent(g.given_up, g.i) for key, g in ways.items()}  # no place was left
 for aim in here.AIMS:
     alarm = {how: here.percent(ways[aim, how].alarmed, ways[aim, how].i) for how in HOW}
     got = {how: here.percent(each[aim, how].value, each[aim, how].i, here.POINTS) for how in HOW}
-    never = {how: here.percent(ways[aim, how].given_up, ways[aim, how].i) for how in HOW}
     lab.say(f"**Aimed at {aim}**, plain requests at once have {got['plain, at once']} points "
             f"before the alarm, which comes in {alarm['plain, at once']} % of the streams; quiet "
             f"ones at once {got['quiet, at once']} ({alarm['quiet, at once']} %), planned "
-            f"{got['quiet, planned']} ({alarm['quiet, planned']} %). Planning has a price: "
-            f"{never['plain, planned']} % of the plain requests and {never['quiet, planned']} % of "
-            "the quiet ones find no place and are never sent. Knowing the *score* (quiet "
-            f"instead of plain, both at once) gains "
-            f"{here.effect(hush[aim])}; knowing the *sum* (the same quiet requests, planned) gains "
-            f"{here.effect(wait_for[aim])}.")
+            f"{got['quiet, planned']} ({alarm['quiet, planned']} %). Of planned requests, "
+            f"{never[aim, 'plain, planned']} % of the plain and {never[aim, 'quiet, planned']} % "
+            "of the quiet ones find no place and are never sent. Knowing the "
+            f"*score* (quiet instead of plain, both at once) gains {here.effect(hush[aim])}; the "
+            f"*sum* (the same quiet requests, planned) {here.effect(wait_for[aim])}.")
 
 # %% [markdown]
 # **Check yourself.** Would a smaller drift stop the patient attacker? What would it cost?
@@ -615,9 +605,8 @@ for aim in here.AIMS:
 # > on held-out rows, which it never sees.
 # > **May** send any request within the budget. **Wants** the target's label.
 #
-# The monitor's distance is one choice of many. Which numbers matter, how are they put together,
-# and what is usual for whom? You get what benign requests of four streams show, and score
-# requests.
+# The monitor's distance is one choice of many. You get what benign requests of four streams show,
+# and score requests.
 #
 # **Exercise 10.5** (difficulty 5, 25 minutes). *Project.* Write a score that is large where a
 # request is suspicious. Its limit is set for you: at most 1 % of the held-back requests of **each**
@@ -656,12 +645,7 @@ left = {(name, who): here.success(through, control, gate=name, who=who) for name
 takes = {key: here.less(bare["first-order"], f) for key, f in left.items()}  # target by target
 
 # %%
-lab.table(pd.DataFrame([{
-    "gate": name, "hardest kind stopped, %": 100 * g.groupby("stream").stopped.mean().max()} | {
-    f"takes from {who}, points": here.percent(takes[name, key].value, takes[name, key].i,
-                                              here.POINTS)
-    for key, who in (("plain", "the plain attacker"), ("knows", "one who knows it"))}
-    for name in GATES for g in [crowd[crowd.gate == name]]]),
+lab.table(here.gates_told(crowd, takes),
           f"Gates before requests aimed at first-order unlearning, {cfg.targets} targets on each "
           f"of {crowd.i.nunique()} networks; mean and 95 % interval over networks", 1)
 helps = {key: [name for name in GATES if here.ends(
@@ -717,14 +701,7 @@ lab.claim("def-gradient", {aim: fell[aim].value.tolist() for aim in here.AIMS}
           | {"quarantined": ALIVE * len(every)})
 lab.claim("def-gradient-adaptive", {aim: back[aim].value.tolist() for aim in here.AIMS},
           clusters={aim: back[aim].i.tolist() for aim in here.AIMS})
-both = [[np.asarray(x[column]) for x in (found["adaptive", aim] for aim in here.AIMS)]
-        for column, found in (("flagged", per), ("wait", waits))]
-parts = {aim: per["plain", aim].flagged for aim in here.AIMS} | {
-    f"early, {aim}": waits["plain", aim].wait for aim in here.AIMS} | {
-    "adaptive": sum(both[0]) / 2, "adaptive-delay": sum(both[1]) / 2}
-of = {len(x): x.i.tolist() for x in (per["plain", "retraining"], waits["plain", "retraining"])}
-_ = lab.claim("def-monitor", {k: list(x) for k, x in parts.items()},
-              clusters={k: of[len(x)] for k, x in parts.items()})
+_ = lab.claim("def-monitor", **here.monitor_parts(per, waits))
 lab.record("campaigns", {f"{aim}, {how}": g[["alarmed", "calm", "success", "given_up",
                                             "took"]].mean().round(4).to_dict()
                          for (aim, how), g in ways.items()})
@@ -742,26 +719,23 @@ print("claims judged:", sorted(verdicts))
 # %%
 hurried, patient = (here.less(bare["first-order"], each["first-order", how]) for how in (
     "plain, at once", "quiet, planned"))
-unsent = here.percent(*ways["first-order", "quiet, planned"][["given_up", "i"]].T.to_numpy())
-noise = max(np.mean([(x > 1).mean() for x in scores]) for scores in calm.values())
 lab.say_committed(
     "What helps? Where there is a claim, over the committed runs (“undecided” speaks neither for "
-    "nor against). The **filter** takes from the plain attacker {def-gradient.first-order} "
+    "nor against): the **filter** takes from the plain attacker {def-gradient.first-order} "
     "(first-order) and {def-gradient.retraining} (retraining). Price: {def-gradient.quarantined} "
     "of the benign rows wait. The **monitor** flags {def-monitor.first-order} of plain requests at "
-    "first-order unlearning, {def-monitor.retraining} of those at retraining, and "
-    "{def-monitor.adaptive} of the adaptive attacker's, both aims together. The **sum over time** "
-    "raises its alarm after {def-monitor.early, first-order} and {def-monitor.early, retraining} "
-    "requests; fewer than 10 of 20 are early.")
+    "first-order unlearning (“reproduced”: more than half), "
+    "{def-monitor.retraining} of those at retraining, and {def-monitor.adaptive} of the adaptive "
+    "attacker's. The **sum over time** raises its alarm after {def-monitor.early, first-order} and "
+    "{def-monitor.early, retraining} requests (“reproduced”: less than 10).")
 lab.say("In this run, **without a desk**, chosen requests change "
         + "; ".join(f"{here.effect(bare[a])} ({a})" for a in here.AIMS)
-        + " more labels than random ones. The monitor stops "
-        f"{100 * noise:.1f} % of the new benign requests of the hardest kind, and takes from the "
-        "attacker who knows it "
+        + f" more labels than random ones. The monitor stops {noise:.1f} % of the new benign "
+        "requests of the hardest kind, and takes from the attacker who knows it "
         + "; ".join(f"{here.effect(stops['adaptive', a])} ({a})" for a in here.AIMS)
-        + f". The sum takes {here.effect(hurried)}, from plain requests in a hurry (first-order). "
-        f"From who plans quiet ones, {unsent} % of them never sent, it takes "
-        f"{here.effect(patient)}. "
+        + f". The sum takes {here.effect(hurried)}, from plain requests in a hurry (first-order), "
+        f"and {here.effect(patient)}, from quiet ones that are planned, of which "
+        f"{never['first-order', 'quiet, planned']} % are never sent.",
         "Of four **gates**, shown to take something from one who knows it: "
         + (", ".join(helps["knows"]) or "none") + ".",
         "Not shown: what earlier deletions, other people's or the attacker's own, do to the "
@@ -771,7 +745,6 @@ lab.say("In this run, **without a desk**, chosen requests change "
 # %% [markdown]
 # **Read on**: [Qian et al. 2023](https://doi.org/10.1145/3580305.3599526), for the original of the
 # filter; [Carlini and Wagner 2017](https://arxiv.org/abs/1705.07263), for why a defence is judged
-# by attackers who know it; [notebook 03](03_requests.ipynb) once more, for a request that gets past
-# a gate of one number.
+# by attackers who know it.
 #
 # **Next**: notebook 11 leaves the desk and asks what helps in what is *released*.

@@ -1,10 +1,13 @@
 """Means over networks in words: percent and points with their interval, and what it decides."""
 
 import numpy as np
+import pandas as pd
 
 from labkit.measure import interval, show_interval
 
-PERCENT, POINTS, TWICE = (0, 100), (-100, 100), (-200, 200)  # what a quantity can be at all
+from .asking import AIMS
+
+PERCENT, POINTS = (0, 100), (-100, 100)  # what a quantity can be at all
 
 
 def percent(values, clusters, limits=PERCENT) -> str:
@@ -23,3 +26,48 @@ def effect(frame, limits=POINTS) -> str:
     _, low, high = ends(frame.value, frame.i, limits)
     word = "shown" if low > 0 else "the opposite is shown" if high < 0 else "undecided"
     return f"{percent(frame.value, frame.i, limits)} points, {word}"
+
+
+def monitor_parts(requests, alarms) -> dict:
+    """Values and clusters of the claim def-monitor, as `lab.claim` takes them.
+
+    requests, alarms: {(who, aim): a frame}, the first with i and flagged, a row a request, the
+    second with i and wait, a row a network and stream.
+    """
+    parts = {aim: requests["plain", aim].flagged for aim in AIMS} | {
+        f"early, {aim}": alarms["plain", aim].wait for aim in AIMS}
+    for name, frames, column in (("adaptive", requests, "flagged"),
+                                 ("adaptive-delay", alarms, "wait")):
+        parts[name] = sum(np.asarray(frames["adaptive", aim][column]) for aim in AIMS) / 2
+    late = [name for name in parts if name.startswith("early") or name.endswith("delay")]
+    i = {name: (alarms if name in late else requests)["plain", "retraining"].i for name in parts}
+    return dict(values={name: list(x) for name, x in parts.items()},
+                clusters={name: x.tolist() for name, x in i.items()})
+
+
+def alarms_told(alarms, most) -> pd.DataFrame:
+    """A row an attacker: requests until the alarm, sequences with one, mean and interval.
+
+    alarms: {(who, aim): rows of `streamed`}; most: requests where no alarm comes.
+    """
+    return pd.DataFrame([{
+        "attacker": who, "aimed at": aim,
+        "requests until the alarm": show_interval(rows.wait, clusters=rows.i.tolist(),
+                                                  limits=(0, most)),
+        "sequences with an alarm, %": percent(rows.alarmed, rows.i)}
+        for (who, aim), rows in alarms.items()])
+
+
+def gates_told(crowd, takes) -> pd.DataFrame:
+    """A row a gate: the hardest kind of people stopped, and what it takes from each attacker.
+
+    crowd: rows of people from `met`; takes: {(gate, "plain" or "knows"): a frame with i, value}.
+    """
+    columns = {"plain": "takes from the plain attacker, points",
+               "knows": "takes from one who knows it, points"}
+    return pd.DataFrame([{
+        "gate": name,
+        "hardest kind stopped, %": 100 * crowd[crowd.gate == name].groupby("stream").stopped.mean()
+        .max()} | {column: percent(takes[name, who].value, takes[name, who].i, POINTS)
+                   for who, column in columns.items()}
+        for name in dict.fromkeys(gate for gate, _ in takes)])

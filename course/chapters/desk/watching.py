@@ -122,9 +122,16 @@ def beyond_threshold(alarms, requests, draws):
     return alarms.assign(once=once, value=alarms.alarmed - once)
 
 
-def above_drift(scores, settled) -> float:
-    """Share of log scores that raise the sum, mean of networks. {i: (m,)}, {i: (drift, limit)}"""
-    return float(np.mean([(scores[i] > settled[i][0]).mean() for i in scores]))
+def above_drift(bad, key, pools, settled) -> tuple:
+    """Requests that raise the sum, percent, mean of networks: an attacker's, and new benign ones.
+
+    Of each network: bad {key: (m,) log scores}; pools {"fresh": {stream: log scores}}; settled
+    (drift, limit).
+    """
+    rows = [[(scores > drift).mean() for scores in (
+        bad[i][key], np.concatenate([*pools[i]["fresh"].values()]))]
+        for i, (drift, _) in settled.items()]
+    return tuple(100 * np.mean(rows, 0))
 
 
 def tapes(fresh, malicious, settled, seed=1) -> dict:
