@@ -479,11 +479,12 @@ false = 100 * alarms[alarms.who == "nobody"].groupby("stream").alarmed.mean().ma
 lab.say(f"In this run the threshold flags {rate[key]} % of plain requests at retraining. With "
         f"{ATTACK // 2} in a sequence, it would flag one or more in "
         f"{here.percent(slow.once, slow.i)} % of the sequences. The sum raises an alarm in "
-        f"{often[key]} %, a gain of {here.effect(slow)}. It counts all that lies above the drift, "
-        f"below the threshold, too: {mine:.0f} % of these requests, {usual:.0f} % of benign ones. "
+        f"{often[key]} %, a gain of {here.effect(slow)}. It counts what lies above the drift, even "
+        f"below the threshold: {mine:.0f} % of these requests, {usual:.0f} % of benign ones. "
         f"Where nobody attacks, it raises one in at most {false:.1f} % of a stream's sequences.")
-lab.say_committed("Over the committed runs the alarm comes after {def-monitor.early, first-order} "
-                  "requests (plain, first-order), {def-monitor.early, retraining} (retraining).")
+lab.say_committed("Over the committed runs, requests until the alarm, of plain ones aimed at "
+                  "first-order unlearning: {def-monitor.early, first-order}; at retraining: "
+                  "{def-monitor.early, retraining}.")
 
 # %%
 i = ALIVE[0]
@@ -572,18 +573,13 @@ hush = {aim: here.less(each[aim, "quiet, at once"], each[aim, "plain, at once"])
         for aim in here.AIMS}
 wait_for = {aim: here.less(each[aim, "quiet, planned"], each[aim, "quiet, at once"])
             for aim in here.AIMS}
-never = {key: here.percent(g.given_up, g.i) for key, g in ways.items()}  # no place was left
-for aim in here.AIMS:
-    alarm = {how: here.percent(ways[aim, how].alarmed, ways[aim, how].i) for how in HOW}
-    got = {how: here.percent(each[aim, how].value, each[aim, how].i, here.POINTS) for how in HOW}
-    lab.say(f"**Aimed at {aim}**, plain requests at once have {got['plain, at once']} points "
-            f"before the alarm, which comes in {alarm['plain, at once']} % of the streams; quiet "
-            f"ones at once {got['quiet, at once']} ({alarm['quiet, at once']} %), planned "
-            f"{got['quiet, planned']} ({alarm['quiet, planned']} %). Of planned requests, "
-            f"{never[aim, 'plain, planned']} % of the plain and {never[aim, 'quiet, planned']} % "
-            "of the quiet ones find no place and are never sent. Knowing the "
-            f"*score* (quiet instead of plain, both at once) gains {here.effect(hush[aim])}; the "
-            f"*sum* (the same quiet requests, planned) {here.effect(wait_for[aim])}.")
+lab.table(here.campaigns_told(ways, each),
+          "Campaigns; mean and 95 % interval over networks; success counts before the alarm")
+lab.say("In this run, knowing the *score* (quiet instead of plain requests, both at once) gains "
+        + "; ".join(f"{here.effect(hush[a])} ({a})" for a in here.AIMS)
+        + ". Knowing the *sum*, too (the same quiet requests, planned) gains "
+        + "; ".join(f"{here.effect(wait_for[a])} ({a})" for a in here.AIMS)
+        + ". A request that finds no place is never sent, and counts as a failure.")
 
 # %% [markdown]
 # **Check yourself.** Would a smaller drift stop the patient attacker? What would it cost?
@@ -719,23 +715,24 @@ print("claims judged:", sorted(verdicts))
 # %%
 hurried, patient = (here.less(bare["first-order"], each["first-order", how]) for how in (
     "plain, at once", "quiet, planned"))
+late = ways["first-order", "quiet, planned"]
 lab.say_committed(
-    "What helps? Where there is a claim, over the committed runs (“undecided” speaks neither for "
-    "nor against): the **filter** takes from the plain attacker {def-gradient.first-order} "
-    "(first-order) and {def-gradient.retraining} (retraining). Price: {def-gradient.quarantined} "
-    "of the benign rows wait. The **monitor** flags {def-monitor.first-order} of plain requests at "
-    "first-order unlearning (“reproduced”: more than half), "
-    "{def-monitor.retraining} of those at retraining, and {def-monitor.adaptive} of the adaptive "
-    "attacker's. The **sum over time** raises its alarm after {def-monitor.early, first-order} and "
-    "{def-monitor.early, retraining} requests (“reproduced”: less than 10).")
+    "What helps? First what is claimed, over the committed runs. The **filter** takes from the "
+    "plain attacker {def-gradient.first-order} under first-order unlearning and "
+    "{def-gradient.retraining} under retraining; {def-gradient.quarantined} of the benign rows "
+    "wait. The **monitor** flags, of plain requests, {def-monitor.first-order} at first-order "
+    "unlearning and {def-monitor.retraining} at retraining (“reproduced”: more than half), and "
+    "{def-monitor.adaptive} of adaptive ones. The **sum over time** needs until its alarm "
+    "{def-monitor.early, first-order} and {def-monitor.early, retraining} requests (“reproduced”: "
+    "less than 10). What is “undecided” is not shown to help, nor to be useless.")
 lab.say("In this run, **without a desk**, chosen requests change "
         + "; ".join(f"{here.effect(bare[a])} ({a})" for a in here.AIMS)
         + f" more labels than random ones. The monitor stops {noise:.1f} % of the new benign "
         "requests of the hardest kind, and takes from the attacker who knows it "
-        + "; ".join(f"{here.effect(stops['adaptive', a])} ({a})" for a in here.AIMS)
-        + f". The sum takes {here.effect(hurried)}, from plain requests in a hurry (first-order), "
-        f"and {here.effect(patient)}, from quiet ones that are planned, of which "
-        f"{never['first-order', 'quiet, planned']} % are never sent.",
+        f"{here.effect(stops['adaptive', 'first-order'])} (first-order, as what follows). The sum "
+        f"takes {here.effect(hurried)}, from plain requests in a hurry, and "
+        f"{here.effect(patient)}, from quiet ones that are planned, of which "
+        f"{here.percent(late.given_up, late.i)} % are never sent.",
         "Of four **gates**, shown to take something from one who knows it: "
         + (", ".join(helps["knows"]) or "none") + ".",
         "Not shown: what earlier deletions, other people's or the attacker's own, do to the "

@@ -58,6 +58,18 @@ def alarms_told(alarms, most) -> pd.DataFrame:
         for (who, aim), rows in alarms.items()])
 
 
+def campaigns_told(ways, each) -> pd.DataFrame:
+    """A row a campaign: streams with an alarm, success before it, requests that are never sent.
+
+    ways: {(aim, how): rows of `campaigns`}; each: {(aim, how): `by_target` of them}.
+    """
+    return pd.DataFrame([{
+        "aimed at": aim, "requests": how,
+        "streams with an alarm, %": percent(rows.alarmed, rows.i),
+        "success, points": percent(each[aim, how].value, each[aim, how].i, POINTS),
+        "never sent, %": percent(rows.given_up, rows.i)} for (aim, how), rows in ways.items()])
+
+
 def gates_told(crowd, takes) -> pd.DataFrame:
     """A row a gate: the hardest kind of people stopped, and what it takes from each attacker.
 
