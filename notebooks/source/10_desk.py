@@ -722,7 +722,7 @@ lab.say_committed(
     "{def-gradient.retraining} under retraining; {def-gradient.quarantined} of the benign rows "
     "wait. The **monitor** flags, of plain requests, {def-monitor.first-order} at first-order "
     "unlearning and {def-monitor.retraining} at retraining (“reproduced”: more than half), and "
-    "{def-monitor.adaptive} of adaptive ones. The **sum over time** needs until its alarm "
+    "{def-monitor.adaptive} of adaptive ones, both aims. The **sum** needs until its alarm "
     "{def-monitor.early, first-order} and {def-monitor.early, retraining} requests (“reproduced”: "
     "less than 10). What is “undecided” is not shown to help, nor to be useless.")
 lab.say("In this run, **without a desk**, chosen requests change "
