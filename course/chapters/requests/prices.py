@@ -21,16 +21,55 @@ def against_random(table, how, column="flipped"):
     return found
 
 
+def forgotten(table, how=None):
+    """UA on random rows less that of same-seed retraining without the same rows, in points.
+
+    how: a way of unlearning; None: the network before the request. -> frame with i, apart
+    """
+    random = table[table.request.str.startswith("random")]
+    each = random.groupby(["how", "i", "request"])[["UA", "before"]].mean()
+    exact = each.loc[SAME]
+    ours = exact.before if how is None else each.loc[how].UA
+    return (ours - exact.UA).dropna().rename("apart").reset_index()
+
+
+def short(table, approximate) -> str:
+    """Which approximate ways forget less than retraining beyond doubt. approximate: names."""
+    names = [how for how in approximate if ends(forgotten(table, how), "apart", POINTS)[1] < 0]
+    return (f"Of random rows, {' and '.join(names)} forget less than retraining does (UA), beyond "
+            "doubt.") if names else "That any way forgets less than retraining is not shown."
+
+
+def forgets(gain, gap) -> str:
+    """Whether a step forgets, in a sentence.
+
+    gain: the lower end of what it adds to UA; gap: the upper end of UA less that of retraining.
+    """
+    less = "that it rises less than under retraining is" + " not, either" * (gap >= 0)
+    if gain > 0:
+        return ("So it forgets" + (", less than retraining" if gap < 0 else "") + ".")
+    return ("**At this step it hardly forgets**: t" if gap < 0 else "T") + (
+        f"hat UA rises at all is not shown; {less}.")
+
+
 def of_ways(table, how) -> pd.DataFrame:
-    """Beside each way of unlearning what chosen rows do beyond random ones, as text."""
+    """Beside each way of unlearning what chosen rows do beyond random ones, as text.
+
+    Before them the network as it was, of which only the last column can be told.
+    """
     labels, test = (against_random(table, how, column) for column in ("flipped", "test"))
-    return pd.DataFrame([{
+    unlearned = "UA less that of retraining, points"
+    none = {"unlearning": "none", unlearned: told(forgotten(table), "apart", POINTS)}
+    rows = [{
         "unlearning": name, "labels of targets, points": told(labels[name], "apart", POINTS),
         "bystanders after chosen rows, %":
             told(flips(table, name, aim), "others", PERCENT),
         "bystanders after random rows, %":
             told(flips(table, name, request="random"), "others", PERCENT),
-        "test accuracy, points": told(test[name], "apart", POINTS)} for name, aim in how.items()])
+        "test accuracy, points": told(test[name], "apart", POINTS),
+        unlearned: "0, the reference" if name == SAME else
+        told(forgotten(table, name), "apart", POINTS)} for name, aim in how.items()]
+    return pd.DataFrame([none, *rows], columns=list(rows[0])).fillna("–")
 
 
 def of_request(table, how, aim) -> str:
