@@ -174,11 +174,6 @@ grid = pd.DataFrame(sum(lk.training.parallel(lambda seed: attack.step_sizes(
 tau = max((t for t, g in grid.groupby("tau") if g.TA.mean() >= -0.5), default=TAUS[0])
 points = {k: {t: lk.measure.show_interval(g[k], clusters=g.seed.tolist(), limits=here.POINTS)
               for t, g in grid.groupby("tau")} for k in ("UA", "TA")}
-of_tau = {t: g.reset_index(drop=True) for t, g in grid.groupby("tau")}
-step_by = of_tau[tau].assign(i=of_tau[tau].seed, gain=of_tau[tau].UA - of_tau[TAUS[0]].UA,
-                             retraining=-of_tau[TAUS[0]].UA)
-forgets = here.forgets(here.ends(step_by, "gain", here.POINTS)[0],
-                       here.ends(step_by, "UA", here.POINTS)[1])
 lab.table(pd.DataFrame([{"τ": f"{t:g}"} | {f"{k} − {k} of retraining, points": points[k][t]
                                            for k in points} for t in TAUS]),
           f"First-order unlearning of {BUDGET} random rows, two requests to each of {len(tuning)} "
@@ -186,9 +181,7 @@ lab.table(pd.DataFrame([{"τ": f"{t:g}"} | {f"{k} − {k} of retraining, points"
 lab.say(f"The rule takes τ = {tau:g}"
         + (", at the edge of the grid." if tau in (TAUS[0], TAUS[-1]) else ".")
         + f" UA is then {points['UA'][tau]} points from that of retraining; below 0 means that "
-        f"less is forgotten. Over next to no step, τ = {TAUS[0]:g}, UA gains "
-        f"{here.told(step_by, 'gain', here.POINTS)} points, with retraining "
-        f"{here.told(step_by, 'retraining', here.POINTS)}.", forgets)
+        "less is forgotten.", here.of_step(grid, tau, TAUS[0]))
 
 # %% [markdown]
 # Now the attacker's question. Let $L$ be the attacker's loss, here the target's margin, and let
@@ -416,8 +409,8 @@ lab.say(f"{len(ALL)} targets on {len(victims)} networks. Of the attackers' rows 
 # - c) for as many as under first-order unlearning, or more.
 #
 # An interval below is over networks, and there are few. Three that agree may agree by chance, so
-# near 0 and 100 % an interval is wide on purpose. Look at the differences to random rows, at the
-# bystanders, who are many, and at what all committed runs say together.
+# near 0 and 100 % an interval is wide on purpose. Look at the differences to random rows, at what
+# all committed runs say together, and at the bystanders after random rows: a chance rate over many.
 
 # %%
 table = here.approximate(victims, METHODS, requests, controls)
@@ -437,7 +430,6 @@ one, two = flipped["first-order"].mean(), flipped[here.SAME].mean()
 beyond = here.against_random(table, HOW)
 shown = [how for how in HOW if here.ends(beyond[how], "apart", here.POINTS)[0] > 0]
 right = "a" if two <= blind[here.SAME].mean() else "b" if two < one else "c"
-by_chance = here.told(here.flips(table, here.SAME, request="random"), "others", here.PERCENT)
 lab.table(here.of_ways(table, HOW), "What chosen rows do: targets changed and test accuracy less "
           "those after random rows, and bystanders after both; last, how random rows are "
           "forgotten, UA less that of same-seed retraining; mean and 95 % interval over networks")
@@ -450,9 +442,8 @@ lab.say(f"In this run the means speak for {right}): chosen rows change "
         f"{here.percent(flipped['first-order'], networks)} of the labels under first-order "
         f"unlearning, {here.percent(flipped[here.SAME], networks)} under same-seed retraining, "
         f"apart by {here.points(flipped['first-order'], flipped[here.SAME], networks)} points; "
-        f"{here.percent(flipped[here.FRESH], networks)} with a fresh seed. Of all inputs that the "
-        f"rule could have drawn, random rows change {by_chance} % under same-seed retraining: a "
-        "chance rate that rests on many.", here.decided(shown, HOW, len(victims)), here.lost(table))
+        f"{here.percent(flipped[here.FRESH], networks)} with a fresh seed.",
+        here.decided(shown, HOW, len(victims)), here.lost(table))
 lab.say("The price: under first-order unlearning "
         f"{here.of_request(table, 'first-order', 'first-order')}.", here.short(table, METHODS))
 
@@ -555,7 +546,7 @@ lab.say("First-order unlearning of the prepared rows takes "
         "the same rows unchanged "
         f"{here.told(crafted, 'genuine fall', here.DIFFERENCE)}: preparing adds "
         f"{here.told(crafted, 'more', here.DIFFERENCE)}" + ("." if helps else ", not beyond doubt.")
-        + f" The label changes for {crafted.flipped.sum():.0f} of {len(crafted)} targets, with the "
+        + f" It changes for {crafted.flipped.sum():.0f} of {len(crafted)} targets, with the "
         f"unchanged rows for {crafted['genuine flipped'].sum():.0f}.",
         f"Choosing among genuine rows took {here.told(fall, 'fall', here.DIFFERENCE)}, by somebody "
         "who sees the weights; who prepares rows acts before there are any.",
@@ -636,16 +627,7 @@ plans = {k: g.sort_values(["i", "j"]).reset_index() for k, g in seqs.groupby("pl
 won = {k: (g.kept == 0).astype(float) for k, g in plans.items()}
 lab.table(here.of_plans(plans), f"{some} rows in {ROUNDS} rounds, other people's requests between "
           f"them, {len(ALL)} targets; mean and 95 % interval over networks")
-m = {k: g.margin for k, g in plans.items()}
-gained = plans["at once"].assign(
-    waiting=m["at once"] - m["spread"], adapting=m["spread"] - m["receding horizon"],
-    ahead=m["greedy"] - m["receding horizon"])
-ahead = here.told(gained, "ahead") if gained.ahead.abs().max() > 0.01 else "nothing"
-lab.say("In margins: **waiting**, *spread* against *at once*, lowers them by "
-        f"{here.told(gained, 'waiting')} logits; **adapting**, *receding horizon* against "
-        f"*spread*, by another {here.told(gained, 'adapting')}"
-        + (". " if here.ends(gained, "adapting")[0] > 0 else ", which is not beyond doubt. ")
-        + f"Of that, looking ahead, against *greedy*, brings {ahead}.")
+lab.say(here.in_margins(plans))
 lab.say_committed(
     "In labels, as shares of the targets over the committed runs: *receding horizon* less *at "
     "once*, waiting and adapting together, {req-sequential.gain}; less *spread*, adapting alone, "
@@ -739,12 +721,9 @@ lab.table(pd.DataFrame([{"selection": who} | {LIMITS[kind]: hits[who, kind] for 
           "networks; a request that is refused changes nothing")
 gain = {kind: here.gain_behind(behind, best, "random", kind) for kind in LIMITS}
 lab.say("(“Yours” is the worked solution.)" if stealthy is course_solution else "",
-        "With the limit from people's own rows the plain attacker changes "
-        f"{hits['plain', 'one-user']} of the labels; diluting alone gets "
-        f"{hits['diluted', 'one-user']}, your selection {hits['yours', 'one-user']}.",
-        f"With the limit from random rows the plain one is left with {hits['plain', 'random']}, "
-        f"diluting gets {hits['diluted', 'random']}, your selection {hits['yours', 'random']}, the "
-        f"course's {hits[best, 'random']}.")
+        f"With the limit from people's own rows diluting gets {hits['diluted', 'one-user']}, your "
+        f"selection {hits['yours', 'one-user']}; with that from random rows it is "
+        f"{hits['diluted', 'random']} and {hits['yours', 'random']}.")
 lab.say("Against random rows, the course's selection changes "
         + ", ".join(f"{told} points more with the {LIMITS[kind]}" + " (not beyond doubt)"
                     * (low <= 0) for kind, (told, low) in gain.items()) + ".")
@@ -821,9 +800,9 @@ lab.say(f"In this run, somebody who asks for {BUDGET} of {n} rows, all their own
         f"{here.percent(flipped['first-order'], networks)} of the labels under first-order "
         f"unlearning and {here.percent(flipped[here.SAME], networks)} under exact retraining. It "
         f"owned half of the rows (with 5 % of them, {owning[0.05]}), saw the weights and the step, "
-        "and was judged on the very unlearning it had computed. What it forgot: UA is "
-        f"{here.told(here.forgotten(table, 'first-order'), 'apart', here.POINTS)} points from that "
-        f"of retraining, {here.told(here.forgotten(table), 'apart', here.POINTS)} without a step.",
+        "and was judged on the very unlearning it had computed. UA of random rows rises by "
+        f"{here.rises(table, 'first-order')} points under that, under retraining by "
+        f"{here.rises(table, here.SAME)}.",
         f"Preparing rows adds {here.told(crafted, 'more', here.DIFFERENCE)} to the fall of the "
         f"probability{'' if helps else ' (not beyond doubt)'}; exact retraining never sees it.",
         "The plan that looks leaves a test accuracy of "

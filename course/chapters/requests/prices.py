@@ -33,11 +33,32 @@ def forgotten(table, how=None):
     return (ours - exact.UA).dropna().rename("apart").reset_index()
 
 
+def rises(table, how) -> str:
+    """How much UA of random rows rises by a way of unlearning, in points, as text."""
+    pair = forgotten(table, how), forgotten(table)
+    there = pair[0].merge(pair[1], on=["i", "request"], suffixes=("", " before"))
+    return told(there.assign(apart=there.apart - there["apart before"]), "apart", POINTS)
+
+
 def short(table, approximate) -> str:
     """Which approximate ways forget less than retraining beyond doubt. approximate: names."""
     names = [how for how in approximate if ends(forgotten(table, how), "apart", POINTS)[1] < 0]
-    return (f"Of random rows, {' and '.join(names)} forget less than retraining does (UA), beyond "
-            "doubt.") if names else "That any way forgets less than retraining is not shown."
+    return (f"Less than retraining, {', '.join(names)} forget of random rows: before rounding, "
+            "these intervals of UA end below 0.") if names else (
+        "That any way forgets less than retraining is not shown.")
+
+
+def of_step(grid, tau, least) -> str:
+    """What the step tau forgets beyond next to no step (least), in two sentences.
+
+    grid: rows of `attack.step_sizes`: seed, tau and UA less that of retraining, points.
+    """
+    each = {t: g.reset_index(drop=True) for t, g in grid.groupby("tau")}
+    both = each[tau].assign(i=each[tau].seed, gain=each[tau].UA - each[least].UA,
+                            retraining=-each[least].UA)
+    gain, exact = (told(both, column, POINTS) for column in ("gain", "retraining"))
+    return (f"Over next to no step, τ = {least:g}, UA gains {gain} points, with retraining "
+            f"{exact}. " + forgets(ends(both, "gain", POINTS)[0], ends(both, "UA", POINTS)[1]))
 
 
 def forgets(gain, gap) -> str:
@@ -45,11 +66,26 @@ def forgets(gain, gap) -> str:
 
     gain: the lower end of what it adds to UA; gap: the upper end of UA less that of retraining.
     """
-    less = "that it rises less than under retraining is" + " not, either" * (gap >= 0)
     if gain > 0:
-        return ("So it forgets" + (", less than retraining" if gap < 0 else "") + ".")
-    return ("**At this step it hardly forgets**: t" if gap < 0 else "T") + (
-        f"hat UA rises at all is not shown; {less}.")
+        return "So it forgets" + ", less than retraining" * (gap < 0) + "."
+    if gap < 0:
+        return ("**On these networks it hardly forgets**: that UA rises at all is not shown, that "
+                "it rises less than under retraining is.")
+    return "Neither is shown: that UA rises at all, that it rises less than under retraining."
+
+
+def in_margins(plans) -> str:
+    """What waiting, adapting and, as a part of it, looking ahead take off the margin, in logits."""
+    m = {k: g.margin for k, g in plans.items()}
+    gained = plans["at once"].assign(
+        waiting=m["at once"] - m["spread"], adapting=m["spread"] - m["receding horizon"],
+        ahead=m["greedy"] - m["receding horizon"])
+    waiting, adapting, ahead = (told(gained, k) for k in ("waiting", "adapting", "ahead"))
+    return ("In margins: **waiting**, *spread* against *at once*, lowers them by "
+            f"{waiting} logits; **adapting**, *receding horizon* against *spread*, by another "
+            f"{adapting}" + ", which is not beyond doubt" * (ends(gained, "adapting")[0] <= 0)
+            + ". Of that, looking ahead, against *greedy*, brings "
+            + (ahead if gained.ahead.abs().max() > 0.01 else "nothing") + ".")
 
 
 def of_ways(table, how) -> pd.DataFrame:

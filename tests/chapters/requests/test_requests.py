@@ -323,7 +323,8 @@ def test_what_is_forgotten_is_told_against_retraining_of_the_same_rows():
     assert requests.forgotten(table, "m").apart.tolist() == [-10, -11]
     assert requests.forgotten(table).apart.tolist() == [-15, -16]  # before the request
     assert requests.forgotten(table, requests.SAME).apart.tolist() == [0, 0]
-    assert "m forget less" in requests.short(table, ["m"])
+    assert requests.rises(table, "m").startswith("5 [")
+    assert "m forget" in requests.short(table, ["m"])
     table.loc[table.how == "m", "UA"] = 21.0 - table.i
     assert "not shown" in requests.short(table, ["m"])
     table.loc[(table.how == "m") & (table.i == 0), "UA"] = np.nan  # a lost run is in no mean
@@ -332,10 +333,32 @@ def test_what_is_forgotten_is_told_against_retraining_of_the_same_rows():
 
 @pytest.mark.parametrize("gain, gap, says", [
     (-1, -2, "hardly forgets"), (1, -2, "less than retraining"), (1, 2, "So it forgets."),
-    (-1, 2, "is not, either")])
+    (-1, 2, "Neither is shown")])
 def test_whether_a_step_forgets_is_said_from_the_ends_of_both_intervals(gain, gap, says):
     text = requests.forgets(gain, gap)
     assert says in text and ("hardly" in text) == (gain <= 0 and gap < 0)
+
+
+def test_a_step_is_told_against_next_to_none():
+    grid = pd.DataFrame([dict(seed=s, tau=t, UA=ua + s * t * 1e3) for s in range(5)
+                         for t, ua in ((1e-4, -7.0), (5e-4, -6.0))])
+    text = requests.of_step(grid, 5e-4, 1e-4)
+    assert "UA gains 1.8 [" in text and "with retraining 6.80 [" in text
+    assert "forgets, less than retraining" in text
+
+
+def test_adapting_is_the_receding_horizon_less_the_same_rows_spread_out():
+    def plan(margin):
+        return pd.DataFrame([dict(i=i, j=j, margin=margin + 0.1 * i) for i in range(4)
+                             for j in range(3)])
+    plans = {"at once": plan(3.0), "spread": plan(2.0), "greedy": plan(0.0),
+             "receding horizon": plan(-1.0)}
+    text = requests.in_margins(plans)
+    assert [w in text for w in ("lowers them by 1", "another 3", "brings 1")] == [True] * 3
+    assert "not beyond doubt" not in text
+    plans["receding horizon"] = plans["greedy"] = plan(2.0)
+    assert "not beyond doubt" in requests.in_margins(plans) and "nothing." in (
+        requests.in_margins(plans))
 
 
 def test_what_is_wrong_of_the_deleted_rows(stage):
