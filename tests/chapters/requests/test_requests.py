@@ -349,7 +349,7 @@ def test_a_step_is_told_against_next_to_none():
 
 def test_adapting_is_the_receding_horizon_less_the_same_rows_spread_out():
     def plan(margin):
-        return pd.DataFrame([dict(i=i, j=j, margin=margin + 0.1 * i) for i in range(4)
+        return pd.DataFrame([dict(i=i, j=j, margin=margin * (1 + i / 50)) for i in range(4)
                              for j in range(3)])
     plans = {"at once": plan(3.0), "spread": plan(2.0), "greedy": plan(0.0),
              "receding horizon": plan(-1.0)}
