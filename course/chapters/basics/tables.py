@@ -13,6 +13,7 @@ UNDECIDED = {
     "undecided": "The interval lies on both sides of the line, so these seeds do not decide it.",
     "too few": "These are too few seeds for a verdict."}
 COLUMNS = {"UA": "UA %", "RA": "RA %", "TA": "TA %", "gap": "gap, points", "AUC": "MIA, AUC",
+           "above": "AUC less retraining's, paired",
            "cpu": "RTE, CPU s", "visits": "visits, 1000 rows"}
 
 
@@ -40,7 +41,7 @@ def ends(runs, grid, chosen):
         elif strength(settings) == first:
             idle = moved(runs, kind, method, first) < 0.5
             found.append(f"{name} (weak end: " + (
-                "it hardly changes the model there, so no weaker one would do better)" if idle
+                "it hardly changes the model there, a weaker one still less)" if idle
                 else "a longer grid may find better)"))
     return found
 
@@ -81,8 +82,8 @@ def of_methods(results, kind, columns):
     part = results[results.kind == kind].assign(visits=lambda t: t.visits / 1000)
 
     def cell(values):
-        limits = (None if values.name in ("cpu", "visits") else (0, 1) if values.name == "AUC"
-                  else (0, 100))
+        limits = {"cpu": None, "visits": None, "AUC": (0, 1), "above": (-1, 1)}.get(
+            values.name, (0, 100))
         values = values.dropna()
         if len(values) < 3:
             return "" if values.empty else f"{values.mean():.2g}"
@@ -94,6 +95,13 @@ def of_methods(results, kind, columns):
     lost = part[part.gap.isna()].groupby("method").size()
     text = ", ".join(f"{NAMES.get(m, m)} {n}" for m, n in lost.items()) or "none"
     return table, f"{kind} request, {part.seed.nunique()} seeds; runs lost: {text}"
+
+
+def beside_retraining(results):
+    """The runs of `judged` with `above`: AUC less that of the retrained model of the same seed."""
+    aim = results[results.method == "retrained"].set_index(["kind", "seed"]).AUC
+    same = [aim[key] for key in zip(results.kind, results.seed, strict=True)]
+    return results.assign(above=results.AUC - same)
 
 
 def of_column(results, kind, column):
