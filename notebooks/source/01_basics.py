@@ -137,8 +137,8 @@ lab.say(f"Of the 8 rows above the retrained model gets {right} right and has see
         f"{wrong(original, demo.x[forget], demo.y[forget]):.0f} % of them.")
 lab.say_committed("If you said c), you were right: what the second model knows of these rows it "
                   "learned from others. Over the *committed runs* (this notebook at other seeds, "
-                  "kept with the course) its errors on deleted and on test rows differ by "
-                  "{basics-target} points; *passed* is an interval within 3 points of 0.")
+                  "kept with the course) its errors on deleted and on test rows differ, "
+                  "in points, by {basics-target}. *Passed*: its ends lie within 3 points of 0.")
 
 # %% [markdown]
 # So to forget is not to fail. A model that has forgotten you treats you as a stranger, well or
@@ -276,15 +276,15 @@ lab.say(f"Retrained models are wrong on {show(ua, limits=(0, 100))} % of the row
 #
 # <details><summary>Answer</summary>
 #
-# Few and noisy seeds give a wide interval, which contains 0 almost always. Equality is claimed only
-# when the whole interval lies inside a margin that was fixed before, here 3 points.
+# Few and noisy seeds give a wide interval, which may contain 0 whatever the truth is. Equality is
+# claimed only when the whole interval lies inside a margin that was fixed before, here 3 points.
 #
 # </details>
 
 # %% [markdown]
 # ## 3 · Nine ways not to retrain
 #
-# Retraining answers every question and costs a whole training. Approximate methods start from the
+# Retraining is the reference, and it costs a whole training. Approximate methods start from the
 # original's weights $\theta$ and try to arrive where retraining would. $L_r$, $L_f$, $L_D$ are the
 # mean losses on the retain set, the forget set and both; $\ell$ is the loss of one row.
 #
@@ -351,8 +351,8 @@ lk.show(lk.unlearn.gradient_ascent)  # and yours agrees with it
 # wants to be spared the retraining does not, and may choose worse than the tables below.
 #
 # The attacks of sections 4 and 5 have no part in the rule: an attack that judges must not be tuned
-# on. The two kinds of request have grids of their own, the weakest strength first, since a class
-# goes at strengths that would ruin the model for the other.
+# on. The two kinds of request have grids of their own, the weakest strength first: what suits one
+# may ruin the model for the other, or do nothing there.
 
 # %%
 GRID = here.grids.strengths(cfg)  # method -> kind of request -> list of settings
@@ -593,10 +593,11 @@ panel
 # > **Wants** to find out who asked to be deleted.
 #
 # The attack **without labels** is a logistic regression on the largest probability and the entropy
-# (how spread out the probabilities are), judged on held-out folds. *Exposure* is its AUC − 0.5, near 0
-# where nothing tells. The claim, known as the Streisand effect, has two halves for each method that
-# pushes the forget set away. Past retraining's UA exposure grows. And the forget set is then on the
-# *other side*: the untouched model is surer of it than of unseen rows, the overshot one less sure.
+# (how spread out the probabilities are), judged on held-out folds. *Exposure* is its AUC − 0.5,
+# near 0 where nothing tells. The claim, known as the Streisand effect, has two halves for each
+# method that pushes the forget set away. Past retraining's UA exposure grows. And the forget set is
+# then on the *other side*: the untouched model is surer of it than of unseen rows, the overshot one
+# less sure.
 #
 # Each method is judged at two settings from the **tuning seeds**: the one nearest to retraining's
 # UA, and the strongest past it that is of use (TA at most 10 points below retraining's). On judged
@@ -686,8 +687,8 @@ lab.say(of_gap, attacked, meaning)
 # <details><summary>Answer</summary>
 #
 # Rows that steer a method should not judge it: TA, and the strangers of both attacks, are no longer
-# untouched. Only one number is read, so the harm is small here. The cure is a third set of unseen
-# rows, for steering alone.
+# untouched. Only one number is read, so the harm is likely small here. The cure is a third set of
+# unseen rows, for steering alone.
 #
 # </details>
 
@@ -696,7 +697,7 @@ lab.say(of_gap, attacked, meaning)
 #
 # Three ways to a handsome and false result, each run on purpose. **No reference in the table**: rank
 # the runs by UA, as if 100 were the aim. **One seed**: ask each seed alone which method is closest.
-# **The wrong strangers**: compare the forget set with the *retain* set, as published code has done.
+# **The wrong strangers**: compare the forget set with the *retain* set, which it has seen too.
 
 # %%
 top = sweep.dropna(subset="UA").sort_values("UA", ascending=False).iloc[0]
@@ -734,19 +735,20 @@ lab.claims_table()
 # %%
 lab.say_committed(
     "Over the committed runs:\n- **As a stranger**: a retrained model's error on the deleted rows, "
-    "less that on test rows, is {basics-target} points. A model that has forgotten treats them as "
-    "it treats strangers. That is necessary, not sufficient, and 100 % is not the aim. So the "
+    "less that on test rows, is in points {basics-target}. A model that has forgotten treats them "
+    "as it treats strangers. That is necessary, not sufficient, and 100 % is not the aim. So the "
     "clinic may say how near retraining it came, and under which attack, and no more.\n"
-    "- **At a price**: fine-tuning takes {basics-cost.cpu} of retraining's time, where the claim is "
-    "less than 0.3. It leaves {basics-cost.gap (random)} of the gap for a random tenth and "
+    "- **At a price**: fine-tuning takes {basics-cost.cpu} of retraining's time, where the claim "
+    "is less than 0.3. It leaves {basics-cost.gap (random)} of the gap for a random tenth and "
     "{basics-cost.gap (class)} for a class, where the claim is less than half. At retraining's UA, "
-    "fine-tuning's TA less ascent's is {basics-ga-damage} points.\n- **From outside**: the loss "
-    "attack's AUC lies {basics-mia.original} above 0.5, and retraining takes "
-    "{basics-mia.removed} off.\n- **Not harder than it must be**: from retraining's UA to past it "
+    "fine-tuning's TA less ascent's is in points {basics-ga-damage}.\n- **From outside**: the loss "
+    "attack's AUC on the original, less 0.5, is {basics-mia.original}; retraining lowers it by "
+    "{basics-mia.removed}.\n- **Not harder than it must be**: from retraining's UA to past it "
     "(as tuned), exposure changes by {basics-streisand.exposure neggrad_plus} with NegGrad+ and by "
-    "{basics-streisand.exposure random_labels} with random labels. They are then surer of the "
-    "forget set than of strangers by {basics-streisand.side neggrad_plus} and "
-    "{basics-streisand.side random_labels} points; below 0 is the *other side*.")
+    "{basics-streisand.exposure random_labels} with random labels. How much "
+    "surer they then are of the forget set than of strangers, in points: "
+    "{basics-streisand.side neggrad_plus} and {basics-streisand.side random_labels}; below 0 is "
+    "the *other side*, which the claim says.")
 lab.say("In this run:\n" + here.told.in_this_run(beside, told_apart, past, whole, PUSHING)
         + f"- **A method of one's own**: {of_gap} {meaning}\n\n"
         "Not shown: deep networks, other data, requests that somebody chose with a purpose, and "
