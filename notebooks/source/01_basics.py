@@ -543,7 +543,7 @@ lab.say(f"On the original models the attack reaches an AUC of {before}, after re
 
 # %%
 aucs = here.tables.of_column(results, "random", "AUC")
-lab.table(*here.tables.of_methods(here.tables.beside_retraining(results), "random",
+lab.table(*here.tables.of_methods(here.exposure.beside_retraining(results), "random",
                                   ("gap", "AUC", "above")))
 told_apart = here.tables.beyond(aucs, 1, "retrained", limits=(-1, 1))
 lab.say(f"Of the {len(GRID)} methods these leave a higher AUC than retraining on the same seed "

@@ -97,13 +97,6 @@ def of_methods(results, kind, columns):
     return table, f"{kind} request, {part.seed.nunique()} seeds; runs lost: {text}"
 
 
-def beside_retraining(results):
-    """The runs of `judged` with `above`: AUC less that of the retrained model of the same seed."""
-    aim = results[results.method == "retrained"].set_index(["kind", "seed"]).AUC
-    same = [aim[key] for key in zip(results.kind, results.seed, strict=True)]
-    return results.assign(above=results.AUC - same)
-
-
 def of_column(results, kind, column):
     """method -> a measure of each seed, the smallest mean first."""
     found = results[results.kind == kind].dropna(subset=column)

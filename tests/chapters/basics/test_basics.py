@@ -157,7 +157,7 @@ def test_chance_between_two_samples_is_the_binomials():
 def test_an_auc_is_set_beside_that_of_the_same_seeds_retrained_model():
     runs_ = pd.DataFrame({"kind": ["random"] * 4, "seed": [1, 1, 2, 2],
                           "method": ["retrained", "ssd"] * 2, "AUC": [0.5, 0.53, 0.48, np.nan]})
-    found = tables.beside_retraining(runs_)
+    found = exposure.beside_retraining(runs_)
     np.testing.assert_allclose(found.above, [0, 0.03, 0, np.nan])
     assert "above" not in runs_
 
