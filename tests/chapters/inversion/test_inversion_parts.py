@@ -62,6 +62,22 @@ def test_exact_unlearning_in_one_step_leaves_what_the_formulas_say(prepared):
                                    atol=1e-12)
 
 
+def test_a_kept_order_leaves_the_place_of_the_row_empty(prepared):
+    w, recipe = prepared[0][0], dict(epochs=2, lr=1e-2, batch_size=16)
+    before, kept = here.retrained(w, "mlp", 32, keep_order=True, **recipe)["plain"]
+    fresh = here.retrained(w, "mlp", 32, **recipe)["plain"][1]
+    order, net = torch.Generator().manual_seed(0), copy.deepcopy(w.nets["mlp"]).double()
+    for _ in range(2):
+        for batch in torch.randperm(32, generator=order).split(16):
+            batch = batch[batch != 1]  # row 1 is deleted; all others keep their batch
+            loss = torch.nn.functional.cross_entropy(net(w.pool.x[batch]), w.pool.y[batch])
+            weights = list(net.parameters())
+            for p, g in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+                p.data -= 1e-2 * g
+    torch.testing.assert_close(kept[1], attack.difference(before, net), rtol=1e-5, atol=1e-12)
+    assert not torch.allclose(kept, fresh)
+
+
 def test_ascent_is_a_gradient_and_others_leaves_one_row_out(prepared):
     w = prepared[0][0]
     theta = here.tune(w, "mlp", list(range(8)))
@@ -302,9 +318,11 @@ def test_every_method_has_a_record_for_each_row(prepared):
 
 def test_rounding_and_networks(prepared):
     w = prepared[0][0]
-    bits = np.array(here.rounded(w))
-    assert bits.shape == (3, 2) and bits[:, 0].min() > 0.99 > bits[:, 1].mean()
-    assert len(here.on_network(here.Attacker({("mlp", "clean"): 0.0}), (w, "mlp"))) == 3
+    attacker = here.Attacker({("mlp", "clean"): 0.0})
+    bits = here.rounded(attacker, w)
+    assert bits.shape == (3, 4) and bits[:, 0].min() > 0.99 > bits[:, 1].mean()
+    assert not np.array_equal(bits[:, 2], bits[:, 3])  # another difference, another picture
+    assert len(here.on_network(attacker, (w, "mlp"))) == 3
 
 
 def test_three_texts_for_three_intervals():
