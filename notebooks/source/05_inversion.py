@@ -284,7 +284,7 @@ lab.figure(fig, "The search as a film: from noise, over the first steps, to the 
                 "right.")
 lab.say(f"The loss falls from {film[0][1]:.2f} to {film[cfg.steps][1]:.2f}, and the PSNR goes from "
         f"{here.decibels(film[0][0], original)} to "
-        f"{here.decibels(film[cfg.steps][0], original)}, from a start of its own.")
+        f"{here.decibels(film[cfg.steps][0], original)}.")
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -377,8 +377,6 @@ GRID = [(N, e, r) for N in SIZES for e in cfg.epochs_tried for r in ("gentle", "
 GRID += [(64, e, r) for e in LATE for r in ("large steps", "small batches")]
 CNN_GRID = [(8, 1, "gentle"), (64, 5, "ordinary")]
 sweep = here.exact_sweep(attacker, worlds, {"mlp": GRID, here.CNN: CNN_GRID})
-MANY = [N for N in SIZES if N >= 64]
-kept = here.exact_sweep(attacker, worlds, {"mlp": [(N, 5, "kept order") for N in MANY]})
 gain_at = partial(here.gain_at, sweep)
 sure = here.sureness(worlds)
 fig = here.exact_figure(figures, sweep, SIZES, cfg.epochs_tried, sure, of_seed)
@@ -391,47 +389,37 @@ lab.figure(fig, "Left: gain of the attack on exact unlearning against the number
 parts = here.exact_parts(sweep, SIZES, LATE)
 small, large, ahead = parts["small"], parts["large"], searched - parts["small"]
 alone = here.one_thing_at_a_time(sweep, SIZES, cfg.epochs_tried, LATE)
-fresh, same = (here.gain_at(s, "mlp", MANY, [5], r) for s, r in ((sweep, "ordinary"),
-                                                                 (kept, "kept order")))
+fresh, same = here.orders(attacker, worlds, sweep, SIZES)
 alone["a fresh order to the old one, ordinary, 5 epochs, 64 rows or more"] = fresh, same
+by_order = here.order_told(same - fresh, of_seed)
 lab.table(here.change_table(alone, of_seed), "One thing at a time")
 lowering = [k for k, (old, new) in alone.items() if here.tell(old - new, of_seed, "yes")]
 lab.say_committed(
-    "Gains in dB over the committed runs; *reproduced* under a) means that it leaks.",
-    "\n- If you said a): exact retraining with eight rows and one step has "
-    "{inv-exact-small.small}.",
-    "\n- If you said b): on the same rows a step of ascent has {inv-arch.mlp}.",
-    "\n- If you said c): with ordinary fine-tuning, at least 64 rows and 5 epochs it is "
-    "{inv-exact-small.large}; there *reproduced* would mean less than a guess.")
+    "Gains in dB over the committed runs:",
+    "\n- If you said a): {inv-exact-small.small} for exact retraining with eight rows and one step "
+    "(*reproduced* means: it leaks).",
+    "\n- If you said b): {inv-arch.mlp} for a step of ascent on the same rows.",
+    "\n- If you said c): {inv-exact-small.large} with ordinary steps, at least 64 rows and 5 "
+    "epochs (*reproduced* would mean: less than a guess); the table takes the causes apart.")
 lab.say(f"In this run ascent gains {pm(ahead)} dB more than exact retraining with eight rows and "
-        "one step. The table changes one thing at a time. These lower the gain: "
-        + ("; ".join(lowering) or "none that this run can tell") + ".")
+        "one step" + here.tell(ahead, of_seed, ": a difference is not just a difference.", ".", ".")
+        + " These changes of the table lower the gain: "
+        + ("; ".join(lowering) or "none that can be told") + ".")
 
 # %%
 few_batches, many_batches, *_ = alone  # more rows
 together, eight = here.recipe_costs(sweep, LATE)["surplus"], gain_at(here.CNN, [8], [1], "gentle")
-by_batches = ("More rows lower the gain where they mean more batches with large steps, and are "
-              "not seen to where batches stay few.")
+by_batches = ("More rows lower the gain in ordinary fine-tuning, where they mean more large steps, "
+              "and are not seen to in gentle, where steps stay few and small.")
 by_batches *= many_batches in lowering and few_batches not in lowering
-by_order = (f"Keeping the old order changes the gain by {pm(same - fresh, sign='+')} dB"
-            + here.tell(same - fresh, of_seed, ": the fresh order hides part of the row.",
-                        "; whether the order matters is open.",
-                        ", so it is not the fresh order that hides the row."))
 lab.say("Hu et al. report leaks for small data.", by_batches, here.tell(
             together, of_seed, "At N = 64 large steps and small batches together cost "
             f"{pm(together)} dB more than the two added up."), by_order,
         "Within a row, over the settings, the rank correlation of the gain with the cosine to the "
         f"gradient is {pm(parts['cosine'], limits=(-1, 1), digits=2)}.")
 gentle = gain_at("mlp", SIZES, cfg.epochs_tried, "gentle")
-hard, easy = gentle[sure < 0.5], gentle[sure >= 0.9]
-rho = here.rank_by_seed(sure, gentle, of_seed)
-sure_less = "Rows that the model is sure of leak less." * bool(
-    lk.measure.interval(rho, limits=(-1, 1))[2] < 0)
-lab.say("In the right panel (gentle, means over all N and epochs) the rank correlation within a "
-        f"seed is {lk.measure.show_interval(rho, digits=2, limits=(-1, 1))}.",
-        f"Rows whose label had less than 0.5 gain {hard.mean():.1f} dB (n = {len(hard)}), "
-        f"those with at least 0.9 {easy.mean():.1f} dB (n = {len(easy)})."
-        if len(hard) and len(easy) else "", sure_less,
+who_leaks, sure_less = here.sureness_told(sure, gentle, of_seed)
+lab.say("In the right panel (gentle, means over all N and epochs)", who_leaks, sure_less,
         f"A mean hides rows: after many ordinary steps {sum(large >= 5)} of {len(large)} still "
         f"gain 5 dB or more; with the wrong request of section 1 (on {here.CNN}) "
         f"{sum(control >= 5)} did.")
@@ -445,8 +433,8 @@ lab.say(f"On {here.CNN}, with N = 8 and one step, the plain difference gains {pm
 # <details><summary>Answer</summary>
 #
 # The same interval also holds gains, up to its upper end, so it does not tell nothing from
-# something. And a mean hides the rows that leak: count them, as above. To show that nothing leaks, the whole
-# interval must lie within a margin.
+# something. And a mean hides the rows that leak: count them, as above. To show that nothing leaks,
+# the whole interval must lie within a margin.
 #
 # </details>
 
@@ -472,7 +460,6 @@ lab.figure(fig, "Gain of the attack over the class mean for nine ways of unlearn
 # %%
 more = by["influence, curvature undone"] - by["influence"]
 shard = by["SISA, 8 shards, 5 epochs"] - gain_at("mlp", [8], [5], "ordinary")
-wide = max(map(abs, lk.measure.interval(shard, of_seed)[1:]))
 fewer = by["ascent, 1 step"] - by["ascent, 20 steps"]
 lab.say(f"Twenty steps of ascent gain {pm(fewer)} dB less than one"
         + here.tell(fewer, of_seed, ": a path is no single gradient.", ".", "."),
@@ -482,8 +469,7 @@ lab.say(f"Twenty steps of ascent gain {pm(fewer)} dB less than one"
         if all(untouched for _, untouched in compared)
         else "In SISA some untouched shards changed: that must not be.",
         f"A shard of about eight rows gains {pm(shard, sign='+')} dB against a private set of eight"
-        + here.tell(shard, of_seed, ".", f": the interval holds 0 and also {wide:.0f} dB, so they "
-                    "are neither told apart nor shown to be equal.", "."),
+        + here.tell(shard, of_seed, ".", ": neither told apart nor shown to be equal.", "."),
         f"Exact unlearning from another start gains {pm(by['another start'])} dB"
         "; the cosine of its difference with the row's gradient is "
         f"{pm(ways[ways.name == 'another start'].cosine, limits=(-1, 1), digits=2)}.")
@@ -531,15 +517,8 @@ bits = np.concatenate(lk.training.parallel(partial(here.rounded, attacker), worl
 lab.say_committed("Gain in dB after one step of ascent, over the committed runs: "
                   + "; ".join(f"{net} {{inv-arch.{net}}}" for net in by_net)
                   + ". The perceptron had fewer iterations, so this ranks no networks.")
-left, lost = bits[:, 3], bits[:, 2] - bits[:, 3]
-lab.say(f"On a converged model the cosine with the true gradient is {bits[:, 0].mean():.3f} from "
-        f"float64 weights, and {pm(bits[:, 1], limits=(-1, 1), digits=2)} from the same weights "
-        f"rounded to float32. Inverted, these gain {pm(left)} dB, {pm(lost)} dB less"
-        + here.tell(lost, of_seed, ": rounding weakens the trace.", "; that is open.", ".")
-        + here.tell(left, of_seed, " It does not destroy it.", " Whether more than a guess is left "
-                    "is open.", " No more than a guess is left."),
-        "In section 1, where the step was larger, rounding changed the gain by "
-        f"{pm(float32 - rebuilt, sign='+')} dB.")
+lab.say(here.rounding_told(bits, of_seed), "In section 1, where the step was larger, rounding "
+        f"changed the gain by {pm(float32 - rebuilt, sign='+')} dB.")
 
 # %% [markdown]
 # **Check yourself.** Why does retraining from another start protect the row from this attack, and
@@ -612,14 +591,10 @@ lab.say("At λ = 100, the largest penalty tried, your function rebuilds the pati
         f"From pictures of {SIDE} × {SIDE} pixels the deleted row comes back with a cosine of "
         f"{pm(pictures.rebuilt, clusters=of_picture, digits=3, limits=(-1, 1))}, "
         f"{pm(over_mean, clusters=of_picture, digits=2, limits=(-2, 2))} more than the class mean.")
-lab.say(*(f"On the {kind} table, over all losses and penalties, it is {g.rebuilt.mean():.2f}, "
-          f"{pm(better[kind], clusters=of_better[kind], digits=2, limits=(-2, 2))} more than the better of "
-          "two guesses, the class mean and the public row whose answer changed most."
-          for kind, g in zip(better, tabular.values())),
-        f"From λ = 1 to λ = 100 the mean of ridge regression on the tables goes from "
-        f"{lower.mean():.2f} to {higher.mean():.2f}, by "
+lab.say(here.tables_told(better, of_better), "From λ = 1 to λ = 100 ridge regression goes from "
+        f"{lower.mean():.2f} to {higher.mean():.2f} there, by "
         f"{pm(higher - lower, clusters=None, sign='+', digits=2)}" + here.tell(
-            higher - lower, None, ": a larger penalty helps the attacker, as more of $S$ is the "
+            higher - lower, None, ": a larger penalty helps the attacker. More of $S$ is then the "
             "known λ.", "."))
 
 # %% [markdown]
@@ -712,8 +687,8 @@ panel
 # ## And the label? (optional)
 #
 # So far the server was told the label. From the weights it need not be: the last layer's bias gives
-# it (Zhao et al. 2020). Here the question is what *answers* alone tell. This section will move to a
-# later notebook, on leakage; here is only the trial behind two claims.
+# it (Zhao et al. 2020). Here the question is what *answers* alone tell; it is only the trial behind
+# two claims.
 #
 # > **Threat model.** **Who** a user of the service; with probes made by gradients, the server.
 # > **Sees** the probabilities for its own inputs, before and after; the server the old weights too.
@@ -787,17 +762,18 @@ lab.claims_table()
 
 # %%
 lab.say_committed(
-    f"Over the committed runs, after one step of ascent on {here.CNN}, the share of pictures at "
-    "least 5 dB nearer than a guess is {inv-approx.rebuilt}.",
-    "After exact retraining of a perceptron the gain over the guess in dB is "
-    "{inv-exact-small.small} with eight rows and one step, {inv-exact-small.large-gentle} with many "
-    "rows and gentle steps, {inv-exact-small.large} with many rows and ordinary steps.",
-    "From a linear model, after exact deletion, small pictures come back with a cosine of "
-    "{inv-linear}; on tables the cosine beats the better of two guesses by {inv-tabular.medical} "
-    "(medical) and {inv-tabular.financial} (loans).")
+    "How much they give away depends on the deletion. Over the committed runs:",
+    f"\n- One step of ascent on {here.CNN}: share of pictures at least 5 dB nearer than a guess "
+    "{inv-approx.rebuilt}.",
+    "\n- Exact retraining of a perceptron, gain in dB: {inv-exact-small.small} with eight rows and "
+    "one step; with at least 64 rows and 5 epochs {inv-exact-small.large-gentle} by gentle steps, "
+    "{inv-exact-small.large} by ordinary ones.",
+    "\n- Exact deletion from a linear model: cosine {inv-linear} on small pictures; cosine beyond "
+    "the better of two guesses {inv-tabular.medical} on a medical table, {inv-tabular.financial} "
+    "on loans.")
 lab.say(f"In this run exact retraining gains {pm(by['another start'])} dB from another start, and "
         f"{pm(eight)} dB on {here.CNN} with eight rows and one step.", by_batches, by_order,
-        sure_less, "From linear models, small pictures have a cosine "
+        sure_less, "For small pictures the cosine is "
         f"{pm(over_mean, clusters=of_picture, digits=2, limits=(-2, 2))} above the class mean's.")
 lab.say("Not shown: that ordinary exact retraining leaks nothing, or that longer searches would "
         "not find more. Large networks, an attack that averages over the provider's possible "

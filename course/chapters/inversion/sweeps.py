@@ -15,6 +15,7 @@ from labkit.measure import psnr
 from labkit.unlearn import sisa
 
 from .code import through_curvature, weighted_difference
+from .records import gain_at
 from .searches import gain, leaked
 from .worlds import (
     CNN,
@@ -83,6 +84,16 @@ def exact_sweep(attacker, worlds, grids: dict, records=exact_records) -> pd.Data
     """Records over all worlds. grids: network -> [(N, epochs, recipe)]; records: what takes one."""
     jobs = [(i, w, net, grid) for net, grid in grids.items() for i, w in enumerate(worlds)]
     return pd.DataFrame(sum(training.parallel(partial(records, attacker), jobs), []))
+
+
+def orders(attacker, worlds, sweep, sizes) -> tuple[np.ndarray, np.ndarray]:
+    """Gain after 5 epochs of ordinary fine-tuning on 64 rows or more, where retraining takes a
+    fresh order (read from `sweep`), and where it keeps the old one. dB, one a row, means.
+    """
+    many = [n for n in sizes if n >= 64]
+    kept = exact_sweep(attacker, worlds, {"mlp": [(n, 5, "kept order") for n in many]})
+    return (gain_at(sweep, "mlp", many, [5], "ordinary"),
+            gain_at(kept, "mlp", many, [5], "kept order"))
 
 
 def _other_methods(w, net="mlp", n=64, damping=0.01):

@@ -336,6 +336,26 @@ def test_three_texts_for_three_intervals():
     assert here.half_width([4, 5, 6], [0, 1, 2]) == pytest.approx((high - low) / 2)
 
 
+def test_what_is_told_turns_with_the_numbers():
+    of = [0, 0, 1, 1, 2, 2]
+    up, open_ = np.array([5.0, 6, 5, 6, 5, 7]), np.array([5.0, -6, 1, 0, -1, 2])
+    for more, wanted in ((up, "hides part"), (open_, "is open"), (-up, "it is not the fresh")):
+        assert wanted in here.order_told(more, of)
+    bits = np.c_[np.ones(6), np.full(6, 0.5), up + 10, up]
+    bits[:, 3] += open_ / 100  # else the differences have no spread
+    assert here.rounding_told(bits, of).endswith("weakens the trace. It does not destroy it.")
+    bits[:, 3] -= 20
+    assert here.rounding_told(bits, of).endswith("trace. No more than a guess is left.")
+    sure, seeds = np.array([0.2, 0.5, 0.7, 0.95] * 3), np.repeat([0, 1, 2], 4)
+    text, less = here.sureness_told(sure, np.array([4.0, 2, 3, 1, 3, 4, 1, 2, 5, 2, 3, 0]), seeds)
+    assert less and "gain 4.0 dB (n = 3), those with at least 0.9 1.0 dB (n = 3)" in text
+    text, less = here.sureness_told(np.full(6, 0.7) + up / 100, open_, of)
+    assert less == "" and "n = " not in text
+    told = here.tables_told({"medical": up / 10, "financial": open_ / 10}, dict.fromkeys(
+        ("medical", "financial"), of))
+    assert "0.57 [" in told and told.endswith("on the financial table.")
+
+
 # ----------------------------------------------------------------------------------- linear models
 
 
