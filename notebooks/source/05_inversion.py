@@ -391,7 +391,6 @@ small, large, ahead = parts["small"], parts["large"], searched - parts["small"]
 alone = here.one_thing_at_a_time(sweep, SIZES, cfg.epochs_tried, LATE)
 fresh, same = here.orders(attacker, worlds, sweep, SIZES)
 alone["a fresh order to the old one, ordinary, 5 epochs, 64 rows or more"] = fresh, same
-by_order = here.order_told(same - fresh, of_seed)
 lab.table(here.change_table(alone, of_seed), "One thing at a time")
 lowering = [k for k, (old, new) in alone.items() if here.tell(old - new, of_seed, "yes")]
 lab.say_committed(
@@ -414,7 +413,7 @@ by_batches = ("More rows lower the gain in ordinary fine-tuning, where they mean
 by_batches *= many_batches in lowering and few_batches not in lowering
 lab.say("Hu et al. report leaks for small data.", by_batches, here.tell(
             together, of_seed, "At N = 64 large steps and small batches together cost "
-            f"{pm(together)} dB more than the two added up."), by_order,
+            f"{pm(together)} dB more than the two added up."), here.order_told(same - fresh, of_seed),
         "Within a row, over the settings, the rank correlation of the gain with the cosine to the "
         f"gradient is {pm(parts['cosine'], limits=(-1, 1), digits=2)}.")
 gentle = gain_at("mlp", SIZES, cfg.epochs_tried, "gentle")
@@ -772,7 +771,7 @@ lab.say_committed(
     "the better of two guesses {inv-tabular.medical} on a medical table, {inv-tabular.financial} "
     "on loans.")
 lab.say(f"In this run exact retraining gains {pm(by['another start'])} dB from another start, and "
-        f"{pm(eight)} dB on {here.CNN} with eight rows and one step.", by_batches, by_order,
+        f"{pm(eight)} dB on {here.CNN} with eight rows and one step.", by_batches,
         sure_less, "For small pictures the cosine is "
         f"{pm(over_mean, clusters=of_picture, digits=2, limits=(-2, 2))} above the class mean's.")
 lab.say("Not shown: that ordinary exact retraining leaks nothing, or that longer searches would "
