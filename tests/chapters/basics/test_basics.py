@@ -130,7 +130,36 @@ def test_where_the_stronger_setting_lies_is_measured_on_the_judged_seeds():
     below = pair(np.array([-4, -5, -4, -3.0]))
     text, past, whole = told.pushed({"scrub": below}, ["scrub", "ssd"], ua, np.zeros(4), verdicts)
     assert "**not past it**" in text and "less sure of the forget set by 2" in text
+    assert "*not tested in that sense*" in text and "undecided" not in text
     assert past == {} and whole == [] and text.endswith("on the tuning seeds: SSD.")
+
+
+def test_a_half_that_is_refuted_past_the_aim_is_named():
+    ua = np.array([15.0, 16, 14, 15])
+    beyond = {"UA": np.c_[ua, ua + [8, 9, 8, 7]], "side": np.tile([3.0, 3.0], (4, 1)),
+              "exposure": np.tile([0.01, 0.03], (4, 1)) + [[0.001], [0], [-0.001], [0]]}
+    verdicts = {"exposure scrub": "reproduced", "side scrub": "not reproduced"}
+    text, past, whole = told.pushed({"scrub": beyond}, ["scrub"], ua, np.zeros(4), verdicts)
+    assert "the opposite of a half for SCRUB (side)" in text and "not tested" not in text
+    apart = dict(clearly=["SSD"], further=["SCRUB"])
+    said = told.in_this_run(apart, ["SSD"], past, whole, ["scrub", "ssd"])
+    assert "shown for none; not tested in that sense: SSD." in said
+    assert "loss attack: fine-tuning, " in said and "differ: SSD." in said
+
+
+def test_chance_between_two_samples_is_the_binomials():
+    rng = np.random.default_rng(0)
+    a, b = (100 * rng.binomial(n, 0.15, 4000) / n for n in (500, 1500))
+    spread = told.by_chance((15, 15), (500, 1500))
+    assert (abs(a - b) < spread).mean() == pytest.approx(0.95, abs=0.01)
+
+
+def test_an_auc_is_set_beside_that_of_the_same_seeds_retrained_model():
+    runs_ = pd.DataFrame({"kind": ["random"] * 4, "seed": [1, 1, 2, 2],
+                          "method": ["retrained", "ssd"] * 2, "AUC": [0.5, 0.53, 0.48, np.nan]})
+    found = exposure.beside_retraining(runs_)
+    np.testing.assert_allclose(found.above, [0, 0.03, 0, np.nan])
+    assert "above" not in runs_
 
 
 def test_what_a_method_of_ones_own_is_told_follows_the_paired_differences():
@@ -141,6 +170,9 @@ def test_what_a_method_of_ones_own_is_told_follows_the_paired_differences():
     gap, _, meaning = told.own("your method", found, g, 0.5 + small[::-1], np.zeros(4), 0.3)
     assert "your method" in gap and "fine-tuning: -2" in gap and "NegGrad+" not in gap
     assert "the loss attack still finds" in meaning
+    blind = found.assign(AUC=0.5 + small)
+    meaning = told.own("your method", blind, g, 0.45 + small[::-1], np.zeros(4), 0.3)[2]
+    assert "sees more here" in meaning and "still finds" not in meaning
     meaning = told.own("your method", found.assign(AUC=0.5), g, 0.5 + small, np.zeros(4), 0.3)[2]
     assert meaning.startswith("Neither attack is shown")
 
