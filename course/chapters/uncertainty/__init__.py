@@ -26,8 +26,19 @@ from .estimates import (
     soft_threshold,
     underconfidence,
 )
-from .evading import against_a_gate, by_way
-from .gates import GATES, by_aim, caught, desk, kept_thresholds, refused, scored, thresholds
+from .evading import against_a_gate, by_way, without_hinge
+from .gates import (
+    GATES,
+    USELESS,
+    best_gates,
+    by_aim,
+    caught,
+    desk,
+    kept_thresholds,
+    refused,
+    scored,
+    thresholds,
+)
 from .judging import (
     FRESH,
     RANDOM,
@@ -49,12 +60,14 @@ from .judging import (
 from .telling import (
     beyond_softmax,
     by_direction,
+    by_estimator,
     claim,
     count,
     decisions,
     ends,
     estimators,
     gained,
+    in_all_runs,
     outcomes,
     selections,
     share,
@@ -63,14 +76,15 @@ from .telling import (
 )
 
 __all__ = [
-    "FRESH", "GATES", "RANDOM", "SAME", "STEP", "Attacker", "after_retraining", "after_scaling",
-    "after_step", "against_a_gate", "against_random", "aimed_at_estimates", "beyond_softmax",
-    "by_aim", "by_direction", "by_way", "caught", "check_target", "claim", "conformal_sets",
-    "conformal_threshold", "contest", "controls_of", "count", "coverage", "crossings", "decisions",
-    "desk", "draw", "duel", "ends", "ensemble_outputs", "estimators", "fit_temperature",
-    "from_answers", "gained", "hingeless", "kept_thresholds", "luck", "mc_dropout", "nll", "of",
-    "other_networks", "outcomes", "overconfidence", "overstated", "plan", "provider_step",
-    "refused", "requests_for", "scored", "selections", "set_size", "share", "soft_threshold",
-    "spread", "stepped", "success", "surrogates_for", "thresholds", "through_the_step", "told",
-    "two_point", "underconfidence", "which_fits", "zeroth_order_effects",
+    "FRESH", "GATES", "RANDOM", "SAME", "STEP", "USELESS", "Attacker", "after_retraining",
+    "after_scaling", "after_step", "against_a_gate", "against_random", "aimed_at_estimates",
+    "best_gates", "beyond_softmax", "by_aim", "by_direction", "by_estimator", "by_way", "caught",
+    "check_target", "claim", "conformal_sets", "conformal_threshold", "contest", "controls_of",
+    "count", "coverage", "crossings", "decisions", "desk", "draw", "duel", "ends",
+    "ensemble_outputs", "estimators", "fit_temperature", "from_answers", "gained", "hingeless",
+    "in_all_runs", "kept_thresholds", "luck", "mc_dropout", "nll", "of", "other_networks",
+    "outcomes", "overconfidence", "overstated", "plan", "provider_step", "refused", "requests_for",
+    "scored", "selections", "set_size", "share", "soft_threshold", "spread", "stepped", "success",
+    "surrogates_for", "thresholds", "through_the_step", "told", "two_point", "underconfidence",
+    "which_fits", "without_hinge", "zeroth_order_effects",
 ]

@@ -12,6 +12,7 @@ from labkit import attack, defend
 from labkit.training import parallel, predict
 
 GATES = ("validation loss", "labels changed", "isolated gradients", "gradient length")
+USELESS = 0.20  # a gate that catches no larger share is useless: the bound of claim unc-defences
 
 
 def desk(v):
@@ -119,14 +120,19 @@ def kept_thresholds(gate, name):
     return found
 
 
+def best_gates(frame):
+    """Aim of a request -> the gate that catches most of those. frame: of `caught`."""
+    return {aim: rows[list(GATES)].mean().idxmax() for aim, rows in frame.groupby("aim")}
+
+
 def by_aim(gate, frame):
     """Parts of the claim on defences: share caught by the best gate for each aim, kept thresholds.
 
     frame: of `caught`, with thresholds from realistic requests.
     """
-    parts, fresh = {}, []
+    parts, fresh, best = {}, [], best_gates(frame)
     for aim, rows in frame.groupby("aim"):
-        name = rows[list(GATES)].mean().idxmax()  # the best gate against this aim
+        name = best[aim]
         parts[f"caught, aimed at {aim}"] = rows.groupby(["i", "j"])[name].mean()
         fresh += kept_thresholds(gate, name)
     return parts | {"threshold": fresh}

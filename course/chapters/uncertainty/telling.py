@@ -123,6 +123,27 @@ def by_direction(name, frame):
             for g, text in (("over", "surer"), ("under", "unsure"))}
 
 
+def in_all_runs(claim_id, part, name, goal):
+    """'{name} {way}: {place}', the place for what lab.say_committed knows of a part of a claim.
+
+    goal: "over" or "under"; the part is '{part}, surer' or '{part}, unsure'.
+    """
+    way, text = {"over": ("down", "surer"), "under": ("up", "unsure")}[goal]
+    return f"{name} {way}: {{{claim_id}.{part}, {text}}}"
+
+
+def by_estimator(sides, held, v):
+    """The parts of the claim on better estimates. sides: (estimator, goal) -> records; held: share
+    of measured rows in the conformal sets, for each network; v: a victim, for the two sizes.
+    """
+    # validation and measured rows are both samples: three standard errors of a share of 0.9
+    slack = 3 * np.sqrt(0.09 * (1 / len(v.validation[1]) + 1 / len(v.measure[1])))
+    parts = {"coverage": [share >= 0.9 - slack for share in held]}
+    for name in ("temperature", "dropout", "ensemble", "conformal"):
+        parts |= by_direction(name, pd.concat([sides[name, g] for g in ("over", "under")]))
+    return parts
+
+
 def claim(lab, name, parts, seeds, clusters=None):
     """lab.claim without lost runs. parts: name -> values; seeds: the victim's seed of each target.
 
