@@ -123,13 +123,15 @@ def by_direction(name, frame):
             for g, text in (("over", "surer"), ("under", "unsure"))}
 
 
-def in_all_runs(claim_id, part, name, goal):
-    """'{name} {way}: {place}', the place for what lab.say_committed knows of a part of a claim.
+def in_all_runs(claim_id, sides, names):
+    """'conformal set down: {unc-estimators.conformal, surer}.', with a place for each part of a
+    claim where lab.say_committed puts what all committed runs say.
 
-    goal: "over" or "under"; the part is '{part}, surer' or '{part}, unsure'.
+    sides: (estimator, goal); names: estimator -> what it is called.
     """
-    way, text = {"over": ("down", "surer"), "under": ("up", "unsure")}[goal]
-    return f"{name} {way}: {{{claim_id}.{part}, {text}}}"
+    ways = {"over": ("down", "surer"), "under": ("up", "unsure")}
+    return "; ".join(f"{names[e]} {ways[g][0]}: {{{claim_id}.{e}, {ways[g][1]}}}"
+                     for e, g in sides) + "."
 
 
 def by_estimator(sides, held, v):
