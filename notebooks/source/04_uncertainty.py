@@ -336,11 +336,10 @@ lab.say("In this run, target by target, retraining lacks "
 
 # %%
 at_random = beside[(beside.how == here.SAME) & beside.goal.isin(here.RANDOM)].kept
-low, high = interval(100 * stepped["over"].kept.fillna(0), stepped["over"].i, PERCENT)[1:]
 lab.say("The hinge saw that estimate: under retraining, requests to make unsure keep the label "
         f"at {here.count(same['under'].kept)} targets, random ones in {here.count(at_random)} "
-        f"cases. Read such counts as counts: {here.count(stepped['over'].kept)} targets of "
-        f"{len(victims)} networks leave a share anywhere from {low:.0f} to {high:.0f} %.")
+        "cases. Read such counts as counts: first-order requests to make surer keep it at "
+        f"{here.share(stepped['over'].kept, stepped['over'].i)}.")
 
 # %%
 lab.figure(here.draw.arrows(figures, beside, victims, ACT),
@@ -587,14 +586,12 @@ lab.say(f"With a threshold from random requests, the best gate, “{best_easy}�
         f"{here.share(easy[best_easy], easy.i)} of the attack. Of the lawful requests of real "
         f"people it would refuse most among “{worst.stream.iloc[0].replace('-', ' ')}”: "
         f"{here.share(worst.refused, worst.i)}.",
-        "With one from realistic requests, the best gate against each aim catches "
-        + "; ".join(f"of those aimed at {aim}, {here.share(g[best[aim]], g.i)} (“{best[aim]}”)"
-                    for aim, g in fair.groupby("aim"))
-        + ". Best is best on these very attacks, which a provider does not know beforehand.")
+        "With one from realistic requests, the best gate, picked on these very attacks, catches "
+        + " and ".join(f"{here.share(g[best[aim]], g.i)} aimed at {aim} (“{best[aim]}”)"
+                       for aim, g in fair.groupby("aim")) + ".")
 lab.say_committed("Over the committed runs that is a share of {unc-defences.caught, aimed at "
-                  "first-order} and of {unc-defences.caught, aimed at retraining}. The claim is "
-                  "that even the best gate is useless against both; “not reproduced” says that "
-                  f"more than {100 * here.USELESS:.0f} % are caught.")
+                  "first-order} and of {unc-defences.caught, aimed at retraining}; “not "
+                  f"reproduced” says that more than {100 * here.USELESS:.0f} % are caught.")
 
 # %%
 epsilon, delta = defend.group_epsilon(3.0, 1e-5, BUDGET)
@@ -745,16 +742,17 @@ lab.say_committed(
     "unsure}; in labels, a conformal set loses {unc-estimators.conformal, surer} or gains "
     "{unc-estimators.conformal, unsure}.\n\n"
     "**Does nobody see it?** Of the gates that real people can live with, the best on these very "
-    "attacks catches a share of {unc-defences.caught, aimed at first-order} where they aim at "
-    "first-order unlearning, and {unc-defences.caught, aimed at retraining} where at retraining. "
-    f"That defences are useless is reproduced if neither is above {100 * here.USELESS:.0f} %.")
-lab.say("In this run, of the plain requests and of those that know the gate, such a gate of "
-        f"first-order unlearning lets {passed['lenient']} pass, the strict one {passed['strict']}."
-        f"\n\n**Decisions**, in this run: under retraining, {n_of.over} of {n_of.low} targets that "
-        "a person would have seen are acted on unseen, by another random request "
-        f"{n_of['chance over']}, a difference of {more['over'][0]} points of all targets. Requests "
-        f"to make unsure succeed at {here.share(duels.under, duels.i)} of the targets, {unsure[0]} "
-        f"points more than random ones, and keep the label at {here.count(duels.kept)}.\n\n"
+    "attacks catches a share of {unc-defences.caught, aimed at first-order} of the plain requests "
+    "aimed at first-order unlearning, {unc-defences.caught, aimed at retraining} of those at "
+    "retraining. That defences are useless is reproduced if neither is above "
+    f"{100 * here.USELESS:.0f} %.")
+lab.say(f"**In this run**, {passed['lenient']} of the plain requests and of those that know it pass "
+        f"such a gate of first-order unlearning, {passed['strict']} the strict one.\n\n"
+        f"**Decisions** under retraining: {n_of.over} of {n_of.low} targets that a person would "
+        f"have seen are acted on unseen, by another random request {n_of['chance over']}, a "
+        f"difference of {more['over'][0]} points of all targets. Requests to make unsure succeed "
+        f"at {here.share(duels.under, duels.i)} of the targets, {unsure[0]} points more than "
+        f"random ones, and keep the label at {here.count(duels.kept)}.\n\n"
         "Not shown: whether the calibration of **all** rows gets worse, as a digest of the paper "
         f"says; how larger networks than {cfg.model}, or training with differential privacy, would "
         "do" + ("." if all(above for _, above in more.values()) else
