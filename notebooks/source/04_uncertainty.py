@@ -349,10 +349,9 @@ lab.figure(here.draw.arrows(figures, beside, victims, ACT),
 across = here.crossings(beside, ACT)
 n_of = across.drop(columns="i").sum().astype(int)
 more = {g: here.gained(across[g] - across[f"chance {g}"], across.i) for g in ("over", "under")}
-lab.say("The dotted line is the decision of section 1. After one random request and exact "
-        f"retraining, {n_of.low} of {T} targets go to a person. Requests to make surer let "
-        f"{n_of.over} of these be acted on unseen; another random request, {n_of['chance over']}. "
-        f"Of the {n_of.high} that would be acted on, requests to make unsure send {n_of.under} to "
+lab.say(f"After one random request and exact retraining, {n_of.low} of {T} targets go to a person. "
+        f"Requests to make surer let {n_of.over} of these be acted on unseen; another random "
+        f"request, {n_of['chance over']}. Of the {n_of.high} that would be acted on, requests to make unsure send {n_of.under} to "
         f"a person; another random request, {n_of['chance under']}.",
         f"In points of all targets that is {more['over'][0]} and {more['under'][0]} more than by "
         "chance" + (": decisions are moved both ways." if more["over"][1] and more["under"][1] else
@@ -383,7 +382,7 @@ unsure, ahead = (here.gained(d, duels.i) for d in (duels.under - duels.chance, g
 lab.say(f"Retraining has a spread of γ = {gamma:.2f} nats. Requests to make unsure succeed at "
         f"{here.share(duels.under, duels.i)} of the targets on {duels.i.nunique()} networks, "
         f"{unsure[0]} points more than random ones, whose chance rate is "
-        f"{100 * duels.chance.mean():.1f} %, and {ahead[0]} more than the label attack.",
+        f"{100 * duels.chance.mean():.1f} %, and {ahead[0]} points more than the label attack.",
         f"Requests to make surer, retrained on {len(victims)} networks alone, succeed at "
         f"{here.count(won)} targets, random ones in {here.count(lucky.over)} cases: {surer[0]} "
         "points more.")
@@ -412,8 +411,7 @@ some, many = ({g: here.count(reached.get_group((b, g))) for g in ("over", "under
              for b in (BUDGETS[0], BUDGETS[-1]))
 lab.say(f"Under exact retraining {BUDGETS[0]} rows, {100 * BUDGETS[0] / n:.1f} % of the training "
         f"set, make {some['over']} of these targets surer and {some['under']} unsure beyond the "
-        f"spread; {BUDGETS[-1]} rows, {many['over']} and {many['under']}. The intervals on the "
-        "right show how little so few networks say of others.")
+        f"spread; {BUDGETS[-1]} rows, {many['over']} and {many['under']}. Mind the intervals.")
 panel
 
 # %% [markdown]
@@ -737,18 +735,17 @@ lab.say_committed(
     "{unc-transfer.same seed, surer} or up by {unc-transfer.same seed, unsure}. Chosen on "
     "surrogates, **without weights**, they do so by {unc-blackbox.surrogate, surer} or "
     "{unc-blackbox.surrogate, unsure}.\n\n"
-    "**Better estimates**, under first-order unlearning: after temperature scaling the entropy "
-    "goes down by {unc-estimators.temperature, surer} or up by {unc-estimators.temperature, "
-    "unsure}; in labels, a conformal set loses {unc-estimators.conformal, surer} or gains "
+    "**Better estimates**, first-order unlearning: after temperature scaling it falls by "
+    "{unc-estimators.temperature, surer} or rises by {unc-estimators.temperature, unsure}; in "
+    "labels, a conformal set loses {unc-estimators.conformal, surer} or gains "
     "{unc-estimators.conformal, unsure}.\n\n"
     "**Does nobody see it?** Of the gates that real people can live with, the best on these very "
     "attacks catches a share of {unc-defences.caught, aimed at first-order} of the plain requests "
     "aimed at first-order unlearning, {unc-defences.caught, aimed at retraining} of those at "
-    "retraining. That defences are useless is reproduced if neither is above "
-    f"{100 * here.USELESS:.0f} %.")
-lab.say(f"**In this run**, {passed['lenient']} of the plain requests and of those that know it pass "
+    f"retraining. Defences are useless if neither is above {100 * here.USELESS:.0f} %.")
+lab.say(f"**In this run** {passed['lenient']} of the plain requests and of those that know it pass "
         f"such a gate of first-order unlearning, {passed['strict']} the strict one.\n\n"
-        f"**Decisions** under retraining: {n_of.over} of {n_of.low} targets that a person would "
+        f"**Decisions**, in this run, retrained: {n_of.over} of {n_of.low} targets that a person would "
         f"have seen are acted on unseen, by another random request {n_of['chance over']}, a "
         f"difference of {more['over'][0]} points of all targets. Requests to make unsure succeed "
         f"at {here.share(duels.under, duels.i)} of the targets, {unsure[0]} points more than "
