@@ -351,8 +351,8 @@ n_of = across.drop(columns="i").sum().astype(int)
 more = {g: here.gained(across[g] - across[f"chance {g}"], across.i) for g in ("over", "under")}
 lab.say(f"After one random request and exact retraining, {n_of.low} of {T} targets go to a person. "
         f"Requests to make surer let {n_of.over} of these be acted on unseen; another random "
-        f"request, {n_of['chance over']}. Of the {n_of.high} that would be acted on, requests to make unsure send {n_of.under} to "
-        f"a person; another random request, {n_of['chance under']}.",
+        f"request, {n_of['chance over']}. Requests to make unsure send {n_of.under} of the other "
+        f"{n_of.high} to a person; another random request, {n_of['chance under']}.",
         f"In points of all targets that is {more['over'][0]} and {more['under'][0]} more than by "
         "chance" + (": decisions are moved both ways." if more["over"][1] and more["under"][1] else
                     ", not beyond doubt in both directions on so few networks."))
@@ -745,7 +745,7 @@ lab.say_committed(
     f"retraining. Defences are useless if neither is above {100 * here.USELESS:.0f} %.")
 lab.say(f"**In this run** {passed['lenient']} of the plain requests and of those that know it pass "
         f"such a gate of first-order unlearning, {passed['strict']} the strict one.\n\n"
-        f"**Decisions**, in this run, retrained: {n_of.over} of {n_of.low} targets that a person would "
+        f"**Decisions**, in this run, retrained: {n_of.over} of {n_of.low} that a person would "
         f"have seen are acted on unseen, by another random request {n_of['chance over']}, a "
         f"difference of {more['over'][0]} points of all targets. Requests to make unsure succeed "
         f"at {here.share(duels.under, duels.i)} of the targets, {unsure[0]} points more than "

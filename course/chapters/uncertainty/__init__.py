@@ -11,6 +11,7 @@ from .choosing import (
     requests_for,
     through_the_step,
 )
+from .claiming import best_gates, by_aim, by_direction, by_estimator, claim, in_all_runs
 from .doubts import after_scaling, aimed_at_estimates, coverage, other_networks
 from .effects import two_point, zeroth_order_effects
 from .estimates import (
@@ -30,8 +31,6 @@ from .evading import against_a_gate, by_way, without_hinge
 from .gates import (
     GATES,
     USELESS,
-    best_gates,
-    by_aim,
     caught,
     desk,
     kept_thresholds,
@@ -59,15 +58,11 @@ from .judging import (
 )
 from .telling import (
     beyond_softmax,
-    by_direction,
-    by_estimator,
-    claim,
     count,
     decisions,
     ends,
     estimators,
     gained,
-    in_all_runs,
     outcomes,
     selections,
     share,

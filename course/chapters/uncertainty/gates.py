@@ -120,24 +120,6 @@ def kept_thresholds(gate, name):
     return found
 
 
-def best_gates(frame):
-    """Aim of a request -> the gate that catches most of those. frame: of `caught`."""
-    return {aim: rows[list(GATES)].mean().idxmax() for aim, rows in frame.groupby("aim")}
-
-
-def by_aim(gate, frame):
-    """Parts of the claim on defences: share caught by the best gate for each aim, kept thresholds.
-
-    frame: of `caught`, with thresholds from realistic requests.
-    """
-    parts, fresh, best = {}, [], best_gates(frame)
-    for aim, rows in frame.groupby("aim"):
-        name = best[aim]
-        parts[f"caught, aimed at {aim}"] = rows.groupby(["i", "j"])[name].mean()
-        fresh += kept_thresholds(gate, name)
-    return parts | {"threshold": fresh}
-
-
 # ---- what an attacker who knows the gate can compute of it
 
 
