@@ -745,7 +745,7 @@ lab.say_committed(
     f"retraining. Defences are useless if neither is above {100 * here.USELESS:.0f} %.")
 lab.say(f"**In this run** {passed['lenient']} of the plain requests and of those that know it pass "
         f"such a gate of first-order unlearning, {passed['strict']} the strict one.\n\n"
-        f"**Decisions**, in this run, retrained: {n_of.over} of {n_of.low} that a person would "
+        f"**Decisions**, in this run, retrained: {n_of.over} of {n_of.low} targets a person would "
         f"have seen are acted on unseen, by another random request {n_of['chance over']}, a "
         f"difference of {more['over'][0]} points of all targets. Requests to make unsure succeed "
         f"at {here.share(duels.under, duels.i)} of the targets, {unsure[0]} points more than "
