@@ -115,24 +115,3 @@ def selections(met):
                           "refused": count(g.refused),
                           "moved as intended, nats": told(g, "done")}
                          for gate, by_way in met.items() for way, g in by_way.items()])
-
-
-def by_direction(name, frame):
-    """The moves in the two directions as two parts of a claim: each has to hold by itself."""
-    return {f"{name}, {text}": frame[frame.goal == g].sort_values(["i", "j"]).move
-            for g, text in (("over", "surer"), ("under", "unsure"))}
-
-
-def claim(lab, name, parts, seeds, clusters=None):
-    """lab.claim without lost runs. parts: name -> values; seeds: the victim's seed of each target.
-
-    clusters: name of a part -> the seed of each value, where they are not one a target.
-    """
-    given, labels = {}, {}
-    for part, values in parts.items():
-        values, where = np.asarray(values), (clusters or {}).get(part, seeds)
-        there = np.isfinite(values.astype(float))
-        given[part] = values[there].tolist()
-        if len(values) == len(where):
-            labels[part] = [c for c, kept in zip(where, there, strict=True) if kept]
-    return lab.claim(name, given, clusters=labels)

@@ -13,6 +13,7 @@ import labkit as lk
 from course import exercises as cards
 from course.chapters import uncertainty as here
 from course.chapters.uncertainty import evading, exercises, gates, judging
+from course.claimfile import load_claims
 from labkit import attack, defend
 
 D, K, N = 6, 3, 60
@@ -413,3 +414,41 @@ def test_directions_are_parts_in_the_order_of_targets():
     parts = here.by_direction("x", frame)
     assert parts["x, surer"].tolist() == [0, 1, 10]
     assert parts["x, unsure"].tolist() == [0.5, 1.5, 10.5]
+
+
+def test_the_bound_of_a_useless_gate_is_the_claims():
+    parts = load_claims()["unc-defences"].parts
+    assert {p.bound for p in parts if p.kind == "effect"} == {here.USELESS}
+
+
+def test_the_best_gate_is_that_of_each_aim():
+    hits = {"first-order": ([1, 1], [1, 0], [0, 0], [0, 0]),
+            "retraining": ([0, 0], [0, 0], [0, 1], [0, 0])}
+    frame = pd.DataFrame([dict(i=k, j=0, aim=aim) | {g: float(h[k]) for g, h in
+                                                     zip(here.GATES, of_aim, strict=True)}
+                          for aim, of_aim in hits.items() for k in (0, 1)])
+    assert here.best_gates(frame) == {"first-order": here.GATES[0], "retraining": here.GATES[2]}
+
+
+def test_estimates_are_told_and_claimed_by_the_names_of_the_claims_parts():
+    names = ("softmax", "temperature", "dropout", "ensemble", "conformal")
+    sides = {(e, g): pd.DataFrame([dict(i=0, j=j, goal=g, move=10.0 * k + j) for j in (1, 0)])
+             for k, e in enumerate(names) for g in ("over", "under")}
+    rows = SimpleNamespace(validation=(None, range(100)), measure=(None, range(100)))
+    parts = here.by_estimator(sides, [0.91, 0.78, 0.76], rows)  # 0.9 less 0.127
+    wanted = [p.name for p in load_claims()["unc-estimators"].parts]
+    assert sorted(parts) == sorted(wanted) and parts["coverage"] == [True, True, False]
+    assert parts["ensemble, unsure"].tolist() == [30, 31]
+    told = here.in_all_runs("unc-estimators", [("conformal", "over"), ("dropout", "under")],
+                            {"conformal": "sets", "dropout": "masks"})
+    assert told == ("sets down: {unc-estimators.conformal, surer}; "
+                    "masks up: {unc-estimators.dropout, unsure}.")
+
+
+def test_the_shortcut_is_what_the_step_makes_of_entropy_alone(victim):
+    got = here.without_hinge([victim], [(0, 1), (0, 0)], 0.05, 8).set_index("j")
+    for j in (0, 1):
+        asked = here.through_the_step(victim, j, here.hingeless(victim.label[j]), 0.05, 8)
+        wanted = attack.answer(victim, j, here.stepped(victim, asked, 0.05))
+        assert got.loc[j, list(wanted)].to_dict() == pytest.approx(wanted)
+        assert got.H[j] > lk.measure.entropy(victim.p[[j]]).item()
