@@ -13,7 +13,7 @@ from labkit.measure import psnr
 
 from .adaptive import average, kept, subtract_path
 from .changed import add_noise, finetune_release, prune, update_rms
-from .worlds import row_losses, run_all, test_accuracy
+from .worlds import retrained, row_losses, run_all, test_accuracy
 
 NOISE, PRUNED, STEPS = (1, 3, 10, 30), (0.1, 0.5, 0.9), (1, 5, 20)
 # What an inverter may use: searches with two weights of the prior, and two closed forms.
@@ -29,22 +29,40 @@ def released_as(w, name):
 
     The last two are None where there is nothing to adapt to, and where nothing is masked.
     """
+    kind, strength = DEFENCES[name]
+    models = [changed(w, a, name, j) for j, a in enumerate(w.after)]
+    if kind == "noise":
+        noisy = [[model, *(changed(w, a, name, j, again) for again in range(1, 10))]
+                 for j, (model, a) in enumerate(zip(models, w.after, strict=True))]
+        return models, aims_at(w, map(average, noisy)), None
+    if kind == "pruning":
+        return models, aims_at(w, models), torch.stack([kept(m) for m in models])
+    if kind == "fine-tuning":
+        mine = imitations(w, strength)
+        return models, torch.stack([subtract_path(w.theta, m, mine) for m in models]), None
+    return models, None, None
+
+
+def changed(w, model, name, j, again=0):
+    """The network after deletion j under one defence. again: which of its noisy releases."""
     base = [s % 10**8 for s in spawn_seeds(w.seed, 3, "release")]
     kind, strength = DEFENCES[name]
     if kind == "noise":
-        noisy = [[add_noise(a, strength * update_rms(w.theta, a),
-                            base[0] + 1000 * NOISE.index(strength) + 10 * j + again)
-                  for again in range(10)] for j, a in enumerate(w.after)]
-        return [copies[0] for copies in noisy], aims_at(w, map(average, noisy)), None
+        return add_noise(model, strength * update_rms(w.theta, model),
+                         base[0] + 1000 * NOISE.index(strength) + 10 * j + again)
     if kind == "pruning":
-        models = [prune(a, strength) for a in w.after]
-        return models, aims_at(w, models), torch.stack([kept(m) for m in models])
+        return prune(model, strength)
     if kind == "fine-tuning":
-        models = [finetune_release(a, *w.kept, seed=base[1] + j, steps=strength, **TUNING)
-                  for j, a in enumerate(w.after)]
-        mine = imitations(w, strength)
-        return models, torch.stack([subtract_path(w.theta, m, mine) for m in models]), None
-    return w.after, None, None
+        return finetune_release(model, *w.kept, seed=base[1] + j, steps=strength, **TUNING)
+    return model
+
+
+def retrained_rise(w, name):
+    """How much the loss of each deleted row rises from the old network to one that was retrained
+    without the row and then changed as the release is, with the same draws. -> numpy (t,)
+    """
+    models = [changed(w, exact, name, j) for j, exact in enumerate(retrained(w))]
+    return row_losses(w, models) - row_losses(w, [w.theta] * len(models))
 
 
 def imitations(w, steps, count=5) -> list:
