@@ -115,8 +115,8 @@ def still_unlearned(worlds, swept, names):
         rows.append({"change": name, **dict(zip(("release", "retrained, same change", "difference"),
                                                 told, strict=True)),
                      "rows where the release's is lower": f"{(rise < exact).sum()} of {len(rise)}"})
-        fallen += [name] * ((rise < 0).mean() > 0.5)
-        again += [name] * ((rise < exact).mean() > 0.5)
+        fallen += [name] * bool((rise < 0).mean() > 0.5)
+        again += [name] * bool((rise < exact).mean() > 0.5)
     return rows, fallen, again
 
 
