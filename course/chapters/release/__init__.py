@@ -16,25 +16,27 @@ from .changed import (
 from .galleries import before_and_after, panel, strip
 from .hunting import WEIGHTS, hunt, hunts, rehearse_hunt
 from .inverters import (
+    by_closed_form,
+    closed_form,
+    gains,
+    near,
+    pictures,
+    rank_one,
+    sweep,
+    together,
+)
+from .plots import privacy_figure, who_withstands
+from .private import Spent, composed, epsilon_of, fit_private, noise_for
+from .released import (
     DEFENCES,
     NOISE,
     PRUNED,
     STEPS,
     aims_at,
     alike,
-    by_closed_form,
-    closed_form,
-    gains,
     imitations,
-    near,
-    pictures,
-    rank_one,
     retrained_rise,
-    sweep,
-    together,
 )
-from .plots import privacy_figure, who_withstands
-from .private import Spent, composed, epsilon_of, fit_private, noise_for
 from .rule import PRICE, Published, Publisher, harder
 from .telling import (
     LIMITS,

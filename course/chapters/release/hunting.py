@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call, stack_module_state, vmap
 
-from .inverters import gains, imitations, released_as
+from .inverters import gains
+from .released import imitations, released_as
 
 # Of the prior, in spreads of the rise over public rows. At the heaviest the search hardly leaves
 # the class mean.

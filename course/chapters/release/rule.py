@@ -10,7 +10,8 @@ from labkit import attack
 from labkit.base import LabError
 
 from .adaptive import average, kept
-from .inverters import aims_at, gains, pictures
+from .inverters import gains, pictures
+from .released import aims_at
 from .worlds import ascend, retrained, row_losses, test_accuracy
 
 STEP = 0.05  # the step of a provider that deletes harder: fifty times that of the sections

@@ -7,7 +7,8 @@ import numpy as np
 from labkit.measure import interval, show_interval
 
 from .answering import ANSWERS
-from .inverters import STEPS, near, retrained_rise
+from .inverters import near
+from .released import STEPS, retrained_rise
 
 LIMITS = {"inversion": (0, 100), "answers": (0, 100), "requests": (-100, 100)}
 
