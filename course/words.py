@@ -43,21 +43,14 @@ def in_words(result: dict, part: Part) -> str:
     return f"{mean:z.{digits}f} [{low:z.{digits}f}, {high:z.{digits}f}]"  # z: no -0.00
 
 
-def parts_in_words(result: dict, claim: Claim, deciding=False) -> str:
+def parts_in_words(result: dict, claim: Claim, deciding=False, verdicts=False) -> str:
     """All judged parts of a claim, or the one that decides, named where the claim has several."""
     pairs = [(p, rule) for p, rule in zip(result["parts"], claim.parts, strict=True)
              if not deciding or p["name"] == result["decided_by"]]
     named = len(claim.parts) > 1
-    return "; ".join(f"{p['name']} " * named + in_words(p, rule) for p, rule in pairs)
-
-
-def parts_judged(result: dict, claim: Claim) -> str:
-    """All parts of a claim, each with its verdict where there are several: not the deciding one."""
-    told = parts_in_words(result, claim).split("; ")
-    verdicts = [p["verdict"] if part.kind != "report" else "" for p, part in
-                zip(result["parts"], claim.parts, strict=True)]
-    pairs = zip(told, verdicts, strict=True) if len(told) > 1 else [told]
-    return "; ".join(", ".join(filter(None, pair)) for pair in pairs)
+    return "; ".join(f"{p['name']} " * named + in_words(p, rule)
+                     + f", {p['verdict']}" * (named and verdicts and rule.kind != "report")
+                     for p, rule in pairs)
 
 
 def would_have_shown(result: dict, part: Part) -> str:
@@ -105,7 +98,8 @@ def claim_output(claim: Claim, result: dict, committed: dict | None) -> dict:
     if committed:
         n = committed["runs"]
         runs = f"All {n} committed runs together" if n > 1 else "The committed run"
-        below.insert(0, f"{runs}: {committed['verdict']} ({parts_judged(committed, claim)}).")
+        parts = parts_in_words(committed, claim, verdicts=True)
+        below.insert(0, f"{runs}: {committed['verdict']} ({parts}).")
     text = "\n".join([f"{claim.id}: {verdict}{held}. Claim: {claim.says}",
                       *(f"  {line}" for line in lines), *below])
     rows = "".join(f"<li>{html.escape(line)}</li>" for line in lines)

@@ -16,7 +16,7 @@ from course.claimfile import load_claims
 from course.pooling import pooled_claims
 from course.report import collect, scoreboard, to_markdown
 from course.runs.notebook import MIME, labkit_hash, read
-from course.words import claim_output
+from course.words import claim_output, committed_output
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(p.stem for p in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -110,6 +110,20 @@ def test_the_notebook_shows_what_all_committed_runs_say(notebook):
         again = claim_output(load_claims()[name], output[MIME]["claim"], runs[name])
         assert output["text/plain"] == again["text/plain"], ("run 'python notebooks/build.py "
                                                              "--pooled'")
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS[1:])  # 00 has no claim of a paper
+def test_the_answer_says_what_the_committed_runs_say(notebook):
+    node, runs = read(ROOT / "notebooks" / f"{notebook}.ipynb"), pooled_claims(notebook[3:],
+                                                                               "quick", "fashion")
+    said = [o["data"] for c in node.cells for o in c.get("outputs", [])
+            if o.get("data", {}).get(MIME, {}).get("kind") == "committed"]
+    for data in said:
+        again = committed_output(data[MIME]["text"], load_claims(), runs)
+        assert data["text/markdown"] == again["text/markdown"]
+    at = max(i for i, c in enumerate(node.cells) if c.source.startswith("## The answer"))
+    answer = [o["data"].get(MIME, {}) for c in node.cells[at:] for o in c.get("outputs", [])]
+    assert any(re.search(r"\{[a-z]+-", data.get("text", "")) for data in answer)
 
 
 def test_keeping_takes_only_runs_of_the_notebooks_as_they_are(tmp_path):

@@ -64,11 +64,23 @@ from .outcomes import (
     without,
 )
 from .spreading import by_target, campaign, campaigns, hasty, rehearsed, sent_in
-from .telling import PERCENT, POINTS, TWICE, effect, ends, percent
+from .telling import (
+    PERCENT,
+    POINTS,
+    alarms_told,
+    campaigns_told,
+    effect,
+    ends,
+    gates_told,
+    monitor_parts,
+    percent,
+)
 from .watching import (
     LENGTH,
     START,
+    above_drift,
     benign_features,
+    beyond_threshold,
     disguise,
     log_scores,
     ready,
@@ -79,16 +91,17 @@ from .watching import (
 )
 
 __all__ = [
-    "AIMS", "LENGTH", "PERCENT", "POINTS", "START", "TWICE", "Desk", "Monitor", "Rules",
-    "alone_in_class", "before_after", "benign_features", "by_target", "campaign", "campaigns",
-    "candidates", "chi_squared", "choose_request", "class_plane", "clustered", "coherence",
-    "conformal_limit", "cusum", "detection", "deviations", "disguise", "effect", "ends", "evading",
-    "expected_margin", "explorer", "features", "filtered", "fit_cusum", "fit_monitor", "flips",
-    "hasty", "influence", "isolated_shares", "joined_to", "judged_by", "largest_step",
-    "last_inputs", "less", "log_scores", "losses", "mean_and_precision", "met", "monitored",
-    "nearest", "one_request", "overstated", "people", "percent", "prepare", "quarantine", "queue",
-    "quietest", "ready", "rehearsed", "remembered", "residual_lengths", "running", "score",
-    "seen_by_monitor", "self_influence", "sent_in", "side_effect", "split_request", "spread_out",
-    "streamed", "strips", "success", "surviving", "table", "tapes", "trial_scores", "trial_start",
-    "two_limits", "unlearned", "unlike", "variants", "waiting", "without",
+    "AIMS", "LENGTH", "PERCENT", "POINTS", "START", "Desk", "Monitor", "Rules", "above_drift",
+    "alarms_told", "alone_in_class", "before_after", "benign_features", "beyond_threshold",
+    "by_target", "campaign", "campaigns", "campaigns_told", "candidates", "chi_squared",
+    "choose_request", "class_plane", "clustered", "coherence", "conformal_limit", "cusum",
+    "detection", "deviations", "disguise", "effect", "ends", "evading", "expected_margin",
+    "explorer", "features", "filtered", "fit_cusum", "fit_monitor", "flips", "gates_told", "hasty",
+    "influence", "isolated_shares", "joined_to", "judged_by", "largest_step", "last_inputs", "less",
+    "log_scores", "losses", "mean_and_precision", "met", "monitor_parts", "monitored", "nearest",
+    "one_request", "overstated", "people", "percent", "prepare", "quarantine", "queue", "quietest",
+    "ready", "rehearsed", "remembered", "residual_lengths", "running", "score", "seen_by_monitor",
+    "self_influence", "sent_in", "side_effect", "split_request", "spread_out", "streamed", "strips",
+    "success", "surviving", "table", "tapes", "trial_scores", "trial_start", "two_limits",
+    "unlearned", "unlike", "variants", "waiting", "without",
 ]

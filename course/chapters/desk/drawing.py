@@ -87,35 +87,38 @@ def class_plane(look, proxy, picked, joined, asked):
     flat = (centred @ torch.linalg.svd(centred, full_matrices=False)[2][:2].T).cpu().numpy()
     alone = (torch.bincount(joined)[joined] <= 1).cpu().numpy()
     medoid = np.isin(np.arange(len(flat)), picked) & ~alone
-    looks = ((~alone & ~medoid, ".", "other", "rows", {}),
-             (medoid, "o", "original", "medoids that others join",
+    grey, pink, red = (look.COLOURS[role] for role in ("other", "defence", "attack"))
+    looks = ((~alone & ~medoid, ".", grey, "rows", {}),
+             (medoid, "o", "black", "medoids that others join",
               dict(fillstyle="none", markersize=11)),
-             (alone, "P", "defence", "isolated", dict(markersize=10)),
-             (asked.cpu().numpy(), "x", "attack", "asked for", dict(markersize=9)))
-    for which, mark, role, label, style in looks:
-        ax.plot(*flat[which].T, mark, color=look.COLOURS[role], label=label, **style)
+             (alone, "P", pink, "isolated", dict(markersize=10)),
+             (asked.cpu().numpy(), "x", red, "asked for", dict(markersize=9)))
+    for which, mark, colour, label, style in looks:
+        ax.plot(*flat[which].T, mark, color=colour, label=label, **style)
     ax.set(xlabel="residual, widest direction", ylabel="second widest")
     fig.legend(loc="outside lower center", ncols=4)
     return fig
 
 
-def before_after(look, marks):
-    """Success without and with a defence, plain and adaptive, as points with intervals. -> figure
+def before_after(look, defence, bare, plain, adaptive):
+    """Success without a desk, of plain and of adaptive requests before a defence. -> figure
 
-    marks: {row: [(role, label, frame of `success`), …]}
+    bare, plain, adaptive: {aim: frame of `success`}, drawn as points with intervals over networks.
     """
     from matplotlib import pyplot as plt
 
-    fig, ax = plt.subplots(figsize=(9, 1.6 + 0.75 * len(marks)))
-    for at, (_, row) in enumerate(marks.items()):
-        for k, (role, label, frame) in enumerate(row):
-            mean, low, high = ends(frame.value, frame.i, POINTS)
+    fig, ax = plt.subplots(figsize=(9, 1.6 + 0.75 * len(bare)))
+    rows = (("other", "plain, no desk", bare), ("defence", f"plain, {defence}", plain),
+            ("attack", f"adaptive, {defence}", adaptive))
+    for at, aim in enumerate(bare):
+        for k, (role, label, frames) in enumerate(rows):
+            mean, low, high = ends(frames[aim].value, frames[aim].i, POINTS)
             ax.errorbar(mean, -at + 0.25 - 0.25 * k, xerr=[[mean - low], [high - mean]],
                         fmt=look.MARKERS[role], color=look.COLOURS[role], capsize=3,
                         label=label if at == 0 else None)
     ax.axvline(0, color="black", linewidth=1)
-    ax.set(yticks=range(0, -len(marks), -1), yticklabels=list(marks),
-           ylim=(-len(marks) + 0.5, 0.6), xlim=(min(-30, ax.get_xlim()[0]), 103),
+    ax.set(yticks=range(0, -len(bare), -1), yticklabels=[f"aimed at\n{aim}" for aim in bare],
+           ylim=(-len(bare) + 0.5, 0.6), xlim=(min(-30, ax.get_xlim()[0]), 103),
            xlabel="labels changed beyond a random request's (% of targets)")
     fig.legend(loc="outside lower center", ncols=3)
     return fig

@@ -109,6 +109,31 @@ def streamed(i, held, fresh, malicious, cusum, count=100) -> tuple:
     return settled, rows
 
 
+def beyond_threshold(alarms, requests, draws):
+    """What the sum adds to the threshold: alarms, with once and value. -> such a frame
+
+    alarms: rows of `streamed` of one attacker, with i and alarmed; requests: with i and flagged;
+    draws: how many of them a sequence has. once: the share of sequences in which the threshold
+    alone flags one at least, 1 − (1 − p)^draws with p the share flagged of that network's requests;
+    value: alarmed − once.
+    """
+    flagged = requests.groupby("i").flagged.mean()
+    once = 1 - (1 - alarms.i.map(flagged)) ** draws
+    return alarms.assign(once=once, value=alarms.alarmed - once)
+
+
+def above_drift(bad, key, pools, settled) -> tuple:
+    """Requests that raise the sum, percent, mean of networks: an attacker's, and new benign ones.
+
+    Of each network: bad {key: (m,) log scores}; pools {"fresh": {stream: log scores}}; settled
+    (drift, limit).
+    """
+    rows = [[(scores > drift).mean() for scores in (
+        bad[i][key], np.concatenate([*pools[i]["fresh"].values()]))]
+        for i, (drift, _) in settled.items()]
+    return tuple(100 * np.mean(rows, 0))
+
+
 def tapes(fresh, malicious, settled, seed=1) -> dict:
     """The running sum over one recorded stream of LENGTH requests: {(stream, who): (LENGTH,)}.
 

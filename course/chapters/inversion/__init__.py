@@ -49,6 +49,7 @@ from .sweeps import (
     fed_the_gradient,
     method_records,
     on_network,
+    orders,
     rounded,
     searched_longer,
 )
@@ -57,9 +58,13 @@ from .telling import (
     change_table,
     crowd_table,
     half_width,
+    order_told,
     pm,
     rank_by_seed,
+    rounding_told,
     share_near,
+    sureness_told,
+    tables_told,
     tell,
 )
 from .worlds import (
@@ -84,10 +89,11 @@ __all__ = [
     "fit_linear", "frames", "gain", "gain_at", "gains", "gallery", "half_width", "halves",
     "in_order", "label_of_update", "label_records", "labels_trial", "leaked", "likeness",
     "linear_figure", "linear_jobs", "linear_trial", "look_gains", "method_records",
-    "methods_figure", "no_prior", "on_network", "one_deletion", "one_thing_at_a_time", "others",
-    "over_guesses", "overview", "panel", "pm", "prepare", "pretrain", "probes_by_queries",
-    "rank_by_seed", "rank_correlations", "rebuild_row", "recipe_costs", "rehearsal_table",
-    "rehearse", "rehearse_crowds", "retrained", "rounded", "rule_of_thumb", "searched_longer",
-    "share_near", "smooth", "ssim", "summaries", "sureness", "tell", "through_curvature",
+    "methods_figure", "no_prior", "on_network", "one_deletion", "one_thing_at_a_time",
+    "order_told", "orders", "others", "over_guesses", "overview", "panel", "pm", "prepare",
+    "pretrain", "probes_by_queries", "rank_by_seed", "rank_correlations", "rebuild_row",
+    "recipe_costs", "rehearsal_table", "rehearse", "rehearse_crowds", "retrained", "rounded",
+    "rounding_told", "rule_of_thumb", "searched_longer", "share_near", "smooth", "ssim",
+    "summaries", "sureness", "sureness_told", "tables_told", "tell", "through_curvature",
     "true_gradient", "tune", "unlearners", "weighted_difference", "with_prior", "world",
 ]

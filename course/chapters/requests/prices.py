@@ -21,16 +21,91 @@ def against_random(table, how, column="flipped"):
     return found
 
 
+def forgotten(table, how=None):
+    """UA on random rows less that of same-seed retraining without the same rows, in points.
+
+    how: a way of unlearning; None: the network before the request. -> frame with i, apart
+    """
+    random = table[table.request.str.startswith("random")]
+    each = random.groupby(["how", "i", "request"])[["UA", "before"]].mean()
+    exact = each.loc[SAME]
+    ours = exact.before if how is None else each.loc[how].UA
+    return (ours - exact.UA).dropna().rename("apart").reset_index()
+
+
+def rises(table, how) -> str:
+    """How much UA of random rows rises by a way of unlearning, in points, as text."""
+    pair = forgotten(table, how), forgotten(table)
+    there = pair[0].merge(pair[1], on=["i", "request"], suffixes=("", " before"))
+    return told(there.assign(apart=there.apart - there["apart before"]), "apart", POINTS)
+
+
+def short(table, approximate) -> str:
+    """Which approximate ways forget less than retraining beyond doubt. approximate: names."""
+    names = [how for how in approximate if ends(forgotten(table, how), "apart", POINTS)[1] < 0]
+    return (f"Less than retraining, {', '.join(names)} forget of random rows: before rounding, "
+            "these intervals of UA end below 0.") if names else (
+        "That any way forgets less than retraining is not shown.")
+
+
+def of_step(grid, tau, least) -> str:
+    """What the step tau forgets beyond next to no step (least), in two sentences.
+
+    grid: rows of `attack.step_sizes`: seed, tau and UA less that of retraining, points.
+    """
+    each = {t: g.reset_index(drop=True) for t, g in grid.groupby("tau")}
+    both = each[tau].assign(i=each[tau].seed, gain=each[tau].UA - each[least].UA,
+                            retraining=-each[least].UA)
+    gain, exact = (told(both, column, POINTS) for column in ("gain", "retraining"))
+    return (f"Over next to no step, τ = {least:g}, UA gains {gain} points, with retraining "
+            f"{exact}. " + forgets(ends(both, "gain", POINTS)[0], ends(both, "UA", POINTS)[1]))
+
+
+def forgets(gain, gap) -> str:
+    """Whether a step forgets, in a sentence.
+
+    gain: the lower end of what it adds to UA; gap: the upper end of UA less that of retraining.
+    """
+    if gain > 0:
+        return "So it forgets" + ", less than retraining" * (gap < 0) + "."
+    if gap < 0:
+        return ("**On these networks it hardly forgets**: that UA rises at all is not shown, that "
+                "it rises less than under retraining is.")
+    return "Neither is shown: that UA rises at all, that it rises less than under retraining."
+
+
+def in_margins(plans) -> str:
+    """What waiting, adapting and, as a part of it, looking ahead take off the margin, in logits."""
+    m = {k: g.margin for k, g in plans.items()}
+    gained = plans["at once"].assign(
+        waiting=m["at once"] - m["spread"], adapting=m["spread"] - m["receding horizon"],
+        ahead=m["greedy"] - m["receding horizon"])
+    waiting, adapting, ahead = (told(gained, k) for k in ("waiting", "adapting", "ahead"))
+    return ("In margins: **waiting**, *spread* against *at once*, lowers them by "
+            f"{waiting} logits; **adapting**, *receding horizon* against *spread*, by another "
+            f"{adapting}" + ", which is not beyond doubt" * (ends(gained, "adapting")[0] <= 0)
+            + ". Of that, looking ahead, against *greedy*, brings "
+            + (ahead if gained.ahead.abs().max() > 0.01 else "nothing") + ".")
+
+
 def of_ways(table, how) -> pd.DataFrame:
-    """Beside each way of unlearning what chosen rows do beyond random ones, as text."""
+    """Beside each way of unlearning what chosen rows do beyond random ones, as text.
+
+    Before them the network as it was, of which only the last column can be told.
+    """
     labels, test = (against_random(table, how, column) for column in ("flipped", "test"))
-    return pd.DataFrame([{
+    unlearned = "UA less that of retraining, points"
+    none = {"unlearning": "none", unlearned: told(forgotten(table), "apart", POINTS)}
+    rows = [{
         "unlearning": name, "labels of targets, points": told(labels[name], "apart", POINTS),
         "bystanders after chosen rows, %":
             told(flips(table, name, aim), "others", PERCENT),
         "bystanders after random rows, %":
             told(flips(table, name, request="random"), "others", PERCENT),
-        "test accuracy, points": told(test[name], "apart", POINTS)} for name, aim in how.items()])
+        "test accuracy, points": told(test[name], "apart", POINTS),
+        unlearned: "0, the reference" if name == SAME else
+        told(forgotten(table, name), "apart", POINTS)} for name, aim in how.items()]
+    return pd.DataFrame([none, *rows], columns=list(rows[0])).fillna("–")
 
 
 def of_request(table, how, aim) -> str:

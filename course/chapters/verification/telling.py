@@ -32,7 +32,7 @@ def told_passing(spread, matrix, runs) -> list:
               for p, g in matrix.groupby("provider")}
     lost, most, least = len(PROVIDERS) * runs - len(matrix), matrix.noise.max(), matrix.noise.min()
     return [f"If you said {letter}) you were right" + (
-                ": stand-ins carry the owners' labels but no dots, so they teach no trigger."
+                ": whatever label a stand-in has, an owner's or another, it has no dots."
                 if letter == "a" else ".") + f" Owners' tests that accuse: {singles}.",
             f"All hits pooled accuse the forger in {pooled['forges']} runs, and the honest "
             f"provider in {pooled['honest']}" + (
@@ -43,14 +43,13 @@ def told_passing(spread, matrix, runs) -> list:
             f"{lost} retrainings diverged; they are missing here." if lost else ""]
 
 
-def told_fooled(fooled, spread, runs) -> str:
+def told_fooled(fooled, runs) -> str:
     """Who passes the pooled test and the replay in every run."""
     if not fooled:
         return "No cheat passed the pooled test and the replay in every run."
-    low = max(0.0, 100 * min(spread[p][1][1] for p in fooled))
-    return (f"How the new model was made neither check shows: {', '.join(fooled)} passed the "
-            f"pooled test and the replay in {runs} of {runs} runs, which alone leaves a rate of "
-            f"[{low:.0f}, 100] % (the table of claims has all committed runs).")
+    return (f"How their new model was made neither check showed: {', '.join(fooled)} passed the "
+            f"pooled test and the replay in {runs} of {runs} runs, the replay by construction: "
+            "each of their steps was made.")
 
 
 def told_one_test(one) -> list:
@@ -98,14 +97,11 @@ def told_strengths(weak, sizes) -> list:
 
 def told_accused(tests, rates) -> list:
     """How often honest providers are accused. tests, rates: as in accusations."""
-    (_, low, high), now = rates["deleted"], rates["deleted_now"]
-    wrong, n = tests[~tests.deleted], len(tests)
+    now, wrong, n = rates["deleted_now"], tests[~tests.deleted], len(tests)
     picked = wrong if len(wrong) else tests.loc[(tests.q_now - tests.q).nlargest(5).index]
     old_q, new_q, bare = (100 * picked[c].mean() for c in ("q", "q_now", "bare"))
     return [f"With q from the old model {len(wrong)} of {n} tests accuse an honest provider, "
             f"{percent(~tests.deleted, tests.seed, 1)}.",
-            "α is kept." if high < ALPHA else "That is more than α grants."
-            if low > ALPHA else "Whether α is kept cannot be judged from so few.",
             f"Look at the {len(picked)} {'accusing' if len(wrong) else 'most changed'} tests "
             "(picked for that, so partly by luck): the old model gives the label to "
             f"{old_q:.1f} % of the pictures with fresh triggers, the new one to {new_q:.1f} %, and "

@@ -208,6 +208,49 @@ def test_sequences_with_an_attack_start_late():
 
 # ---- gates
 
+def test_ten_chances_of_the_threshold_against_the_sum():
+    alarms = pd.DataFrame([dict(i=0, alarmed=1.0), dict(i=0, alarmed=0.5), dict(i=1, alarmed=0.25)])
+    flagged = pd.DataFrame([dict(i=0, flagged=x) for x in (1.0, 0.0)] + [dict(i=1, flagged=0.0)])
+    found = here.beyond_threshold(alarms, flagged, 10)
+    often = np.random.default_rng(0).choice([0, 1], (20000, 10)).any(1).mean()  # drawn, not by rule
+    assert found.once.tolist()[:2] == pytest.approx([often] * 2, abs=0.002) and found.once[2] == 0
+    assert (found.value + found.once).tolist() == pytest.approx(alarms.alarmed)
+
+
+def test_requests_above_the_drift_by_hand():
+    pools = {0: {"fresh": {"a": np.array([0.0, 2.0]), "b": np.array([0.0, 0.0])}},
+             1: {"fresh": {"a": np.array([2.0]), "b": np.array([2.0])}}}
+    bad = {0: {"who": np.array([2.0, 2.0])}, 1: {"who": np.array([0.0, 2.0])}}
+    settled = {i: (1.0, 5.0) for i in pools}
+    assert here.above_drift(bad, "who", pools, settled) == pytest.approx((75, 62.5))
+
+
+def test_the_monitors_parts_and_tables_by_hand():
+    keys = [(who, aim) for who in ("plain", "adaptive") for aim in here.AIMS]
+    per = {key: pd.DataFrame(dict(i=[0, 0, 1], flagged=[float(k == 3), 1.0, 0.0]))
+           for k, key in enumerate(keys)}
+    waits = {key: pd.DataFrame(dict(i=[0, 1], wait=[float(k), 20.0], alarmed=[1.0, 0.0]))
+             for k, key in enumerate(keys)}
+    parts = here.monitor_parts(per, waits)
+    assert parts["values"] == {
+        "first-order": [0, 1, 0], "retraining": [0, 1, 0], "early, first-order": [0, 20],
+        "early, retraining": [1, 20], "adaptive": [0.5, 1, 0], "adaptive-delay": [2.5, 20]}
+    assert {k: len(x) for k, x in parts["clusters"].items()} == {
+        k: len(x) for k, x in parts["values"].items()}
+    assert parts["clusters"]["adaptive"] == [0, 0, 1]
+    told = here.alarms_told(waits, 20)
+    assert told["aimed at"].tolist() == [*here.AIMS] * 2
+    assert told["sequences with an alarm, %"][0].startswith("50 [")
+    crowd = pd.DataFrame(dict(gate="g", stream=list("aabb"), stopped=[0, 0.5, 0, 0]))
+    takes = {("g", who): pd.DataFrame(dict(i=[0, 1], value=[x, x]))
+             for who, x in (("plain", 0.5), ("knows", 0.0))}
+    row = here.gates_told(crowd, takes).iloc[0]
+    way = pd.DataFrame(dict(i=[0, 1], alarmed=1.0, given_up=[0.0, 0.5]))
+    sent = here.campaigns_told({("a", "b"): way}, {("a", "b"): takes["g", "plain"]}).iloc[0]
+    assert [str(x).split(" [")[0] for x in sent] == ["a", "b", "100", "50", "25"]
+    assert row.iloc[1] == 25 and row.iloc[2].startswith("50 [") and row.iloc[3].startswith("0 [")
+
+
 def test_the_nearest_stream_is_the_monitors_score(scene):
     benign = here.benign_features(scene.v, scene.desk, "learn", 60)
     held = here.benign_features(scene.v, scene.desk, "hold", 60)

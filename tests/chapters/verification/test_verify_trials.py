@@ -271,10 +271,17 @@ def test_audits_are_compared_on_the_same_logs():
 
     behind = said([0.0] * 12, [1.0] * 12)
     assert "But at 1 % deleted, each row once an epoch, the count flags 100 points" in behind
-    assert "not surely more than the 1 % of false alarms" in behind and "loses there" in behind
+    assert "not surely more than the 1 % of false alarms" in behind
+    assert "lies behind there" in behind
     ahead = said([1.0] * 12, [0.0] * 12)
     assert "nowhere behind" in ahead and "some are still caught" in ahead
-    assert "may be chance" in said([0.0] * 12, [1.0] + [0.0] * 11)
+    assert "may be chance (of 6 settings" in said([0.0] * 12, [1.0] + [0.0] * 11)
+
+
+def test_nobody_is_fooled_where_no_cheat_passed_both():
+    assert here.told_fooled([], 3).startswith("No cheat passed")
+    assert "nearest passed the pooled test and the replay in 3 of 3" in here.told_fooled(
+        ["nearest"], 3)
 
 
 def test_who_keeps_something_is_told_beside_both_retrainings():
@@ -283,8 +290,9 @@ def test_who_keeps_something_is_told_beside_both_retrainings():
              here.OTHER_SEED: pd.Series([0.5, -0.5, 0.4, -0.4], names)}
     raw = {"nearest": pd.Series([-0.2, -0.21, -0.19, -0.2], names)}
     said = told(here.told_kept(saved, raw))
-    assert "of 1 cheats: nearest." in said and "was written: none for certain." in said
-    assert "4 seeds: none for certain, so that a cheat would stand out" in said
+    assert "the reference: nearest; and more" in said
+    assert "another seed: none for certain." in said
+    assert "another seed: nearest 50 % [" in said  # ahead of it in two of four seeds
     table = here.kept_shown(saved, raw).to_dict("records")
     assert table[0]["loss below the mean of two retrainings"].endswith("less")
     assert table[1]["beyond a retraining with another seed"] == "–"
