@@ -34,10 +34,14 @@ def forgotten(table, how=None):
 
 
 def rises(table, how) -> str:
-    """How much UA of random rows rises by a way of unlearning, in points, as text."""
+    """How much a way of unlearning raises UA of random rows, and how that differs from `of_step`'s
+    comparison, in a sentence.
+    """
     pair = forgotten(table, how), forgotten(table)
     there = pair[0].merge(pair[1], on=["i", "request"], suffixes=("", " before"))
-    return told(there.assign(apart=there.apart - there["apart before"]), "apart", POINTS)
+    more = told(there.assign(apart=there.apart - there["apart before"]), "apart", POINTS)
+    return (f"{how.capitalize()} raises UA by {more} points over that before the request; section "
+            "2 compared with the smallest step, on other networks.")
 
 
 def short(table, approximate) -> str:
@@ -74,12 +78,32 @@ def forgets(gain, gap) -> str:
     return "Neither is shown: that UA rises at all, that it rises less than under retraining."
 
 
-def in_margins(plans) -> str:
-    """What waiting, adapting and, as a part of it, looking ahead take off the margin, in logits."""
+def _gained(plans):
     m = {k: g.margin for k, g in plans.items()}
-    gained = plans["at once"].assign(
+    return plans["at once"].assign(
         waiting=m["at once"] - m["spread"], adapting=m["spread"] - m["receding horizon"],
         ahead=m["greedy"] - m["receding horizon"])
+
+
+def adapting(plans) -> str:
+    """What the receding horizon takes off the margin beyond *spread*, in logits, as text."""
+    gained = _gained(plans)
+    doubt = " (not beyond doubt)" * (ends(gained, "adapting")[0] <= 0)
+    return told(gained, "adapting") + doubt
+
+
+def ceiling(plans, most=0.9) -> str:
+    """Whether *spread* changes so many labels (a share from most on) that adapting has no room."""
+    spread = plans["spread"]
+    share = (spread.kept == 0).mean()
+    return ("**Labels are at their ceiling here**: *spread* changes "
+            f"{percent(spread.kept == 0, spread.i)}, so adapting can add at most "
+            f"{100 * (1 - share):.0f} points." if share >= most else "")
+
+
+def in_margins(plans) -> str:
+    """What waiting, adapting and, as a part of it, looking ahead take off the margin, in logits."""
+    gained = _gained(plans)
     waiting, adapting, ahead = (told(gained, k) for k in ("waiting", "adapting", "ahead"))
     return ("In margins: **waiting**, *spread* against *at once*, lowers them by "
             f"{waiting} logits; **adapting**, *receding horizon* against *spread*, by another "
@@ -117,6 +141,13 @@ def of_request(table, how, aim) -> str:
             f"{told(test, 'apart', POINTS)} points against random rows")
 
 
+def price(table, how, aim) -> str:
+    """The same as `of_request` after chosen rows alone, shorter: what stands beside the labels."""
+    test = against_random(table, {how: aim}, "test")[how]
+    return (f"{told(flips(table, how, aim), 'others', PERCENT)} % of the bystanders' and "
+            f"{told(test, 'apart', POINTS)} points of test accuracy")
+
+
 def decided(shown, how, networks) -> str:
     """Where chosen rows change more labels than random ones beyond doubt. shown: names of how."""
     text = f"More than random rows, as far as {networks} networks show: " + (
@@ -126,6 +157,19 @@ def decided(shown, how, networks) -> str:
     if SAME in shown:
         text += " So exact retraining is no protection: the rows are gone, and that is the attack."
     return text
+
+
+def largest(table, how, shown) -> str:
+    """The way with the largest mean effect, where it is none of those shown; and why it is not."""
+    beyond = against_random(table, how)
+    name = max(beyond, key=lambda k: beyond[k].apart.mean())
+    if name in shown:
+        return ""
+    test = told(against_random(table, how, "test")[name], "apart", POINTS)
+    why = ("so near 100 points, few networks give a wide interval"
+           if beyond[name].apart.mean() > 80 else "its interval holds 0")
+    return (f"The largest mean, {told(beyond[name], 'apart', POINTS)} points under {name} (test "
+            f"accuracy {test}), is not among them: {why}.")
 
 
 def lost(table) -> str:
