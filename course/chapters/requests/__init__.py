@@ -21,24 +21,20 @@ from .gate import (
     plain,
     refusals,
 )
+from .plans import adapting, ceiling, in_margins, of_plans, worn_out
 from .prices import (
-    adapting,
     against_random,
-    ceiling,
     decided,
     forgets,
     forgotten,
-    in_margins,
     largest,
     lost,
-    of_plans,
     of_request,
     of_step,
     of_ways,
     price,
     rises,
     short,
-    worn_out,
 )
 from .scenes import campaigns, flips_at_once, fresh_objective, over_time, own_network, planted
 from .tables import (
