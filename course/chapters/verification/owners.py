@@ -107,7 +107,8 @@ def decide(hits, n, p, q, alpha=1e-3) -> Decision:
     """Test 'deleted' (rate q) against 'not deleted' (rate p) after n queries with `hits` hits.
 
     alpha: the chance granted to accuse an honest provider. A verdict 'deleted' is worth its
-    confidence ρ = 1 − β and no more. Source: Sommer et al. 2022, whose code has h* (k* there) and β so.
+    confidence ρ = 1 − β and no more. Source: Sommer et al. 2022; h* (their k*) and β as in their
+    code.
     """
     if not is_whole(hits) or not 0 <= hits <= n:
         raise LabError(f"{hits!r} hits of {n} queries: give a whole number from 0 to {n}.")
