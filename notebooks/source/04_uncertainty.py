@@ -337,25 +337,23 @@ lab.say("In this run, target by target, retraining lacks "
 # %%
 at_random = beside[(beside.how == here.SAME) & beside.goal.isin(here.RANDOM)].kept
 lab.say("The hinge saw that estimate: under retraining, requests to make unsure keep the label "
-        f"at {here.count(same['under'].kept)} targets, random ones in {here.count(at_random)} "
-        "cases. Read such counts as counts: first-order requests to make surer keep it at "
-        f"{here.share(stepped['over'].kept, stepped['over'].i)}.")
+        f"at {here.count(same['under'].kept)} targets, random ones in {here.count(at_random)}.")
 
 # %%
 lab.figure(here.draw.arrows(figures, beside, victims, ACT),
-           "For each target its confidence before any request and after random ones, with an arrow "
-           "up to that after requests for over-confidence and one down for under-confidence, a "
-           "mark where the label is lost: first-order unlearning left, exact retraining right.")
+           "For each target its confidence before any request and after random ones, arrows to "
+           "over- and under-confidence, lost labels marked: stepped left, retrained right.")
 across = here.crossings(beside, ACT)
 n_of = across.drop(columns="i").sum().astype(int)
 more = {g: here.gained(across[g] - across[f"chance {g}"], across.i) for g in ("over", "under")}
+beyond = sum(above for _, above in more.values())
 lab.say(f"After one random request and exact retraining, {n_of.low} of {T} targets go to a person. "
         f"Requests to make surer let {n_of.over} of these be acted on unseen; another random "
         f"request, {n_of['chance over']}. Requests to make unsure send {n_of.under} of the other "
         f"{n_of.high} to a person; another random request, {n_of['chance under']}.",
         f"In points of all targets that is {more['over'][0]} and {more['under'][0]} more than by "
-        "chance" + (": decisions are moved both ways." if more["over"][1] and more["under"][1] else
-                    ", not beyond doubt in both directions on so few networks."))
+        "chance, beyond doubt in "
+        + ("neither direction.", "one direction alone.", "both directions.")[beyond])
 
 # %% [markdown]
 # ### Beyond the spread of retraining
@@ -394,6 +392,7 @@ lab.say_committed("Over the committed runs, the share of successes in making uns
 #
 # How many rows does it take? On the left the first few targets of each network, each in its row; on
 # the right the share of successes. Move the slider before you read the sentence under it.
+# First-order requests below the full number use the step's linear effects, full ones the step.
 
 # %%
 curve = table[(table.j < cfg.few) & table.goal.isin(["over", "under"])]
@@ -403,15 +402,14 @@ panel = widgets.explorer(
     panel_figure, redraw, budget=widgets.slider("rows", BUDGETS, BUDGETS[-1]),
     goal=widgets.dropdown("goal", [("surer", "over"), ("unsure", "under")], "under"),
     how=widgets.dropdown("unlearner", list(HOWS[:2]), here.SAME))
-lab.figure(panel_figure, "The explorer in its first state: the probability of each target's label "
-                         "after random and chosen requests on the left, success against the number "
-                         "of rows asked for on the right.")
+lab.figure(panel_figure, "The probability of each target's label after random and chosen requests "
+                         "on the left, success against the number of rows asked for on the right.")
 reached = curve[curve.how == here.SAME].groupby(["budget", "goal"]).won
 some, many = ({g: here.count(reached.get_group((b, g))) for g in ("over", "under")}
              for b in (BUDGETS[0], BUDGETS[-1]))
-lab.say(f"Under exact retraining {BUDGETS[0]} rows, {100 * BUDGETS[0] / n:.1f} % of the training "
-        f"set, make {some['over']} of these targets surer and {some['under']} unsure beyond the "
-        f"spread; {BUDGETS[-1]} rows, {many['over']} and {many['under']}. Mind the intervals.")
+lab.say(f"Under exact retraining at most {BUDGETS[0]} rows, {100 * BUDGETS[0] / n:.1f} % of the "
+        f"training set, make {some['over']} of these targets surer and {some['under']} unsure "
+        f"beyond the spread; at most {BUDGETS[-1]} rows, {many['over']} and {many['under']}.")
 panel
 
 # %% [markdown]
@@ -435,7 +433,8 @@ panel
 # - **MC dropout** leaves dropout on and averages over many masks. A **deep ensemble** averages five
 #   networks; each unlearns the same request.
 # - A **conformal set** holds all labels whose score $1 - p_c$ is at most a threshold $q$. For rows
-#   like the validation rows it holds the true label at least nine times in ten.
+#   like the validation rows it holds the true label at least nine times in ten. Its attacker
+#   wishes for a size alone: **the label is not held**, only counted.
 #
 # **Exercise 4.4** (difficulty 3, 10 minutes). The promise hangs on the threshold. From the scores
 # of $n$ validation rows take the $\lceil (n + 1)(1 - \alpha) \rceil$-th smallest. When that rank
@@ -463,7 +462,7 @@ lab.table(here.estimators(sides, NAMES), "Doubt moved as intended under first-or
 unsettled = [(e, g) for e, g in sides
              if e != "softmax" and here.ends(sides[e, g], "move")[0] <= 0]
 lab.say_committed("In this run all four better ones are moved both ways." if not unsettled else
-                  "Not beyond doubt in this run, and over the committed runs: "
+                  "This run alone leaves some of it in doubt. Over the committed runs: "
                   + here.in_all_runs("unc-estimators", unsettled, NAMES))
 
 # %%
@@ -514,6 +513,13 @@ lab.say(f"The conformal sets hold the true label for "
 #
 # **Exercise 4.5** (difficulty 4, 12 minutes). Write the estimate for all rows and all answers at
 # once. Why $v$? Work out what $\hat s$ is on average when $f$ is linear.
+#
+# <details><summary>On average</summary>
+#
+# $\frac{m}{m-1}(s_i - \bar s)$, as all requests ask for equally many rows: $v$ sets the scale, the
+# mean effect $\bar s$ is lost.
+#
+# </details>
 
 # %%
 @exercise("4.5")
@@ -529,16 +535,16 @@ transfer, trials = (here.against_random(r, beside) for r in (carried, tried))
 most = trials[trials.queries == trials.queries.max()]
 lab.figure(here.draw.trials(figures, trials, white[here.STEP]),
            "Entropy moved as intended against the number of trial requests, with 95 % intervals "
-           "over networks; faint lines show the attack that sees the weights, a dotted line random "
-           "requests.")
+           "over networks; faint: the attack that sees the weights, dotted: random requests.")
 lab.say(f"Chosen on surrogates, the requests move the entropy as intended by "
         f"{here.told(transfer, 'move')} nats under exact retraining; with the victim's weights it "
         f"was {here.told(white[here.SAME], 'move')}. With {int(most.queries.max())} queries a "
         f"target, trials move it by {here.told(most, 'move')} nats under first-order unlearning; "
-        f"with the weights it was {here.told(white[here.STEP], 'move')}.")
+        f"with the weights it was {here.told(white[here.STEP], 'move')}, "
+        f"{white[here.STEP].move.mean() / most.move.mean():.1f} times as much.")
 lab.say_committed("Over the committed runs, trials move it down by {unc-blackbox.zeroth order, "
                   "surer} and up by {unc-blackbox.zeroth order, unsure}. Where both are above 0, "
-                  "weights are a convenience, not a condition.")
+                  "it can be done without weights, at the price of all those previews.")
 
 # %% [markdown]
 # **Check yourself.** The trials ask about random requests. Why is the request that is chosen in the
@@ -560,6 +566,8 @@ lab.say_committed("Over the committed runs, trials move it down by {unc-blackbox
 # - the share of requested rows with an **isolated gradient**, unlike those of all other rows of its
 #   class (our reconstruction of a filter in Qian et al. 2023, after Yang et al. 2022);
 # - the **length of the mean gradient** of the requested rows.
+#
+# The trial copy takes a first-order step, whatever the request is aimed at.
 #
 # A gate refuses what lies above a threshold, and to refuse a lawful deletion may be unlawful
 # itself. So the threshold comes from benign requests alone: 1 % of them may be refused. Which
@@ -661,7 +669,8 @@ for name, way in met.items():
             f"they move {here.told(ahead, 'done')} nats more, {here.count(mine.kept)} labels kept"
             + (": steering does what cutting cannot." if here.ends(ahead, "done")[0] > 0 else
                "; that steering helps here is not shown."))
-passed = {kind: " and ".join(here.count(1 - way[who].refused) for who in ("plain", own))
+passed = {kind: "{} plain ones and {} that know it".format(
+              *(here.count(1 - way[who].refused) for who in ("plain", own)))
           for kind, way in zip(("strict", "lenient"), met.values(), strict=True)}
 
 # %% [markdown]
@@ -730,30 +739,31 @@ lab.claims_table()
 
 # %%
 lab.say_committed(
-    "**Can a request move doubt?** Over the committed runs, 3 % of the rows, genuine and lawfully "
-    "deleted, take the entropy of a chosen prediction, in nats, under exact retraining down by "
-    "{unc-transfer.same seed, surer} or up by {unc-transfer.same seed, unsure}. Chosen on "
-    "surrogates, **without weights**, they do so by {unc-blackbox.surrogate, surer} or "
-    "{unc-blackbox.surrogate, unsure}.\n\n"
+    "**Can a request move doubt?** Over the committed runs, at most 3 % of the rows, genuine "
+    "and lawfully deleted, take the entropy of a chosen prediction, in nats, under exact "
+    "retraining down by {unc-transfer.same seed, surer} or up by {unc-transfer.same seed, "
+    "unsure}. Chosen on surrogates, **without weights**, they do so by {unc-blackbox.surrogate, "
+    "surer} or {unc-blackbox.surrogate, unsure}.\n\n"
     "**Better estimates**, first-order unlearning: after temperature scaling it falls by "
     "{unc-estimators.temperature, surer} or rises by {unc-estimators.temperature, unsure}; in "
-    "labels, a conformal set loses {unc-estimators.conformal, surer} or gains "
-    "{unc-estimators.conformal, unsure}.\n\n"
-    "**Does nobody see it?** Of the gates that real people can live with, the best on these very "
+    "labels, a conformal set, whose answer is not held, loses {unc-estimators.conformal, surer} or "
+    "gains {unc-estimators.conformal, unsure}.\n\n"
+    "**Does nobody see it?** Somebody does where “not reproduced” stands, hardly anybody "
+    "where “reproduced” does. Of the gates that real people can live with, the best on these very "
     "attacks catches a share of {unc-defences.caught, aimed at first-order} of the plain requests "
     "aimed at first-order unlearning, {unc-defences.caught, aimed at retraining} of those at "
-    f"retraining. Defences are useless if neither is above {100 * here.USELESS:.0f} %.")
-lab.say(f"**In this run** {passed['lenient']} of the plain requests and of those that know it pass "
-        f"such a gate of first-order unlearning, {passed['strict']} the strict one.\n\n"
+    "retraining.")
+lab.say("**In this run**, of the requests aimed at first-order unlearning, such a gate lets pass "
+        f"{passed['lenient']}; the strict one, {passed['strict']}.\n\n"
         f"**Decisions**, in this run, retrained: {n_of.over} of {n_of.low} targets a person would "
-        f"have seen are acted on unseen, by another random request {n_of['chance over']}, a "
-        f"difference of {more['over'][0]} points of all targets. Requests to make unsure succeed "
-        f"at {here.share(duels.under, duels.i)} of the targets, {unsure[0]} points more than "
-        f"random ones, and keep the label at {here.count(duels.kept)}.\n\n"
+        f"have seen are acted on unseen, by another random request {n_of['chance over']}; "
+        f"{n_of.under} of the other {n_of.high} go to a person, by another {n_of['chance under']}. "
+        f"Requests to make unsure succeed at {here.share(duels.under, duels.i)} of the targets, "
+        f"{unsure[0]} points more than random ones; label kept at {here.count(duels.kept)}.\n\n"
         "Not shown: whether the calibration of **all** rows gets worse, as a digest of the paper "
         f"says; how larger networks than {cfg.model}, or training with differential privacy, would "
-        "do" + ("." if all(above for _, above in more.values()) else
-                "; that decisions are moved both ways more than by chance."))
+        "do" + ("; that decisions are moved either way more than by chance.",
+                "; that decisions are moved both ways more than by chance.", ".")[beyond])
 
 # %% [markdown]
 # **Read on**

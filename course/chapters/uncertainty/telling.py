@@ -94,11 +94,15 @@ def outcomes(found):
 
 
 def estimators(sides, names):
-    """Moves of each estimate, as text. sides: (estimator, goal) -> records; names: what it is."""
+    """Moves of each estimate and labels kept, as text.
+
+    sides: (estimator, goal) -> records; names: estimator -> what it is called.
+    """
     unit = {e: " labels" if e == "conformal" else " nats" for e in names}
     return pd.DataFrame([
-        {"estimate": text} | {f"moved {way}": told(sides[e, g], "move", unit[e])
-                              for g, way in (("under", "up"), ("over", "down"))}
+        {"estimate": text} | {k: v for g, way in (("under", "up"), ("over", "down"))
+                              for k, v in ((f"moved {way}", told(sides[e, g], "move", unit[e])),
+                                           (f"{way}: label kept", count(sides[e, g].kept)))}
         for e, text in names.items()])
 
 

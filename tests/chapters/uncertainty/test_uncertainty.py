@@ -12,7 +12,7 @@ from torch import nn
 import labkit as lk
 from course import exercises as cards
 from course.chapters import uncertainty as here
-from course.chapters.uncertainty import evading, exercises, gates, judging
+from course.chapters.uncertainty import doubts, evading, exercises, gates, judging
 from course.claimfile import load_claims
 from labkit import attack, defend
 
@@ -213,6 +213,30 @@ def test_a_network_that_breaks_is_a_lost_run(victim):
         victim.model[1].weight.fill_(float("nan"))
     assert here.stepped(victim, request, 0.1) is None
     assert all(math.isnan(v) for v in attack.answer(victim, 0, None).values())
+
+
+def test_an_estimate_says_whether_the_label_is_kept(victim):
+    asked = victim.held.rows[:8]
+    planned = {(0, j): {("first-order", g, 8): asked for g in ("over", "under")} for j in (0, 1)}
+    seen = set()
+    for tau in (0.05, 5.0):
+        got = here.after_scaling([victim], planned, [here.controls_of(victim)], tau)
+        model = here.stepped(victim, asked, tau)
+        wanted = {j: attack.answer(victim, j, model)["kept"] for j in (0, 1)}
+        assert len(got) == 4 and all(r["kept"] == wanted[r["j"]] for r in got)
+        seen |= set(wanted.values())
+    assert seen == {0.0, 1.0}
+
+
+def test_the_ensembles_label_is_that_of_its_mean():
+    sure, other = (nn.Sequential(nn.Flatten(), nn.Linear(D, K)) for _ in range(2))
+    for model, bias in ((sure, [5.0, 0, 0]), (other, [0, 1.0, 0])):
+        model[1].weight.data.zero_()
+        model[1].bias.data = torch.tensor(bias)
+    H, label = doubts.estimate("ensemble", None, [sure, other], torch.zeros(D), None)
+    p = sum(torch.tensor(b).softmax(0) for b in ([5.0, 0, 0], [0, 1.0, 0])) / 2
+    assert label == 0 and H == pytest.approx(lk.measure.entropy(p[None]).item(), rel=1e-5)
+    assert doubts.estimate("ensemble", None, [other], torch.zeros(D), None)[1] == 1
 
 
 def test_the_spread_is_that_of_networks_that_only_chance_tells_apart(victim, monkeypatch):
