@@ -37,9 +37,9 @@ def in_words(result: dict, part: Part) -> str:
         return f"{mean:.3g}"
     digits = decimals((high - low) / 2)
     margin = part.margin or 0
-    lines = {"effect": [part.bound], "equivalence": [-margin, margin]}.get(part.kind, [])
+    lines = {"effect": [part.bound], "equivalence": [-margin, margin]}.get(part.kind, [0])
     if any(round(end, digits) == line for end in (low, high) for line in lines):
-        digits += 1  # rounded, the end would lie on the line that decides
+        digits += 1  # rounded, the end would lie on the line that decides, or on 0
     return f"{mean:z.{digits}f} [{low:z.{digits}f}, {high:z.{digits}f}]"  # z: no -0.00
 
 
@@ -50,6 +50,7 @@ def parts_in_words(result: dict, claim: Claim, deciding=False, verdicts=False) -
     named = len(claim.parts) > 1
     return "; ".join(f"{p['name']} " * named + in_words(p, rule)
                      + f", {p['verdict']}" * (named and verdicts and rule.kind != "report")
+                     + f", in {p.get('runs')} of them" * (p.get("runs", 0) < result.get("runs", 0))
                      for p, rule in pairs)
 
 
@@ -126,8 +127,8 @@ def committed_output(text: str, catalogue, committed) -> dict:
         at = known.index(part or together["decided_by"])
         p, rule = together["parts"][at], catalogue[name].parts[at]
         verdict = f"{p['verdict']}, " * (rule.kind != "report")
-        runs = f" in {counted(together['runs'], 'run')}"
-        return f"{in_words(p, rule)} ({verdict}{counted(p['n'], catalogue[name].unit)}{runs})"
+        runs = counted(p["runs"], "run")
+        return f"{in_words(p, rule)} ({verdict}{counted(p['n'], catalogue[name].unit)} in {runs})"
 
     shown = re.sub(r"\{([^{}]+)\}", told, text)
     return {MIME: {"kind": "committed", "text": text}, "text/plain": shown, "text/markdown": shown}
