@@ -132,7 +132,7 @@ usual = np.median([len(line["rows"]) for line in honest_log.lines])
 lab.say(f"In brackets stands the size of the batch: it was {cfg.batch_size} for the original, and "
         f"deleted rows were left out, so that half of the batches now have {usual:.0f} or fewer.",
         f"The log has {len(honest_log.lines)} steps and, with its checkpoints, {size:.0f} MB.",
-        "Name one other row in step 2, and a reader is told: “"
+        "Name one other row in step 2 (line 3, after a header), and a reader is told: “"
         + here.tampered(answers["honest"][1], 2, world.place / "tampered") + "”")
 
 # %% [markdown]
@@ -236,8 +236,8 @@ lab.say("Read the edited log: it has the honest rows and the original's weights.
 # $C_1 \dots C_M$ are $M$ random sets (`candidates` in the code), each of as many rows of $R$,
 # unused in this epoch, as $B \cap F$ has; $\nabla_\ell L$ is the gradient of the mean loss by
 # weight tensor $\ell$. So $S_n$, *nearest*, takes look-alikes with the same label. $S_r$,
-# *search*, takes rows that push the weights alike, whatever their labels. Here are the nearest
-# stand-ins of the four stamped rows.
+# *search*, takes the one of these sets that pushes the weights most alike, whatever its labels.
+# Here are the nearest stand-ins of the four stamped rows.
 
 # %%
 best = here.nearest(d, forget, top=1)[:, 0]  # one stand-in for each of the deleted rows
@@ -476,10 +476,11 @@ lk.show(here.critical_value.__wrapped__)  # as it is inside the check of its arg
 sizes = [(20, world.each), (5, world.each), (1, world.each), (20, world.each // 2),
          (20, world.each // 5)]
 weak = here.strengths(world, sizes, judged)
-weak["plan"] = [questions(p, q, here.ALPHA, here.ALPHA, 200) if p > q else None
+most = min(1000, len(data.y_test))  # beyond, math.comb outgrows a float
+weak["plan"] = [questions(p, q, here.ALPHA, here.ALPHA, most) if p > q else None
                 for p, q in zip(weak.p, weak.q)]  # for each owner
-lab.table(here.strengths_shown(weak), "What a test of 30 questions can see, and what it would take")
-lab.say(*here.told_strengths(weak, sizes),
+lab.table(here.strengths_shown(weak, most), "What 30 questions can see, and what it would take")
+lab.say(*here.told_strengths(weak, sizes, most),
         "Triggers and networks are new here: the worst β of so few owners is luck, in part; in "
         f"section 4's networks it was {all_beta.max():.1g}.")
 
@@ -528,9 +529,9 @@ lab.say_committed(f"Over the committed runs, where α grants {here.ALPHA:g}, the
 # so that seeds differ less.
 #
 # A verifier is told the start, but not in which order an honest provider would have drawn the
-# rows. Let it retrain from *another* seed altogether. On average that model knows as much as the
-# reference; but it shares neither start nor batches with the cheat, so a difference to it spreads
-# more. Both comparisons follow.
+# rows, so it lacks the reference. Here it takes the extreme case, and retrains from *another* seed,
+# start and all. On average that model knows as much as the reference; but it shares neither start
+# nor batches with the cheat, so a difference to it spreads more.
 #
 # *Search* ends an epoch when no unused row can stand in, and so leaves some rows out. The variant
 # *search to the end* (ours) goes on without stand-ins until each row was used.
@@ -562,7 +563,8 @@ off = here.imitation(world, s)
 misses = ", ".join(f"{100 * np.mean(v):.0f} % ({k})" for k, v in off.items())
 lab.say("How well do stand-ins imitate? In one network, half-way through training, their gradient "
         f"misses that of the deleted rows by {misses} of its length, the mean of "
-        f"{len(off['nearest'])} batches. Rows without any gradient would miss it by 100 %.")
+        f"{len(off['nearest'])} batches. Rows without any gradient would miss it by 100 %" + (
+            "." if np.mean(off["search"]) < 1 else ", and *search* does no better than these."))
 
 # %% [markdown]
 # **Check yourself.** Why is loss on the deleted rows alone not enough to say that a cheat kept
@@ -655,17 +657,21 @@ for name in ("honest", "nearest"):
                              seed=s, **full)
     seen = here.verify(log, as_it_was, served, tenth, tolerance=1e-5, build=world.build,
                        init_seed=s, recipe=full)
-    print(f"{name}, full batches, verified:", seen.verified, *seen.reasons)
+    print(f"{name}, full batches, verified: {seen.verified}", *seen.reasons, sep=": ")
 
 # %% [markdown]
+# A stand-in breaks the seed's order, and a full batch holds all retained rows already: both rules
+# name a cheat by its batches.
+#
 # **Check yourself.** A provider commits to a seed of its own choice. What could it still do, and
 # what closes that hole?
 #
 # <details><summary>Answer</summary>
 #
-# It can try out many seeds in secret and commit to the one whose model it likes best. So the seed
-# has to come from both sides, or from a public lottery, after the request is known. A third way
-# is trusted hardware that signs the training; no notebook can show that.
+# It can try out many seeds in secret and commit to the one whose model it likes best. Before the
+# request that is no choice for or against these rows, unless it foresees them. So the seed should
+# come from both sides, or from a public lottery. A third way is trusted hardware that signs the
+# training; no notebook can show that.
 #
 # </details>
 
@@ -738,31 +744,34 @@ store.cleanup()
 # ## The answer
 
 # %%
-once, again, rotating = here.SORTS
-few = {(audit, sort): here.percent(here.flagged(found, audit, sort))
-       for audit in ("plain count", "yours") for sort in here.SORTS}
+plain, yours = ([here.percent(here.flagged(found, audit, sort)) for sort in here.SORTS]
+                for audit in ("plain count", "yours"))
 lab.say_committed(
     "**Can anyone check it?** That depends on the lie; this is over the committed runs.",
-    "\n- *Serving the old model*: that at least 19 of 20 owners who stamped rows catch it:",
-    "{ver-honest.ignoring}. The same tests accuse an honest provider at a rate of",
-    f"{{ver-honest.alpha}}, where {here.ALPHA:g} was promised.",
-    f"\n- *Forging the log*, {100 * PARTS[1]:g} % deleted: a replay passes it whole only at 10 to",
-    "the power {ver-forge.threshold} times the floor.",
+    "\n- *Serving the old model*: that at least 19 of 20 owners who stamped rows catch it, one",
+    "test a network: {ver-honest.ignoring}. Owner by owner, an honest provider is accused at a",
+    f"rate of {{ver-honest.alpha}}, where {here.ALPHA:g} was promised.",
+    f"\n- *Forging the log*, {100 * PARTS[1]:g} % deleted: a replay passes it whole only from 10",
+    "to the power {ver-forge.threshold} times the floor on. Rows differentiated, as a share of",
+    "retraining's: {ver-forge.cost}. That all hits, pooled, accuse it: {ver-forge.backdoor}.",
     "\n- *Training again with stand-ins*: the replay passes it by construction. That all owners'",
     "hits, pooled, pass it too: {ver-adv-retrain.backdoor}. Known of the deleted rows beyond",
     "retraining with the same seed, in nats: *nearest* {ver-adv-keeps.nearest-beyond}, *search*",
-    "{ver-adv-keeps.search-beyond}, retraining with another seed {ver-adv-keeps.control}.",
+    "{ver-adv-keeps.search-beyond}, retraining with another seed {ver-adv-keeps.control}. The",
+    "claim's verdict is on loss alone, and does not by itself show that a cheat keeps anything.",
     "\n- *Counting uses*, a tenth deleted: the share of logs of *nearest* that a plain count flags",
     "is {ver-audit.nearest}; by construction it never flags *search*.")
-lab.say(f"In this run, with {100 * here.AGREED:g} % deleted, each row used once an epoch, the "
-        f"plain count flags {few['plain count', once]} of the logs of *nearest*, your audit "
-        f"{few['yours', once]}; with replacement, {few['plain count', again]} and "
-        f"{few['yours', again]}; where look-alikes rotate, yours flags {few['yours', rotating]}.",
-        "A committed seed leaves no batch to choose; who may pick the seed is left to settle.")
+lab.say("In this run the original, which trained on the deleted rows, knows "
+        f"{saved['original'].mean():.3f} nats of them beyond retraining. With "
+        f"{100 * here.AGREED:g} % deleted, each row used once an epoch, the plain count flags "
+        f"{plain[0]} of the logs of *nearest*, your audit {yours[0]}; with replacement, {plain[1]} "
+        f"and {yours[1]}; where look-alikes rotate, yours flags {yours[2]}.",
+        "A committed seed leaves no batch to choose; who may pick it is left to settle.")
 lab.say("Not shown: that a provider who passes has forgotten; that one network of a cheat can be "
-        "told from one honest retraining; that a test with q from the new model keeps its α, or "
-        "how α does where less than half of all rows is deleted; larger networks; what a provider "
-        "keeps whose look-alikes rotate, or how an audit fares against one who knows its score.")
+        "told from one honest retraining; a replay on another machine, which the floor imitates; "
+        "that a test with q from the new model keeps its α, or how α does where less than half of "
+        "all rows is deleted; larger networks; what a provider keeps whose look-alikes rotate, or "
+        "how an audit fares against one who knows its score.")
 
 # %% [markdown]
 # **Read on**

@@ -41,7 +41,17 @@ from .records import (
     summaries,
     sureness,
 )
-from .searches import TVS, Attacker, first_look, gain, leaked, rehearsal_table, rehearse
+from .searches import (
+    TVS,
+    Attacker,
+    edge_told,
+    first_look,
+    gain,
+    leaked,
+    rehearsal_table,
+    rehearsal_told,
+    rehearse,
+)
 from .sweeps import (
     closeness,
     exact_records,
@@ -53,8 +63,17 @@ from .sweeps import (
     rounded,
     searched_longer,
 )
-from .tables import TABLES, halves, linear_jobs, linear_trial, one_deletion, rule_of_thumb
+from .tables import (
+    TABLES,
+    halves,
+    linear_jobs,
+    linear_trial,
+    one_deletion,
+    rule_of_thumb,
+    sizes_told,
+)
 from .telling import (
+    causes_told,
     change_table,
     crowd_table,
     half_width,
@@ -83,17 +102,18 @@ from .worlds import (
 
 __all__ = [
     "CNN", "RECIPES", "SHARES", "TABLES", "TVS", "Attacker", "Rebuilt", "ascend", "assign",
-    "beside", "change_table", "closed_form", "closeness", "compare_priors", "cosine", "crowd",
-    "crowd_gains", "crowd_sizes", "crowd_table", "decibels", "deleted_class", "exact_figure",
-    "exact_parts", "exact_records", "exact_sweep", "fed_the_gradient", "first_look",
-    "fit_linear", "frames", "gain", "gain_at", "gains", "gallery", "half_width", "halves",
-    "in_order", "label_of_update", "label_records", "labels_trial", "leaked", "likeness",
-    "linear_figure", "linear_jobs", "linear_trial", "look_gains", "method_records",
-    "methods_figure", "no_prior", "on_network", "one_deletion", "one_thing_at_a_time",
-    "order_told", "orders", "others", "over_guesses", "overview", "panel", "pm", "prepare",
-    "pretrain", "probes_by_queries", "rank_by_seed", "rank_correlations", "rebuild_row",
-    "recipe_costs", "rehearsal_table", "rehearse", "rehearse_crowds", "retrained", "rounded",
-    "rounding_told", "rule_of_thumb", "searched_longer", "share_near", "smooth", "ssim",
-    "summaries", "sureness", "sureness_told", "tables_told", "tell", "through_curvature",
-    "true_gradient", "tune", "unlearners", "weighted_difference", "with_prior", "world",
+    "beside", "causes_told", "change_table", "closed_form", "closeness", "compare_priors",
+    "cosine", "crowd", "crowd_gains", "crowd_sizes", "crowd_table", "decibels", "deleted_class",
+    "edge_told", "exact_figure", "exact_parts", "exact_records", "exact_sweep",
+    "fed_the_gradient", "first_look", "fit_linear", "frames", "gain", "gain_at", "gains",
+    "gallery", "half_width", "halves", "in_order", "label_of_update", "label_records",
+    "labels_trial", "leaked", "likeness", "linear_figure", "linear_jobs", "linear_trial",
+    "look_gains", "method_records", "methods_figure", "no_prior", "on_network", "one_deletion",
+    "one_thing_at_a_time", "order_told", "orders", "others", "over_guesses", "overview",
+    "panel", "pm", "prepare", "pretrain", "probes_by_queries", "rank_by_seed",
+    "rank_correlations", "rebuild_row", "recipe_costs", "rehearsal_table", "rehearsal_told",
+    "rehearse", "rehearse_crowds", "retrained", "rounded", "rounding_told", "rule_of_thumb",
+    "searched_longer", "share_near", "sizes_told", "smooth", "ssim", "summaries", "sureness",
+    "sureness_told", "tables_told", "tell", "through_curvature", "true_gradient", "tune",
+    "unlearners", "weighted_difference", "with_prior", "world",
 ]

@@ -11,21 +11,30 @@ from .drawing import (
     sorted_effects,
     the_walk,
 )
-from .gate import at_the_desk, benign_scores, diluted, gain_behind, past_the_gate, plain, refusals
+from .gate import (
+    at_the_desk,
+    benign_scores,
+    diluted,
+    gain_behind,
+    of_reused,
+    past_the_gate,
+    plain,
+    refusals,
+)
+from .plans import adapting, ceiling, in_margins, of_plans, worn_out
 from .prices import (
     against_random,
     decided,
     forgets,
     forgotten,
-    in_margins,
+    largest,
     lost,
-    of_plans,
     of_request,
     of_step,
     of_ways,
+    price,
     rises,
     short,
-    worn_out,
 )
 from .scenes import campaigns, flips_at_once, fresh_objective, over_time, own_network, planted
 from .tables import (
@@ -59,14 +68,14 @@ from .ways import (
 )
 
 __all__ = [
-    "DIFFERENCE", "FRESH", "HIGH", "LOW", "PERCENT", "POINTS", "SAME", "against_random",
+    "DIFFERENCE", "FRESH", "HIGH", "LOW", "PERCENT", "POINTS", "SAME", "adapting", "against_random",
     "approximate", "at_once", "at_the_desk", "benign_scores", "beside", "by_budget", "by_size",
-    "campaign", "campaigns", "could_be_targets", "craft", "decided", "diluted", "draw", "ends",
-    "every_way", "explorer", "falls", "fitted", "flat_problem", "flips", "flips_at_once", "forgets",
-    "forgotten", "fresh_objective", "gain_behind", "in_margins", "lost", "of_fewer_rows",
-    "of_plans", "of_request", "of_step", "of_ways", "one_request", "over_time", "own_network",
-    "past_the_gate", "percent", "picture", "plain", "planted", "points", "predicted_and_real",
-    "qualifying", "refusals", "replan", "retrained", "rises", "rows_beside", "sharded", "short",
-    "smaller", "sorted_effects", "spread", "surer", "the_walk", "told", "under_retraining",
-    "unlearned", "with_label", "worn_out", "wrong",
+    "campaign", "campaigns", "ceiling", "could_be_targets", "craft", "decided", "diluted", "draw",
+    "ends", "every_way", "explorer", "falls", "fitted", "flat_problem", "flips", "flips_at_once",
+    "forgets", "forgotten", "fresh_objective", "gain_behind", "in_margins", "largest", "lost",
+    "of_fewer_rows", "of_plans", "of_request", "of_reused", "of_step", "of_ways", "one_request",
+    "over_time", "own_network", "past_the_gate", "percent", "picture", "plain", "planted", "points",
+    "predicted_and_real", "price", "qualifying", "refusals", "replan", "retrained", "rises",
+    "rows_beside", "sharded", "short", "smaller", "sorted_effects", "spread", "surer", "the_walk",
+    "told", "under_retraining", "unlearned", "with_label", "worn_out", "wrong",
 ]

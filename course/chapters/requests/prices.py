@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from .tables import PERCENT, POINTS, SAME, ends, flips, percent, told
+from .tables import PERCENT, POINTS, SAME, ends, flips, told
 
 
 def against_random(table, how, column="flipped"):
@@ -34,10 +34,14 @@ def forgotten(table, how=None):
 
 
 def rises(table, how) -> str:
-    """How much UA of random rows rises by a way of unlearning, in points, as text."""
+    """How much a way of unlearning raises UA of random rows, and how that differs from `of_step`'s
+    comparison, in a sentence.
+    """
     pair = forgotten(table, how), forgotten(table)
     there = pair[0].merge(pair[1], on=["i", "request"], suffixes=("", " before"))
-    return told(there.assign(apart=there.apart - there["apart before"]), "apart", POINTS)
+    more = told(there.assign(apart=there.apart - there["apart before"]), "apart", POINTS)
+    return (f"{how.capitalize()} raises UA by {more} points over that before the request; section "
+            "2 compared with the smallest step, on other networks.")
 
 
 def short(table, approximate) -> str:
@@ -74,20 +78,6 @@ def forgets(gain, gap) -> str:
     return "Neither is shown: that UA rises at all, that it rises less than under retraining."
 
 
-def in_margins(plans) -> str:
-    """What waiting, adapting and, as a part of it, looking ahead take off the margin, in logits."""
-    m = {k: g.margin for k, g in plans.items()}
-    gained = plans["at once"].assign(
-        waiting=m["at once"] - m["spread"], adapting=m["spread"] - m["receding horizon"],
-        ahead=m["greedy"] - m["receding horizon"])
-    waiting, adapting, ahead = (told(gained, k) for k in ("waiting", "adapting", "ahead"))
-    return ("In margins: **waiting**, *spread* against *at once*, lowers them by "
-            f"{waiting} logits; **adapting**, *receding horizon* against *spread*, by another "
-            f"{adapting}" + ", which is not beyond doubt" * (ends(gained, "adapting")[0] <= 0)
-            + ". Of that, looking ahead, against *greedy*, brings "
-            + (ahead if gained.ahead.abs().max() > 0.01 else "nothing") + ".")
-
-
 def of_ways(table, how) -> pd.DataFrame:
     """Beside each way of unlearning what chosen rows do beyond random ones, as text.
 
@@ -117,6 +107,13 @@ def of_request(table, how, aim) -> str:
             f"{told(test, 'apart', POINTS)} points against random rows")
 
 
+def price(table, how, aim) -> str:
+    """The same as `of_request` after chosen rows alone, shorter: what stands beside the labels."""
+    test = against_random(table, {how: aim}, "test")[how]
+    return (f"{told(flips(table, how, aim), 'others', PERCENT)} % of the bystanders' and "
+            f"{told(test, 'apart', POINTS)} points of test accuracy")
+
+
 def decided(shown, how, networks) -> str:
     """Where chosen rows change more labels than random ones beyond doubt. shown: names of how."""
     text = f"More than random rows, as far as {networks} networks show: " + (
@@ -128,31 +125,21 @@ def decided(shown, how, networks) -> str:
     return text
 
 
+def largest(table, how, shown) -> str:
+    """The way with the largest mean effect, where it is none of those shown; and why it is not."""
+    beyond = against_random(table, how)
+    name = max(beyond, key=lambda k: beyond[k].apart.mean())
+    if name in shown:
+        return ""
+    test = told(against_random(table, how, "test")[name], "apart", POINTS)
+    why = ("so near 100 points, few networks give a wide interval"
+           if beyond[name].apart.mean() > 80 else "its interval holds 0")
+    return (f"The largest mean, {told(beyond[name], 'apart', POINTS)} points under {name} (test "
+            f"accuracy {test}), is not among them: {why}.")
+
+
 def lost(table) -> str:
     """How many outcomes are lost, where any is."""
     n = int(table.p.isna().sum())
     return (f"{n} of {len(table)} outcomes are lost because a network diverged; they count as no "
             "change.") * (n > 0)
-
-
-def of_plans(plans) -> pd.DataFrame:
-    """What each plan of a campaign did, as text. plans: name -> rows of `over_time`."""
-    return pd.DataFrame([{
-        "plan": name, "rows": part.rows.mean(), "labels changed": percent(part.kept == 0, part.i),
-        "margin, logits": told(part, "margin"),
-        "labels of bystanders, %": told(part, "others", PERCENT),
-        "test accuracy, %": told(part, "test", PERCENT)} for name, part in plans.items()])
-
-
-def worn_out(plans, ours, control) -> str:
-    """Whether a campaign hits its target or wears out the whole model, in two sentences."""
-    there = plans[ours].assign(apart=100 * (plans[ours].kept == 0) - plans[ours].others)
-    aimed = ends(there, "apart", POINTS)[0] > 0
-    test, others = ({name: told(plans[name], column, PERCENT) for name in (ours, control)}
-                    for column in ("test", "others"))
-    return (f"The price of the {ours}: test accuracy is {test[ours]} % against {test[control]} % "
-            f"after random rows, and {others[ours]} % of the bystanders have another label, too "
-            f"(random rows: {others[control]} %). The targets change more often than their "
-            f"bystanders, by {told(there, 'apart', POINTS)} points"
-            + (": the campaign is aimed, and wears out the model besides." if aimed else
-               ", not beyond doubt: the model may be worn out as a whole."))

@@ -351,9 +351,32 @@ def test_what_is_told_turns_with_the_numbers():
     assert less and "gain 4.0 dB (n = 3), those with at least 0.9 1.0 dB (n = 3)" in text
     text, less = here.sureness_told(np.full(6, 0.7) + up / 100, open_, of)
     assert less == "" and "n = " not in text
+    assert "0.1 is the largest" in here.edge_told([0, 0.1]) and here.edge_told([0, 0.01]) == ""
+    tried = {("mlp", "noisy", False): [9.0, 10.0], ("mlp", "clean", False): [30.0, 31.0]}
+    chosen = here.Attacker({("mlp", "noisy"): 0.1, ("mlp", "clean"): 0.0})
+    for guess, wanted in ((10.1, "hand in the mean."), (9.9, "has 9.9 dB there.")):
+        w = SimpleNamespace(rows=range(3), guess=torch.tensor([guess]))
+        assert here.rehearsal_told(chosen, tried, w).endswith(wanted)
+    for close, above in ((0.999, True), (0.5, False)):
+        told = here.sizes_told(pd.DataFrame(dict(side=[2, 4], n=400, columns=[4, 16], rebuilt=close,
+                                                 mean=0.3)))
+        assert told.startswith("With 25 rows") and ("above the rule" in told) is above
     told = here.tables_told({"medical": up / 10, "financial": open_ / 10}, dict.fromkeys(
         ("medical", "financial"), of))
     assert "0.57 [" in told and told.endswith("on the financial table.")
+
+
+def test_causes_are_told_by_what_the_table_decides():
+    of, none = [0, 0, 1, 1, 2, 2], np.zeros(6)
+    up, open_ = np.array([5.0, 6, 5, 6, 5, 7]), np.array([5.0, -6, 1, 0, -1, 2])
+    costs, rows, epochs = here.causes_told({"few": (open_, none), "many": (up, none),
+                                            "1 to 10": (none, up), "recipe": (9 * up, none)}, of)
+    assert "first: recipe; many. The first costs 45.3 [" in costs and costs.endswith("the second.")
+    assert rows.endswith("are open.") and "do not lower it" in epochs and "From 1 to 10" in epochs
+    costs, rows, epochs = here.causes_told({"few": (up + open_ / 9, none), "many": (up, none),
+                                            "1 to 10": (none, open_)}, of)
+    assert costs.endswith("which costs more is open.") and rows == "" and epochs.endswith("] dB.")
+    assert "none that can be told" in here.causes_told(dict.fromkeys("abc", (open_, none)), of)[0]
 
 
 # ----------------------------------------------------------------------------------- linear models

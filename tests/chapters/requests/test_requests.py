@@ -323,7 +323,7 @@ def test_what_is_forgotten_is_told_against_retraining_of_the_same_rows():
     assert requests.forgotten(table, "m").apart.tolist() == [-10, -11]
     assert requests.forgotten(table).apart.tolist() == [-15, -16]  # before the request
     assert requests.forgotten(table, requests.SAME).apart.tolist() == [0, 0]
-    assert requests.rises(table, "m").startswith("5 [")
+    assert requests.rises(table, "m").startswith("M raises UA by 5 [")
     assert "m forget" in requests.short(table, ["m"])
     table.loc[table.how == "m", "UA"] = 21.0 - table.i
     assert "not shown" in requests.short(table, ["m"])
@@ -359,6 +359,40 @@ def test_adapting_is_the_receding_horizon_less_the_same_rows_spread_out():
     plans["receding horizon"] = plans["greedy"] = plan(2.0)
     assert "not beyond doubt" in requests.in_margins(plans) and "nothing." in (
         requests.in_margins(plans))
+
+
+def test_labels_at_their_ceiling_are_told():
+    def plan(kept, margin):
+        return pd.DataFrame([dict(i=i, j=j, kept=float(j < kept), margin=margin + i / 50)
+                             for i in range(4) for j in range(20)])
+    full = {"at once": plan(9, 3.0), "spread": plan(1, 2.0), "greedy": plan(1, 0.0),
+            "receding horizon": plan(1, -1.0)}
+    assert "changes 95 [" in requests.ceiling(full) and "at most 5 points" in requests.ceiling(full)
+    assert requests.ceiling(full | {"spread": plan(9, 2.0)}) == ""
+    assert requests.adapting(full).startswith("3")
+    full["spread"] = full["receding horizon"]
+    assert "not beyond doubt" in requests.adapting(full)
+
+
+def test_the_largest_effect_is_told_where_it_is_not_shown():
+    def rows(how, request, kept):
+        return [dict(i=i, j=j, how=how, aim="x", request=request, p=0.5, kept=kept, test=80.0,
+                     others=0.0) for i in (0, 1, 2) for j in (0, 1, 2)]
+    table = pd.DataFrame(rows("m", "chosen", 0.0) + rows("m", "random 1", 1.0)
+                         + rows("o", "chosen", 1.0) + rows("o", "random 1", 1.0))
+    how = {"m": "x", "o": "x"}
+    assert "under m (" in requests.largest(table, how, ["o"])
+    assert "wide interval" in requests.largest(table, how, [])
+    assert requests.largest(table, how, ["m"]) == ""
+
+
+def test_a_random_request_that_serves_two_targets_is_counted_once():
+    desk = pd.DataFrame([dict(i=0, j=j, who="random", kind="random", passed=j % 4 != 1)
+                         for j in range(7)])
+    text = requests.of_reused(desk, "random", [[None] * 4])
+    assert "4 for 7 targets" in text and "2 refusals" in text and text.endswith("of 1.")
+    passed = requests.of_reused(desk.assign(passed=True), "random", [[None] * 4])
+    assert passed == ""
 
 
 def test_what_is_wrong_of_the_deleted_rows(stage):
