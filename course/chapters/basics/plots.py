@@ -49,7 +49,7 @@ def strangers(figures, ua, error):
                     linewidth=0, label="within 3 points")
     ax.plot([low, high], [low, high], ":", color=grey, label="equal")
     ax.plot(error, ua, figures.MARKERS["retrained"], color=figures.COLOURS["retrained"], alpha=0.5,
-            label="retrained, one seed each (dark: two)")
+            label="retrained, by seed (dark: two)")
     ax.set(xlabel="test error of the retrained model, 100 − TA (%)", xlim=(low, high),
            ylabel="UA of the retrained model (%)", ylim=(low, high),
            title="Errors on the deleted rows and on strangers")
