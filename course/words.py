@@ -38,7 +38,7 @@ def in_words(result: dict, part: Part) -> str:
     digits = decimals((high - low) / 2)
     margin = part.margin or 0
     lines = {"effect": [part.bound], "equivalence": [-margin, margin]}.get(part.kind, [0])
-    if any(round(end, digits) == line for end in (low, high) for line in lines):
+    if any(round(end, digits) == line != end for end in (low, high) for line in lines):
         digits += 1  # rounded, the end would lie on the line that decides, or on 0
     return f"{mean:z.{digits}f} [{low:z.{digits}f}, {high:z.{digits}f}]"  # z: no -0.00
 

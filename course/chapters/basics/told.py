@@ -57,7 +57,8 @@ def gaps(g, of_class, n):
         f"{of['worse']}. Still further than a second retraining: {of['further']}{rest}.\n"
         f"- **Class request.** The untouched model is {points(of_class['untouched'])} away. The "
         f"smallest mean gap has {NAMES[best]}, {points(of_class[best])}. It was picked as the "
-        f"best of {n} on these same seeds, so that gap flatters it.")
+        f"best of {n} on these same seeds, so that gap flatters it. No second retraining "
+        "tells how much of it is chance.")
 
 
 def cost(shares, parts, long):
@@ -125,32 +126,32 @@ def pushed(pairs, methods, ua, exposed, verdicts):
     return "\n".join(lines) + "\n\n" + " ".join(end), past, whole
 
 
-def own(name, found, g, auc, exposed, share):
-    """How a method of one's own does. -> text on its gap, on the attacks, and what they mean
+def own(name, found, g, auc, exposed, known):
+    """How a method of one's own does. -> text on its gap, text on the attacks
 
     found: its runs by seed; g: method -> gaps; auc, exposed: of the retrained models, one a seed;
-    share: of retraining's visits.
+    known: runs, the retrained ones among them, with their visits and cpu.
     """
+    share = found[["visits", "cpu"]].mean() / known.loc[known.method == "retrained",
+                                                        ["visits", "cpu"]].mean()
     less = {m: (found.gap - g[m]).dropna() for m in ("finetune", "neggrad_plus") if m in g}
-    gap = f"The gap of {name}, at {share:.2f} of retraining's visits, less that of " + ", of ".join(
-        f"{NAMES[m]}: {points(v)}" for m, v in less.items()) + "."
+    gap = (f"The gap of {name}, at {share['visits']:.2f} of retraining's visits and "
+           f"{share['cpu']:.2f} of its CPU time, less that of " + ", of ".join(
+               f"{NAMES[m]}: {points(v)}" for m, v in less.items()) + ".")
     above = {"loss attack": (found.AUC - auc).dropna(),
              "attack without labels": (found.exposure - exposed).dropna()}
     more = [k for k, v in above.items() if clear(v) > 0]
     alone = {"loss attack": found.AUC.dropna() - 0.5, "attack without labels":
              found.exposure.dropna()}
     finds = [k for k in more if clear(alone[k]) > 0]
-    text = ("AUC less that of the retrained model of the same seed: " + ", ".join(
-        f"{k} {difference(v)}" for k, v in above.items()) + ".")
-    if finds:
-        return gap, text, (f"So the gap does not tell all: the {listed(finds)} still finds the "
-                           "deleted rows.")
+    text = ("AUC less retraining's on the same seed: " + ", ".join(
+        f"{k} {difference(v)}" for k, v in above.items()) + ". ")
     if more:
-        shown = ", ".join(f"{k} {difference(alone[k])}" for k in more)
-        return gap, text, (f"Beside retraining the {listed(more)} sees more here, and the gap does "
-                           f"not tell it; to beat chance it is not shown (AUC − 0.5: {shown}).")
-    return gap, text, ("Neither attack is shown to find the deleted rows, which does not show that "
-                       "none can.")
+        chance = f"is shown for the {listed(finds)}" if finds else "is not shown"
+        return gap, text + (f"What the gap does not tell: the AUC of the {listed(more)} is above "
+                            f"retraining's; above 0.5 {chance}.")
+    return gap, text + ("Neither attack is shown to find the deleted rows, which does not show "
+                        "that none can.")
 
 
 def in_this_run(beside, apart, past, whole, methods):
@@ -177,7 +178,8 @@ def winners(ranked, g):
             + " the closest.")
     if len(won) < 2:
         return text
-    apart = (g[won.index[-1]] - g[won.index[0]]).dropna()
-    return text + (f" All together, the mean gaps of the first and the last of these differ by "
+    last, first = won.index[-1], won.index[0]
+    apart = (g[last] - g[first]).dropna()
+    return text + (f" All together, the mean gap of {NAMES[last]} less that of {NAMES[first]} is "
                    f"{points(apart)}, which " + ("decides" if clear(apart, (-100, 100)) else
                                                  "does not decide") + " between them.")

@@ -86,20 +86,22 @@ class Outcome:
 
 def withstanding(outcomes, guess):
     """Which defences take more than half of an attack's lead: from both attackers in every network,
-    from both in some networks only, from the plain one alone in every network. -> three lists
+    from both in some networks only, from the plain one alone in every network; and which take it
+    from the plain one in no network. -> four lists
 
     outcomes: name -> Outcome; guess: share of classes that a guess names.
     """
-    every, some, plainly = [], [], []
+    every, some, plainly, never = [], [], [], []
     for name, x in outcomes.items():
         lead = guess * (x.kind == "answers")
+        plain = x.halved("plain", lead)
+        never += [name] * bool(not plain.any())
         if x.adaptive is None:
             continue
-        plain = x.halved("plain", lead)
         both = plain & x.halved("adaptive", lead)
         (every if both.all() else some if both.any() else plainly if plain.all() else []).append(
             name)
-    return every, some, plainly
+    return every, some, plainly, never
 
 
 def still_unlearned(worlds, swept, names):

@@ -166,15 +166,24 @@ def test_what_a_method_of_ones_own_is_told_follows_the_paired_differences():
     seeds, small = range(4), np.array([0.0, 0.001, -0.001, 0.0])
     g = {"finetune": pd.Series([3.0, 3.1, 2.9, 3.0], index=seeds)}
     found = pd.DataFrame({"gap": [1.0, 1.2, 0.8, 1.0], "AUC": 0.55 + small,
-                          "exposure": [0.1, -0.1, 0.1, -0.1]}, index=seeds)
-    gap, _, meaning = told.own("your method", found, g, 0.5 + small[::-1], np.zeros(4), 0.3)
+                          "exposure": [0.1, -0.1, 0.1, -0.1], "visits": 30, "cpu": 0.4},
+                         index=seeds)
+    known = pd.DataFrame({"method": ["retrained", "finetune"], "visits": [100, 25],
+                          "cpu": [1.0, 0.2]})
+
+    def said(runs_, auc):
+        return told.own("your method", runs_, g, auc, np.zeros(4), known)
+
+    gap, meaning = said(found, 0.5 + small[::-1])
     assert "your method" in gap and "fine-tuning: -2" in gap and "NegGrad+" not in gap
-    assert "the loss attack still finds" in meaning
-    blind = found.assign(AUC=0.5 + small)
-    meaning = told.own("your method", blind, g, 0.45 + small[::-1], np.zeros(4), 0.3)[2]
-    assert "sees more here" in meaning and "still finds" not in meaning
-    meaning = told.own("your method", found.assign(AUC=0.5), g, 0.5 + small, np.zeros(4), 0.3)[2]
-    assert meaning.startswith("Neither attack is shown")
+    assert "at 0.30 of retraining's visits and 0.40 of its CPU time" in gap
+    assert "AUC of the loss attack is above" in meaning
+    assert meaning.endswith("above 0.5 is shown for the loss attack.")
+    meaning = said(found.assign(AUC=0.5 + small), 0.45 + small[::-1])[1]
+    assert "AUC of the loss attack is above" in meaning
+    assert meaning.endswith("above 0.5 is not shown.")
+    meaning = said(found.assign(AUC=0.5), 0.5 + small)[1]
+    assert "Neither attack is shown" in meaning and "is above" not in meaning
 
 
 def test_winners_of_single_seeds_are_told_with_their_paired_difference():
@@ -183,6 +192,8 @@ def test_winners_of_single_seeds_are_told_with_their_paired_difference():
     g = {m: part.set_index("seed").gap for m, part in ranked.groupby("method")}
     text = told.winners(ranked, g)
     assert "SSD (2×), SCRUB (1×)" in text and "does not decide between" in text
+    apart = tables.points(g["scrub"] - g["ssd"])
+    assert f"the mean gap of SCRUB less that of SSD is {apart}" in text
     assert told.winners(ranked[ranked.seed != 2], g) == (
         "Asked alone, seeds name SSD (2×) the closest.")
 

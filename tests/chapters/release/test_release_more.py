@@ -345,7 +345,7 @@ def test_outcomes_and_what_is_left_of_an_attack():
     some = {name: replace(two, plain=plain, adaptive=adaptive) for name, plain, adaptive in
             (("every", low, low), ("some", low, two.plain), ("plain", low, high),
              ("no", high, low), ("nobody adapts", low, None))}
-    assert here.withstanding(some, 0.0) == (["every"], ["some"], ["plain"])
+    assert here.withstanding(some, 0.0) == (["every"], ["some"], ["plain"], ["no"])
     assert here.of(np.zeros(6), [11, 12, 13]).tolist() == [0, 0, 1, 1, 2, 2]
     assert here.percent([1.0, 1.0, 0.0, 0.0], [1, 2]).startswith("50 [")
 
