@@ -16,7 +16,8 @@
 # You will
 # - see the paper's claim on one network, and then what becomes of it at other learning rates;
 # - prune a network, and keep it pruned through momentum and weight decay;
-# - compare seven ways of forgetting with retraining *of the same sparsity*, by a rule fixed before;
+# - compare seven ways of forgetting, four of them sparse, too, with retraining *of the same
+#   sparsity*, by a rule fixed before;
 # - measure whether a pruning mask that was computed with the forgotten rows makes a difference;
 # - design a schedule that makes weights small while it forgets.
 #
@@ -369,10 +370,11 @@ lab.say(f"The rule takes a rate of {RATES[rule]:g} for FT, where the paper has a
 # %% [markdown]
 # ## 4 · At what rate?
 #
-# Now the judged splits: every class, dense and sparse, each method at its setting. Fine-tuning runs
-# at the published rate, at that of the rule, at the one that suits sparse networks, and at the
-# largest. One run has few splits. So five runs of this notebook, on other splits of the same rows,
-# are committed, and the main sentences are told *over the committed runs*.
+# Now the judged splits: the listed classes, each method at its setting, in dense networks and in
+# sparse ones (l1 only dense; RL and SalUn, too, unless in `full`). Fine-tuning runs at the
+# published rate, at that of the rule, at the one that suits sparse networks, and at the largest.
+# One run has few splits. So five runs of this notebook, on other splits of the same rows, are
+# committed, and the main sentences are told *over the committed runs*.
 
 # %% [markdown]
 # **Predict before you run.** Section 1 showed one network at the published rate. At the rate of the
@@ -410,24 +412,19 @@ a_or_b = {1: "b)", -1: "a)", 0: "a) or b), undecided between them"}[falls]
 verdict = {1: a_or_b, 0: "c)", -1: "none of the three"}[side(gains[rule])]
 lab.say_committed(
     "Over the committed runs sparsity adds, in points of UA, {sparse-ft.published-rate} at the "
-    "published rate and {sparse-ft.gain} at that of the rule. Where the second is reproduced, the "
-    "answer is b) if it is the smaller of the two, else a); where it is undecided, c). "
+    "published rate and {sparse-ft.gain} at that of the rule. Undecided there means c). "
+    "Reproduced means b) if that number is the smaller of the two, a) if it is the larger. "
     f"This run alone would say {verdict}.\n\nOf the UA that dense fine-tuning leaves, it adds "
     + "; ".join(f"{points(g)} of {room[i]} at {rates[i]:g}" for i, g in gains.items())
     + f" in this run. The first less that of the rule, paired by split: {by_rate}. Where little is "
-    "left, a small gain need not be a weak effect. Nor can the disparity at the rate of the rule "
-    f"fall by more than dense networks have, {percent(each_seed('gap', 'FT'))}.\n\nBefore any "
+    "left, a small gain need not be a weak effect.\n\nBefore any "
     f"unlearning the sparse networks' UA is {points(ahead)} higher. Beyond this start the gain at "
     "the rate of the rule is {sparse-ft.beyond} over the committed runs.")
 
 # %%
 own_gap = here.minus(each_seed("gap", "FT", SPARSE, own), each_seed("gap", "FT"))
-lab.say(f"At the largest rate, {rates[last]:g}, "
-        + here.ruin(runs, last, SPARSE),
+lab.say(f"At the largest rate, {rates[last]:g}, " + here.ruin(runs, last, SPARSE),
         here.diverged(runs, GRID))
-lab.say_committed(f"With a rate for each kind ({rates[rule]:g} dense, {rates[own]:g} sparse in "
-                  "this run) sparsity changes the disparity of fine-tuning, in points over the "
-                  "committed runs, by {sparse-ft.own-rate}.")
 lab.claim("sparse-ft", {"gain": gains[rule], "beyond": beyond_start, "published-rate": gains[0],
                         "own-rate": own_gap}, units=judged)
 lab.say(f"Test accuracy before unlearning: {percent(right[0.0])} % dense, {percent(right[SPARSE])} "
@@ -490,8 +487,8 @@ hollow = [m for m in GRID
 lab.say_committed(
     "Beyond doing nothing sparsity changes the disparity, in points over the committed runs: "
     + ", ".join(f"{name} {{sparse-gap.{part}-beyond}}" for part, name in PAIRS.items())
-    + ". Below 0 is nearer to retraining; an interval that reaches 0 leaves it open, and "
-    "excludes only what lies beyond its ends.")
+    + ". Below 0 is nearer to retraining. An interval that holds 0 leaves it open; with an "
+    "end near 0, five runs decide narrowly.")
 lab.say("In this run not seen to be nearer to retraining than doing nothing, in dense networks: "
         + ", ".join(hollow) + ". No useful setting was found, so a change is hard to read."
         if hollow else "",
@@ -563,16 +560,14 @@ against = {name: here.minus(gaps[mine], gaps[name]) for name in gaps if name != 
 lab.say(f"Forgetting {data.classes[CLASSES[0]]} at {here.in_brief(l1)}, all with "
         f"the same total. The schedule '{mine}' ends "
         + "; ".join(f"{points(v)} points from where '{name}' ends" for name, v in against.items())
-        + " (below 0: nearer to retraining).",
-        "Seen to be better than both plain ones on these splits."
-        if max(side(against[name]) for name in ("constant", "the paper's line")) < 0 else
-        "That it beats both plain ones is not seen on these splits.")
+        + " (nearer to retraining is seen where the whole interval is below 0).")
 more, closer = (here.minus(each_seed(c, "l1"), each_seed(c, "FT")) for c in ("UA", "gap"))
 lab.say_committed(
     "Over all classes, each at its own setting, l1 (the paper's line) differs from fine-tuning by "
     "{sparse-l1.ua} in UA and {sparse-l1.disparity} in disparity, in points over the committed "
-    f"runs. In this run {percent(each_seed('gap', 'l1'))} points to retraining are left; its RA "
-    f"differs by {points(here.minus(each_seed('RA', 'l1'), each_seed('RA', 'retrained')))}.")
+    f"runs. Below 0 narrows the gap. It is not closed while points are left, in this run "
+    f"{percent(each_seed('gap', 'l1'))}; RA, l1 less retrained, is "
+    f"{points(here.minus(each_seed('RA', 'l1'), each_seed('RA', 'retrained')))}.")
 lab.claim("sparse-l1", {"ua": more, "disparity": closer}, units=judged)
 _ = lab.claim("sparse-cost", here.seconds(runs, study.chosen, judged, "l1", "FT"), units=judged)
 
@@ -665,12 +660,14 @@ asr, price, over = (here.minus(clean(c, f"FT {rate:g}", a), clean(c, who, b)) fo
 # %%
 fooled = sum(row["lost"] for rows in back for row in rows)
 left = {s: percent(clean("ASR", f"FT {rate:g}", s)) for s in (0.0, SPARSE)}
+small = here.minus(clean("ASR", "l1", 0.0), clean("ASR", f"FT {rate:g}", SPARSE))
 lab.say_committed(
     "Over the committed runs, in points: sparsity changes the ASR after fine-tuning by "
     "{sparse-backdoor.asr}. Sparse less retrained it is {sparse-backdoor.left}; at most 5 would "
     "count as cleaned. Clean accuracy, dense less sparse: {sparse-backdoor.accuracy}, where the "
     f"claim allows 2. In this run the ASR is {left[0.0]} % dense, {left[SPARSE]} % sparse, and "
-    f"{percent(clean('ASR', 'l1', 0.0))} % dense with l1. "
+    f"{percent(clean('ASR', 'l1', 0.0))} % dense with l1; l1 less sparse {points(small)} "
+    "(below 0: small weights clean more than few). "
     + (f"Networks that diverged, and count as fooled by every stamp: {fooled}. " if fooled else "")
     + (f"With the old mask retraining leaves {percent(clean('ASR', 'old mask', SPARSE))} %."
        if cfg.old_mask else ""))
@@ -775,7 +772,8 @@ lab.say(f"By UA alone {name} with {here.in_brief(GRID[name][place])} is among th
         f"{worst.RA:.0f} % of the retained rows right, and is {worst.gap:.0f} points from "
         "retraining.",
         "With the dense reference the disparity of sparse fine-tuning changes by "
-        f"{points(wrong)} points.",
+        f"{points(wrong)} points: "
+        + ("it flatters." if side(wrong) < 0 else "here it fools nobody, for no gain is seen."),
         "At the rate of the rule sparsity adds to UA, class by class: "
         + "; ".join(f"{v:.0f} points ({data.classes[c]})" for c, v in added.items())
         + f": means of {len(judged)} networks, without intervals.")
@@ -783,10 +781,12 @@ lab.say(f"By UA alone {name} with {here.in_brief(GRID[name][place])} is among th
 # %% [markdown]
 # ## What was tested
 #
-# The verdicts are of one kind of network and of this data set. The profile `full` measures three of
-# them again with a second network, of three convolutions.
+# The verdicts are of one kind of network and of this data set. The profile `full` is made to
+# measure three of them again with a second network, of three convolutions. "Closes the gap" is the
+# paper's word: judged is whether l1 narrows it.
 
 # %%
+lab.say(here.in_full(judged))
 if cfg.second:
     second, its, gone_wrong = here.elsewhere(study, judged[: cfg.second], tuning[0], CLASSES,
                                              SPARSE, trigger, cfg.poisoned)
@@ -805,22 +805,21 @@ lab.claims_table()
 # ## The answer
 
 # %%
-relabelled = here.minus(each_seed("gap", "RL"), each_seed("gap", "FT", SPARSE, own))
 lab.say_committed(
-    "**Does a network with fewer weights forget more easily?** In points over the committed runs:"
+    "**Does a network with fewer weights forget more easily?** "
+    f"{here.in_short(side(gains[0]), falls, side(beyond_start))} In points over the committed runs:"
     "\n\n- **UA.** Sparsity adds {sparse-ft.published-rate} to fine-tuning at a tenth of the "
     "training rate, and {sparse-ft.gain} at the rate that suits dense networks best; beyond the "
-    "head start of doing nothing the second is {sparse-ft.beyond}. In this run dense "
-    f"fine-tuning leaves {room[0]} to gain at the first rate, {room[rule]} at the second."
-    "\n- **Distance to retraining** of the same sparsity (below 0: nearer), at the setting that "
-    "suits dense networks: FT {sparse-gap.finetune}, GA {sparse-gap.ascent}, Fisher "
-    "{sparse-gap.fisher}, influence {sparse-gap.influence}; doing nothing {sparse-gap.untouched}. "
-    "With a rate for each kind: FT {sparse-ft.own-rate}.\n"
-    "- **Without pruning** l1 changes the distance of dense fine-tuning by {sparse-l1.disparity}. "
-    f"In this run dense RL less sparse fine-tuning, each at its own rate: {points(relabelled)}.\n"
+    "head start of doing nothing the second is {sparse-ft.beyond}.\n- **Distance to retraining** "
+    "of the same sparsity (below 0: nearer), at the setting that suits dense networks: FT "
+    "{sparse-gap.finetune}, GA {sparse-gap.ascent}, Fisher {sparse-gap.fisher}, influence "
+    "{sparse-gap.influence}; doing nothing {sparse-gap.untouched}. "
+    f"With a rate for each kind: FT {{sparse-ft.own-rate}}; {here.of_rates(RATES, rule, own)}.\n"
+    "- **Without pruning** l1 changes the distance of dense fine-tuning by {sparse-l1.disparity}.\n"
     "- **The reference.** A mask that the forgotten rows had a part in changes retraining's UA by "
     "{sparse-mask-leak.ua}, its MIA by {sparse-mask-leak.mia}.\n\n"
-    "Not shown: networks of the papers' size, and other rows than those of one small pool.")
+    "Not shown: the second network (not in `quick`), networks of the papers' size, and "
+    "other rows than those of one small pool.")
 
 # %% [markdown]
 # **Read on**: [Jia et al. 2023](https://arxiv.org/abs/2304.04934), for the tables of which these

@@ -52,6 +52,9 @@ from .judging import (
 )
 from .said import (
     diverged,
+    in_full,
+    in_short,
+    of_rates,
     relabelling,
     ruin,
     second_network,
@@ -90,11 +93,11 @@ __all__ = [
     "attach_mask", "attempt", "backdoor_figure", "backdoored", "bound_figure", "bound_ratios",
     "check_mask", "contest", "corner_trigger", "detach_mask", "differ", "digit_probe", "disparity",
     "diverged", "each_seed", "elsewhere", "explorer_figure", "finetune_masked", "fit_masked",
-    "fixed", "flip_and_crop", "four_bars", "grid", "imp", "in_brief", "in_words", "judged_runs",
-    "leaks", "least", "magnitude_mask", "methods_figure", "methods_table", "minus", "network",
-    "of_network", "omp", "on", "one_split", "other_masks", "parallel", "prune_then",
-    "random_changes", "random_tenth", "rehearse", "relabelling", "ruin", "schedules_figure",
-    "score", "second_network", "seconds", "shaped", "shortcuts", "side", "splits", "sweep_figure",
-    "synflow_mask", "synflow_scores", "three_convolutions", "try_schedules", "tuning_table",
-    "turned", "unlearned", "weight_distance",
+    "fixed", "flip_and_crop", "four_bars", "grid", "imp", "in_brief", "in_full", "in_short",
+    "in_words", "judged_runs", "leaks", "least", "magnitude_mask", "methods_figure",
+    "methods_table", "minus", "network", "of_network", "of_rates", "omp", "on", "one_split",
+    "other_masks", "parallel", "prune_then", "random_changes", "random_tenth", "rehearse",
+    "relabelling", "ruin", "schedules_figure", "score", "second_network", "seconds", "shaped",
+    "shortcuts", "side", "splits", "sweep_figure", "synflow_mask", "synflow_scores",
+    "three_convolutions", "try_schedules", "tuning_table", "turned", "unlearned", "weight_distance",
 ]

@@ -5,6 +5,7 @@ On a data set of 8 × 8 pixels.
 """
 
 import copy
+import json
 from functools import partial
 from types import SimpleNamespace
 
@@ -484,3 +485,28 @@ def test_the_project_is_judged_by_what_plain_schedules_reach():
         worked.closeness([0.6, -0.1], 2, 0.5)
     with pytest.raises(ValueError, match="one an epoch"):
         worked.closeness([0.5], 2, 0.5)
+
+
+def test_the_committed_run_in_full_is_told_with_the_seeds_it_shares(monkeypatch, tmp_path):
+    monkeypatch.setattr(here.said, "data_path", lambda name: tmp_path)
+    assert here.in_full([2]).startswith("No run in `full` is committed")
+    claims = [{"id": "sparse-ft", "units": [1, 2, 3]}]
+
+    def told(seeds):
+        record = {"started": "2026-01-02T03:04:05+00:00", "claims": claims}
+        (tmp_path / "12_sparsity-full-fashion-s0.json").write_text(json.dumps(record))
+        return here.in_full(seeds)
+
+    assert "2026-01-02, from earlier cells" in told([2, 3, 4])
+    assert "Of its 3 seeds 2 are" in told([2, 3, 4])
+    claims.append({"id": "sparse-network", "units": [1]})
+    assert "second network" not in told([2])
+
+
+def test_the_answer_in_short_and_the_grid_of_rates():
+    assert "a small rate yes;" in here.in_short(1, 1, 0) and "less than there;" in here.in_short(
+        1, 1, 0) and here.in_short(1, 1, 0).endswith("head start open.")
+    assert "edge" in here.of_rates([1, 3, 10], 1, 2) and "between 3 and 10" in here.of_rates(
+        [1, 3, 10], 1, 2)
+    inside = here.of_rates([1, 3, 10], 2, 1)
+    assert "edge" not in inside and "above 10" in inside
