@@ -757,7 +757,7 @@ lab.say_committed(
     "\n- *Training again with stand-ins*: the replay passes it by construction. That all owners'",
     "hits, pooled, pass it too: {ver-adv-retrain.backdoor}. Known of the deleted rows beyond",
     "retraining with the same seed, in nats: *nearest* {ver-adv-keeps.nearest-beyond}, *search*",
-    "{ver-adv-keeps.search-beyond}, another seed {ver-adv-keeps.control}; a verdict is on loss alone.",
+    "{ver-adv-keeps.search-beyond}, another seed {ver-adv-keeps.control}; its verdict is on loss.",
     "\n- *Counting uses*, a tenth deleted: the share of logs of *nearest* that a plain count flags",
     "is {ver-audit.nearest}; by construction it never flags *search*.")
 lab.say("In this run the original, which trained on the deleted rows, knows "
