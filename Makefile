@@ -64,7 +64,7 @@ lab: $(READY)
 	  --LabApp.app_settings_dir=notebooks/settings --LabApp.default_url="/lab/tree/$$first" \
 	  $$(test "$$(id -u)" != 0 || echo --allow-root)
 
-# FAST=1: the quick group. SEEDS=1: also every notebook at full size on seed 1, before a release.
+# FAST=1: the quick group, but for what is marked thorough. SEEDS=1: also every notebook at full size on seed 1, before a release.
 test: $(READY)
 	@$(BIN)/python tests/groups.py $(if $(filter-out 0,$(FAST)),--fast) \
 	  $(if $(filter-out 0,$(SEEDS)),--seeds) $(PYTEST)

@@ -2,7 +2,7 @@
 
     python tests/groups.py [--fast] [--seeds] [ARGUMENTS OF PYTEST]
 
-quick      on every core; --fast stops here
+quick      on every core; --fast stops here, and leaves out what is marked thorough
 waiting    tests that mostly wait (kills, sweeps, copies handed in): beside the two others
 slow       the notebooks, the browser, the site, set-up: as many at a time as there are cores
 --seeds    also runs every notebook at full size on seed 1, before a release
@@ -55,7 +55,8 @@ def main(arguments):
             beside = None if fast else begin("waiting", arguments, folder, stdout=log, stderr=log)
             for group in ["quick"] if fast else ["quick", "slow"]:
                 start = time.monotonic()
-                codes[group] = begin(group, arguments, folder).wait()
+                fewer = ["-m", "not slow and not thorough"] * fast  # the last -m counts
+                codes[group] = begin(group, fewer + arguments, folder).wait()
                 took[group] = time.monotonic() - start
             if beside:
                 codes["waiting"], ended = beside.wait(), os.fstat(log.fileno()).st_mtime
