@@ -143,7 +143,7 @@ def claims_output(catalogue, results, committed, full=()) -> dict:
     rows = [{"claim": said(claim), "paper": claim.paper, "its figure": claim.figure,
              "this run": parts_in_words(c, claim), "verdict of this run": c["verdict"],
              "all committed runs": in_words_of(claim, committed)}
-            | ({"in `full`": in_words_of(claim, full)} if full else {})
+            | ({"in full": in_words_of(claim, full)} if full else {})
             for c in results for claim in [catalogue[c["id"]]]]
     caption = "Claims of this notebook, with 95 % intervals († predicate changed)"
     return output({"kind": "claims"}, caption, table_html(pd.DataFrame(rows), caption, 2))
