@@ -1,0 +1,68 @@
+"""The attacker with two versions: learns from its own shadow versions, attacks another person's."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .ulira import auc
+from .versions import FEATURES, attack_model, classic, features, score
+
+CHEN = tuple(kind for kind in FEATURES if "log" not in kind)  # the features of Chen et al.
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """A fitted attack. kind: its features, 'classic' for the version before alone; name: model."""
+
+    kind: str
+    name: str
+    model: object
+
+    def __call__(self, before, after) -> np.ndarray:
+        """Scores of rows from the answers of two versions, (m, k) each. -> (m,)"""
+        return score(self.model, seen(before, after, self.kind))
+
+
+def seen(before, after, kind) -> np.ndarray:
+    """What the attack model reads of the answers. -> (m, f)"""
+    return classic(before) if kind == "classic" else features(before, after, kind)
+
+
+def fit(own, kind, name) -> Attacker:
+    """Learn on one's own pairs which rows were deleted."""
+    return Attacker(kind, name, attack_model(name).fit(seen(own.before, own.after, kind),
+                                                       own.deleted))
+
+
+def rehearse(own, kinds=FEATURES, names=("logistic",)) -> Attacker:
+    """The features and the model that do best on shadows, fitted on all of them.
+
+    Half of the shadow originals fit, the other half judges. own: Pairs of the attacker's versions.
+    """
+    originals = np.unique(own.original)
+    half = originals[: -(-len(originals) // 2)]
+    learn, judge = own.of(half), own.of(np.setdiff1d(originals, half))
+
+    def reached(kind, name):
+        return auc(fit(learn, kind, name)(judge.before, judge.after), judge.deleted)
+
+    tried = {(kind, name): reached(kind, name) for kind in kinds for name in names}
+    return fit(own, *max(tried, key=tried.get))
+
+
+def by_original(attacker, pairs) -> list:
+    """AUC of the attack on the pairs of each original."""
+    scores = attacker(pairs.before, pairs.after)
+    return [auc(scores[pairs.original == i], pairs.deleted[pairs.original == i])
+            for i in np.unique(pairs.original)]
+
+
+def contest(own, judged, kinds=FEATURES, names=("logistic",)) -> dict:
+    """Both attacks, learned on one's own pairs and judged on the other person's.
+
+    -> two, classic: AUCs of the originals; kind, name: what the attack with two versions chose.
+    """
+    two = rehearse(own, kinds, names)
+    one = rehearse(own, ("classic",), names)
+    return {"two": by_original(two, judged), "classic": by_original(one, judged),
+            "kind": two.kind, "name": two.name, "attacker": two}
