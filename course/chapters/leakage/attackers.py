@@ -1,9 +1,10 @@
 """The attacker with two versions: learns from its own shadow versions, attacks another person's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .answering import served
 from .ulira import auc
 from .versions import FEATURES, attack_model, classic, features, score
 
@@ -12,11 +13,15 @@ CHEN = tuple(kind for kind in FEATURES if "log" not in kind)  # the features of 
 
 @dataclass(frozen=True)
 class Attacker:
-    """A fitted attack. kind: its features, 'classic' for the version before alone; name: model."""
+    """A fitted attack. kind: its features, 'classic' for the version before alone; name: model.
+
+    rehearsed: AUC on the attacker's own shadows, where the features were chosen.
+    """
 
     kind: str
     name: str
     model: object
+    rehearsed: float = 0.5
 
     def __call__(self, before, after) -> np.ndarray:
         """Scores of rows from the answers of two versions, (m, k) each. -> (m,)"""
@@ -47,7 +52,8 @@ def rehearse(own, kinds=FEATURES, names=("logistic",)) -> Attacker:
         return auc(fit(learn, kind, name)(judge.before, judge.after), judge.deleted)
 
     tried = {(kind, name): reached(kind, name) for kind in kinds for name in names}
-    return fit(own, *max(tried, key=tried.get))
+    best = max(tried, key=tried.get)
+    return replace(fit(own, *best), rehearsed=tried[best])
 
 
 def by_original(attacker, pairs) -> list:
@@ -66,3 +72,21 @@ def contest(own, judged, kinds=FEATURES, names=("logistic",)) -> dict:
     one = rehearse(own, ("classic",), names)
     return {"two": by_original(two, judged), "classic": by_original(one, judged),
             "kind": two.kind, "name": two.name, "attacker": two}
+
+
+def against_a_rule(own, judged, rule, undo=None, kinds=FEATURES) -> tuple:
+    """The attacker who does not know of a rule, and the one who does. -> two lists of AUCs
+
+    The plain one learned from its own full answers. The adaptive one passes its own versions
+    through the rule before it learns; with undo (answers, own answers) -> answers it also tries to
+    take the rule back, and keeps what did better on its own shadows.
+    """
+    plain, seen_by = rehearse(own, kinds), served(judged, rule)
+    mine = served(own, rule)
+    ways = [(mine, seen_by)]
+    if undo is not None:
+        everything = np.concatenate([own.before, own.after])
+        ways.append(tuple(served(p, lambda a: undo(a, everything)) for p in (mine, seen_by)))
+    tried = [(rehearse(p, kinds), q) for p, q in ways]
+    adaptive, answers = max(tried, key=lambda pair: pair[0].rehearsed)
+    return by_original(plain, seen_by), by_original(adaptive, answers)

@@ -4,7 +4,7 @@ import numpy as np
 
 from .quality import epsilon
 from .shadows import TARGETS, WATCHED
-from .ulira import auc, gaussians, likelihood_ratio, per_row_attack, population_attack, tpr_at_fpr
+from .ulira import auc, gaussians, per_row_attack, population_attack, tpr_at_fpr
 
 FOLDS = 3
 
@@ -28,13 +28,16 @@ def found_by(attack, scores, inside) -> np.ndarray:
 
 def by_world(found, inside) -> np.ndarray:
     """AUC in each judged world, over its targets: inside (and unlearned) against outside."""
-    return np.array([auc(f, i) for f, i in zip(found, inside)])
+    return np.array([auc(f, i) for f, i in zip(found, inside, strict=True)])
 
 
-def contest(scores, inside) -> dict:
-    """Both attacks on the targets. -> row, population: AUCs by world; pooled, tpr: of all pairs."""
+def row_contest(scores, inside, by_row=per_row_attack) -> dict:
+    """Both attacks on the targets. -> row, population: AUCs by world; pooled, tpr: of all pairs.
+
+    by_row: an attack as found_by takes it. found: its values (s, 50).
+    """
     scores, inside = scores[:, :TARGETS], inside[:, :TARGETS]
-    row, all_ = (found_by(a, scores, inside) for a in (per_row_attack, population_attack))
+    row, all_ = (found_by(a, scores, inside) for a in (by_row, population_attack))
     return {"row": by_world(row, inside), "population": by_world(all_, inside),
             "pooled": (auc(row, inside), auc(all_, inside)),
             "tpr": (tpr_at_fpr(row, inside), tpr_at_fpr(all_, inside)), "found": row}
@@ -71,8 +74,8 @@ def vulnerable(scores, inside, share=0.2) -> list:
 def on_rows(found, inside, chosen) -> float:
     """Pooled AUC on the chosen targets of each fold only."""
     parts = [(found[np.ix_(judged, rows)].ravel(), inside[np.ix_(judged, rows)].ravel())
-             for judged, rows in zip(folds(len(found)), chosen)]
-    return auc(*(np.concatenate(p) for p in zip(*parts)))
+             for judged, rows in zip(folds(len(found)), chosen, strict=True)]
+    return auc(*(np.concatenate(p) for p in zip(*parts, strict=True)))
 
 
 def epsilons(scores, other, inside) -> np.ndarray:
@@ -81,21 +84,10 @@ def epsilons(scores, other, inside) -> np.ndarray:
                      for j in range(TARGETS)])
 
 
-def quality(scores, inside, names) -> dict:
+def qualities(scores, inside, names) -> dict:
     """F of each method against retraining: the mean over targets of H (see `quality`)."""
     found = {}
     for name in names:
         bins = np.floor(np.minimum(epsilons(scores[name], scores["retraining"], inside), 99) / 0.5)
         found[name] = float(np.where(bins < 13, 2.0 ** -bins, 0.0).mean())
     return found
-
-
-def lazy(scores, originals, inside) -> np.ndarray:
-    """The shortcut: strangers' worlds that skip the unlearner, as shadows and when judged. (s, m)"""
-    return np.where(inside, scores, originals)[:, :TARGETS]
-
-
-def row_attack(shadow_scores, shadow_inside, score) -> float:
-    """log likelihood ratio of one score by one row's shadows. (s,), (s,) bool, float -> float"""
-    means, spread = gaussians(shadow_scores[:, None], shadow_inside[:, None])
-    return float(likelihood_ratio(np.array([score]), means, spread)[0])

@@ -27,7 +27,7 @@ def clipped_sum(weights, x, y, keep, clip) -> torch.Tensor:
     return summed.view(d, v, k).transpose(0, 1)
 
 
-def fit_private(x, y, k, gone, seeds, *, sigma, steps=30, lr=2.0, clip=1.0) -> torch.Tensor:
+def fit_private(x, y, k, gone, seeds, *, sigma, steps=30, lr=30.0, clip=1.0) -> torch.Tensor:
     """Linear models on all rows but `gone`, each with noise of its own. -> (v, d + 1, k).
 
     Each step: the clipped sum, plus N(0, (σ · clip)²) on every weight, over n. Source: Abadi et al.
@@ -37,7 +37,7 @@ def fit_private(x, y, k, gone, seeds, *, sigma, steps=30, lr=2.0, clip=1.0) -> t
     x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
     x = x / x.norm(dim=1).mean()
     keep = torch.ones(len(seeds), len(x), dtype=torch.bool, device=x.device)
-    for left, rows in zip(keep, gone):
+    for left, rows in zip(keep, gone, strict=True):
         left[rows] = False
     draws = [torch.Generator().manual_seed(seed) for seed in seeds]
     weights = torch.zeros(len(seeds), x.shape[1], k, device=x.device)

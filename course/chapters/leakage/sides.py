@@ -106,11 +106,12 @@ def collected(side, made) -> Pairs:
         x, y = side.x[plan.rows], side.y[plan.rows]
         accuracy = [float((before(rows).argmax(1) == labels).double().mean())
                     for rows, labels in ((x, y), (side.x_out, side.y_out))]
-        rows = [torch.cat([x[g], side.x_out[s]]) for g, s in zip(plan.gone, plan.strangers)]
-        labels = torch.cat([torch.cat([y[g], side.y_out[s]])
-                            for g, s in zip(plan.gone, plan.strangers)])
-        parts.append((before(torch.cat(rows)), torch.cat([b(r) for b, r in zip(after, rows)]),
-                      labels, torch.cat([torch.arange(2 * len(g)) < len(g) for g in plan.gone]),
+        both = list(zip(plan.gone, plan.strangers, strict=True))
+        rows = [torch.cat([x[g], side.x_out[s]]) for g, s in both]
+        labels = torch.cat([torch.cat([y[g], side.y_out[s]]) for g, s in both])
+        answered = [box(r) for box, r in zip(after, rows, strict=True)]
+        deleted = torch.cat([torch.arange(2 * len(g)) < len(g) for g in plan.gone])
+        parts.append((before(torch.cat(rows)), torch.cat(answered), labels, deleted,
                       torch.full((len(labels),), i), accuracy))
     *columns, accuracy = zip(*parts, strict=True)
     return Pairs(*(torch.cat(c).cpu().numpy() for c in columns), list(accuracy))
@@ -129,7 +130,7 @@ def networks(side, planned, recipe, fresh=False) -> Pairs:
         if fresh:
             seeds[1:] = spawn_seeds(plan.seed, len(plan.gone), "fresh")
         nets = [models.mlp((side.x.shape[1],), side.k, hidden) for _ in seeds]
-        for net, seed in zip(nets, seeds):
+        for net, seed in zip(nets, seeds, strict=True):
             _begin(net, seed)
         nets = training.fit_many(nets, side.x[plan.rows], side.y[plan.rows], seeds=seeds,
                                  skip=[None, *plan.gone], pack=len(nets), workers=1, **recipe)
@@ -157,6 +158,20 @@ def estimators(side, planned, make) -> Pairs:
                          for rows in keep)
         made.append((plan, first, later))
     return collected(side, made)
+
+
+def logistic(seed):
+    """Logistic regression on all classes, with a penalty that makes it generalise."""
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=0.03, max_iter=500)
+
+
+def forest(seed):
+    """A random forest of 30 trees, grown with this seed."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(30, random_state=seed % 2**31)
 
 
 class Answering:
@@ -197,7 +212,7 @@ def in_shards(side, planned, recipe, shards=5) -> Pairs:
                 pack, x[rows], y[rows], seeds=[seed] * len(pack), pack=len(pack), workers=1,
                 skip=[None, *(g for _, g in mine)], batch_size=size, **recipe)
             nets.append(attack.BlackBox(first))
-            again |= {d: (s, attack.BlackBox(net)) for (d, _), net in zip(mine, later)}
+            again |= {d: (s, attack.BlackBox(net)) for (d, _), net in zip(mine, later, strict=True)}
         made.append((plan, _together(nets), [
             _together([*nets[:s], net, *nets[s + 1:]])
             for s, net in (again[d] for d in range(len(plan.gone)))]))
