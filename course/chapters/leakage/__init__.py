@@ -35,13 +35,13 @@ from .versions import FEATURES, attack_model, features
 
 __all__ = [
     "CHEN", "FEATURES", "GRID", "RULES", "SHARES", "TARGETS", "WATCHED", "Attacker",
-    "against_a_rule", "attack_model", "auc", "by_original", "contest", "contests",
-    "deleted_class", "difference", "drawing", "epsilon", "epsilon_of", "epsilons", "estimators",
-    "exposure", "features", "fit", "fit_private", "folds", "forest", "forgetting_quality",
-    "gap_of", "gaussians", "in_shards", "judged_on_what_it_learned", "label_only",
-    "label_records", "labels_trial", "lazy", "less", "logistic", "logit_confidence",
-    "make_worlds", "methods", "more_exposed", "networks", "on_rows", "other_strangers",
-    "per_row_attack", "plans", "population_attack", "private", "project_table", "qualities", "rehearse", "rounded",
+    "against_a_rule", "attack_model", "auc", "by_original", "contest", "contests", "deleted_class",
+    "difference", "drawing", "epsilon", "epsilon_of", "epsilons", "estimators", "exposure",
+    "features", "fit", "fit_private", "folds", "forest", "forgetting_quality", "gap_of",
+    "gaussians", "in_shards", "judged_on_what_it_learned", "label_only", "label_records",
+    "labels_trial", "lazy", "less", "logistic", "logit_confidence", "make_worlds", "methods",
+    "more_exposed", "networks", "on_rows", "other_strangers", "per_row_attack", "plans",
+    "population_attack", "private", "project_table", "qualities", "rehearse", "rounded",
     "row_contest", "served", "share", "side", "small", "spread", "tau", "tempered", "top",
     "tune_methods", "two_sides", "unlearn_all", "vulnerable",
 ]

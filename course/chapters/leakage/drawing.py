@@ -22,7 +22,8 @@ def label_falls(figures, falls, classes, c):
         ax.bar(at, np.asarray(falls[how]), color=[figures.COLOURS[role if i == c else "other"]
                                                   for i in at])
         ax.axhline(0, color="black", linewidth=1)
-        ax.set_xticks(at, [f"{name}" for name in classes], rotation=60, ha="right", fontsize=9)
+        names = [f"{name} *" if i == c else f"{name}" for i, name in enumerate(classes)]
+        ax.set_xticks(at, names, rotation=60, ha="right", fontsize=9)
         ax.set_title(title)
     axes[0].set_ylabel("change of confidence")
     return fig
@@ -45,7 +46,7 @@ def two_answers(figures, pairs, rows, titles, classes):
     return fig
 
 
-def contests(figures, found, title=""):
+def contests(figures, found):
     """AUC of the classic attack and of that with two versions, for each victim. found: contests."""
     fig, ax = plt.subplots(figsize=(8.5, 4))
     for at, result in enumerate(found.values()):
@@ -53,7 +54,7 @@ def contests(figures, found, title=""):
                                         ("two", "attack", "two versions", 0.12)):
             figures.interval(ax, at + shift, result[key], role, label=label if not at else None,
                              limits=UNIT)
-    _finished(ax, list(found), "AUC over originals")
+    _finished(fig, ax, list(found), "AUC over originals")
     return fig
 
 
@@ -77,8 +78,8 @@ def rules(figures, found, private):
         ax.axvline(len(found) - 0.5, color="grey", linewidth=1)
         ax.text(len(found) - 0.45, 1.03, "linear models", fontsize=11)
         ax.text(len(found) - 0.55, 1.03, "network", fontsize=11, ha="right")
-    _finished(ax, names, "AUC over originals")
-    ax.set_ylim(0.3, 1.09)
+    _finished(fig, ax, names, "AUC over originals")
+    ax.set_ylim(None, 1.09)
     return fig
 
 
@@ -93,18 +94,16 @@ def methods(figures, found):
     for role, label in (("original", "row by row, untouched"), ("unlearned", "row by row, "
                         "unlearned"), ("retrained", "row by row, retrained")):
         ax.plot([], [], figures.MARKERS[role], color=figures.COLOURS[role], label=label)
-    _finished(ax, list(found), "AUC over judged networks")
-    ax.set_ylim(0.42, None)
-    ax.legend(loc="upper right", ncols=2, fontsize=11)
-    ax.set_ylim(0.42, ax.get_ylim()[1] + 0.1)
+    _finished(fig, ax, list(found), "AUC over judged networks")
     return fig
 
 
-def _finished(ax, names, ylabel):
+def _finished(fig, ax, names, ylabel):
     ax.axhline(HALF, color="black", linestyle=":", linewidth=1.5, label="a coin")
-    ax.set_xticks(range(len(names)), [name.replace(" ", "\n", 1) for name in names])
+    ax.set_xticks(range(len(names)), [name if "=" in name else name.replace(" ", "\n", 1)
+                                      for name in names])
     ax.set_ylabel(ylabel)
-    ax.legend(loc="lower left", fontsize=11)
+    fig.legend(loc="outside lower center", fontsize=11, ncols=4)
 
 
 def row_panels(figures, scores, inside, row, names):
@@ -115,8 +114,7 @@ def row_panels(figures, scores, inside, row, names):
         ax.set_title(name)
         ax.set_xlabel("logit confidence")
     axes[0].set_ylabel("density")
-    axes[0].legend(loc="upper left", fontsize=10)
-    axes[0].set_ylim(0, axes[0].get_ylim()[1] * 1.35)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
 
@@ -129,7 +127,8 @@ def _row(ax, figures, scores, inside, row):
     grid, values, heights = row_curves(scores, inside, row)
     for side, role, label in SIDES:
         line, = ax.plot(grid, heights[side], color=figures.COLOURS[role], label=label)
-        dots, = ax.plot(values[side], np.full(len(values[side]), -0.01), "|", markersize=10,
+        low = -0.06 * max(map(np.max, heights)) * (1 + side)  # a row of ticks a side
+        dots, = ax.plot(values[side], np.full(len(values[side]), low), "|", markersize=9,
                         color=figures.COLOURS[role])
         drawn.append((line, dots))
     return drawn
@@ -146,7 +145,8 @@ def row_curves(scores, inside, row):
 
 def explorer(figures, scores, inside, found):
     """Figure and redraw(method, row) of one target's shadows. -> (figure, function)"""
-    fig, ax = plt.subplots(figsize=(8, 4))
+    fig, ax = plt.subplots(figsize=(8, 4), layout="none")
+    fig.subplots_adjust(left=0.1, right=0.97, bottom=0.16, top=0.96)
     first = next(iter(scores))
     drawn = _row(ax, figures, scores[first], inside, 0)
     ax.set_xlabel("logit confidence in the row's label")
@@ -155,12 +155,12 @@ def explorer(figures, scores, inside, found):
 
     def redraw(method, row):
         grid, values, heights = row_curves(scores[method], inside, row)
+        top = max(map(np.max, heights))
         for (line, dots), v, height in zip(drawn, values, heights, strict=True):
             line.set_data(grid, height)
-            dots.set_data(v, np.full(len(v), -0.02 * max(map(np.max, heights))))
-        top = max(map(np.max, heights))
+            dots.set_data(v, np.full(len(v), -0.06 * top * (1 + (dots is drawn[1][1]))))
         ax.set_xlim(grid[0], grid[-1])
-        ax.set_ylim(-0.06 * top, 1.35 * top)
+        ax.set_ylim(-0.2 * top, 1.35 * top)
         apart = (values[1].mean() - values[0].mean()) / np.sqrt(
             (values[1].var(ddof=1) + values[0].var(ddof=1)) / 2)
         order = np.argsort(-np.asarray(found[method]))
@@ -173,18 +173,16 @@ def explorer(figures, scores, inside, found):
 
 def quality(figures, gap, forgetting, ceiling):
     """F of each method against its gap to retraining. gap, forgetting: method -> numbers, number"""
-    fig, ax = plt.subplots(figsize=(8, 4.2))
-    shift = max(np.mean(g) for g in gap.values()) * 0.015
-    for name, f in forgetting.items():
+    fig, ax = plt.subplots(figsize=(9, 4.2))
+    for i, (name, f) in enumerate(forgetting.items()):
         role = "original" if name == "untouched" else "unlearned"
-        figures.interval(ax, gap[name], f, role)
-        ax.annotate(name, (np.mean(gap[name]) + shift, f), xytext=(4, 6),
-                    textcoords="offset points", fontsize=11)
+        mark = figures.interval(ax, gap[name], f, role, label=name)
+        mark.lines[0].set_marker("osv^Dp"[i % 6])
     ax.axhline(ceiling, color=figures.COLOURS["retrained"], linestyle="--",
                label="retraining against retraining")
-    ax.set_ylim(0, 1.3 * ceiling)
+    ax.set_ylim(0, 1.15 * max(ceiling, *forgetting.values()))
     ax.set_xlim(0, None)
     ax.set_xlabel("gap of UA, RA, TA to retraining, points")
     ax.set_ylabel("forgetting quality F")
-    ax.legend(loc="lower left")
+    fig.legend(loc="outside right upper", fontsize=11)
     return fig
