@@ -61,7 +61,7 @@ cfg = lab.settings(
                world_recipe=dict(hidden=32, epochs=15, lr=0.1, batch_size=128)),
     smoke=dict(rows=(1500, 600), hidden=24, label_epochs=1, label_seeds=1, probe_steps=5, seeds=2,
                shadows=2, n=150, n_sklearn=80, n_small=80, deletions=4, fewer=2, private=6,
-               attacks=("logistic",), worlds=18, tuning_worlds=1, world_rows=160),
+               attacks=("logistic",), worlds=18, tuning_worlds=2, world_rows=160),
     full=dict(label_seeds=10, seeds=12, shadows=12, deletions=40, fewer=20, private=100,
               worlds=192, tuning_worlds=12))
 data = lab.load(at_most=cfg.rows, moments="test", large="rows")
@@ -318,7 +318,7 @@ rules = {name: here.against_a_rule(mine, theirs, rule) for name, rule in here.RU
 rules[f"T = {T:g}"] = here.against_a_rule(mine, theirs, partial(here.tempered, t=T), undo)
 linear = planned(cfg.n, cfg.private)
 SIGMA, STEPS = 8.0, 30
-private = {name: versions(here.private, linear, sigma=s, steps=STEPS)
+private = {name: versions(here.private_versions, linear, sigma=s, steps=STEPS)
            for name, s in (("no noise", 0.0), ("private", SIGMA))}
 noisy = {name: (None, here.contest(*both)["two"]) for name, both in private.items()}
 lab.figure(here.drawing.rules(figures, rules, noisy),

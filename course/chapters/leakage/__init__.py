@@ -15,7 +15,7 @@ from .judging import (
     vulnerable,
 )
 from .labels import SHARES, deleted_class, label_records, labels_trial
-from .private import epsilon_of, fit_private, private
+from .private import epsilon_of, fit_private, private_versions
 from .quality import epsilon, forgetting_quality
 from .shadows import GRID, TARGETS, WATCHED, make_worlds, tune_methods, unlearn_all
 from .sides import estimators, forest, in_shards, logistic, networks, plans, small, two_sides
@@ -41,7 +41,7 @@ __all__ = [
     "gaussians", "in_shards", "judged_on_what_it_learned", "label_only", "label_records",
     "labels_trial", "lazy", "less", "logistic", "logit_confidence", "make_worlds", "methods",
     "more_exposed", "networks", "on_rows", "other_strangers", "per_row_attack", "plans",
-    "population_attack", "private", "project_table", "qualities", "rehearse", "rounded",
+    "population_attack", "private_versions", "project_table", "qualities", "rehearse", "rounded",
     "row_contest", "served", "share", "side", "small", "spread", "tau", "tempered", "top",
     "tune_methods", "two_sides", "unlearn_all", "vulnerable",
 ]

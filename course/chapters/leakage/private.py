@@ -50,7 +50,7 @@ def fit_private(x, y, k, gone, seeds, *, sigma, steps=30, lr=30.0, clip=1.0) -> 
     return weights
 
 
-def private(side, planned, *, sigma, steps=30):
+def private_versions(side, planned, *, sigma, steps=30):
     """Versions of linear models trained with privacy (or with sigma = 0, without). -> Pairs"""
     made = []
     for plan in planned:
