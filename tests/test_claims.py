@@ -28,7 +28,10 @@ start-surer basics-target basics-cost basics-ga-damage basics-mia basics-streisa
 sisa-exact sisa-cost sisa-speedup sisa-batch sisa-accuracy
 req-label req-sequential
 unc-over unc-under unc-beats-label unc-transfer unc-blackbox unc-estimators unc-defences
-inv-approx inv-exact-small inv-arch inv-float inv-label inv-label-blackbox inv-linear inv-tabular
+inv-approx inv-exact-small inv-arch inv-float inv-linear inv-tabular
+inv-label inv-label-blackbox leak-two-versions leak-fresh-seed leak-generalised leak-sisa
+leak-mitigation leak-temperature leak-ulira leak-unlearning-helps leak-ulira-control leak-retain
+leak-quality
 ver-honest ver-adv-retrain ver-adv-keeps ver-forge ver-scale ver-audit
 def-gradient def-gradient-adaptive def-monitor def-noise def-prune-adaptive def-finetune def-dp
 sparse-ft sparse-l1 sparse-gap sparse-random sparse-bound sparse-cost sparse-backdoor sparse-network
@@ -37,6 +40,7 @@ sparse-transfer sparse-mask-leak
 NOT_PUBLISHED = """
 basics-streisand req-label unc-over unc-under unc-beats-label unc-transfer unc-blackbox
 unc-estimators unc-defences req-sequential inv-float inv-label-blackbox inv-tabular
+leak-two-versions leak-fresh-seed leak-sisa leak-mitigation leak-unlearning-helps leak-quality
 ver-adv-keeps ver-forge def-gradient def-gradient-adaptive def-dp sparse-transfer
 """.split()
 

@@ -755,5 +755,5 @@ lab.say("Not shown: that ordinary exact retraining leaks nothing, or that longer
 # defences; [Bertran et al. 2024](https://arxiv.org/abs/2405.20272), for far more public rows;
 # Geiping et al. 2020, for large networks and batches; Zhao et al. 2020, for labels from gradients.
 #
-# **Next**: notebook 09 asks how anyone could check that a provider has unlearned at all, and how to
-# pass that check without doing it. Notebook 11 defends against this attack.
+# **Next**: [notebook 06](06_leakage.ipynb) takes the weights away: what do *answers* tell of a
+# deletion, its class among it? Notebook 11 defends against the attack of this one.

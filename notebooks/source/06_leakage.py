@@ -203,8 +203,8 @@ lab.say(f"With your features the attack tells deleted rows from strangers with a
         " that a deleted row gets a higher score than a stranger; a coin has 0.5.")
 
 # %% [markdown]
-# Whether the second version helps is judged against the **classic** attack, which has the version
-# before alone: a model is often surer of rows that it trained on. Both attacks choose what they
+# Whether the second version helps is judged against the **classic** attack (Salem et al. 2019),
+# which has the version before alone: a model is often surer of rows that it trained on. Both attacks choose what they
 # look at, and one of three classifiers, by what does best on *shadows*: half of the attacker's own
 # originals teach, the others judge.
 

@@ -1,4 +1,4 @@
-"""The chapter's loops: two halves, versions, attackers, rules, privacy, shadows and their judges."""
+"""The chapter's loops: two halves, versions, attackers, rules, privacy, shadows, judges."""
 
 import inspect
 import math
