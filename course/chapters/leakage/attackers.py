@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from .answering import served
 from .ulira import auc
@@ -72,6 +73,20 @@ def contest(own, judged, kinds=FEATURES, names=("logistic",)) -> dict:
     one = rehearse(own, ("classic",), names)
     return {"two": by_original(two, judged), "classic": by_original(one, judged),
             "kind": two.kind, "name": two.name, "attacker": two}
+
+
+def reached(attacker, own, judged) -> list:
+    """AUCs of an attacker that uses labels: own pairs and their truth in, and judged answers.
+
+    attacker: (before, after, y, deleted) of one's own, (before, after, y) of the judged -> scores;
+    all are tensors. The truth of the judged pairs is not handed over.
+    """
+    given = [torch.from_numpy(getattr(pairs, f)) for pairs, fields in (
+        (own, ("before", "after", "y", "deleted")), (judged, ("before", "after", "y")))
+        for f in fields]
+    scores = np.asarray(attacker(*given))
+    return [auc(scores[judged.original == i], judged.deleted[judged.original == i])
+            for i in np.unique(judged.original)]
 
 
 def against_a_rule(own, judged, rule, undo=None, kinds=FEATURES) -> tuple:

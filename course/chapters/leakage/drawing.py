@@ -164,8 +164,9 @@ def explorer(figures, scores, inside, found):
         apart = (values[1].mean() - values[0].mean()) / np.sqrt(
             (values[1].var(ddof=1) + values[0].var(ddof=1)) / 2)
         order = np.argsort(-np.asarray(found[method]))
-        return (f"{method}, target {row} of {TARGETS}: the means of the two sides lie {apart:.2f} "
-                f"deviations apart; {int(np.where(order == row)[0][0]) + 1}. of all targets.")
+        place = int(np.where(order == row)[0][0]) + 1
+        return (f"{method}, target {row}: the means of the two sides lie {apart:.2f} deviations "
+                f"apart, in place {place} of {TARGETS} by that distance.")
 
     redraw(first, 0)
     return fig, redraw

@@ -182,6 +182,23 @@ def test_the_attacker_never_reads_which_judged_rows_were_deleted():
         assert not hasattr(judged, name)  # answers are all that a pair holds
 
 
+def test_an_attacker_with_labels_gets_no_truth_of_the_judged():
+    own, judged = made_pairs(0, 60), made_pairs(1, 80)
+
+    def attacker(*given):
+        mine, theirs = given[:4], given[4:]
+        for pairs, tensors, fields in ((own, mine, ("before", "after", "y", "deleted")),
+                                       (judged, theirs, ("before", "after", "y"))):
+            assert len(tensors) == len(fields)
+            for f, t in zip(fields, tensors, strict=True):
+                np.testing.assert_array_equal(getattr(pairs, f), t.numpy())
+        return -theirs[1].max(1).values
+
+    found = here.reached(attacker, own, judged)
+    at = judged.original == 2
+    assert found[2] == pytest.approx(here.auc(-judged.after[at].max(1), judged.deleted[at]))
+
+
 def test_what_was_chosen_did_best_on_the_other_half_of_the_shadows():
     own = made_pairs(2, 200, fall=0.15)
     chosen = here.rehearse(own)
