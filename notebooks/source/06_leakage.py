@@ -162,17 +162,18 @@ mine, theirs = versions(here.networks, plans, cfg.recipe)
 # %%
 kept = theirs.before.argmax(1) == theirs.y  # rows that the original classifies right
 sure = theirs.before.max(1)
-i = int(np.flatnonzero(kept & theirs.deleted)[0])  # the first deleted row, and a like stranger
+some = np.flatnonzero(kept & theirs.deleted)  # the first deleted row that leaves room to move
+i = int(next((r for r in some if sure[r] < 0.9), some[0]))  # and a stranger as sure as that
 j = int(np.argmin(np.where(kept & ~theirs.deleted, abs(sure - sure[i]), 9.0)))
 lab.figure(here.drawing.two_answers(figures, theirs, (i, j), ("a deleted row", "a stranger"),
                                     data.classes),
-           "Probabilities of each class before and after one deletion, for the deleted row on the "
-           "left and for a stranger on the right; the row's own label has a star.")
+           "Probabilities of each class before and after one deletion, and their change below, for "
+           "the deleted row on the left and for a stranger on the right; the row's own label has a "
+           "star.")
 fell = theirs.before - theirs.after
 p, q = (abs(fell[r, theirs.y[r]]) for r in (i, j))
-lab.say(f"The probability of its own label moves by {p:.4f} at the deleted row and by {q:.4f} at "
-        "the stranger. " + ("No eye would see it; a rule that has learned from many pairs might."
-                            if max(p, q) < 0.05 else "One pair proves nothing; many may."))
+lab.say(f"The probability of the own label moves by {p:.3f} at the deleted row and by {q:.3f} at a "
+        "stranger of which the original is about as sure. One pair proves nothing; many may.")
 
 # %% [markdown]
 # The attacker's half gives it pairs of which it *knows* whether the row was deleted. From those a

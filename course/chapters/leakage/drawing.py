@@ -30,19 +30,24 @@ def label_falls(figures, falls, classes, c):
 
 
 def two_answers(figures, pairs, rows, titles, classes):
-    """Answers of both versions to some rows, class by class, the row's own label marked."""
-    fig, axes = plt.subplots(1, len(rows), figsize=(9, 3.8), sharey=True)
+    """Answers of both versions to some rows, and below them the change; the own label has a star.
+    """
+    fig, axes = plt.subplots(2, len(rows), figsize=(9, 5.2), sharey="row", sharex="col",
+                             height_ratios=(3, 2))
     at = np.arange(len(classes))
-    for ax, i, title in zip(axes, rows, titles, strict=True):
+    for (ax, below), i, title in zip(axes.T, rows, titles, strict=True):
         for p, role, label, shift in ((pairs.before, "original", "before", -0.2),
                                       (pairs.after, "retrained", "after", 0.2)):
             ax.bar(at + shift, p[i], 0.4, color=figures.COLOURS[role], label=label)
+        below.bar(at, pairs.after[i] - pairs.before[i], color=figures.COLOURS["other"])
+        below.axhline(0, color="black", linewidth=1)
         names = [f"{name} *" if c == pairs.y[i] else f"{name}" for c, name in enumerate(classes)]
-        ax.set_xticks(at, names, rotation=60, ha="right", fontsize=9)
+        below.set_xticks(at, names, rotation=60, ha="right", fontsize=9)
         ax.set_title(title)
-    axes[0].set_ylabel("probability")
-    axes[0].set_ylim(0, 1.18)
-    axes[0].legend(loc="upper right", ncols=2)
+    axes[0, 0].set_ylabel("probability")
+    axes[1, 0].set_ylabel("after less before")
+    axes[0, 0].set_ylim(0, 1)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
 

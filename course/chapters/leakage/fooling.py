@@ -28,7 +28,7 @@ def other_strangers(worlds, count=12) -> tuple:
     for s in range(min(count, len(worlds.nets))):
         inside = worlds.inside[s, :TARGETS]
         x, y = worlds.data.x[:TARGETS], worlds.data.y[:TARGETS]
-        straight, round_ = (logit_confidence(training.predict(worlds.nets[s], rows), y)
+        straight, round_ = (logit_confidence(training.predict(worlds.nets[s], rows), y).cpu()
                             for rows in (x, x.flip(1)))
         truth = np.arange(TARGETS) < int(inside.sum())
         for found, others in ((honest, straight), (turned, round_)):

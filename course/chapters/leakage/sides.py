@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from labkit import attack, models, training
-from labkit.base import spawn_seeds
+from labkit.base import LabError, spawn_seeds
 
 FEW = 256  # numbers a row at most
 
@@ -87,8 +87,12 @@ def two_sides(data, seed: int) -> tuple[Side, Side]:
 
 
 def plans(side, seeds, *, rows: int, deletions: int, size: int = 1) -> list[Plan]:
-    """A plan for each seed: so many rows, and so many deletions of `size` rows, all different."""
-    found, count = [], deletions * size
+    """A plan for each seed: so many rows (or all), and so many deletions of `size` different rows.
+    """
+    found, count, rows = [], deletions * size, min(rows, len(side.y))
+    if count > min(rows, len(side.y_out)):
+        raise LabError(f"{count} rows to delete, {rows} to train on and {len(side.y_out)} strangers"
+                       ": ask for fewer deletions, or give more rows.")
     for seed in seeds:
         rng = np.random.default_rng(seed)
         chosen = torch.from_numpy(rng.permutation(len(side.y))[:rows])

@@ -66,6 +66,12 @@ def test_a_plan_deletes_different_rows(planned):
         assert 0 <= gone.min() and gone.max() < 60
 
 
+def test_more_deletions_than_rows_are_refused(halves):
+    assert len(here.plans(halves[0], [1], rows=10**6, deletions=3)[0].rows) == 400
+    with pytest.raises(LabError, match="fewer deletions"):
+        here.plans(halves[0], [1], rows=60, deletions=101)
+
+
 # ---------------- versions
 
 
