@@ -351,11 +351,12 @@ lab.say(f"All probabilities: {told['all']}. Two decimals: {told['2 decimals']}. 
         f"{accuracy['no noise']}.")
 lab.say(f"Temperature {T:g}: the plain attacker has {here.share(hot[0])}, the adaptive one "
         f"{here.share(hot[1])}; without the defence it is {told['all']}. "
-        + here.side(here.less(hot[0], full[0]),
-                    "Flattening **helped** the attacker who ignored it: small probabilities move "
-                    "little in themselves and much in proportion, and a high temperature shows "
-                    "proportions.", "It weakened the attacker who ignored it.",
-                    "It did neither harm nor good that these originals show."))
+        + here.side(here.less(hot[0], full[0]), "Flattening helped who did not know of it. ",
+                    "Flattening weakened who did not know of it. ", "")
+        + here.side(here.less(hot[1], full[1]), "Who knows it does **better** than with no defence "
+                    "at all: small probabilities move little in themselves and much in proportion, "
+                    "and a high temperature shows proportions.", "Who knows it is weakened, too.",
+                    "Who knows it has neither lost nor gained, as far as these originals show."))
 
 # %% [markdown]
 # **Check yourself.** Noise that is drawn *once* and used again in each retraining would also blur
@@ -461,10 +462,10 @@ lab.say("Does unlearning help against this attacker at all? Less visible than do
 
 # %% [markdown]
 # Nobody asked about the rows that **stay**. Unlearning moves the model, and may expose some of them
-# more than before. For 100 rows that are never asked for, half of the networks have each. The
-# distance between the two Gaussians is the row's exposure. Two retrainings differ in it by luck: 39
-# of 40 rows rise by less than a certain limit from one to the other. How many rise by more under
-# unlearning? By luck it would be one in 40.
+# more than retraining would. Further rows of our universe are never asked for, and half of the
+# networks have each. The distance between the two Gaussians is the row's exposure. Two retrainings
+# differ in it by luck: 39 of 40 rows rise by less than a certain limit from one to the other. How
+# many rise by more under unlearning? By luck it would be one in 40.
 
 # %%
 exposed = here.more_exposed(phi, inside, LISTED[:-1])

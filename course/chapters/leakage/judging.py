@@ -52,7 +52,7 @@ def exposure(scores, inside) -> np.ndarray:
 def more_exposed(scores, inside, names) -> dict:
     """Watched rows that a method exposes more than retraining does, beyond retraining's own noise.
 
-    The limit is the 97.5 % point of what a second retraining adds to the first. -> {name: (100,)}
+    The limit is the 97.5 % point of what a second retraining adds to the first. -> {name: (200,)}
     """
     at = slice(TARGETS, TARGETS + WATCHED)
     watched = {name: exposure(s[:, at], inside[:, at]) for name, s in scores.items()}

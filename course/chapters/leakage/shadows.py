@@ -14,7 +14,7 @@ from labkit.data import Data
 from .sides import small
 from .ulira import logit_confidence
 
-TARGETS, WATCHED = 50, 100  # rows that are asked to be deleted, rows that stay
+TARGETS, WATCHED = 50, 200  # rows that are asked to be deleted, rows that stay
 GRID = {"fine-tuning": (unlearn.finetune, [dict(epochs=2, lr=r) for r in (0.03, 0.1, 0.2, 0.4)]),
         "NegGrad+": (unlearn.neggrad_plus, [dict(epochs=2, lr=0.02, beta=b)
                                             for b in (0.9, 0.8, 0.7, 0.6)]),
@@ -108,7 +108,7 @@ def unlearned(worlds, name, settings, chosen=None) -> list:
 
 
 def confidences(worlds, nets) -> np.ndarray:
-    """Logit-scaled confidence of each network on targets and watched rows. -> (s, 150)"""
+    """Logit-scaled confidence of each network on targets and watched rows. -> (s, 250)"""
     x, y = (t[: TARGETS + WATCHED] for t in (worlds.data.x, worlds.data.y))
     return np.stack([logit_confidence(training.predict(net, x), y).cpu().numpy() for net in nets])
 
@@ -141,7 +141,7 @@ def tune_methods(worlds) -> tuple[dict, dict]:
 
 
 def unlearn_all(worlds, settings, names=ALL, gap_worlds=16) -> tuple[dict, dict]:
-    """Every method on every world. -> {name: confidences (s, 150)}, {name: gaps}"""
+    """Every method on every world. -> {name: confidences (s, 250)}, {name: gaps}"""
     first = list(range(min(gap_worlds, len(worlds.seeds))))
     nets = {name: unlearned(worlds, name, settings.get(name, {})) for name in names}
     some = {name: [made[s] for s in first] for name, made in nets.items()}
