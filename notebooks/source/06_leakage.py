@@ -679,7 +679,10 @@ lab.say_committed(
     "{leak-ulira.first-order} (first-order). Against it, unlearning is better than doing nothing "
     "by {leak-unlearning-helps.fine-tuning}, {leak-unlearning-helps.NegGrad+}, "
     "{leak-unlearning-helps.random labels} and {leak-unlearning-helps.first-order}. Retraining is "
-    "{leak-ulira-control} from a coin.")
+    "{leak-ulira-control} from a coin. **Rows that stay** and are more exposed than retraining "
+    "would leave them (one in 40 by luck): {leak-retain.fine-tuning} after fine-tuning, "
+    "{leak-retain.NegGrad+} after NegGrad+. **F** is {leak-quality.ceiling} for retraining against "
+    "retraining, and {leak-quality.untouched} for doing nothing.")
 lab.say("In this run an attacker who uses the label has "
         f"{here.share(project['all probabilities']['course'])} where the published one has "
         f"{here.share(project['all probabilities']['published'])}.",
