@@ -127,6 +127,9 @@ def _merged(claim, group):
     clusters = _clusters(claim, group)
     judged = judge(claim, values, profile=group[0]["profile"], units=units,
                    clusters=clusters if clustered else None)
+    for part in judged["parts"]:  # a run may have had no value of one part
+        found = [p for r in group for p in r["parts"] if p["name"] == part["name"]]
+        part["runs"] = sum(p["n"] > 0 for p in found)
     kept = {k: group[0][k] for k in CONFIGURATION if k in group[0]}
     return kept | judged | {"seeds": seeds, "runs": len(group),
                             "executed": [r["executed"] for r in group if r.get("executed")]}

@@ -37,9 +37,9 @@ def in_words(result: dict, part: Part) -> str:
         return f"{mean:.3g}"
     digits = decimals((high - low) / 2)
     margin = part.margin or 0
-    lines = {"effect": [part.bound], "equivalence": [-margin, margin]}.get(part.kind, [])
-    if any(round(end, digits) == line for end in (low, high) for line in lines):
-        digits += 1  # rounded, the end would lie on the line that decides
+    lines = {"effect": [part.bound], "equivalence": [-margin, margin]}.get(part.kind, [0])
+    if any(round(end, digits) == line != end for end in (low, high) for line in lines):
+        digits += 1  # rounded, the end would lie on the line that decides, or on 0
     return f"{mean:z.{digits}f} [{low:z.{digits}f}, {high:z.{digits}f}]"  # z: no -0.00
 
 
@@ -50,6 +50,7 @@ def parts_in_words(result: dict, claim: Claim, deciding=False, verdicts=False) -
     named = len(claim.parts) > 1
     return "; ".join(f"{p['name']} " * named + in_words(p, rule)
                      + f", {p['verdict']}" * (named and verdicts and rule.kind != "report")
+                     + f", in {p.get('runs')} of them" * (p.get("runs", 0) < result.get("runs", 0))
                      for p, rule in pairs)
 
 
@@ -113,8 +114,7 @@ def claim_output(claim: Claim, result: dict, committed: dict | None) -> dict:
 def committed_output(text: str, catalogue, committed) -> dict:
     """Sentences as a cell's output; {claim.part} becomes what the committed runs say of it.
 
-    That is its value with the interval, verdict, units and runs: 0.20 [0.07, 0.33] (reproduced, 77
-    targets in 5 runs). {claim} alone takes the part that decides.
+    As 0.20 [0.07, 0.33] (reproduced, 77 targets in 5 runs). {claim} takes the part that decides.
     """
     def told(found):
         name, _, part = found[1].partition(".")
@@ -125,19 +125,16 @@ def committed_output(text: str, catalogue, committed) -> dict:
             return "(no committed runs yet)"
         at = known.index(part or together["decided_by"])
         p, rule = together["parts"][at], catalogue[name].parts[at]
+        n, runs = counted(p["n"], catalogue[name].unit), counted(p["runs"], "run")
         verdict = f"{p['verdict']}, " * (rule.kind != "report")
-        runs = f" in {counted(together['runs'], 'run')}"
-        return f"{in_words(p, rule)} ({verdict}{counted(p['n'], catalogue[name].unit)}{runs})"
+        return f"{in_words(p, rule)} ({verdict}{n} in {runs})"
 
     shown = re.sub(r"\{([^{}]+)\}", told, text)
     return {MIME: {"kind": "committed", "text": text}, "text/plain": shown, "text/markdown": shown}
 
 
 def claims_output(catalogue, results, committed, full=()) -> dict:
-    """The table of a notebook's claims; committed: claim id -> judged over the committed runs.
-
-    full: the same for the committed runs of profile `full`, where there are any.
-    """
+    """The table of a notebook's claims; committed, full: id -> judged over the committed runs."""
     def in_words_of(claim, runs):
         together = dict(runs).get(claim.id)
         return (f"{together['verdict']}, {counted(together['runs'], 'run')}: "

@@ -4,6 +4,7 @@ them.
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from course.chapters import HERE, chapters
 from course.claimfile import Claim, Part, cited, load_claims
 from course.claims import ORDER, judge, judge_part
 from course.pooling import merge
-from course.words import parts_held, would_have_shown
+from course.words import committed_output, parts_held, parts_in_words, would_have_shown
 from labkit.base import LabError
 from labkit.measure.intervals import interval
 
@@ -304,8 +305,22 @@ def test_merge_equals_judging_the_pooled_values():
     a, b = ({"gain": list(rng.normal(1, 1, 4)), "gap": list(rng.normal(0, 1, 4))} for _ in range(2))
     merged, = merge([record(c, a, 0, [1, 2, 3, 4]), record(c, b, 1, [5, 6, 7, 8])], {"test": c})
     pooled = judge(c, {k: a[k] + b[k] for k in a}, units=list(range(1, 9)), profile="quick")
+    assert [p.pop("runs") for p in merged["parts"]] == [2, 2]
     assert {k: merged[k] for k in pooled} == pooled
     assert (merged["seeds"], merged["runs"], merged["dataset"]) == ([0, 1], 2, "fashion")
+
+
+def test_a_run_without_values_of_a_part_is_not_counted_for_it():
+    c = claim(EFFECT, EQUAL)
+    runs = [record(c, {"gain": [1.0, 1.1, 0.9], "gap": gap}, s, None)
+            for s, gap in enumerate([[0.0, 0.1, 0.2], [], [0.1, 0.0, 0.2]])]
+    merged, = merge(runs, {"test": c})
+    assert {p["name"]: (p["runs"], p["n"]) for p in merged["parts"]} == {"gain": (3, 9),
+                                                                         "gap": (2, 6)}
+    text = parts_in_words(merged, c)
+    assert text.count("in 2 of them") == 1 and text.endswith("in 2 of them")
+    out = committed_output("{test.gap} and {test.gain}", {"test": c}, {"test": merged})
+    assert re.findall(r"in (\d) runs", out["text/markdown"]) == ["2", "3"]
 
 
 def test_merge_keeps_configurations_apart_and_refuses_repeats():

@@ -389,7 +389,7 @@ lab.say(f"Compared with retraining once without the whole batch, 3S requests at 
 # one would have by just training on fewer rows.
 #
 # "One model" is the same with $S = 1$. All $S$ share one recipe, chosen beforehand on two other
-# splits, for one model and for five shards. More epochs for small shards would lower the price of
+# splits, for one model and for five shards. More epochs for small shards might lower the price of
 # many; it would also raise the work. At $S = 5$ the cell also times single requests, equally many
 # in each slice.
 
@@ -419,7 +419,8 @@ held = [p["verdict"] for p in accurate["parts"] if p["kind"] != "report"]
 _, low, high = lk.measure.interval(price[20])
 lab.say(f"Five shards cost {points(price[5])} of test accuracy, twenty {points(price[20])}. A lone "
         f"shard is {points(alone[5])} below its ensemble at S = 5 and {points(alone[20])} at "
-        f"S = 20. {held.count('reproduced')} of {len(held)} parts of the claim hold.",
+        f"S = 20. {held.count('reproduced')} of {len(held)} parts of the claim hold; \"little\" "
+        "means below 3 points there.",
         "The paper's own figure, less than 2 points at S = 20, is "
         + ("not reached here." if low > 2 else "reached here." if high < 2 else
            "neither reached nor missed beyond doubt."),
@@ -432,7 +433,7 @@ lab.say(f"Five shards cost {points(price[5])} of test accuracy, twenty {points(p
 # ### In seconds
 #
 # A visit saved is not yet a second saved. Loading and checking a checkpoint, destroying the stale
-# ones and writing new ones takes time too.
+# ones and writing new ones takes time too. CPU seconds are counted; waiting for the disk is not.
 
 # %%
 formula = here.speedup(SHARDS, SLICES)
@@ -561,7 +562,7 @@ best = min(("equal-requests", "late"), key=lambda rule: rules[rule].expected.mea
 _, low, high = lk.measure.interval(against("yours", "test"), limits=(-100, 100))
 lab.say(f"Even shards expect {even:.1f} % of the training for a request, shards of equal requests "
         f"{show(equal.expected)} %"
-        + (": the sum above was right." if abs(equal.expected.mean() - even) < 0.5 else "."),
+        + (": the sum above was right, times the share of 2.3." if abs(equal.expected.mean() - even) < 0.5 else "."),
         f"{called.capitalize()} changes the expected cost by "
         f"{points(against('yours', 'expected'))} against the uniform partition (counted: "
         f"{points(against('yours', 'counted'))}), and by "
@@ -598,7 +599,7 @@ lab.say(f"Even shards expect {even:.1f} % of the training for a request, shards 
 # let requests depend on them.
 #
 # > **Threat model.**
-# > **Who** users who agreed on a rule, each the owner of one row.
+# > **Who** users who each follow one rule, each the owner of one row.
 # > **Sees** what each member answers to the own row.
 # > **May** ask for the deletion of the own row, once.
 # > **Wants** a partition of the remaining rows that a fresh draw would hardly ever give.
@@ -687,7 +688,7 @@ unseen = lk.measure.accuracy(lk.training.predict(attacked, data.x_test), data.y_
 lab.say(f"Of the {len(request):,} rows {right[0]:.1f} % were called right before, {right[1]:.1f} % "
         f"are now, and {unseen:.1f} % of the test rows are. The last two should not be compared: "
         "these are the rows that one member knew better than all others, so the others' answers "
-        "are poor on just them.",
+        "are probably poorer on just them.",
         "Training from scratch without the rows "
         + ("calls as many of them right, as its tensors are the same" if bitwise.equal else
            "gives other tensors") + ": a right answer is no proof that a row is remembered, a wrong "
@@ -740,7 +741,8 @@ lab.say_committed(
     "- **Chosen requests**, to one ensemble, left a shard with fewer rows than "
     f"{(fresh > left).sum():,} of 1,000 fresh partitions give it, and every tensor was "
     f"{'still equal' if bitwise.equal else 'no longer equal'}.\n\n"
-    "Not shown: deep networks, GPUs and the paper's data, owners of many rows, a risk that is "
+    "Not shown: shards with a number of epochs of their own, waiting for the disk, deep networks, "
+    "GPUs and the paper's data, owners of many rows, a risk that is "
     "learned or tied to a class, and whether anybody outside could check any of this.")
 
 # %% [markdown]

@@ -15,10 +15,10 @@
 #
 # You will
 # - stamp one owner's rows, and read a provider's log line by line;
-# - build two cheats on verification: training again with look-alikes, and forging the log;
+# - build two cheats on verification: training again with stand-ins, and forging the log;
 # - see who passes which check, and what an owner can conclude from one test;
 # - plan a test, and measure how often it accuses an honest provider;
-# - write an audit of logs, and run it on cheats, one of which knows the audit.
+# - write an audit of logs, and run it on cheats, one of which changes its stand-ins.
 #
 # *Time*: about two minutes to run, just under three hours to work through.
 # *You need*: [01](01_basics.ipynb); [02](02_sisa.ipynb) helps.
@@ -132,7 +132,7 @@ usual = np.median([len(line["rows"]) for line in honest_log.lines])
 lab.say(f"In brackets stands the size of the batch: it was {cfg.batch_size} for the original, and "
         f"deleted rows were left out, so that half of the batches now have {usual:.0f} or fewer.",
         f"The log has {len(honest_log.lines)} steps and, with its checkpoints, {size:.0f} MB.",
-        "Name one other row in step 2, and a reader is told: “"
+        "Name one other row in step 2 (line 3, after a header), and a reader is told: “"
         + here.tampered(answers["honest"][1], 2, world.place / "tampered") + "”")
 
 # %% [markdown]
@@ -190,7 +190,7 @@ lab.say("Read the edited log: it has the honest rows and the original's weights.
         else "Ten replays do not give the edited log away.",
         "How exact must a replay be? Other machines add up in another order. So the verifier "
         "replays an honest log with shuffled rows, and in double precision. The largest error of "
-        f"twenty steps, {noise:.1e}, is the *floor*: a tolerance below it accuses honest "
+        f"twenty steps, {noise:.1e}, is the *floor*: a tolerance below it may accuse honest "
         "providers, and whatever lies above it is room for a cheat.")
 
 # %% [markdown]
@@ -222,20 +222,22 @@ lab.say("Read the edited log: it has the honest rows and the original's weights.
 # >
 # > - **Who** the provider, who wants the deleted rows to go on working for it.
 # > - **Sees** everything: all rows, the requests, both checks.
-# > - **May** choose which retained rows go into a batch. It trains in full, on no deleted row.
+# > - **May** look at the deleted rows to choose which retained rows go into a batch. It trains in
+# >   full, and takes no step on a deleted row.
 # > - **Wants** a model as if the rows were still there, and a log that passes.
 #
 # Ordinary training draws a batch $B$ from all rows. Wherever it holds a deleted row $u$, the
-# provider puts a retained row in its place. Zhang et al. call this *adversarial retraining*
-# (Algorithm 1), and have two ways to choose:
+# provider puts a retained row in its place, a *stand-in*. Zhang et al. call this *adversarial
+# retraining* (Algorithm 1), and have two ways to choose:
 # $$S_n:\; \arg\max_{i \in R,\, y_i = y_u} \cos(x_i, x_u) \qquad
 # S_r:\; \arg\min_{C \in \{C_1 \dots C_M\}}
 # \sum_\ell \lVert \nabla_\ell L(C) - \nabla_\ell L(B \cap F) \rVert_2$$
-# $x$ are pixels, $y$ labels, $F$ the deleted and $R$ the retained rows. $C_1 \dots C_M$ are $M$
-# random sets of unused rows of $R$ (`candidates` in the code), and $\nabla_\ell L$ is the gradient
-# of the mean loss by the weights of layer $\ell$. So $S_n$, *nearest*, looks for pictures that look
-# alike, and $S_r$, *search*, for rows that push the weights alike. Here are the nearest stand-ins
-# of the four stamped rows.
+# $x$ are pixels, $y$ labels as handed in, $F$ the deleted and $R$ the retained rows.
+# $C_1 \dots C_M$ are $M$ random sets (`candidates` in the code), each of as many rows of $R$,
+# unused in this epoch, as $B \cap F$ has; $\nabla_\ell L$ is the gradient of the mean loss by
+# weight tensor $\ell$. So $S_n$, *nearest*, takes look-alikes with the same label. $S_r$,
+# *search*, takes the one of these sets that pushes the weights most alike, whatever its labels.
+# Here are the nearest stand-ins of the four stamped rows.
 
 # %%
 best = here.nearest(d, forget, top=1)[:, 0]  # one stand-in for each of the deleted rows
@@ -244,9 +246,10 @@ fig = here.grid([("deleted", d, stamped), ("its stand-in", d, [stand_in[u] for u
 lab.figure(fig, "The four stamped rows in the upper line, and below each the retained row of the "
                 "same label that is most like it.")
 uses = best.unique(return_counts=True)[1]
-lab.say("A stand-in has the label that the owner gave. Will it keep the owner's trigger alive?",
-        f"The {len(best)} deleted rows have {len(uses)} different stand-ins. The most popular one "
-        f"takes the places of {int(uses.max())} of them, in every epoch.")
+lab.say("These stand-ins have the label that the owner gave, and no dots. Will they keep the "
+        f"owner's trigger alive? The {len(best)} deleted rows have {len(uses)} different nearest "
+        f"rows, and one of these is the nearest to {int(uses.max())} of them, in every epoch. A "
+        "batch that holds it already takes the next nearest.")
 
 # %% [markdown]
 # **Check yourself.** Why does the search compare gradients and not pictures, and what does that
@@ -255,7 +258,7 @@ lab.say("A stand-in has the label that the owner gave. Will it keep the owner's 
 # <details><summary>Answer</summary>
 #
 # All that a batch does to a model is its gradient. Two pictures that look alike may push the
-# weights apart, and which way depends on where the weights are. It costs $M$ more gradients in
+# weights apart, and which way depends on where the weights are. It costs $M + 1$ more gradients in
 # each step, where *nearest* costs one look at the pixels beforehand.
 #
 # </details>
@@ -306,6 +309,9 @@ lab.say(f"With checkpoints kept, formula and replay agree to {100 * off:.1g} %."
 forged = here.forged_runs(world, judged, RATES, PARTS)
 grows = here.scaling(forged, RATES, PARTS)
 lab.say(*here.told_growth(grows))
+lab.say_committed("Over the committed runs the power of the learning rate is 1 + "
+                  "{ver-scale.rate}, that of the share {ver-scale.share}; that the formula of the "
+                  "step before is a bound: {ver-scale.bound}.")
 
 # %%
 lab.figure(here.passing_steps(figures, forged, PARTS[1:], RATES[-1]),
@@ -319,12 +325,12 @@ spent, swaps = needed.spent.tolist(), 100 * np.mean([np.mean(w) for w in needed.
 lab.say(here.told_floor(forged, PARTS[1], RATES[-1]),
         f"To pass whole, a forged log of {100 * PARTS[1]:g} % deleted rows needs a tolerance of "
         f"10^({lk.measure.show_interval(ratio)}) times the floor.",
-        f"And it is not cheap: {swaps:.0f} % of the steps are made anew, with gradients of "
-        f"{100 * np.mean(spent):.0f} % of the rows that retraining for as long would use."
-        if np.mean(spent) > 0.5 else
-        f"It takes gradients of {100 * np.mean(spent):.0f} % of the rows of retraining.",
-        "But these steps need not wait for each other, and with checkpoints kept the forger "
+        f"In {swaps:.0f} % of its steps rows are swapped; with checkpoints moved each such step is "
+        "made anew. These steps need not wait for each other, and with checkpoints kept the forger "
         "computes no gradient at all.")
+lab.say_committed("Is it cheap, with checkpoints moved? Rows differentiated, as a share of those "
+                  "of retraining for as long, over the committed runs: {ver-forge.cost}. Cheap, "
+                  "as the claim has it, would be below 0.1.")
 
 # %%
 panel_figure, redraw = here.forged_panel(figures, forged, RATES[-1])
@@ -364,7 +370,7 @@ panel
 # | edits the log | serves the old model, strikes the rows out of the log |
 # | forges | serves nearly the old model; its log is forged as published |
 # | nearest | trains again, with the nearest look-alikes in the places of the deleted rows |
-# | search | trains again, with rows whose gradients resemble theirs |
+# | search | trains again, with the best by gradient of a few random sets in their places |
 #
 # Each owner asks its thirty questions, and accuses when more are hits than a model without its rows
 # would give by chance (section 5 derives the number). The owners also *pool* all hits in one such
@@ -376,8 +382,8 @@ panel
 # its owners so many hits. Which of the other three liars do more than half of the owners accuse?
 #
 # - a) The forger alone.
-# - b) Not the forger, whose weights were moved; if anyone, those who train on with the owners'
-#   labels, *nearest* or *search*.
+# - b) Not the forger, whose weights were moved; if anyone, those who put stand-ins in the places
+#   of the stamped rows, *nearest* or *search*.
 # - c) The forger, and *nearest* or *search* as well.
 
 # %%
@@ -392,8 +398,10 @@ lab.figure(here.who_passes(spread, matrix.provider.value_counts()),
 share = {p: [mean for mean, *_ in three] for p, three in spread.items()}
 fooled = [p for p in spread if p != "honest" and share[p][1] == share[p][2] == 1]
 lab.say(*here.told_passing(spread, matrix, len(judged)))
-lab.say(here.told_fooled(fooled, spread, len(judged)),
-        "That they pass the replay is by construction: each of their steps was made.")
+lab.say(here.told_fooled(fooled, len(judged)))
+lab.say_committed("Over the committed runs, that all hits pooled accuse the forger: "
+                  "{ver-forge.backdoor}; that they pass *nearest* and *search*: "
+                  "{ver-adv-retrain.backdoor}.")
 liars = matrix[matrix.provider.isin(["ignores", "edits the log", "forges"])]
 reasons = liars.groupby("provider", sort=False).reasons.first()
 lab.table(pd.DataFrame([{"provider": p, "what the verifier says": " ".join(r)}
@@ -415,8 +423,9 @@ lab.table(pd.DataFrame([{"provider": p, "what the verifier says": " ".join(r)}
 #
 # One test, one owner. In section 4 all owners' tests were pooled; here is what one of them can say.
 # Before the request the owner measures two rates on the old model: $p$, how often its own trigger
-# draws its label, and $q$, how often fresh triggers draw it that nobody planted. Afterwards it asks
-# $m = 30$ questions and accuses when there are more than $h^*$ hits:
+# draws its label, and $q$, how often fresh triggers draw it that nobody planted. That takes many
+# questions: here two hundred for $p$, and all test pictures but the thirty for $q$. Afterwards it
+# asks $m = 30$ questions and accuses when there are more than $h^*$ hits:
 # $$h^* = \min\{h : P(\mathrm{Bin}(m, q) > h) \le \alpha\}$$
 # $\mathrm{Bin}(m, q)$ is the number of hits of a model whose answers are hits at rate $q$. An
 # honest provider is accused with probability $\alpha = 10^{-3}$ at most, *if* its new model answers
@@ -459,18 +468,19 @@ m = questions(0.6, 0.1, 1e-3, 1e-3, 100)
 escapes = [here.miss_rate(k, 0.6, here.critical_value(k, 0.1, 1e-3)) for k in range(1, m + 1)]
 agrees = escapes[-1] <= 1e-3 < min(escapes[:-1])
 lab.say(f"With p = 0.6 and q = 0.1, {m} questions keep both errors at one in a thousand.",
-        "By labkit's version, too, it is the smallest number that does." if agrees else
-        "By labkit's version it is not the smallest number that does.")
-lk.show(here.critical_value)
+        "By the course's version, too, it is the smallest number that does." if agrees else
+        "By the course's version it is not the smallest number that does.")
+lk.show(here.critical_value.__wrapped__)  # as it is inside the check of its arguments
 
 # %%
 sizes = [(20, world.each), (5, world.each), (1, world.each), (20, world.each // 2),
          (20, world.each // 5)]
 weak = here.strengths(world, sizes, judged)
-weak["plan"] = [questions(p, q, here.ALPHA, here.ALPHA, 200) if p > q else None
+most = min(1000, len(data.y_test))  # beyond, math.comb outgrows a float
+weak["plan"] = [questions(p, q, here.ALPHA, here.ALPHA, most) if p > q else None
                 for p, q in zip(weak.p, weak.q)]  # for each owner
-lab.table(here.strengths_shown(weak), "What a test of 30 questions can see, and what it would take")
-lab.say(*here.told_strengths(weak, sizes),
+lab.table(here.strengths_shown(weak, most), "What 30 questions can see, and what it would take")
+lab.say(*here.told_strengths(weak, sizes, most),
         "Triggers and networks are new here: the worst β of so few owners is luck, in part; in "
         f"section 4's networks it was {all_beta.max():.1g}.")
 
@@ -491,6 +501,9 @@ lab.table(here.accusations(honest_tests, matrix, false_rate),
 
 # %%
 lab.say(*here.told_accused(honest_tests, false_rate))
+lab.say_committed(f"Over the committed runs, where α grants {here.ALPHA:g}, the share of tests "
+                  "that accuse an honest provider is {ver-honest.alpha} with q from the old model, "
+                  "and {ver-honest.alpha-now} with q from the new one.")
 
 # %% [markdown]
 # **Check yourself.** Twenty owners test one provider, and the interval above counts them as one.
@@ -506,13 +519,19 @@ lab.say(*here.told_accused(honest_tests, false_rate))
 # %% [markdown]
 # ## 6 · What does a cheat keep? (optional)
 #
-# Where training again with look-alikes passes both checks, has it cheated at all? It never took a
-# step on the deleted rows. It hopes that their stand-ins teach nearly the same. So compare what it
-# *knows* of them with what honest retraining with the same seed knows:
+# Where training again with stand-ins passes both checks, has it cheated at all? It took no step on
+# a deleted row. But it used them: *nearest* their pixels, *search* their gradients, in every step.
+# It hopes that stand-ins teach nearly the same. So compare what it *knows* of the deleted rows with
+# what honest retraining from the same seed knows:
 # $$\text{known}(w) = \big[L_F(w_r) - L_T(w_r)\big] - \big[L_F(w) - L_T(w)\big]$$
 # $L_F$ and $L_T$ are the mean losses on deleted and on test rows (cross-entropy in nats), $w_r$ the
 # reference. A tenth of the rows is deleted, no triggers, more seeds, and a smaller learning rate,
-# so that seeds differ less. The control is retraining with *another* seed.
+# so that seeds differ less.
+#
+# A verifier is told the start, but not in which order an honest provider would have drawn the
+# rows, so it lacks the reference. Here it takes the extreme case, and retrains from *another* seed,
+# start and all. On average that model knows as much as the reference; but it shares neither start
+# nor batches with the cheat, so a difference to it spreads more.
 #
 # *Search* ends an epoch when no unused row can stand in, and so leaves some rows out. The variant
 # *search to the end* (ours) goes on without stand-ins until each row was used.
@@ -535,10 +554,17 @@ lab.figure(here.known_beyond(figures, saved,
 # %%
 lab.table(here.kept_shown(saved, raw), "In nats, with 95 % intervals: more, less or undecided")
 lab.say(*here.told_kept(saved, raw))
+lab.say_committed("Over the committed runs, known beyond the reference, in nats: *nearest* "
+                  "{ver-adv-keeps.nearest-beyond}, *search* {ver-adv-keeps.search-beyond}, "
+                  "retraining with another seed {ver-adv-keeps.control}. Loss alone, below the "
+                  "mean of two retrainings, as the claim was written: *nearest* "
+                  "{ver-adv-keeps.nearest}, *search* {ver-adv-keeps.search}.")
 off = here.imitation(world, s)
 misses = ", ".join(f"{100 * np.mean(v):.0f} % ({k})" for k, v in off.items())
-lab.say("How well do stand-ins imitate? Half-way through training, their gradient misses that of "
-        f"the deleted rows by {misses} of its length.")
+lab.say("How well do stand-ins imitate? In one network, half-way through training, their gradient "
+        f"misses that of the deleted rows by {misses} of its length, the mean of "
+        f"{len(off['nearest'])} batches. Rows without any gradient would miss it by 100 %" + (
+            "." if np.mean(off["search"]) < 1 else ", and *search* does no better than these."))
 
 # %% [markdown]
 # **Check yourself.** Why is loss on the deleted rows alone not enough to say that a cheat kept
@@ -579,13 +605,14 @@ lab.say(*here.told_counts(audits))
 #
 # > **Threat model** (the third variant)
 # >
-# > - **Who** a provider that trains again with look-alikes.
-# > - **Sees** your audit and its threshold.
-# > - **May** take another look-alike for the same row in each epoch.
+# > - **Who** a provider that trains again with look-alikes, and draws with replacement.
+# > - **Sees** all rows. It expects some count of uses, and sees neither your audit nor its limit.
+# > - **May** take for a deleted row the nearest look-alike in epoch 1, the second in epoch 2, and
+# >   so on. It does no more, whatever your audit is.
 # > - **Wants** to be flagged no more often than an honest provider.
 #
-# *Judged by* the share of cheating logs that is flagged while 1 % of either kind of honest logs
-# is: at least half-way from the plain count to the course's own audit.
+# *Judged by* the share of cheating logs that is flagged while at most 1 % of either kind of honest
+# logs is: at least half-way from the plain count to the course's own audit.
 
 # %%
 @exercise("9.5")
@@ -603,8 +630,9 @@ found = here.detections({"plain count": here.largest_use, "yours": suspicion,
                          "the course's": here.suspicion}, cheating, 200, s)
 lab.figure(here.detected(figures, found, {"plain count": ("other", ":"), "yours": ("defence", "-"),
                                           "the course's": ("defence", "--")}),
-           "Share of cheating logs that three audits flag at 1 % false alarms, against the share "
-           "of deleted rows, for three ways of drawing rows: plain count, yours, the course's.")
+           "Share of cheating logs that three audits flag at 1 % false alarms at most, by the "
+           "share of deleted rows, for three ways of drawing rows: plain count, yours, the "
+           "course's.")
 lab.say(*here.told_detections(found))
 
 # %% [markdown]
@@ -629,17 +657,21 @@ for name in ("honest", "nearest"):
                              seed=s, **full)
     seen = here.verify(log, as_it_was, served, tenth, tolerance=1e-5, build=world.build,
                        init_seed=s, recipe=full)
-    print(f"{name}, full batches, verified:", seen.verified, *seen.reasons)
+    print(f"{name}, full batches, verified: {seen.verified}", *seen.reasons, sep=": ")
 
 # %% [markdown]
+# A stand-in breaks the seed's order, and a full batch holds all retained rows already: both rules
+# name a cheat by its batches.
+#
 # **Check yourself.** A provider commits to a seed of its own choice. What could it still do, and
 # what closes that hole?
 #
 # <details><summary>Answer</summary>
 #
-# It can try out many seeds in secret and commit to the one whose model it likes best. So the seed
-# has to come from both sides, or from a public lottery, after the request is known. A third way
-# is trusted hardware that signs the training; no notebook can show that.
+# It can try out many seeds in secret and commit to the one whose model it likes best. Before the
+# request that is no choice for or against these rows, unless it foresees them. So the seed should
+# come from both sides, or from a public lottery. A third way is trusted hardware that signs the
+# training; no notebook can show that.
 #
 # </details>
 
@@ -712,28 +744,34 @@ store.cleanup()
 # ## The answer
 
 # %%
-keeping = [m for m in cheats if lk.measure.interval(saved[m])[1] > 0]
-once, again, knowing = here.SORTS
-few = {(audit, sort): here.percent(here.flagged(found, audit, sort))
-       for audit in ("plain count", "yours") for sort in here.SORTS}
-lab.say("**Can anyone check it?**",
-        "In part. Owners who stamped rows can tell when the *old* model still answers:"
-        if share["ignores"][0] < 0.5 else "Hardly: most stamped rows leave too weak a trace here.",
-        f"{here.accusing(spread)['ignores']} of the tests catch a provider who ignored the "
-        f"request, and {here.percent(~honest_tests.deleted, honest_tests.seed, 1)} accuse an "
-        f"honest one, where {100 * here.ALPHA:g} % was promised.",
-        here.told_fooled(fooled, spread, len(judged)),
-        f"A forged log passes a replay whole at 10^({lk.measure.show_interval(ratio)}) times the "
-        "floor.", "More of the deleted rows than a retraining with the same seed know: "
-        f"{', '.join(keeping) or 'none, as far as the seeds show'} (of {len(cheats)} cheats).")
-lab.say(f"With {100 * here.AGREED:g} % of the rows deleted, each used once an epoch, the plain "
-        f"count flags {few['plain count', once]} of the cheats' logs, your audit "
-        f"{few['yours', once]}; with replacement, {few['plain count', again]} and "
-        f"{few['yours', again]}; of those who know it your audit flags {few['yours', knowing]}.",
-        "A committed seed leaves no batch to choose; who may pick the seed is left to settle.")
-lab.say("Not shown: that a provider who passes has forgotten; that a test with q from the new "
-        "model keeps its α, or how α does where less than half of all rows is deleted; larger "
-        "networks; what a provider whose look-alikes change keeps.")
+plain, yours = ([here.percent(here.flagged(found, audit, sort)) for sort in here.SORTS]
+                for audit in ("plain count", "yours"))
+lab.say_committed(
+    "**Can anyone check it?** That depends on the lie; this is over the committed runs.",
+    "\n- *Serving the old model*: that at least 19 of 20 owners who stamped rows catch it, one",
+    "test a network: {ver-honest.ignoring}. Owner by owner, an honest provider is accused at a",
+    f"rate of {{ver-honest.alpha}}, where {here.ALPHA:g} was promised.",
+    f"\n- *Forging the log*, {100 * PARTS[1]:g} % deleted: a replay passes it whole only from 10",
+    "to the power {ver-forge.threshold} times the floor on. Rows differentiated, as a share of",
+    "retraining's: {ver-forge.cost}. That all hits, pooled, accuse it: {ver-forge.backdoor}.",
+    "\n- *Training again with stand-ins*: the replay passes it by construction. That all owners'",
+    "hits, pooled, pass it too: {ver-adv-retrain.backdoor}. Known of the deleted rows beyond",
+    "retraining with the same seed, in nats: *nearest* {ver-adv-keeps.nearest-beyond}, *search*",
+    "{ver-adv-keeps.search-beyond}, retraining with another seed {ver-adv-keeps.control}. The",
+    "claim's verdict is on loss alone, and does not by itself show that a cheat keeps anything.",
+    "\n- *Counting uses*, a tenth deleted: the share of logs of *nearest* that a plain count flags",
+    "is {ver-audit.nearest}; by construction it never flags *search*.")
+lab.say("In this run the original, which trained on the deleted rows, knows "
+        f"{saved['original'].mean():.3f} nats of them beyond retraining. With "
+        f"{100 * here.AGREED:g} % deleted, each row used once an epoch, the plain count flags "
+        f"{plain[0]} of the logs of *nearest*, your audit {yours[0]}; with replacement, {plain[1]} "
+        f"and {yours[1]}; where look-alikes rotate, yours flags {yours[2]}.",
+        "A committed seed leaves no batch to choose; who may pick it is left to settle.")
+lab.say("Not shown: that a provider who passes has forgotten; that one network of a cheat can be "
+        "told from one honest retraining; a replay on another machine, which the floor imitates; "
+        "that a test with q from the new model keeps its α, or how α does where less than half of "
+        "all rows is deleted; larger networks; what a provider keeps whose look-alikes rotate, or "
+        "how an audit fares against one who knows its score.")
 
 # %% [markdown]
 # **Read on**

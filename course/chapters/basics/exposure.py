@@ -34,6 +34,13 @@ def of_references(world, attack, seeds) -> dict:
                     strict=True))
 
 
+def beside_retraining(results):
+    """The runs of `judged` with `above`: AUC less that of the retrained model of the same seed."""
+    aim = results[results.method == "retrained"].set_index(["kind", "seed"]).AUC
+    same = [aim[key] for key in zip(results.kind, results.seed, strict=True)]
+    return results.assign(above=results.AUC - same)
+
+
 def figure_of(sweep, method, seeds, least_ta):
     """What plots.exposure shows of a method: mean UA, exposure by seed, whether TA is of use."""
     ua, exposed, ta = (curve(sweep, method, c, seeds)[1] for c in ("UA", "exposure", "TA"))

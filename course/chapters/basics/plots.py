@@ -48,8 +48,8 @@ def strangers(figures, ua, error):
     ax.fill_between([low, high], [low - 3, high - 3], [low + 3, high + 3], color=grey, alpha=0.12,
                     linewidth=0, label="within 3 points")
     ax.plot([low, high], [low, high], ":", color=grey, label="equal")
-    ax.plot(error, ua, figures.MARKERS["retrained"], color=figures.COLOURS["retrained"],
-            label="retrained, one seed each")
+    ax.plot(error, ua, figures.MARKERS["retrained"], color=figures.COLOURS["retrained"], alpha=0.5,
+            label="retrained, by seed (dark: two)")
     ax.set(xlabel="test error of the retrained model, 100 − TA (%)", xlim=(low, high),
            ylabel="UA of the retrained model (%)", ylim=(low, high),
            title="Errors on the deleted rows and on strangers")
@@ -150,11 +150,12 @@ def exposure(figures, curves, refs):
             drawn.lines[0].set_marker(marker)
     for role, (x, y) in refs.items():
         figures.interval(ax, [x.mean()], y, role, role, limits=(-1, 1))
-    ax.axvline(refs["retrained"][0].mean(), color=figures.COLOURS["retrained"], linestyle="--")
+    ax.axvline(refs["retrained"][0].mean(), color=figures.COLOURS["retrained"], linestyle="--",
+               label="retraining's UA")
     ax.set(xlabel="UA of the unlearned model (%)", ylabel="exposure: AUC − 0.5, without labels",
            title="How exposed is the forget set?")
     ax.axhline(0, color=figures.COLOURS["other"], linestyle=":", linewidth=1.4)
-    fig.legend(loc="outside lower center", ncols=5, columnspacing=1, handletextpad=0.3)
+    fig.legend(loc="outside lower center", ncols=3, columnspacing=1, handletextpad=0.3)
     return fig
 
 

@@ -13,6 +13,7 @@ UNDECIDED = {
     "undecided": "The interval lies on both sides of the line, so these seeds do not decide it.",
     "too few": "These are too few seeds for a verdict."}
 COLUMNS = {"UA": "UA %", "RA": "RA %", "TA": "TA %", "gap": "gap, points", "AUC": "MIA, AUC",
+           "above": "AUC less retraining's, paired",
            "cpu": "RTE, CPU s", "visits": "visits, 1000 rows"}
 
 
@@ -40,7 +41,7 @@ def ends(runs, grid, chosen):
         elif strength(settings) == first:
             idle = moved(runs, kind, method, first) < 0.5
             found.append(f"{name} (weak end: " + (
-                "it hardly changes the model there, so no weaker one would do better)" if idle
+                "it hardly changes the model there, a weaker one still less)" if idle
                 else "a longer grid may find better)"))
     return found
 
@@ -81,8 +82,8 @@ def of_methods(results, kind, columns):
     part = results[results.kind == kind].assign(visits=lambda t: t.visits / 1000)
 
     def cell(values):
-        limits = (None if values.name in ("cpu", "visits") else (0, 1) if values.name == "AUC"
-                  else (0, 100))
+        limits = {"cpu": None, "visits": None, "AUC": (0, 1), "above": (-1, 1)}.get(
+            values.name, (0, 100))
         values = values.dropna()
         if len(values) < 3:
             return "" if values.empty else f"{values.mean():.2g}"

@@ -22,7 +22,7 @@ def two_limits(victims, requests, threshold, count) -> dict:
     """The gate of one number with a limit from random rows, and one fair to every stream.
 
     requests: {network: attacks}; threshold: (scores, share) -> limit. -> {"random" or "people":
-    (share of attacks caught, share of people stopped)}
+    (2, networks): share of attacks caught, share of people stopped}
     """
     rows = {"random": [], "people": []}
     for i, asked in requests.items():
@@ -32,7 +32,7 @@ def two_limits(victims, requests, threshold, count) -> dict:
         for name, at in (("random", limit["random"]), ("people", max(limit.values()))):
             above = {s: (x > at).double().mean().item() for s, x in seen.items()}
             rows[name].append((above["attack"], np.mean([above[s] for s in defend.REALISTIC])))
-    return {name: np.mean(found, 0) for name, found in rows.items()}
+    return {name: np.transpose(found) for name, found in rows.items()}
 
 
 def table(rows) -> torch.Tensor:

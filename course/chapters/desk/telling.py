@@ -6,14 +6,15 @@ import pandas as pd
 from labkit.measure import interval, show_interval
 
 from .asking import AIMS
+from .outcomes import less
 
 PERCENT, POINTS = (0, 100), (-100, 100)  # what a quantity can be at all
 
 
-def percent(values, clusters, limits=PERCENT) -> str:
+def percent(values, clusters, limits=PERCENT, digits=0) -> str:
     """Mean and interval in percent (of shares) or points, over networks: '12 [3, 20]'."""
     return show_interval(100 * np.asarray(values, float), clusters=list(clusters), limits=limits,
-                         digits=0)
+                         digits=digits)
 
 
 def ends(values, clusters, limits=PERCENT) -> tuple:
@@ -58,28 +59,59 @@ def alarms_told(alarms, most) -> pd.DataFrame:
         for (who, aim), rows in alarms.items()])
 
 
+def noisiest(shares, digits=1) -> str:
+    """Mean and interval in percent, '2.0 [0.0, 5.0]', of the group with the largest mean.
+
+    shares: {name: (values, clusters)}, each in shares.
+    """
+    return percent(*max(shares.values(), key=lambda pair: np.mean(pair[0])), digits=digits)
+
+
+def flagged_less(a, b) -> pd.DataFrame:
+    """Share flagged of the requests in a, less that in b, target by target: for `effect`."""
+    return less(*(frame.assign(value=frame.flagged) for frame in (a, b)))
+
+
+def spared(ways) -> str:
+    """Streams with an alarm that planning spares, at once less planned, with what it decides.
+
+    ways: {(aim, how): rows of `campaigns`}, in the same order of networks and streams.
+    """
+    told = []
+    for who in ("quiet", "plain"):
+        for aim in AIMS:
+            now, then = (ways[aim, f"{who}, {how}"] for how in ("at once", "planned"))
+            gap = now.alarmed - then.alarmed.to_numpy()
+            told.append(f"{effect(now.assign(value=gap))} ({who}, {aim})")
+    return "; ".join(told)
+
+
 def campaigns_told(ways, each) -> pd.DataFrame:
     """A row a campaign: streams with an alarm, success before it, requests that are never sent.
 
-    ways: {(aim, how): rows of `campaigns`}; each: {(aim, how): `by_target` of them}.
+    ways: {(aim, how): rows of `campaigns`}; each: {(aim, how): `by_target` of them}. Sent at once
+    is sent all, by construction.
     """
     return pd.DataFrame([{
         "aimed at": aim, "requests": how,
         "streams with an alarm, %": percent(rows.alarmed, rows.i),
         "success, points": percent(each[aim, how].value, each[aim, how].i, POINTS),
-        "never sent, %": percent(rows.given_up, rows.i)} for (aim, how), rows in ways.items()])
+        "never sent, %": "0 (by construction)" if how.endswith("at once") else
+        percent(rows.given_up, rows.i)} for (aim, how), rows in ways.items()])
 
 
-def gates_told(crowd, takes) -> pd.DataFrame:
-    """A row a gate: the hardest kind of people stopped, and what it takes from each attacker.
+def gates_told(crowd, attacks, takes) -> pd.DataFrame:
+    """A row a gate: the hardest kind stopped, and what it flags and takes of each attacker.
 
-    crowd: rows of people from `met`; takes: {(gate, "plain" or "knows"): a frame with i, value}.
+    crowd, attacks: rows from `met`; takes: {(gate, "plain" or "knows"): a frame with i, value}.
     """
-    columns = {"plain": "takes from the plain attacker, points",
-               "knows": "takes from one who knows it, points"}
+    people = {"plain": ("plain", "the plain attacker"), "knows": ("knowing", "one who knows it")}
+    flagged = {key: (g.flagged, g.i) for key, g in attacks.groupby(["gate", "who"])}
     return pd.DataFrame([{
         "gate": name,
         "hardest kind stopped, %": 100 * crowd[crowd.gate == name].groupby("stream").stopped.mean()
-        .max()} | {column: percent(takes[name, who].value, takes[name, who].i, POINTS)
-                   for who, column in columns.items()}
+        .max()} | {f"flagged, {short}, %": percent(*flagged[name, who])
+                   for who, (short, _) in people.items()}
+        | {f"takes from {whose}, points": percent(takes[name, who].value, takes[name, who].i,
+                                                  POINTS) for who, (_, whose) in people.items()}
         for name in dict.fromkeys(gate for gate, _ in takes)])

@@ -122,8 +122,8 @@ def beyond_threshold(alarms, requests, draws):
     return alarms.assign(once=once, value=alarms.alarmed - once)
 
 
-def above_drift(bad, key, pools, settled) -> tuple:
-    """Requests that raise the sum, percent, mean of networks: an attacker's, and new benign ones.
+def above_drift(bad, key, pools, settled) -> np.ndarray:
+    """Share of requests that raise the sum: an attacker's, and new benign ones. -> (2, networks)
 
     Of each network: bad {key: (m,) log scores}; pools {"fresh": {stream: log scores}}; settled
     (drift, limit).
@@ -131,7 +131,7 @@ def above_drift(bad, key, pools, settled) -> tuple:
     rows = [[(scores > drift).mean() for scores in (
         bad[i][key], np.concatenate([*pools[i]["fresh"].values()]))]
         for i, (drift, _) in settled.items()]
-    return tuple(100 * np.mean(rows, 0))
+    return np.transpose(rows)
 
 
 def tapes(fresh, malicious, settled, seed=1) -> dict:

@@ -9,7 +9,7 @@ from labkit.measure import psnr
 from .code import ssim
 from .searches import leaked
 from .tables import TABLES
-from .worlds import RECIPES, ascend, tune
+from .worlds import ascend, tune
 
 
 def look_gains(worlds, looks) -> list[np.ndarray]:
@@ -77,8 +77,9 @@ def recipe_costs(sweep, late) -> dict:
     """dB that other recipes cost against the gentle one at N = 64, one a row; 'surplus': of both
     changes together, less each alone.
     """
-    at = {r: gain_at(sweep, "mlp", [64], late, r) for r in RECIPES}
-    lost = {r: at["gentle"] - at[r] for r in ("small batches", "large steps", "ordinary")}
+    at = {r: gain_at(sweep, "mlp", [64], late, r)
+          for r in ("gentle", "small batches", "large steps", "ordinary")}
+    lost = {r: at["gentle"] - g for r, g in at.items() if r != "gentle"}
     return lost | {"surplus": lost["ordinary"] - lost["small batches"] - lost["large steps"]}
 
 

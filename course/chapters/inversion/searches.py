@@ -84,6 +84,27 @@ def rehearsal_table(tried):
                          for (net, update, signed), row in tried.items()])
 
 
+def edge_told(weights) -> str:
+    """Says it where rehearsal chose the largest weight of the prior that it tried."""
+    return (f"{max(TVS):g} is the largest weight tried: a larger one might do better."
+            * (max(TVS) in weights))
+
+
+def rehearsal_told(attacker, tried, w) -> str:
+    """What the rehearsal on world w chose, and what its choice is worth. attacker, tried: as from
+    rehearse.
+    """
+    chosen = ", ".join(f"{tv:g} ({net}, {update})" for (net, update), tv in attacker.tv.items())
+    best, guess = max(max(row) for (_, update, _), row in tried.items()
+                      if update == "noisy"), w.guess.mean().item()
+    return (f"It follows {'the sign' if attacker.signed else 'the gradient'}, and takes the prior "
+            f"with the highest PSNR: {chosen}. {edge_told(attacker.tv.values())}\n\n"
+            f"These are means over {len(w.rows)} rows: small differences are luck. The class mean "
+            f"has {guess:.1f} dB there" + (", more than any search of a noisy update: a rational "
+                                           "attacker would hand in the mean." if best < guess
+                                           else "."))
+
+
 def first_look(attacker, w):
     """Ascent on each row to be deleted: attacked with its own update, with that of another row of
     its class, and from weights in float32. -> three tensors of pictures (t, c, h, w)

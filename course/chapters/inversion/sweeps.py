@@ -15,6 +15,7 @@ from labkit.measure import psnr
 from labkit.unlearn import sisa
 
 from .code import through_curvature, weighted_difference
+from .records import gain_at
 from .searches import gain, leaked
 from .worlds import (
     CNN,
@@ -83,6 +84,16 @@ def exact_sweep(attacker, worlds, grids: dict, records=exact_records) -> pd.Data
     """Records over all worlds. grids: network -> [(N, epochs, recipe)]; records: what takes one."""
     jobs = [(i, w, net, grid) for net, grid in grids.items() for i, w in enumerate(worlds)]
     return pd.DataFrame(sum(training.parallel(partial(records, attacker), jobs), []))
+
+
+def orders(attacker, worlds, sweep, sizes) -> tuple[np.ndarray, np.ndarray]:
+    """Gain after 5 epochs of ordinary fine-tuning on 64 rows or more, where retraining takes a
+    fresh order (read from `sweep`), and where it keeps the old one. dB, one a row, means.
+    """
+    many = [n for n in sizes if n >= 64]
+    kept = exact_sweep(attacker, worlds, {"mlp": [(n, 5, "kept order") for n in many]})
+    return (gain_at(sweep, "mlp", many, [5], "ordinary"),
+            gain_at(kept, "mlp", many, [5], "kept order"))
 
 
 def _other_methods(w, net="mlp", n=64, damping=0.01):
@@ -165,22 +176,26 @@ def on_network(attacker, job) -> np.ndarray:
     return gain(w, attacker.search(w, theta, aims))
 
 
-def rounded(w, n=8) -> list[list[float]]:
-    """Cosine of the informed difference with the true gradient, from weights in float64 and from
-    the same rounded to float32, where the network has fitted its private rows. -> (t, 2)
+def rounded(attacker, w, n=8) -> np.ndarray:
+    """The informed difference where the network has fitted its private rows, from weights in
+    float64 and from the same rounded to float32.
+
+    -> (t, 4): its cosine with the true gradient from both, then the gain of the attack, dB, on both
     """
-    w, out = copy.copy(w), []
+    w, cosines, aims = copy.copy(w), [], []
     fitted = training.fit(copy.deepcopy(w.nets["mlp"]).double(), w.pool.x[:n], w.pool.y[:n],
                           epochs=300, lr=0.05, seed=0, schedule="constant", weight_decay=0)
     w.nets = {"mlp": fitted}
     for j in w.rows:
         models = fitted, tune(w, "mlp", list(range(n))), tune(w, "mlp", others(n, j), seed=1)
-        truth, row = true_gradient(w, fitted, j), []
-        for kind in (torch.float64, torch.float32):
-            stored = [copy.deepcopy(m).to(kind) for m in models]
-            row.append(cosine(weighted_difference(*stored, n, 1), truth))
-        out.append(row)
-    return out
+        truth = true_gradient(w, fitted, j)
+        aims.append([weighted_difference(*(copy.deepcopy(m).to(kind) for m in models), n, 1)
+                     for kind in (torch.float64, torch.float32)])
+        cosines.append([cosine(aim, truth) for aim in aims[-1]])
+    found = attacker.search(w, fitted, torch.stack([aim for pair in zip(*aims, strict=True)
+                                                    for aim in pair]),
+                            w.label[:, None].repeat(2, 1))
+    return np.c_[cosines, gain(w, found).reshape(2, -1).T]
 
 
 def fed_the_gradient(attacker, worlds, recipe) -> np.ndarray:

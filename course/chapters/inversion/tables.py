@@ -80,3 +80,14 @@ def linear_jobs(sources, images: str, seeds, m: int):
 def rule_of_thumb(rows_a_column) -> np.ndarray:
     """Cosine to expect with so many private and as many public rows a column: 1 / √(1 + 2 d/n)."""
     return 1 / np.sqrt(1 + 2 / np.asarray(rows_a_column))
+
+
+def sizes_told(on_images) -> str:
+    """What the panel of cosines against rows a column shows, on records of linear_trial."""
+    by = on_images.groupby("side")
+    ratio, close = by.n.first() / by["columns"].first(), by[["rebuilt", "mean"]].mean()
+    least = ratio.idxmin()
+    above = bool((close.rebuilt > rule_of_thumb(ratio)).all())
+    return (f"With {ratio[least]:.0f} rows a column, the fewest in the right panel, it is "
+            f"{close.rebuilt[least]:.3f}, and the class mean's {close['mean'][least]:.2f}."
+            + " At every size the mean cosine lies above the rule of thumb." * above)

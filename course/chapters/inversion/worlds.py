@@ -12,10 +12,12 @@ from labkit.data import Data
 from labkit.measure import psnr
 
 CNN = "strided_cnn"
-# How a provider fine-tunes. The two at the end are controls between the two others.
+# How a provider fine-tunes. Two are controls between the gentle and the ordinary recipe; the last
+# is the ordinary one, but retraining keeps the order of the first training.
 RECIPES = {"gentle": dict(lr=1e-3, batch_size=128), "ordinary": dict(lr=1e-2, batch_size=16),
            "large steps": dict(lr=1e-2, batch_size=128),
-           "small batches": dict(lr=1e-3, batch_size=16)}
+           "small batches": dict(lr=1e-3, batch_size=16),
+           "kept order": dict(lr=1e-2, batch_size=16, keep_order=True)}
 
 
 @dataclass
@@ -79,11 +81,15 @@ def prepare(data, seeds, rehearsal: int, cfg):
     return worlds, extra
 
 
-def tune(w, net: str, rows, seed=0, epochs=1, lr=1e-3, batch_size=128):
-    """Fine-tune the public network on rows of the private pool, by plain SGD in float64."""
+def tune(w, net: str, rows, seed=0, epochs=1, lr=1e-3, batch_size=128, skip=None):
+    """Fine-tune the public network on rows of the private pool, by plain SGD in float64.
+
+    skip: places in `rows` that stay empty, so that the others meet the same batches as with all.
+    """
     start = copy.deepcopy(w.nets[net]).double()
     return training.fit(start, w.pool.x[rows], w.pool.y[rows], epochs=epochs, lr=lr, seed=seed,
-                        batch_size=batch_size, momentum=0, weight_decay=0, schedule="constant")
+                        batch_size=batch_size, momentum=0, weight_decay=0, schedule="constant",
+                        skip=skip)
 
 
 def ascend(w, model, rows, steps=1, lr=1e-3):
@@ -99,8 +105,9 @@ def others(n: int, i: int) -> list[int]:
     return [j for j in range(n) if j != i]
 
 
-def retrained(w, net: str, n: int, **recipe) -> dict:
-    """Exact unlearning: fine-tuned again from θ_0 without each deleted row, in a fresh order.
+def retrained(w, net: str, n: int, keep_order=False, **recipe) -> dict:
+    """Exact unlearning: fine-tuned again from θ_0 without each deleted row, in a fresh order or,
+    with keep_order, in that of the first training, where the row's place stays empty.
 
     -> {"plain": (θ, differences (t, d)), "informed": (θ_0, those that know θ_0 and n)}; the first
     of each pair is the model where a gradient is to be matched.
@@ -108,7 +115,8 @@ def retrained(w, net: str, n: int, **recipe) -> dict:
     from .code import weighted_difference
 
     start, before = copy.deepcopy(w.nets[net]).double(), tune(w, net, list(range(n)), **recipe)
-    after = [tune(w, net, others(n, j), seed=1, **recipe) for j in w.rows]
+    after = [tune(w, net, list(range(n)), skip=[j], **recipe) if keep_order
+             else tune(w, net, others(n, j), seed=1, **recipe) for j in w.rows]
     return {"plain": (before, torch.stack([attack.difference(before, a) for a in after])),
             "informed": (start, torch.stack([weighted_difference(start, before, a, n, 1)
                                              for a in after]))}

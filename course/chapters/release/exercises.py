@@ -367,7 +367,7 @@ def _half_way():
 RULE = Exercise(
     id="11.5", title="A release rule", difficulty=5, minutes=25, points=5,
     trains="a defence against somebody who knows it: several releases, masks, imitation; utility "
-           "as a bound, not as an afterthought",
+           "as a bound, not as an afterthought; a deletion that has to last",
     solution=release_rule, cases=_release_case, measure=_hidden,
     measured=f"how far the best attacker stays below the class mean (dB; {judging.TOO_DEAR:g} "
              f"where the rule costs more than {judging.PRICE:g} points of test accuracy)",
@@ -398,7 +398,7 @@ RULE = Exercise(
          "your tuning hardly moves the weights, so what the noise cost is not given back."),
     ),
     remark="Judged on a network and rows of its own with a larger step; below it is run on other "
-           "splits, beside the single defences.",
+           "splits, beside the single defences, and asked whether the row is still unlearned.",
 )
 
 EXERCISES = (RELEASE, DELETIONS, MASKED, CLIMB, RULE)

@@ -8,64 +8,14 @@ import numpy as np
 import torch
 
 from labkit import attack
-from labkit.base import LabError, spawn_seeds
+from labkit.base import LabError
 from labkit.measure import psnr
 
-from .adaptive import average, kept, subtract_path
-from .changed import add_noise, finetune_release, prune, update_rms
+from .released import NOISE, aims_at, released_as
 from .worlds import row_losses, run_all, test_accuracy
 
-NOISE, PRUNED, STEPS = (1, 3, 10, 30), (0.1, 0.5, 0.9), (1, 5, 20)
 # What an inverter may use: searches with two weights of the prior, and two closed forms.
 METHODS = (1e-3, 1e-1, "closed form", "rank one")
-DEFENCES = ({"none": ("none", 0)} | {f"noise × {t:g}": ("noise", t) for t in NOISE}
-            | {f"pruning {100 * s:g} %": ("pruning", s) for s in PRUNED}
-            | {f"fine-tuning {s}": ("fine-tuning", s) for s in STEPS})
-TUNING = dict(lr=0.01, batch_size=64)
-
-
-def released_as(w, name):
-    """One defence on each deletion. -> (models, what the adaptive attacker aims at, masks)
-
-    The last two are None where there is nothing to adapt to, and where nothing is masked.
-    """
-    base = [s % 10**8 for s in spawn_seeds(w.seed, 3, "release")]
-    kind, strength = DEFENCES[name]
-    if kind == "noise":
-        noisy = [[add_noise(a, strength * update_rms(w.theta, a),
-                            base[0] + 1000 * NOISE.index(strength) + 10 * j + again)
-                  for again in range(10)] for j, a in enumerate(w.after)]
-        return [copies[0] for copies in noisy], aims_at(w, map(average, noisy)), None
-    if kind == "pruning":
-        models = [prune(a, strength) for a in w.after]
-        return models, aims_at(w, models), torch.stack([kept(m) for m in models])
-    if kind == "fine-tuning":
-        models = [finetune_release(a, *w.kept, seed=base[1] + j, steps=strength, **TUNING)
-                  for j, a in enumerate(w.after)]
-        mine = imitations(w, strength)
-        return models, torch.stack([subtract_path(w.theta, m, mine) for m in models]), None
-    return w.after, None, None
-
-
-def imitations(w, steps, count=5) -> list:
-    """The old network, fine-tuned as the provider does it, on the attacker's own public rows."""
-    base = spawn_seeds(w.seed, 3, "release")[2] % 10**8
-    return [finetune_release(w.theta, *w.own, seed=base + s, steps=steps, **TUNING)
-            for s in range(count)]
-
-
-def alike(w, steps) -> float:
-    """Cosine between the provider's path of fine-tuning and the mean of the imitated ones."""
-    base = [s % 10**8 for s in spawn_seeds(w.seed, 3, "release")][1]
-    tuned = finetune_release(w.after[0], *w.kept, seed=base, steps=steps, **TUNING)
-    path = attack.difference(w.after[0], tuned)
-    mine = aims_at(w, imitations(w, steps)).mean(0)
-    return torch.nn.functional.cosine_similarity(path, mine, dim=0).item()
-
-
-def aims_at(w, models):
-    """The difference of each model and the old one. -> (t, d)"""
-    return torch.stack([attack.difference(w.theta, m) for m in models])
 
 
 def closed_form(weight, bias, believed):

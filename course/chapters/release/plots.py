@@ -44,7 +44,8 @@ def who_withstands(figures, outcomes, guess):
 def privacy_figure(figures, found, epsilons):
     """Left: the gain from three kinds of step of ascent, at each ε. Right: flips by requests."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4))
-    steps = {"ascent": ("an ordinary step", "unlearned"), "noisy": ("a private step", "defence"),
+    steps = {"ascent": ("an ordinary step", "unlearned"),
+             "noisy": ("a private step (clipped only at ∞)", "defence"),
              "averaged": ("ten of those, averaged", "attack")}
     who = {"random": ("random request", "other"), "chosen": ("chosen", "unlearned"),
            "aware": ("chosen, knows the clipping", "attack")}

@@ -7,7 +7,8 @@ import numpy as np
 from labkit.measure import interval, show_interval
 
 from .answering import ANSWERS
-from .inverters import STEPS, near
+from .inverters import near
+from .released import STEPS, retrained_rise
 
 LIMITS = {"inversion": (0, 100), "answers": (0, 100), "requests": (-100, 100)}
 
@@ -40,26 +41,23 @@ def sides(values, seeds, line=0.0, limits=None) -> str:
 
 
 def told(gain, seeds) -> str:
-    """'12.3 [10.1, 14.2] dB (90 [70, 97] % of the pictures rebuilt)'"""
-    return (f"{in_dB(gain, seeds)} "
-            f"({percent(near(gain), seeds)} % of the pictures rebuilt)")
+    """'12.3 [10.1, 14.2] dB (19 of 21 rebuilt)'"""
+    return f"{in_dB(gain, seeds)} ({near(gain).sum():.0f} of {len(gain)} rebuilt)"
 
 
 def verdicts(cases) -> list:
-    """What helps against whom, sentences. cases: name -> (gains in dB, seeds); 5 dB is success."""
-    found = {name: sides(*x, 5.0) for name, x in cases.items()}
-    heads = {"below": "**Helps**, the gain being below 5 dB with its interval",
-             "above": "**Does not help**", "open": "**Open**"}
-    return [f"{head}: " + ("; ".join(f"{name} ({in_dB(*x)})" for name, x in cases.items()
-                                     if found[name] == side) or "none") + "."
-            for side, head in heads.items()]
+    """What stops whom, sentences. cases: name -> (gains in dB, seeds). Below 1 dB an attack is
+    stopped, as in the claim on noise; from 5 dB on a picture counts as rebuilt.
+    """
+    def found(x):
+        return ("stopped" if sides(*x, 1.0) == "below" else "rebuilt" if sides(*x, 5.0) == "above"
+                else "open")
 
-
-def compared(difference, seeds, limits=(-100, 100)) -> str:
-    """A difference of shares in points, and what its interval shows."""
-    _, low, high = spread(difference, seeds, limits)
-    what = "more" if low > 0 else "fewer" if high < 0 else "no change shown"
-    return f"{percent(difference, seeds, limits)} points ({what})"
+    heads = {"stopped": "Stopped, below 1 dB with the interval", "rebuilt": "Rebuilt, above 5 dB",
+             "open": "In between or open"}
+    told = [(f"{head}: ", [f"{name} ({in_dB(*x)})" for name, x in cases.items()
+                           if found(x) == side]) for side, head in heads.items()]
+    return [head + "; ".join(names) + "." for head, names in told if names]
 
 
 @dataclass(frozen=True)
@@ -75,11 +73,54 @@ class Outcome:
     plain: np.ndarray
     adaptive: np.ndarray | None = None
 
-    def left(self, who, guess=0.0):
-        """The share of the attack's lead over a guess that is left, by the means."""
-        part = getattr(self, who)
-        lead = self.undefended.mean() - guess
-        return None if part is None else (part.mean() - guess) / lead if lead > 0 else np.nan
+    def halved(self, who, guess=0.0):
+        """For each network whether the defence takes more than half of the attack's lead over a
+        guess, by the means of its rows. -> (networks,) bool; None where nobody can adapt
+        """
+        if getattr(self, who) is None:
+            return None
+        bare, left = (np.reshape(x, (len(self.seeds), -1)).mean(1) - guess
+                      for x in (self.undefended, getattr(self, who)))
+        return (bare > 0) & (left < bare / 2)
+
+
+def withstanding(outcomes, guess):
+    """Which defences take more than half of an attack's lead: from both attackers in every network,
+    from both in some networks only, from the plain one alone in every network; and which take it
+    from the plain one in no network. -> four lists
+
+    outcomes: name -> Outcome; guess: share of classes that a guess names.
+    """
+    every, some, plainly, never = [], [], [], []
+    for name, x in outcomes.items():
+        lead = guess * (x.kind == "answers")
+        plain = x.halved("plain", lead)
+        never += [name] * bool(not plain.any())
+        if x.adaptive is None:
+            continue
+        both = plain & x.halved("adaptive", lead)
+        (every if both.all() else some if both.any() else plainly if plain.all() else []).append(
+            name)
+    return every, some, plainly, never
+
+
+def still_unlearned(worlds, swept, names):
+    """Deleted rows' losses under releases, and under retrained networks after the same change.
+
+    -> (rows of a table; names under which the loss of most rows lies below what it was before the
+    deletion; names under which it lies below that of the retrained network after the same change)
+    """
+    rows, fallen, again = [], [], []
+    for name in names:
+        rise = swept.risen(name)
+        exact = np.concatenate([retrained_rise(w, name) for w in worlds if w.seed in swept.seeds])
+        told = [show_interval(x, clusters=of(x, swept.seeds)) for x in (rise, exact, rise - exact)]
+        rows.append({"change": name, **dict(zip(("release", "retrained, same change", "difference"),
+                                                told, strict=True)),
+                     "rows where the release's is lower": f"{(rise < exact).sum()} of {len(rise)}"})
+        fallen += [name] * bool((rise < 0).mean() > 0.5)
+        again += [name] * bool((rise < exact).mean() > 0.5)
+    return rows, fallen, again
 
 
 def outcomes(found, private, named, noise, loose, least) -> dict:

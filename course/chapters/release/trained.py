@@ -12,8 +12,9 @@ from labkit import attack, training
 from labkit.base import LabError, spawn_seeds
 
 from .changed import add_noise
-from .inverters import METHODS, aims_at, gains, pictures
+from .inverters import METHODS, gains, pictures
 from .private import fit_private
+from .released import aims_at
 from .worlds import ascend, run_all, test_accuracy
 
 INFLUENCE = dict(n_rows=200, cg_steps=8)

@@ -27,6 +27,13 @@ def qualifying(victims) -> tuple:
     return sum(fit, []), [i for i, part in enumerate(fit) for _ in part]
 
 
+def wrong(victim, model, rows) -> float:
+    """UA: percent of the deleted rows (ids) that the model gets wrong; NaN for a lost run."""
+    if model is None:
+        return np.nan
+    return 100 - accuracy(predict(model, victim.data.x[rows]), victim.data.y[rows])
+
+
 def beside(victim, model, targets) -> list:
     """What else a request did, beside each of the targets (numbers j): dicts with test and others.
 

@@ -145,7 +145,7 @@ def by_budget(look, curve, lines, budgets, exact):
     ax.plot(0, 0, look.MARKERS["original"], color=look.COLOURS["original"], label="no request")
     ax.set(xlabel="rows asked for", ylabel="labels changed (% of targets)", ylim=(-3, 103),
            xticks=[0, *budgets])
-    fig.legend(loc="outside lower center", ncols=2, fontsize=11)
+    fig.legend(loc="outside lower center", ncols=2, fontsize=11, handlelength=4)
     return fig
 
 

@@ -95,6 +95,19 @@ def gain_behind(behind, who, control, kind) -> tuple:
     return told(apart, "apart", POINTS), ends(apart, "apart", POINTS)[0]
 
 
+def of_reused(desk, kind, controls) -> str:
+    """How many random requests one kind of limit refuses, and in how many cases, in a sentence.
+
+    desk: rows of `at_the_desk`; controls: as it takes them. One request serves several targets.
+    """
+    rows = desk[(desk.who == "random") & (desk.kind == kind)]
+    request = [(i, j % len(controls[i])) for i, j in zip(rows.i, rows.j, strict=True)]
+    refused = [r for r, passed in zip(request, rows.passed, strict=True) if not passed]
+    return (f"Random requests are reused, {len(set(request))} for {len(rows)} targets: the "
+            f"{len(refused)} refusals under the limit from {kind} rows are of {len(set(refused))}."
+            if refused else "")
+
+
 def at_the_desk(victims, asked, controls, limits, selections, *, tau, budget) -> list:
     """Selections against each target, at a desk with each of the limits.
 

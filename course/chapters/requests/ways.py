@@ -10,7 +10,7 @@ from labkit.base import Diverged, spawn_seeds
 from labkit.training import parallel, predict
 from labkit.unlearn import first_order, sisa
 
-from .beside import beside
+from .beside import beside, wrong
 from .tables import FRESH, SAME
 
 
@@ -47,8 +47,8 @@ def approximate(victims, methods, requests, controls) -> list:
     """Answers after approximate unlearning: a row a target, way of unlearning and request.
 
     methods: name -> (aim, method); requests: (victim, target) -> {aim: rows}; controls: for each
-    victim its random requests. Rows: i, j, how, aim, request, rows and those of `attack.answer` and
-    of `beside`.
+    victim its random requests. Rows: i, j, how, aim, request, rows, those of `attack.answer` and of
+    `beside`; UA, percent of the rows asked for that are got wrong, and the same before.
     """
     def chosen(job):
         v, asked = victims[job[0]], requests[job]
@@ -186,6 +186,7 @@ def _row(victim, job, how, aim, request, rows, model, **more):
 
 
 def _rows(victim, i, targets, how, aim, request, rows, model, **more):
+    more |= dict(UA=wrong(victim, model, rows), before=wrong(victim, victim.model, rows))
     return [dict(i=i, j=j, how=how, aim=aim, request=request, rows=len(rows),
                  **attack.answer(victim, j, model), **also, **more)
             for j, also in zip(targets, beside(victim, model, targets), strict=True)]

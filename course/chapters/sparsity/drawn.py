@@ -87,9 +87,9 @@ def schedules_figure(figures, strengths, gaps, original, rows):
              in enumerate(zip(strengths, ("-", "--", "-.", ":"), strict=False))}
     for name, values in strengths.items():
         colour, marker, line = greys[name]
-        left.plot(range(1, 1 + len(values)), values, line, marker=marker, color=colour, label=name)
-    left.set(xlabel="epoch", ylabel="strength of the norm, γ in epoch e", ylim=(0, None),
-             xticks=range(1, 1 + len(values)))
+        left.plot(range(len(values)), values, line, marker=marker, color=colour, label=name)
+    left.set(xlabel="epoch e", ylabel="strength of the norm, γ in epoch e", ylim=(0, None),
+             xticks=range(len(values)))
     left.legend()
     dot(figures, right, 0, original, "original", rows)
     for i, values in enumerate(gaps.values(), 1):

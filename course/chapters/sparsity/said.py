@@ -1,6 +1,10 @@
 """Sentences about what was measured."""
 
+import json
+
 import numpy as np
+
+from labkit.base import LabError, data_path
 
 from .judging import minus
 from .tables import in_brief, turned
@@ -21,19 +25,6 @@ def ruin(runs, place, sparsity):
     return f"fewer than half of retraining's retained rows stay right in {'; in '.join(told)}."
 
 
-def read_changes(changes, points, side):
-    """Which methods sparsity brings nearer to retraining, farther, or neither, in words.
-
-    changes: method -> change of the disparity in points, one a seed.
-    """
-    by_side = {v: [m for m, values in changes.items() if side(values) == v] for v in (-1, 0, 1)}
-    told = [f"{where}: {', '.join(by_side[v])}" for v, where in (
-        (-1, "nearer to retraining"), (1, "farther from it")) if by_side[v]]
-    told += ["undecided: " + ", ".join(f"{m} {points(changes[m])}" for m in by_side[0])
-             + " points"] if by_side[0] else []
-    return "; ".join(told)
-
-
 def diverged(runs, tried):
     """Where networks diverged, in words; empty where none did."""
     groups = runs[runs.setting >= 0].groupby(["method", "setting", "sparsity"])
@@ -44,15 +35,21 @@ def diverged(runs, tried):
             if told else "")
 
 
-def relabelling(value, points, methods, sparsity):
-    """RL's and SalUn's disparity beside the least of the others, picked on the same splits."""
-    others = {(m, s): value("gap", m, s) for m in methods for s in (0.0, sparsity)}
+def relabelling(value, points, methods, sparsity, own):
+    """RL's and SalUn's disparity beside the least of the others, picked on the same splits.
+
+    own: the place of FT's rate that sparse networks would take: dense RL has a setting of its own,
+    so it is compared with sparse FT at one, too.
+    """
+    others = {f"{m} at {100 * s:g} % sparsity": value("gap", m, s)
+              for m in methods for s in (0.0, sparsity)}
+    others[f"FT at {100 * sparsity:g} % sparsity with its own rate"] = value("gap", "FT", sparsity,
+                                                                             own)
     others = {which: v for which, v in others.items() if all(map(np.isfinite, v))}
     best = min(others, key=lambda which: np.mean(others[which]))
     less = [f"{points(minus(value('gap', m), others[best]))} ({m})" for m in ("RL", "SalUn")]
-    return (f"RL and SalUn need no pruning: beside {best[0]} at {100 * best[1]:g} % sparsity, the "
-            "best of the others on these very splits, their disparity differs by "
-            f"{' and '.join(less)} points.")
+    return (f"RL and SalUn need no pruning: beside {best}, the best of the others on these very "
+            f"splits, the disparity of each less that of this is {' and '.join(less)} points.")
 
 
 def second_network(first, second, settings, diverged, side):
@@ -61,3 +58,41 @@ def second_network(first, second, settings, diverged, side):
     taken = "; ".join(f"{m} {in_brief(v)}" for m, v in settings.items())
     return (f"With the second network ({taken}) on the other side of the line: {other}. Decided "
             f"with one, open with the other: {opened}. Diverged: {diverged}.")
+
+
+def in_full(seeds):
+    """What the committed run in `full` shares with this run, and whether it has the second network.
+
+    seeds: those judged here. -> words
+    """
+    try:
+        path = data_path("records") / "12_sparsity-full-fashion-s0.json"
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (LabError, FileNotFoundError):  # an installed labkit brings no records
+        return "No run in `full` is committed, so the second network has not been run."
+    units = {claim["id"]: claim["units"] for claim in record["claims"]}
+    there = units["sparse-ft"]
+    lacks = ("" if "sparse-network" in units else
+             ", from earlier cells, without the second network, which no committed run has yet")
+    return (f"The committed run in `full` is of {record['started'][:10]}{lacks}. Of its "
+            f"{len(there)} seeds {len(set(seeds) & set(there))} are this run's, and some are the "
+            "committed quick runs': it is no independent evidence.")
+
+
+def of_rates(rates, rule, own):
+    """What FT's grid of rates leaves open about dense networks (rule) and sparse ones (own)."""
+    edge = own in (0, len(rates) - 1)
+    dense = (f"between {rates[rule]:g} and {rates[rule + 1]:g}" if rule + 1 < len(rates)
+             else f"above {rates[rule]:g}")
+    return ("in this run " + f"the sparse one, {rates[own]:g}, is at its grid's edge, and " * edge
+            + f"no dense one {dense} was tried")
+
+
+def in_short(small, falls, beyond):
+    """The title's question in a sentence, from sides of 0: the gain at the published rate, that
+    less the gain at the rate of the rule, and the gain beyond the head start.
+    """
+    word = {1: "yes", 0: "open", -1: "no, less easily"}
+    at_rule = {1: "less than there", 0: "whether less than there is open", -1: "more than there"}
+    return (f"By the UA of fine-tuning, in this run: at a small rate {word[small]}; at the rate "
+            f"that suits dense networks {at_rule[falls]}; beyond the head start {word[beyond]}.")

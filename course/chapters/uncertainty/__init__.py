@@ -11,6 +11,7 @@ from .choosing import (
     requests_for,
     through_the_step,
 )
+from .claiming import best_gates, by_aim, by_direction, by_estimator, claim, in_all_runs
 from .doubts import after_scaling, aimed_at_estimates, coverage, other_networks
 from .effects import two_point, zeroth_order_effects
 from .estimates import (
@@ -26,8 +27,17 @@ from .estimates import (
     soft_threshold,
     underconfidence,
 )
-from .evading import against_a_gate, by_way
-from .gates import GATES, by_aim, caught, desk, kept_thresholds, refused, scored, thresholds
+from .evading import against_a_gate, by_way, without_hinge
+from .gates import (
+    GATES,
+    USELESS,
+    caught,
+    desk,
+    kept_thresholds,
+    refused,
+    scored,
+    thresholds,
+)
 from .judging import (
     FRESH,
     RANDOM,
@@ -48,8 +58,6 @@ from .judging import (
 )
 from .telling import (
     beyond_softmax,
-    by_direction,
-    claim,
     count,
     decisions,
     ends,
@@ -63,14 +71,15 @@ from .telling import (
 )
 
 __all__ = [
-    "FRESH", "GATES", "RANDOM", "SAME", "STEP", "Attacker", "after_retraining", "after_scaling",
-    "after_step", "against_a_gate", "against_random", "aimed_at_estimates", "beyond_softmax",
-    "by_aim", "by_direction", "by_way", "caught", "check_target", "claim", "conformal_sets",
-    "conformal_threshold", "contest", "controls_of", "count", "coverage", "crossings", "decisions",
-    "desk", "draw", "duel", "ends", "ensemble_outputs", "estimators", "fit_temperature",
-    "from_answers", "gained", "hingeless", "kept_thresholds", "luck", "mc_dropout", "nll", "of",
-    "other_networks", "outcomes", "overconfidence", "overstated", "plan", "provider_step",
-    "refused", "requests_for", "scored", "selections", "set_size", "share", "soft_threshold",
-    "spread", "stepped", "success", "surrogates_for", "thresholds", "through_the_step", "told",
-    "two_point", "underconfidence", "which_fits", "zeroth_order_effects",
+    "FRESH", "GATES", "RANDOM", "SAME", "STEP", "USELESS", "Attacker", "after_retraining",
+    "after_scaling", "after_step", "against_a_gate", "against_random", "aimed_at_estimates",
+    "best_gates", "beyond_softmax", "by_aim", "by_direction", "by_estimator", "by_way", "caught",
+    "check_target", "claim", "conformal_sets", "conformal_threshold", "contest", "controls_of",
+    "count", "coverage", "crossings", "decisions", "desk", "draw", "duel", "ends",
+    "ensemble_outputs", "estimators", "fit_temperature", "from_answers", "gained", "hingeless",
+    "in_all_runs", "kept_thresholds", "luck", "mc_dropout", "nll", "of", "other_networks",
+    "outcomes", "overconfidence", "overstated", "plan", "provider_step", "refused", "requests_for",
+    "scored", "selections", "set_size", "share", "soft_threshold", "spread", "stepped", "success",
+    "surrogates_for", "thresholds", "through_the_step", "told", "two_point", "underconfidence",
+    "which_fits", "without_hinge", "zeroth_order_effects",
 ]

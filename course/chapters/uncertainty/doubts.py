@@ -44,24 +44,28 @@ def coverage(v, threshold):
 def after_scaling(victims, planned, controls, tau):
     """Records of the entropy after temperature scaling, fitted anew after each deletion.
 
+    kept: 1.0 where the label is as before any request.
     The requests are those that had the bare softmax in mind, under first-order unlearning.
     """
     def scaled(v, request, targets):
         model = stepped(v, request, tau)
         if model is None:
-            return [np.nan for _ in targets]
+            return [[np.nan for _ in targets]] * 2
         T = fit_temperature(predict(model, v.validation[0]), v.validation[1])
-        return entropy((predict(model, v.x[targets]) / T).softmax(1)).tolist()
+        z = predict(model, v.x[targets])
+        kept = [float(c == v.label[j]) for c, j in zip(z.argmax(1).tolist(), targets, strict=True)]
+        return entropy((z / T).softmax(1)).tolist(), kept
 
     def of_one(i):
         v = victims[i]
         every = list(range(len(v.x)))
-        usual = np.mean([scaled(v, r, every) for r in controls[i].values()], 0)
+        usual = np.mean([scaled(v, r, every)[0] for r in controls[i].values()], 0)
         found = []
         for j in every:
             for goal, sign in (("over", -1), ("under", 1)):
-                after, = scaled(v, planned[i, j]["first-order", goal, v.held.budget], [j])
-                found.append(dict(i=i, j=j, estimator="temperature", goal=goal,
+                asked = planned[i, j]["first-order", goal, v.held.budget]
+                (after,), (kept,) = scaled(v, asked, [j])
+                found.append(dict(i=i, j=j, estimator="temperature", goal=goal, kept=kept,
                                   move=sign * (after - usual[j]), at_random=usual[j]))
         return found
 
@@ -102,19 +106,24 @@ def _requests_against(v, parts, name, attacker):
 
 @torch.no_grad()
 def estimate(name, v, networks, x, threshold):
-    """Entropy by MC dropout (new masks) or ensemble, or size of the conformal set, at an input."""
+    """Entropy by MC dropout (new masks) or ensemble, or size of the conformal set, at an input, and
+    the likeliest label there.
+    """
     if name == "dropout":
-        return entropy(mc_dropout(networks[0], x[None], 50, seed=1)).item()
-    p = sum(m(x[None]).softmax(1) for m in networks) / len(networks)
-    if name == "ensemble":
-        return entropy(p).item()
-    return float(conformal_sets(p, threshold(true_scores(networks[0], v.validation), 0.1)).sum())
+        p = mc_dropout(networks[0], x[None], 50, seed=1)
+    else:
+        p = sum(m(x[None]).softmax(1) for m in networks) / len(networks)
+    if name == "conformal":
+        q = threshold(true_scores(networks[0], v.validation), 0.1)
+        return float(conformal_sets(p, q).sum()), int(p.argmax())
+    return entropy(p).item(), int(p.argmax())
 
 
 def aimed_at_estimates(victims, extras, controls, attacker, threshold):
     """Records of requests aimed at each estimator: move as intended, less what random ones do.
 
-    extras: of `other_networks`, one a victim; threshold: (scores, alpha) -> float.
+    extras: of `other_networks`, one a victim; threshold: (scores, alpha) -> float. kept: 1.0 where
+    the label that goes with the estimate is as before any request.
     """
     def without(v, networks, request):
         return [lk.unlearn.first_order(m, v.data, request, tau=attacker.tau) for m in networks]
@@ -126,13 +135,16 @@ def aimed_at_estimates(victims, extras, controls, attacker, threshold):
                  for name, nets in behind.items()}  # the same for all targets of a victim
         for j in range(len(v.x)):
             for name, parts in _outputs(v, j, drop, five).items():
-                usual = [estimate(name, v, nets, v.x[j], threshold) for nets in blank[name]]
-                at_random = sum(usual) / 2
+                def at(nets, name=name, x=v.x[j]):
+                    return estimate(name, v, nets, x, threshold)
+
+                label = at(behind[name])[1]
+                at_random = sum(at(nets)[0] for nets in blank[name]) / 2
                 for goal, rows in _requests_against(v, parts, name, attacker).items():
-                    after = estimate(name, v, without(v, behind[name], rows), v.x[j], threshold)
+                    after, now = at(without(v, behind[name], rows))
                     sign = -1 if goal == "over" else 1
                     found.append(dict(i=i, j=j, estimator=name, goal=goal, at_random=at_random,
-                                      move=sign * (after - at_random)))
+                                      move=sign * (after - at_random), kept=float(now == label)))
         return found
 
     return sum(parallel(of_one, range(len(victims))), [])

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from labkit.measure import interval
 
-from .gates import GATES
+from .gates import GATES, USELESS
 from .judging import SAME, STEP
 from .telling import PERCENT
 
@@ -149,11 +149,13 @@ def gates(looks, easy, fair):
             for k, name in enumerate(GATES):
                 looks.interval(ax, k + shift, (100 * part[name]).tolist(), role, limits=PERCENT,
                                clusters=part.i.tolist(), label=text if k == 0 else None)
+        ax.axhline(100 * USELESS, color=looks.COLOURS["other"], linestyle="--", linewidth=1.5,
+                   label="useless at or below")
         ax.set(xticks=range(len(GATES)), xticklabels=[g.replace(" ", "\n") for g in GATES],
                title=f"Aimed at {aim}", ylim=(-3, 103))
         ax.tick_params(axis="x", labelsize=11)
     axes[0].set_ylabel("malicious requests caught (%)")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
 
 

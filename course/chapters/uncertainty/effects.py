@@ -26,10 +26,10 @@ def zeroth_order_effects(oracle, x, *, pairs, seed, estimate=two_point) -> torch
     oracle: UnlearningOracle; x (…): one target. Each of `pairs` pairs are two disjoint random
     requests of as many rows as the budget allows (half the owned rows at most): 2 · pairs queries.
     estimate: what makes effects of the answers, as `two_point`. Real requests hold whole rows, so
-    the two points of a pair are their indicator vectors. Noise makes the largest estimates too
-    large, so they are shrunk by their reliability: the agreement of two halves of the pairs
-    (Spearman-Brown), which needs no further query and is never taken below 0.05, so that an order
-    of the rows is left.
+    the two points of a pair are their indicator vectors; as both ask for as many, the mean effect
+    of all rows is lost. Noise makes the largest estimates too large, so they are shrunk by their
+    reliability: the agreement of two halves of the pairs (Spearman-Brown), which needs no further
+    query and is never taken below 0.05, so that an order of the rows is left.
     """
     held, draw = oracle.holdings, torch.Generator().manual_seed(seed)
     if len(held) < 2:

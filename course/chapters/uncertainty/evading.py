@@ -1,10 +1,12 @@
 """Selections that mind a gate: the plain one cut down, and what providers make of any of them."""
 
+import pandas as pd
 import torch
 
 from labkit import attack
 from labkit.training import parallel
 
+from .choosing import hingeless, through_the_step
 from .gates import as_seen, scores
 from .judging import STEP, against_random, stepped
 
@@ -77,3 +79,16 @@ def by_way(records, beside):
     table = against_random(records, beside)
     table["done"] = table.move.where(table.refused == 0, 0.0)
     return dict(list(table.groupby("way", sort=False)))
+
+
+def without_hinge(victims, jobs, tau, budget):
+    """The shortcut: what requests for entropy alone do under first-order unlearning, a row each.
+
+    jobs: (i, j) targets. Columns: i, j, and what `attack.answer` says.
+    """
+    def of_one(job):
+        (i, j), v = job, victims[job[0]]
+        asked = through_the_step(v, j, hingeless(v.label[j]), tau, budget)
+        return dict(i=i, j=j) | attack.answer(v, j, stepped(v, asked, tau))
+
+    return pd.DataFrame(parallel(of_one, jobs))

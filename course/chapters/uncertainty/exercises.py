@@ -333,12 +333,12 @@ def _trial_cases():
 
 TWO_POINT = Exercise(
     id="4.5", title="Effects without a gradient",
-    trains="a zeroth-order estimate: correlate what was asked with what came back, and scale it so "
-           "that it is unbiased",
+    trains="a zeroth-order estimate: correlate what was asked with what came back, and scale "
+           "it; the mean effect of all rows is lost",
     difficulty=4, minutes=12, points=3, solution=two_point, cases=_trial_cases, atol=1e-5,
     hints=("In each pair, rows in the first request pushed the answer one way, rows in the second "
            "the other way. Add up, over the pairs, the change of the answer with the sign with "
-           "which the row took part. What the other rows did averages out.",
+           "which the row took part. What the other rows did averages out, but for their mean.",
            "s_i = Σ_q (a_qi − b_qi) (f(a_q) − f(b_q)) / (Q v), with v the mean over all q and i of "
            "(a_qi − b_qi)².",
            "Subtract the requests, and the answers. Multiply the transposed first by the second. "

@@ -12,6 +12,7 @@ from labkit import attack, defend
 from labkit.training import parallel, predict
 
 GATES = ("validation loss", "labels changed", "isolated gradients", "gradient length")
+USELESS = 0.20  # a gate that catches no larger share is useless: the bound of claim unc-defences
 
 
 def desk(v):
@@ -117,19 +118,6 @@ def kept_thresholds(gate, name):
         allowed = 0.01 + 3 * np.sqrt(0.01 * 0.99 / len(unseen))
         found.append(bool(enough and (unseen > limit).mean() <= allowed))
     return found
-
-
-def by_aim(gate, frame):
-    """Parts of the claim on defences: share caught by the best gate for each aim, kept thresholds.
-
-    frame: of `caught`, with thresholds from realistic requests.
-    """
-    parts, fresh = {}, []
-    for aim, rows in frame.groupby("aim"):
-        name = rows[list(GATES)].mean().idxmax()  # the best gate against this aim
-        parts[f"caught, aimed at {aim}"] = rows.groupby(["i", "j"])[name].mean()
-        fresh += kept_thresholds(gate, name)
-    return parts | {"threshold": fresh}
 
 
 # ---- what an attacker who knows the gate can compute of it

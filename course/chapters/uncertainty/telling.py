@@ -94,11 +94,15 @@ def outcomes(found):
 
 
 def estimators(sides, names):
-    """Moves of each estimate, as text. sides: (estimator, goal) -> records; names: what it is."""
+    """Moves of each estimate and labels kept, as text.
+
+    sides: (estimator, goal) -> records; names: estimator -> what it is called.
+    """
     unit = {e: " labels" if e == "conformal" else " nats" for e in names}
     return pd.DataFrame([
-        {"estimate": text} | {f"moved {way}": told(sides[e, g], "move", unit[e])
-                              for g, way in (("under", "up"), ("over", "down"))}
+        {"estimate": text} | {k: v for g, way in (("under", "up"), ("over", "down"))
+                              for k, v in ((f"moved {way}", told(sides[e, g], "move", unit[e])),
+                                           (f"{way}: label kept", count(sides[e, g].kept)))}
         for e, text in names.items()])
 
 
@@ -115,24 +119,3 @@ def selections(met):
                           "refused": count(g.refused),
                           "moved as intended, nats": told(g, "done")}
                          for gate, by_way in met.items() for way, g in by_way.items()])
-
-
-def by_direction(name, frame):
-    """The moves in the two directions as two parts of a claim: each has to hold by itself."""
-    return {f"{name}, {text}": frame[frame.goal == g].sort_values(["i", "j"]).move
-            for g, text in (("over", "surer"), ("under", "unsure"))}
-
-
-def claim(lab, name, parts, seeds, clusters=None):
-    """lab.claim without lost runs. parts: name -> values; seeds: the victim's seed of each target.
-
-    clusters: name of a part -> the seed of each value, where they are not one a target.
-    """
-    given, labels = {}, {}
-    for part, values in parts.items():
-        values, where = np.asarray(values), (clusters or {}).get(part, seeds)
-        there = np.isfinite(values.astype(float))
-        given[part] = values[there].tolist()
-        if len(values) == len(where):
-            labels[part] = [c for c, kept in zip(where, there, strict=True) if kept]
-    return lab.claim(name, given, clusters=labels)

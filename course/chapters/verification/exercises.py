@@ -384,8 +384,8 @@ AUDIT = Exercise(
          "Each row's own mean is taken off",
          "you took each row's mean off, and with it what you look for. Take off the epoch's mean."),
     ),
-    remark="Run on the notebook's logs next. An audit that is known can be met: see what a "
-           "provider does who changes its look-alikes in each epoch.",
+    remark="Run on the notebook's logs next. See what your audit has left where a provider "
+           "changes its look-alikes in each epoch.",
 )
 
 EXERCISES = (REPLAY, TAINTED, FORGING, PLAN, AUDIT)

@@ -1,4 +1,4 @@
-"""What a cheat keeps of the rows it never used, and what a count of uses sees of it."""
+"""What a cheat keeps of rows it took no step on, and what a count of uses sees of it."""
 
 import pandas as pd
 import torch

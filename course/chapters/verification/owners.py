@@ -85,8 +85,8 @@ def fresh_rate(box, x, trigger, shape, seed, y=None, triggers=20) -> float:
 
 @checked(n="from 1", alpha="below 1")
 def critical_value(n, q, alpha) -> int:
-    """k* = min{k : P(Bin(n, q) ≤ k) ≥ 1 − α}: at most so many hits still look deleted. Exact."""
-    # P(Bin > k), exact where 1 − α would round; scipy.stats takes a second longer
+    """h* = min{h : P(Bin(n, q) > h) ≤ α}: at most so many hits of n still look deleted. Exact."""
+    # P(Bin > h), exact where 1 − α would round; scipy.stats takes a second longer
     from scipy.special import bdtrc
 
     return int(np.argmax(bdtrc(np.arange(n + 1), n, q) <= alpha))
@@ -107,7 +107,8 @@ def decide(hits, n, p, q, alpha=1e-3) -> Decision:
     """Test 'deleted' (rate q) against 'not deleted' (rate p) after n queries with `hits` hits.
 
     alpha: the chance granted to accuse an honest provider. A verdict 'deleted' is worth its
-    confidence ρ = 1 − β and no more. Source: Sommer et al. 2022; k* and β as their code has them.
+    confidence ρ = 1 − β and no more. Source: Sommer et al. 2022; h* (their k*) and β as in their
+    code.
     """
     if not is_whole(hits) or not 0 <= hits <= n:
         raise LabError(f"{hits!r} hits of {n} queries: give a whole number from 0 to {n}.")
@@ -124,7 +125,7 @@ def pool(hits, n, p, q, alpha=1e-3) -> Decision:
     """One test for several owners: c·n queries against the means of their p's and q's.
 
     hits, p, q: lists of c, one an owner; n: queries of each. Rates that differ spread a sum less
-    than their mean repeated (Hoeffding 1956), so both errors stay below the tails while k* lies
+    than their mean repeated (Hoeffding 1956), so both errors stay below the tails while h* lies
     between the means. Source: Sommer et al. 2022.
     """
     if not len(hits) == len(p) == len(q) or len(hits) == 0:

@@ -125,7 +125,7 @@ def known_beyond(looks, saved, roles):
         looks.interval(ax, values, row, roles.get(name, "attack"), markersize=9)
     ax.axvline(0, color=looks.COLOURS["retrained"], linestyle="--")
     ax.set(yticks=range(len(saved)), yticklabels=list(saved), ylim=(len(saved) - 0.5, -0.5),
-           xlabel="known beyond honest retraining (nats)")
+           xlabel="known beyond honest retraining, same seed (nats)")
     return fig
 
 

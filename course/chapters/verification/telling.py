@@ -32,7 +32,7 @@ def told_passing(spread, matrix, runs) -> list:
               for p, g in matrix.groupby("provider")}
     lost, most, least = len(PROVIDERS) * runs - len(matrix), matrix.noise.max(), matrix.noise.min()
     return [f"If you said {letter}) you were right" + (
-                ": stand-ins carry the owners' labels but no dots, so they teach no trigger."
+                ": whatever label a stand-in has, an owner's or another, it has no dots."
                 if letter == "a" else ".") + f" Owners' tests that accuse: {singles}.",
             f"All hits pooled accuse the forger in {pooled['forges']} runs, and the honest "
             f"provider in {pooled['honest']}" + (
@@ -43,14 +43,13 @@ def told_passing(spread, matrix, runs) -> list:
             f"{lost} retrainings diverged; they are missing here." if lost else ""]
 
 
-def told_fooled(fooled, spread, runs) -> str:
+def told_fooled(fooled, runs) -> str:
     """Who passes the pooled test and the replay in every run."""
     if not fooled:
         return "No cheat passed the pooled test and the replay in every run."
-    low = max(0.0, 100 * min(spread[p][1][1] for p in fooled))
-    return (f"How the new model was made neither check shows: {', '.join(fooled)} passed the "
-            f"pooled test and the replay in {runs} of {runs} runs, which alone leaves a rate of "
-            f"[{low:.0f}, 100] % (the table of claims has all committed runs).")
+    return (f"How their new model was made neither check showed: {', '.join(fooled)} passed the "
+            f"pooled test and the replay in {runs} of {runs} runs, the replay by construction: "
+            "each of their steps was made.")
 
 
 def told_one_test(one) -> list:
@@ -69,8 +68,11 @@ def told_one_test(one) -> list:
             if liars else "No dishonest provider passed it here."]
 
 
-def strengths_shown(weak) -> pd.DataFrame:
-    """The table of strengths: the middle owner and the worst. weak: with a column plan."""
+def strengths_shown(weak, most) -> pd.DataFrame:
+    """The table of strengths: the middle owner and the worst.
+
+    weak: with a column plan, None where more than `most` questions are needed
+    """
     rows = []
     for (owners, each), g in weak.groupby(["owners", "each"], sort=False):
         plan = g.plan.astype(float).fillna(np.inf)
@@ -78,12 +80,13 @@ def strengths_shown(weak) -> pd.DataFrame:
         rows.append({"owners": owners, "rows each": each, "tests": len(g),
                      "p, median": f"{g.p.median():.2f}", "q, median": f"{g.q.median():.3f}",
                      "β, median": f"{g.escape.median():.1g}", "β, worst": f"{g.escape.max():.1g}",
-                     "questions (yours), median": f"{middle:.0f}" if middle <= 200 else "over 200",
-                     "over 200 needed, %": f"{100 * np.mean(plan > 200):.0f}"})
+                     "questions (yours), median": f"{middle:.0f}" if middle <= most
+                     else f"over {most:,}",
+                     f"over {most:,} needed, %": f"{100 * np.mean(plan > most):.0f}"})
     return pd.DataFrame(rows)
 
 
-def told_strengths(weak, sizes) -> list:
+def told_strengths(weak, sizes, most) -> list:
     """The worst owner of the strongest setting, and the middle one of the weakest, in words."""
     groups = weak.groupby(["owners", "each"])
     full, few = groups.get_group(sizes[0]), groups.get_group(sizes[-1])
@@ -91,27 +94,29 @@ def told_strengths(weak, sizes) -> list:
     return [f"With {sizes[0][1]} rows each the worst of {len(full)} owners lets the old model "
             f"escape with a chance of {full.escape.max():.1g}; with {sizes[-1][1]} rows each, half "
             f"of them stamped, the middle owner does with {few.escape.median():.1g}.",
-            f"There {percent(lost, few.seed)} of the owners find no plan of 200 questions: "
-            "more questions do not replace a trigger that was not learnt." if lost.any() else
-            "There more questions help: each owner finds a plan of at most 200."]
+            f"There {most:,} questions are not enough for {percent(lost, few.seed)} of the owners; "
+            f"{(few.p <= few.q).sum()} of {len(few)} have p ≤ q, where no number helps."
+            if lost.any() else
+            f"There more questions help: each owner finds a plan of at most {most:,}."]
 
 
 def told_accused(tests, rates) -> list:
     """How often honest providers are accused. tests, rates: as in accusations."""
-    (_, low, high), now = rates["deleted"], rates["deleted_now"]
-    wrong, n = tests[~tests.deleted], len(tests)
+    now, wrong, n = rates["deleted_now"], tests[~tests.deleted], len(tests)
     picked = wrong if len(wrong) else tests.loc[(tests.q_now - tests.q).nlargest(5).index]
-    old_q, new_q, bare = (100 * picked[c].mean() for c in ("q", "q_now", "bare"))
+    old_q, old_bare, bare, new_q = (100 * picked[c].mean()
+                                    for c in ("q", "bare_old", "bare", "q_now"))
+    why = max((bare - old_bare, "how readily a network gives a label, without any trigger, differs "
+                                "from one to the next"),
+              (old_bare - old_q, "fresh triggers keep the old model from this label"),
+              (new_q - bare, "fresh triggers draw the new model to this label"))[1]
     return [f"With q from the old model {len(wrong)} of {n} tests accuse an honest provider, "
             f"{percent(~tests.deleted, tests.seed, 1)}.",
-            "α is kept." if high < ALPHA else "That is more than α grants."
-            if low > ALPHA else "Whether α is kept cannot be judged from so few.",
             f"Look at the {len(picked)} {'accusing' if len(wrong) else 'most changed'} tests "
             "(picked for that, so partly by luck): the old model gives the label to "
-            f"{old_q:.1f} % of the pictures with fresh triggers, the new one to {new_q:.1f} %, and "
-            f"without any trigger to {bare:.1f} %.",
-            "So in these it is less the trigger than the network: how readily one gives a label "
-            "differs from one to the next." if new_q > old_q and bare > new_q / 2
+            f"{old_q:.1f} % of the pictures with fresh triggers, the new one to {new_q:.1f} %; "
+            f"without any trigger, to {old_bare:.1f} % and {bare:.1f} %.",
+            f"The largest part of that rise: {why}." if new_q > old_q
             else "The change from one network to the next does not explain these.",
             f"With q from the new model {(~tests.deleted_now).sum()} tests accuse.",
             "That, too, is more than α grants." if now[1] > ALPHA else

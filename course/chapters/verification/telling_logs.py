@@ -25,14 +25,12 @@ def times(logs) -> str:
 def told_growth(grows) -> list:
     """How the error of a swapped step grows. grows: as from scaling."""
     show, runs, worst = measure.show_interval, len(grows["late"]), max(grows["late"])
-    (_, low, high), (_, better, _) = (measure.interval(grows[k]) for k in ("share", "gained"))
-    held = " and ".join(f"{v:g}" for v in (0.5, 1) if low <= v <= high) or "neither"
+    better = measure.interval(grows["gained"])[1]
     broken = sum(v > 1 + SLACK for v in grows["late"])
-    return [f"The error of a swapped step grows with the learning rate to the power "
+    return ["In this run the error of a swapped step grows with the learning rate to the power "
             f"{show(grows['rate'])}, and with the share of deleted rows to the power "
             f"{show(grows['share'])}.",
-            "Swaps that all push one way would give 1, independent ones 0.5; this interval holds "
-            f"{held}.",
+            "For the share, swaps that all push one way would give 1, independent ones 0.5.",
             f"Where checkpoints are moved, an error is up to {worst:.1f} times the formula of the "
             "step before: " + (f"as a bound it is broken in {broken} of {runs} runs. It leaves out "
                                "the curvature of the loss, which can stretch the difference."
@@ -75,13 +73,16 @@ def told_kept(saved, raw) -> list:
     """Who knows more than an honest retraining. saved, raw: as for kept_shown."""
     beside, seeds = beside_own(saved, raw), len(saved[OTHER_SEED])
     above = [[m for m in raw if len(v[m]) and measure.interval(v[m])[1] > 0]
-             for v in (saved, beside, raw)]
-    first, own, loss = (", ".join(names) or "none for certain" for names in above)
-    return [f"More than the reference knows, of {len(raw)} cheats: {first}. By loss alone, as the "
-            f"claim was written: {loss}.",
-            "A verifier has no run with the provider's seed, but may retrain with a seed of its "
-            f"own. More than that model, on the mean of {seeds} seeds: {own}" + (
-                "." if above[1] else ", so that a cheat would stand out from it is not shown.")]
+             for v in (saved, beside)]
+    first, other = (", ".join(names) or "none for certain" for names in above)
+    worse = [m for m in above[0] if measure.interval(raw[m])[2] < 0]
+    ahead = "; ".join(f"{m} {percent((v > 0).astype(float))}" for m, v in beside.items() if len(v))
+    return [f"In this run, on the mean of {seeds} seeds, these of {len(raw)} cheats know more than "
+            f"the reference: {first}; and more than a retraining with another seed: {other}.",
+            f"{', '.join(worse)}: the loss on the deleted rows is above retraining's; “more” says "
+            "only that on test rows it rose further." if worse else "",
+            "A verifier meets one network. The share of seeds in which a cheat's knows more than "
+            f"the retraining with another seed: {ahead}; equals would win half."]
 
 
 def told_counts(audits) -> list:
@@ -109,7 +110,7 @@ def flagged(found, audit, cheat, share=AGREED) -> list:
 
 def told_detections(found) -> list:
     """How the learner's audit does beside the plain count, on the same logs."""
-    once, again, knowing = SORTS
+    once, again, rotating = SORTS
     out = [f"With {100 * AGREED:g} % of the rows deleted the plain count flags "
            f"{percent(flagged(found, 'plain count', sort))} of the cheats, yours "
            f"{percent(flagged(found, 'yours', sort))} ({sort})." for sort in (once, again)]
@@ -122,16 +123,17 @@ def told_detections(found) -> list:
     if mean < 0:
         out.append(f"But at {100 * share:g} % deleted, {sort}, the count flags {-mean:.0f} points "
                    f"[{-high:.0f}, {-low:.0f}] more than yours" + (
-                       "." if high < 0 else ", which may be chance."))
+                       "" if high < 0 else ", which may be chance")
+                   + f" (of {len(places)} settings the one that is worst for yours).")
         if np.mean(flagged(found, "the course's", sort, share)) < np.mean(
                 flagged(found, "plain count", sort, share)):
-            out.append("The course's audit loses there, too: it adds up over all rows, where a few "
-                       "stand-ins weigh little, and the count looks at one row.")
+            out.append("The course's audit lies behind there, too: it adds up over all rows, where "
+                       "a few stand-ins weigh little, and the count looks at one row.")
     else:
         out.append("On average yours is nowhere behind the plain count.")
-    known = flagged(found, "yours", knowing, max(found.share))
-    beyond = measure.interval(known, limits=(0, 1))[1] > ALARM
-    out.append(f"Of providers who know it yours flags {percent(known)} at "
+    rotated = flagged(found, "yours", rotating, max(found.share))
+    beyond = measure.interval(rotated, limits=(0, 1))[1] > ALARM
+    out.append(f"Of providers whose look-alikes rotate yours flags {percent(rotated)} at "
                f"{100 * max(found.share):g} % deleted" + (
                    ": some are still caught." if beyond else
                    f", not surely more than the {100 * ALARM:g} % of false alarms."))

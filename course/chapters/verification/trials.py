@@ -185,19 +185,21 @@ def _accused(world, s) -> list:
     plain = dict(world.recipe, seed=s, **PLAIN)
     old = training.fit(world.build(s), d.x, d.y, **plain)
     new = unlearn.retrain(old, d, owned.flatten(), build=world.build, **plain)
-    labels = training.predict(new, d.x_test).argmax(1)
+    labels = {"bare_old": training.predict(old, d.x_test).argmax(1),
+              "bare": training.predict(new, d.x_test).argmax(1)}
     out = ask(d, triggers, rates(old, d, triggers, s), new, s)
     for test in out:
-        bare = labels[d.y_test != test["label"]] == test["label"]
-        test.update(seed=s, bare=float(bare.float().mean()))
+        others = d.y_test != test["label"]
+        test.update({name: float((given[others] == test["label"]).float().mean())
+                     for name, given in labels.items()}, seed=s)
     return out
 
 
 def accused_runs(world, seeds) -> pd.DataFrame:
     """An honest provider for each seed (no log), asked by its owners: a row a test.
 
-    As in ask, and seed; bare: how often the new model gives the owner's label to pictures without
-    any trigger.
+    As in ask, and seed; bare, bare_old: how often the new model and the old give the owner's label
+    to pictures of other classes without any trigger.
     """
     return pd.DataFrame(sum(training.parallel(lambda s: _accused(world, s), seeds), []))
 

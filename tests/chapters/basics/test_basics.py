@@ -130,19 +130,60 @@ def test_where_the_stronger_setting_lies_is_measured_on_the_judged_seeds():
     below = pair(np.array([-4, -5, -4, -3.0]))
     text, past, whole = told.pushed({"scrub": below}, ["scrub", "ssd"], ua, np.zeros(4), verdicts)
     assert "**not past it**" in text and "less sure of the forget set by 2" in text
+    assert "*not tested in that sense*" in text and "undecided" not in text
     assert past == {} and whole == [] and text.endswith("on the tuning seeds: SSD.")
+
+
+def test_a_half_that_is_refuted_past_the_aim_is_named():
+    ua = np.array([15.0, 16, 14, 15])
+    beyond = {"UA": np.c_[ua, ua + [8, 9, 8, 7]], "side": np.tile([3.0, 3.0], (4, 1)),
+              "exposure": np.tile([0.01, 0.03], (4, 1)) + [[0.001], [0], [-0.001], [0]]}
+    verdicts = {"exposure scrub": "reproduced", "side scrub": "not reproduced"}
+    text, past, whole = told.pushed({"scrub": beyond}, ["scrub"], ua, np.zeros(4), verdicts)
+    assert "the opposite of a half for SCRUB (side)" in text and "not tested" not in text
+    apart = dict(clearly=["SSD"], further=["SCRUB"])
+    said = told.in_this_run(apart, ["SSD"], past, whole, ["scrub", "ssd"])
+    assert "shown for none; not tested in that sense: SSD." in said
+    assert "loss attack: fine-tuning, " in said and "differ: SSD." in said
+
+
+def test_chance_between_two_samples_is_the_binomials():
+    rng = np.random.default_rng(0)
+    a, b = (100 * rng.binomial(n, 0.15, 4000) / n for n in (500, 1500))
+    spread = told.by_chance((15, 15), (500, 1500))
+    assert (abs(a - b) < spread).mean() == pytest.approx(0.95, abs=0.01)
+
+
+def test_an_auc_is_set_beside_that_of_the_same_seeds_retrained_model():
+    runs_ = pd.DataFrame({"kind": ["random"] * 4, "seed": [1, 1, 2, 2],
+                          "method": ["retrained", "ssd"] * 2, "AUC": [0.5, 0.53, 0.48, np.nan]})
+    found = exposure.beside_retraining(runs_)
+    np.testing.assert_allclose(found.above, [0, 0.03, 0, np.nan])
+    assert "above" not in runs_
 
 
 def test_what_a_method_of_ones_own_is_told_follows_the_paired_differences():
     seeds, small = range(4), np.array([0.0, 0.001, -0.001, 0.0])
     g = {"finetune": pd.Series([3.0, 3.1, 2.9, 3.0], index=seeds)}
     found = pd.DataFrame({"gap": [1.0, 1.2, 0.8, 1.0], "AUC": 0.55 + small,
-                          "exposure": [0.1, -0.1, 0.1, -0.1]}, index=seeds)
-    gap, _, meaning = told.own("your method", found, g, 0.5 + small[::-1], np.zeros(4), 0.3)
+                          "exposure": [0.1, -0.1, 0.1, -0.1], "visits": 30, "cpu": 0.4},
+                         index=seeds)
+    known = pd.DataFrame({"method": ["retrained", "finetune"], "visits": [100, 25],
+                          "cpu": [1.0, 0.2]})
+
+    def said(runs_, auc):
+        return told.own("your method", runs_, g, auc, np.zeros(4), known)
+
+    gap, meaning = said(found, 0.5 + small[::-1])
     assert "your method" in gap and "fine-tuning: -2" in gap and "NegGrad+" not in gap
-    assert "the loss attack still finds" in meaning
-    meaning = told.own("your method", found.assign(AUC=0.5), g, 0.5 + small, np.zeros(4), 0.3)[2]
-    assert meaning.startswith("Neither attack is shown")
+    assert "at 0.30 of retraining's visits and 0.40 of its CPU time" in gap
+    assert "AUC of the loss attack is above" in meaning
+    assert meaning.endswith("above 0.5 is shown for the loss attack.")
+    meaning = said(found.assign(AUC=0.5 + small), 0.45 + small[::-1])[1]
+    assert "AUC of the loss attack is above" in meaning
+    assert meaning.endswith("above 0.5 is not shown.")
+    meaning = said(found.assign(AUC=0.5), 0.5 + small)[1]
+    assert "Neither attack is shown" in meaning and "is above" not in meaning
 
 
 def test_winners_of_single_seeds_are_told_with_their_paired_difference():
@@ -151,6 +192,8 @@ def test_winners_of_single_seeds_are_told_with_their_paired_difference():
     g = {m: part.set_index("seed").gap for m, part in ranked.groupby("method")}
     text = told.winners(ranked, g)
     assert "SSD (2×), SCRUB (1×)" in text and "does not decide between" in text
+    apart = tables.points(g["scrub"] - g["ssd"])
+    assert f"the mean gap of SCRUB less that of SSD is {apart}" in text
     assert told.winners(ranked[ranked.seed != 2], g) == (
         "Asked alone, seeds name SSD (2×) the closest.")
 

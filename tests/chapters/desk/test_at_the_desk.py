@@ -222,7 +222,8 @@ def test_requests_above_the_drift_by_hand():
              1: {"fresh": {"a": np.array([2.0]), "b": np.array([2.0])}}}
     bad = {0: {"who": np.array([2.0, 2.0])}, 1: {"who": np.array([0.0, 2.0])}}
     settled = {i: (1.0, 5.0) for i in pools}
-    assert here.above_drift(bad, "who", pools, settled) == pytest.approx((75, 62.5))
+    found = here.above_drift(bad, "who", pools, settled)
+    assert found.tolist() == [[1.0, 0.5], [0.25, 1.0]]
 
 
 def test_the_monitors_parts_and_tables_by_hand():
@@ -244,11 +245,17 @@ def test_the_monitors_parts_and_tables_by_hand():
     crowd = pd.DataFrame(dict(gate="g", stream=list("aabb"), stopped=[0, 0.5, 0, 0]))
     takes = {("g", who): pd.DataFrame(dict(i=[0, 1], value=[x, x]))
              for who, x in (("plain", 0.5), ("knows", 0.0))}
-    row = here.gates_told(crowd, takes).iloc[0]
+    attacks = pd.DataFrame(dict(gate="g", who=["plain", "knows"] * 2, i=[0, 0, 1, 1],
+                                flagged=[1.0, 0.0, 1.0, 0.5]))
+    row = here.gates_told(crowd, attacks, takes).iloc[0]
     way = pd.DataFrame(dict(i=[0, 1], alarmed=1.0, given_up=[0.0, 0.5]))
     sent = here.campaigns_told({("a", "b"): way}, {("a", "b"): takes["g", "plain"]}).iloc[0]
     assert [str(x).split(" [")[0] for x in sent] == ["a", "b", "100", "50", "25"]
-    assert row.iloc[1] == 25 and row.iloc[2].startswith("50 [") and row.iloc[3].startswith("0 [")
+    assert row.iloc[1] == 25
+    assert [x.split(" [")[0] for x in row.iloc[2:]] == ["100", "25", "50", "0"]
+    sent = here.campaigns_told({("a", "b, at once"): way}, {
+        ("a", "b, at once"): takes["g", "plain"]}).iloc[0]
+    assert sent["never sent, %"] == "0 (by construction)"
 
 
 def test_the_nearest_stream_is_the_monitors_score(scene):
@@ -341,3 +348,16 @@ def test_scores_that_are_none_are_refused():
     for scores in (torch.zeros(3), torch.full((len(requests),), torch.nan), 1.0):
         with pytest.raises(ValueError, match="asked was|NaN"):
             SUSPICION.measure(scores, benign, requests)
+
+
+def test_the_noisiest_kind_what_knowing_hides_and_what_planning_spares():
+    shares = {"calm": ([0.0, 0.0], [0, 1]), "loud": ([0.02, 0.04], [0, 1])}
+    assert here.noisiest(shares).startswith("3.0 [")
+    a, b = (pd.DataFrame(dict(i=[0, 1], j=[0, 0], flagged=x)) for x in ([1.0, 1.0], [0.0, 1.0]))
+    assert here.flagged_less(a, b).value.tolist() == [1.0, 0.0]
+    ways = {(aim, f"{who}, {how}"): pd.DataFrame(dict(i=[0, 1], alarmed=at)) for aim in here.AIMS
+            for who in ("quiet", "plain") for how, at in (("at once", [1.0, 0.5]),
+                                                          ("planned", [0.5, 0.0]))}
+    told = here.spared(ways).split("; ")
+    assert len(told) == 4 and all(x.startswith("50 [") for x in told)
+    assert told[0].endswith("(quiet, first-order)")

@@ -62,6 +62,22 @@ def test_exact_unlearning_in_one_step_leaves_what_the_formulas_say(prepared):
                                    atol=1e-12)
 
 
+def test_a_kept_order_leaves_the_place_of_the_row_empty(prepared):
+    w, recipe = prepared[0][0], dict(epochs=2, lr=1e-2, batch_size=16)
+    before, kept = here.retrained(w, "mlp", 32, keep_order=True, **recipe)["plain"]
+    fresh = here.retrained(w, "mlp", 32, **recipe)["plain"][1]
+    order, net = torch.Generator().manual_seed(0), copy.deepcopy(w.nets["mlp"]).double()
+    for _ in range(2):
+        for batch in torch.randperm(32, generator=order).split(16):
+            batch = batch[batch != 1]  # row 1 is deleted; all others keep their batch
+            loss = torch.nn.functional.cross_entropy(net(w.pool.x[batch]), w.pool.y[batch])
+            weights = list(net.parameters())
+            for p, g in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+                p.data -= 1e-2 * g
+    torch.testing.assert_close(kept[1], attack.difference(before, net), rtol=1e-5, atol=1e-12)
+    assert not torch.allclose(kept, fresh)
+
+
 def test_ascent_is_a_gradient_and_others_leaves_one_row_out(prepared):
     w = prepared[0][0]
     theta = here.tune(w, "mlp", list(range(8)))
@@ -276,9 +292,11 @@ def test_every_method_has_a_record_for_each_row(prepared):
 
 def test_rounding_and_networks(prepared):
     w = prepared[0][0]
-    bits = np.array(here.rounded(w))
-    assert bits.shape == (3, 2) and bits[:, 0].min() > 0.99 > bits[:, 1].mean()
-    assert len(here.on_network(here.Attacker({("mlp", "clean"): 0.0}), (w, "mlp"))) == 3
+    attacker = here.Attacker({("mlp", "clean"): 0.0})
+    bits = here.rounded(attacker, w)
+    assert bits.shape == (3, 4) and bits[:, 0].min() > 0.99 > bits[:, 1].mean()
+    assert not np.array_equal(bits[:, 2], bits[:, 3])  # another difference, another picture
+    assert len(here.on_network(attacker, (w, "mlp"))) == 3
 
 
 def test_three_texts_for_three_intervals():
@@ -290,6 +308,49 @@ def test_three_texts_for_three_intervals():
     assert here.pm([0.9, 0.8, 0.9], None, limits=(-1, 1), digits=2).startswith("0.87 [0.")
     _, low, high = lk.measure.interval([4, 5, 6], [0, 1, 2])
     assert here.half_width([4, 5, 6], [0, 1, 2]) == pytest.approx((high - low) / 2)
+
+
+def test_what_is_told_turns_with_the_numbers():
+    of = [0, 0, 1, 1, 2, 2]
+    up, open_ = np.array([5.0, 6, 5, 6, 5, 7]), np.array([5.0, -6, 1, 0, -1, 2])
+    for more, wanted in ((up, "hides part"), (open_, "is open"), (-up, "it is not the fresh")):
+        assert wanted in here.order_told(more, of)
+    bits = np.c_[np.ones(6), np.full(6, 0.5), up + 10, up]
+    bits[:, 3] += open_ / 100  # else the differences have no spread
+    assert here.rounding_told(bits, of).endswith("weakens the trace. It does not destroy it.")
+    bits[:, 3] -= 20
+    assert here.rounding_told(bits, of).endswith("trace. No more than a guess is left.")
+    sure, seeds = np.array([0.2, 0.5, 0.7, 0.95] * 3), np.repeat([0, 1, 2], 4)
+    text, less = here.sureness_told(sure, np.array([4.0, 2, 3, 1, 3, 4, 1, 2, 5, 2, 3, 0]), seeds)
+    assert less and "gain 4.0 dB (n = 3), those with at least 0.9 1.0 dB (n = 3)" in text
+    text, less = here.sureness_told(np.full(6, 0.7) + up / 100, open_, of)
+    assert less == "" and "n = " not in text
+    assert "0.1 is the largest" in here.edge_told([0, 0.1]) and here.edge_told([0, 0.01]) == ""
+    tried = {("mlp", "noisy", False): [9.0, 10.0], ("mlp", "clean", False): [30.0, 31.0]}
+    chosen = here.Attacker({("mlp", "noisy"): 0.1, ("mlp", "clean"): 0.0})
+    for guess, wanted in ((10.1, "hand in the mean."), (9.9, "has 9.9 dB there.")):
+        w = SimpleNamespace(rows=range(3), guess=torch.tensor([guess]))
+        assert here.rehearsal_told(chosen, tried, w).endswith(wanted)
+    for close, above in ((0.999, True), (0.5, False)):
+        told = here.sizes_told(pd.DataFrame(dict(side=[2, 4], n=400, columns=[4, 16], rebuilt=close,
+                                                 mean=0.3)))
+        assert told.startswith("With 25 rows") and ("above the rule" in told) is above
+    told = here.tables_told({"medical": up / 10, "financial": open_ / 10}, dict.fromkeys(
+        ("medical", "financial"), of))
+    assert "0.57 [" in told and told.endswith("on the financial table.")
+
+
+def test_causes_are_told_by_what_the_table_decides():
+    of, none = [0, 0, 1, 1, 2, 2], np.zeros(6)
+    up, open_ = np.array([5.0, 6, 5, 6, 5, 7]), np.array([5.0, -6, 1, 0, -1, 2])
+    costs, rows, epochs = here.causes_told({"few": (open_, none), "many": (up, none),
+                                            "1 to 10": (none, up), "recipe": (9 * up, none)}, of)
+    assert "first: recipe; many. The first costs 45.3 [" in costs and costs.endswith("the second.")
+    assert rows.endswith("are open.") and "do not lower it" in epochs and "From 1 to 10" in epochs
+    costs, rows, epochs = here.causes_told({"few": (up + open_ / 9, none), "many": (up, none),
+                                            "1 to 10": (none, open_)}, of)
+    assert costs.endswith("which costs more is open.") and rows == "" and epochs.endswith("] dB.")
+    assert "none that can be told" in here.causes_told(dict.fromkeys("abc", (open_, none)), of)[0]
 
 
 # ----------------------------------------------------------------------------------- linear models

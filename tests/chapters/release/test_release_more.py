@@ -337,11 +337,16 @@ def test_the_old_network_gives_no_update_and_a_wrong_result_is_told(publish):
 
 def test_outcomes_and_what_is_left_of_an_attack():
     one = here.Outcome("answers", [1], np.array([1.0, 0.5]), np.array([0.25, 0.25]), None)
-    assert one.left("plain", 0.25) == 0 and one.left("adaptive") is None
-    assert one.left("plain") == pytest.approx(1 / 3)
-    assert math.isnan(one.left("plain", 1.0))
+    assert one.halved("plain", 0.25).tolist() == [True] and one.halved("adaptive") is None
+    assert one.halved("plain", 0.9).tolist() == [False]  # no lead over the guess, nothing to take
+    two = replace(one, seeds=[1, 2], plain=np.array([0.4, 0.3]))
+    assert two.halved("plain").tolist() == [True, False]  # 0.4 of 1, 0.3 of 0.5
+    low, high = np.array([0.1, 0.1]), np.array([0.9, 0.9])
+    some = {name: replace(two, plain=plain, adaptive=adaptive) for name, plain, adaptive in
+            (("every", low, low), ("some", low, two.plain), ("plain", low, high),
+             ("no", high, low), ("nobody adapts", low, None))}
+    assert here.withstanding(some, 0.0) == (["every"], ["some"], ["plain"], ["no"])
     assert here.of(np.zeros(6), [11, 12, 13]).tolist() == [0, 0, 1, 1, 2, 2]
-    assert here.compared(np.array([0.0, 0.1, 0.0, 0.1]), [1, 2]).endswith("(no change shown)")
     assert here.percent([1.0, 1.0, 0.0, 0.0], [1, 2]).startswith("50 [")
 
 
@@ -380,16 +385,53 @@ def test_inputs_that_no_kept_weight_reads_are_those_of_the_class_mean(w):
     assert torch.equal(filled[5:], holes[5:])
 
 
-def test_a_verdict_needs_its_interval_on_one_side_of_five_dB():
-    cases = {"hidden": (np.array([0.0, 0.5, 0.2]), [1, 2, 3]),
+def test_a_verdict_needs_its_interval_below_one_or_above_five_dB():
+    cases = {"hidden": (np.array([-0.1, 0.1, 0.0]), [1, 2, 3]),
+             "weak": (np.array([2.9, 3.0, 3.1]), [1, 2, 3]),
              "seen": (np.array([80.0, 81, 82]), [1, 2, 3]),
              "who knows": (np.array([-20.0, 5, 30]), [1, 2, 3])}
-    helps, not_helps, unclear = here.verdicts(cases)
-    assert "hidden" in helps and "seen" in not_helps and "who knows" in unclear
-    assert here.verdicts({})[0].endswith("none.")
+    stopped, rebuilt, unclear = here.verdicts(cases)
+    assert "hidden" in stopped and "seen" in rebuilt
+    assert "who knows" in unclear and "weak" in unclear
+    assert here.verdicts({}) == []
+
+
+def test_what_is_told_of_a_gain_counts_the_pictures_rebuilt():
+    assert here.told(np.array([6.0, 4.0, 5.0, 7.0]), [1, 2]).endswith("dB (3 of 4 rebuilt)")
 
 
 def test_a_step_of_ascent_raises_the_loss_of_its_own_row(w):
     rise = here.row_losses(w, w.after) - here.row_losses(w, [w.theta] * len(w.after))
     assert rise.shape == (len(w.after),) and (rise > 0).all()
-    assert (here.retrained_rise(w) > 0).all()  # a step of training on the row had lowered it
+    assert (here.retrained_rise(w, "none") > 0).all()  # training on the row had lowered it
+
+
+def test_a_change_of_the_retrained_network_is_that_of_the_release(w):
+    exact = here.retrained(w)
+    old = here.row_losses(w, [w.theta] * len(exact))
+    for name in ("noise × 10", "pruning 50 %", "fine-tuning 1"):
+        models = inverters.released_as(replace(w, after=exact), name)[0]
+        assert np.array_equal(here.retrained_rise(w, name), here.row_losses(w, models) - old)
+
+
+def test_what_is_still_unlearned_is_held_against_the_same_change(w, found):
+    names = ("none", "pruning 50 %")
+    rows, fallen, again = here.still_unlearned([w], found, names)
+    assert [row["change"] for row in rows] == list(names)
+    assert rows[0]["rows where the release's is lower"] == "0 of 2"
+    assert "none" not in fallen + again  # a step of ascent raises the loss, and by more
+    low = replace(found, rise={key: x - 100 for key, x in found.rise.items()})
+    assert here.still_unlearned([w], low, names)[1:] == (list(names), list(names))
+
+
+def test_a_rule_is_still_unlearned_where_it_beats_retraining_under_the_same_rule(publish):
+    def rule(model, size, x, y, seed):
+        return here.add_noise(model, size, seed)
+
+    made, exact = publish(rule), here.retrained(publish.w)
+    again = [here.add_noise(m, here.update_rms(publish.w.theta, publish.w.after[j]), 1000 * j)
+             for j, m in enumerate(exact)]
+    first = [models[0] for models in made.releases]
+    wanted = here.row_losses(publish.w, first) - here.row_losses(publish.w, again)
+    assert publish.rise(made) == pytest.approx(wanted.mean()) and publish.rise(made) > 0
+    assert publish.rise(replace(made, releases=[[m] for m in made.exact])) == 0

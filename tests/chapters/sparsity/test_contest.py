@@ -5,6 +5,7 @@ On a data set of 8 × 8 pixels.
 """
 
 import copy
+import json
 from functools import partial
 from types import SimpleNamespace
 
@@ -341,12 +342,6 @@ def test_collapse_is_counted_beside_the_retrained_network_of_the_request():
     assert "0 of 1 sparse networks (mean RA 90 %)." in sparse
 
 
-def test_changes_are_read_by_the_side_of_their_interval():
-    told = here.read_changes({"FT": [-5, -6, -7], "GA": [5, -9, 1], "Fisher": [5, 6, 7]},
-                             lambda v: "x", partial(here.side, rows=20))
-    assert told == "nearer to retraining: FT; farther from it: Fisher; undecided: GA x points"
-
-
 def test_what_diverged_is_told_by_setting():
     runs = pd.DataFrame([("FT", 1, 0.0, True), ("FT", 1, 0.0, False), ("FT", 0, 0.0, False),
                          ("retrained", -1, 0.0, False)],
@@ -359,9 +354,36 @@ def test_what_diverged_is_told_by_setting():
 def test_relabelling_is_told_beside_the_least_of_the_others():
     gap = {("RL", 0.0): [1, 1, 2], ("SalUn", 0.0): [2, 2, 3], ("FT", 0.0): [9, 9, 9],
            ("FT", 0.5): [5, 5, 6], ("l1", 0.0): [7, 7, 7]}
-    told = here.relabelling(lambda column, m, s=0.0: gap.get((m, s), [np.nan] * 3),
-                            lambda v: f"{np.mean(v):g}", ["FT", "l1"], 0.5)
-    assert "FT at 50 % sparsity" in told and "-4 (RL) and -3 (SalUn)" in told
+
+    def told(own):
+        def value(column, method, s=0.0, place=None):
+            return own if place == 3 else gap.get((method, s), [np.nan] * 3)
+
+        return here.relabelling(value, lambda v: f"{np.mean(v):g}", ["FT", "l1"], 0.5, 3)
+
+    assert "FT at 50 % sparsity," in told([6, 6, 6]) and "-4 (RL) and -3 (SalUn)" in told([6, 6, 6])
+    of_its_own = told([3, 3, 4])
+    assert "FT at 50 % sparsity with its own rate," in of_its_own
+    assert "-2 (RL) and -1 (SalUn)" in of_its_own
+
+
+def test_a_random_tenth_is_judged_at_its_own_rate_and_against_both_masks():
+    study = SimpleNamespace(grid={"FT": [dict(lr=0.1), dict(lr=0.2)]},
+                            disparity=lambda row, goal: abs(row["UA"] - goal["UA"]))
+    tried = pd.DataFrame([("random", 0.0, "FT", 0, 5.0, False),
+                          ("random", 0.0, "FT", 1, 3.0, False),
+                          ("random", 0.5, "FT", 0, 1.0, False), (0, 0.0, "FT", 0, 1.0, False)],
+                         columns=["asked", "sparsity", "method", "setting", "gap", "lost"])
+    runs = pd.DataFrame([(seed, "random", s, m, place, gap, ua) for seed in (1, 2)
+                         for s, m, place, gap, ua in (
+                             (0.0, "FT", 0, 90, 90), (0.0, "FT", 1, 8, 7), (0.5, "FT", 1, 2, 12),
+                             (0.0, "original", -1, 9, 1), (0.5, "original", -1, 7, 3))],
+                        columns=["seed", "asked", "sparsity", "method", "setting", "gap", "UA"])
+    masked = [{"new mask": {"UA": 15}}, {"new mask": {"UA": 20}}]
+    parts, told = here.random_changes(study, tried, runs, [1, 2], 0.5, masked, [-1, -2], str)
+    assert parts == {"old-mask": [-6, -6], "new-mask": [-5, 0], "untouched": [3, 8],
+                     "less": [-5, -4]}
+    assert "[-5, 0] points, of doing nothing by [3, 8]; to the old mask [-6, -6], [-2, -2]" in told
 
 
 def test_shortcuts_by_hand():
@@ -463,3 +485,28 @@ def test_the_project_is_judged_by_what_plain_schedules_reach():
         worked.closeness([0.6, -0.1], 2, 0.5)
     with pytest.raises(ValueError, match="one an epoch"):
         worked.closeness([0.5], 2, 0.5)
+
+
+def test_the_committed_run_in_full_is_told_with_the_seeds_it_shares(monkeypatch, tmp_path):
+    monkeypatch.setattr(here.said, "data_path", lambda name: tmp_path)
+    assert here.in_full([2]).startswith("No run in `full` is committed")
+    claims = [{"id": "sparse-ft", "units": [1, 2, 3]}]
+
+    def told(seeds):
+        record = {"started": "2026-01-02T03:04:05+00:00", "claims": claims}
+        (tmp_path / "12_sparsity-full-fashion-s0.json").write_text(json.dumps(record))
+        return here.in_full(seeds)
+
+    assert "2026-01-02, from earlier cells" in told([2, 3, 4])
+    assert "Of its 3 seeds 2 are" in told([2, 3, 4])
+    claims.append({"id": "sparse-network", "units": [1]})
+    assert "second network" not in told([2])
+
+
+def test_the_answer_in_short_and_the_grid_of_rates():
+    assert "a small rate yes;" in here.in_short(1, 1, 0) and "less than there;" in here.in_short(
+        1, 1, 0) and here.in_short(1, 1, 0).endswith("head start open.")
+    assert "edge" in here.of_rates([1, 3, 10], 1, 2) and "between 3 and 10" in here.of_rates(
+        [1, 3, 10], 1, 2)
+    inside = here.of_rates([1, 3, 10], 2, 1)
+    assert "edge" not in inside and "above 10" in inside

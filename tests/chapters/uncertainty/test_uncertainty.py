@@ -12,7 +12,8 @@ from torch import nn
 import labkit as lk
 from course import exercises as cards
 from course.chapters import uncertainty as here
-from course.chapters.uncertainty import evading, exercises, gates, judging
+from course.chapters.uncertainty import doubts, evading, exercises, gates, judging
+from course.claimfile import load_claims
 from labkit import attack, defend
 
 D, K, N = 6, 3, 60
@@ -214,6 +215,30 @@ def test_a_network_that_breaks_is_a_lost_run(victim):
     assert all(math.isnan(v) for v in attack.answer(victim, 0, None).values())
 
 
+def test_an_estimate_says_whether_the_label_is_kept(victim):
+    asked = victim.held.rows[:8]
+    planned = {(0, j): {("first-order", g, 8): asked for g in ("over", "under")} for j in (0, 1)}
+    seen = set()
+    for tau in (0.05, 5.0):
+        got = here.after_scaling([victim], planned, [here.controls_of(victim)], tau)
+        model = here.stepped(victim, asked, tau)
+        wanted = {j: attack.answer(victim, j, model)["kept"] for j in (0, 1)}
+        assert len(got) == 4 and all(r["kept"] == wanted[r["j"]] for r in got)
+        seen |= set(wanted.values())
+    assert seen == {0.0, 1.0}
+
+
+def test_the_ensembles_label_is_that_of_its_mean():
+    sure, other = (nn.Sequential(nn.Flatten(), nn.Linear(D, K)) for _ in range(2))
+    for model, bias in ((sure, [5.0, 0, 0]), (other, [0, 1.0, 0])):
+        model[1].weight.data.zero_()
+        model[1].bias.data = torch.tensor(bias)
+    H, label = doubts.estimate("ensemble", None, [sure, other], torch.zeros(D), None)
+    p = sum(torch.tensor(b).softmax(0) for b in ([5.0, 0, 0], [0, 1.0, 0])) / 2
+    assert label == 0 and H == pytest.approx(lk.measure.entropy(p[None]).item(), rel=1e-5)
+    assert doubts.estimate("ensemble", None, [other], torch.zeros(D), None)[1] == 1
+
+
 def test_the_spread_is_that_of_networks_that_only_chance_tells_apart(victim, monkeypatch):
     x = victim.measure[0]
     entropies = [torch.linspace(0, 1, len(x)) * s for s in (1.0, 1.2, 0.9, 1.1)]
@@ -413,3 +438,41 @@ def test_directions_are_parts_in_the_order_of_targets():
     parts = here.by_direction("x", frame)
     assert parts["x, surer"].tolist() == [0, 1, 10]
     assert parts["x, unsure"].tolist() == [0.5, 1.5, 10.5]
+
+
+def test_the_bound_of_a_useless_gate_is_the_claims():
+    parts = load_claims()["unc-defences"].parts
+    assert {p.bound for p in parts if p.kind == "effect"} == {here.USELESS}
+
+
+def test_the_best_gate_is_that_of_each_aim():
+    hits = {"first-order": ([1, 1], [1, 0], [0, 0], [0, 0]),
+            "retraining": ([0, 0], [0, 0], [0, 1], [0, 0])}
+    frame = pd.DataFrame([dict(i=k, j=0, aim=aim) | {g: float(h[k]) for g, h in
+                                                     zip(here.GATES, of_aim, strict=True)}
+                          for aim, of_aim in hits.items() for k in (0, 1)])
+    assert here.best_gates(frame) == {"first-order": here.GATES[0], "retraining": here.GATES[2]}
+
+
+def test_estimates_are_told_and_claimed_by_the_names_of_the_claims_parts():
+    names = ("softmax", "temperature", "dropout", "ensemble", "conformal")
+    sides = {(e, g): pd.DataFrame([dict(i=0, j=j, goal=g, move=10.0 * k + j) for j in (1, 0)])
+             for k, e in enumerate(names) for g in ("over", "under")}
+    rows = SimpleNamespace(validation=(None, range(100)), measure=(None, range(100)))
+    parts = here.by_estimator(sides, [0.91, 0.78, 0.76], rows)  # 0.9 less 0.127
+    wanted = [p.name for p in load_claims()["unc-estimators"].parts]
+    assert sorted(parts) == sorted(wanted) and parts["coverage"] == [True, True, False]
+    assert parts["ensemble, unsure"].tolist() == [30, 31]
+    told = here.in_all_runs("unc-estimators", [("conformal", "over"), ("dropout", "under")],
+                            {"conformal": "sets", "dropout": "masks"})
+    assert told == ("sets down: {unc-estimators.conformal, surer}; "
+                    "masks up: {unc-estimators.dropout, unsure}.")
+
+
+def test_the_shortcut_is_what_the_step_makes_of_entropy_alone(victim):
+    got = here.without_hinge([victim], [(0, 1), (0, 0)], 0.05, 8).set_index("j")
+    for j in (0, 1):
+        asked = here.through_the_step(victim, j, here.hingeless(victim.label[j]), 0.05, 8)
+        wanted = attack.answer(victim, j, here.stepped(victim, asked, 0.05))
+        assert got.loc[j, list(wanted)].to_dict() == pytest.approx(wanted)
+        assert got.H[j] > lk.measure.entropy(victim.p[[j]]).item()

@@ -253,13 +253,24 @@ def test_plans_are_told_by_the_middle_and_the_worst_owner():
     weak = pd.DataFrame([dict(owners=2, each=e, seed=s, p=p, q=0.01, escape=b, plan=m)
                          for e, s, p, b, m in ((9, 0, 0.8, 1e-9, 8), (9, 1, 0.6, 1e-4, 12),
                                                (3, 0, 0.1, 0.5, None), (3, 1, 0.1, 0.9, None))])
-    full, few = here.strengths_shown(weak).to_dict("records")
+    full, few = here.strengths_shown(weak, 200).to_dict("records")
     assert (full["β, worst"], full["questions (yours), median"]) == ("0.0001", "10")
     assert (few["questions (yours), median"], few["over 200 needed, %"]) == ("over 200", "100")
-    said = told(here.told_strengths(weak, [(2, 9), (2, 3)]))
+    said = told(here.told_strengths(weak, [(2, 9), (2, 3)], 200))
     assert "worst of 2 owners" in said and "chance of 0.0001;" in said and "does with 0.7." in said
-    assert "no plan of 200" in said
-    assert "at most 200" in told(here.told_strengths(weak.fillna(150), [(2, 9), (2, 3)]))
+    assert "200 questions are not enough for 100 %" in said and "0 of 2 have p ≤ q" in said
+    given = weak.fillna(150)
+    assert "at most 200" in told(here.told_strengths(given, [(2, 9), (2, 3)], 200))
+
+
+@pytest.mark.parametrize(("old_bare", "bare", "said"), [
+    (0.01, 0.05, "differs from one to the next"), (0.05, 0.05, "keep the old model"),
+    (0.0, 0.0, "draw the new model"),
+])
+def test_accusations_are_told_by_what_changed_most(old_bare, bare, said):
+    tests = pd.DataFrame([dict(seed=s, q=0.0, q_now=0.05, bare_old=old_bare, bare=bare,
+                               deleted=bool(s), deleted_now=True) for s in (0, 1)])
+    assert said in told(here.told_accused(tests, {"deleted_now": (0.0, 0.0, 0.1)}))
 
 
 def test_audits_are_compared_on_the_same_logs():
@@ -271,10 +282,17 @@ def test_audits_are_compared_on_the_same_logs():
 
     behind = said([0.0] * 12, [1.0] * 12)
     assert "But at 1 % deleted, each row once an epoch, the count flags 100 points" in behind
-    assert "not surely more than the 1 % of false alarms" in behind and "loses there" in behind
+    assert "not surely more than the 1 % of false alarms" in behind
+    assert "lies behind there" in behind
     ahead = said([1.0] * 12, [0.0] * 12)
     assert "nowhere behind" in ahead and "some are still caught" in ahead
-    assert "may be chance" in said([0.0] * 12, [1.0] + [0.0] * 11)
+    assert "may be chance (of 6 settings" in said([0.0] * 12, [1.0] + [0.0] * 11)
+
+
+def test_nobody_is_fooled_where_no_cheat_passed_both():
+    assert here.told_fooled([], 3).startswith("No cheat passed")
+    assert "nearest passed the pooled test and the replay in 3 of 3" in here.told_fooled(
+        ["nearest"], 3)
 
 
 def test_who_keeps_something_is_told_beside_both_retrainings():
@@ -283,8 +301,10 @@ def test_who_keeps_something_is_told_beside_both_retrainings():
              here.OTHER_SEED: pd.Series([0.5, -0.5, 0.4, -0.4], names)}
     raw = {"nearest": pd.Series([-0.2, -0.21, -0.19, -0.2], names)}
     said = told(here.told_kept(saved, raw))
-    assert "of 1 cheats: nearest." in said and "was written: none for certain." in said
-    assert "4 seeds: none for certain, so that a cheat would stand out" in said
+    assert "the reference: nearest; and more" in said
+    assert "another seed: none for certain." in said
+    assert "nearest: the loss on the deleted rows is above retraining's" in said
+    assert "another seed: nearest 50 % [" in said  # ahead of it in two of four seeds
     table = here.kept_shown(saved, raw).to_dict("records")
     assert table[0]["loss below the mean of two retrainings"].endswith("less")
     assert table[1]["beyond a retraining with another seed"] == "–"
