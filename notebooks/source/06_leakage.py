@@ -245,9 +245,9 @@ same, by_luck = found["mlp"], here.contest(*fresh, names=cfg.attacks)
 drop = here.less(same["two"], by_luck["two"])
 lab.say(f"With a fresh seed the AUC is {here.share(by_luck['two'])}; with the same seed it was "
         f"{here.share(same['two'])}. "
-        + here.side(drop, "If you said b), yes: the luck of the seed covers the row. It costs "
-                    "nothing, where there is luck to hide behind: a logistic regression has one "
-                    "optimum, whatever the seed.",
+        + here.side(drop, "If you said b), yes: luck moves the answers as well, and the row's "
+                    "share is harder to see. It costs nothing, where there is luck to hide behind: "
+                    "a logistic regression has one optimum, whatever the seed.",
                     "If you said c), yes, against what we expected.",
                     "So few originals do not decide between a) and b); the claim "
                     "*leak-fresh-seed* judges all committed runs.")
@@ -326,8 +326,10 @@ def undo(served, own):
 
 
 T = 10.0
-rules = {name: here.against_a_rule(mine, theirs, rule) for name, rule in here.RULES.items()}
-rules[f"T = {T:g}"] = here.against_a_rule(mine, theirs, partial(here.tempered, t=T), undo)
+plain = same["attacker"]  # of section 2: it learned from all probabilities
+against = partial(here.against_a_rule, plain, mine, theirs, names=cfg.attacks)
+rules = {name: against(rule) for name, rule in here.RULES.items()}
+rules[f"T = {T:g}"] = against(partial(here.tempered, t=T), undo)
 SIGMA, STEPS = 8.0, 30
 private = {name: versions(here.private_versions, planned(cfg.n, deletions), sigma=s, steps=STEPS)
            for name, s, deletions in (("no noise", 0.0, cfg.deletions),
@@ -602,9 +604,10 @@ lab.say("The worked solution stands in for yours." if mine_is == "course" else "
 # pictures, turned upside down.
 
 # %%
-learned, honest = here.judged_on_what_it_learned(theirs), found["mlp"]["two"]
-lab.say(f"A forest that is judged on its own pairs has an AUC of {here.share(learned)}; on another "
-        f"person's, {here.share(honest)}.")
+learned = here.judged_on_what_it_learned(theirs)
+honest = here.by_original(here.fit(mine, "concatenation", "forest"), theirs)
+lab.say("A forest on the answers as they come, judged on the pairs it learned from, has an AUC of "
+        f"{here.share(learned)}; one that learned from the attacker's own, {here.share(honest)}.")
 skipped = {m: here.row_contest(here.lazy(phi[m], phi["untouched"], inside), targets)["pooled"][0]
            for m in ("first-order", "retraining")}
 lab.say("Strangers' shadows without the unlearner: "

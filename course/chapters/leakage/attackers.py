@@ -89,19 +89,19 @@ def reached(attacker, own, judged) -> list:
             for i in np.unique(judged.original)]
 
 
-def against_a_rule(own, judged, rule, undo=None, kinds=FEATURES) -> tuple:
+def against_a_rule(plain, own, judged, rule, undo=None, names=("logistic",)) -> tuple:
     """The attacker who does not know of a rule, and the one who does. -> two lists of AUCs
 
-    The plain one learned from its own full answers. The adaptive one passes its own versions
+    plain: one who learned from its own full answers. The adaptive one passes its own versions
     through the rule before it learns; with undo (answers, own answers) -> answers it also tries to
     take the rule back, and keeps what did better on its own shadows.
     """
-    plain, seen_by = rehearse(own, kinds), served(judged, rule)
+    seen_by = served(judged, rule)
     mine = served(own, rule)
     ways = [(mine, seen_by)]
     if undo is not None:
         everything = np.concatenate([own.before, own.after])
         ways.append(tuple(served(p, lambda a: undo(a, everything)) for p in (mine, seen_by)))
-    tried = [(rehearse(p, kinds), q) for p, q in ways]
+    tried = [(rehearse(p, names=names), q) for p, q in ways]
     adaptive, answers = max(tried, key=lambda pair: pair[0].rehearsed)
     return by_original(plain, seen_by), by_original(adaptive, answers)

@@ -151,7 +151,7 @@ def row_curves(scores, inside, row):
 def explorer(figures, scores, inside, found):
     """Figure and redraw(method, row) of one target's shadows. -> (figure, function)"""
     fig, ax = plt.subplots(figsize=(8, 4), layout="none")
-    fig.subplots_adjust(left=0.1, right=0.97, bottom=0.16, top=0.96)
+    fig.subplots_adjust(left=0.12, right=0.97, bottom=0.16, top=0.96)
     first = next(iter(scores))
     drawn = _row(ax, figures, scores[first], inside, 0)
     ax.set_xlabel("logit confidence in the row's label")

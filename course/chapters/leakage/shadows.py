@@ -15,7 +15,7 @@ from .sides import small
 from .ulira import logit_confidence
 
 TARGETS, WATCHED = 50, 200  # rows that are asked to be deleted, rows that stay
-GRID = {"fine-tuning": (unlearn.finetune, [dict(epochs=2, lr=r) for r in (0.03, 0.1, 0.2, 0.4)]),
+GRID = {"fine-tuning": (unlearn.finetune, [dict(epochs=2, lr=r) for r in (0.01, 0.03, 0.1, 0.2)]),
         "NegGrad+": (unlearn.neggrad_plus, [dict(epochs=2, lr=0.02, beta=b)
                                             for b in (0.9, 0.8, 0.7, 0.6)]),
         "random labels": (unlearn.random_labels, [dict(epochs=2, lr=r)

@@ -221,8 +221,11 @@ def test_who_undoes_a_rule_that_can_be_undone_loses_nothing():
     def rule(p):
         return here.tempered(p, 50.0)
 
-    plain, adaptive = here.against_a_rule(own, judged, rule, lambda p, _: here.tempered(p, 0.02))
-    full, _ = here.against_a_rule(own, judged, here.RULES["all"])
+    known = here.rehearse(own)
+    plain, adaptive = here.against_a_rule(known, own, judged, rule,
+                                          lambda p, _: here.tempered(p, 0.02))
+    full, again = here.against_a_rule(known, own, judged, here.RULES["all"])
+    assert full == again == here.by_original(known, judged)
     assert np.mean(adaptive) >= np.mean(full) - 0.05
     assert len(plain) == len(adaptive) == 4
 
