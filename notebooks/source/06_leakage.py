@@ -686,12 +686,10 @@ lab.say_committed(
     "would leave them (one in 40 by luck): {leak-retain.fine-tuning} after fine-tuning, "
     "{leak-retain.NegGrad+} after NegGrad+. **F** is {leak-quality.ceiling} for retraining against "
     "retraining, and {leak-quality.untouched} for doing nothing.")
-lab.say("In this run an attacker who uses the label has "
-        f"{here.share(project['all probabilities']['course'])} where the published one has "
-        f"{here.share(project['all probabilities']['published'])}.",
-        "Not shown: larger networks and more rows, where one row moves less; an attacker without "
-        "rows of the provider's kind; several deletions between two looks; whether the limits of "
-        "section 3 hold against attackers yet to be written.")
+lab.say(f"In this run an attacker who uses the label has {here.share(full_['course'])} where the "
+        f"published one has {here.share(full_['published'])}.", "Not shown: larger networks and "
+        "more rows; an attacker without rows of the provider's kind; several deletions between two "
+        "looks; whether section 3 holds against attackers yet to be written.")
 
 # %% [markdown]
 # **Read on**: [Chen et al. 2021](https://arxiv.org/abs/2005.02205), for several versions and groups
