@@ -47,10 +47,10 @@ def parts_in_words(result: dict, claim: Claim, deciding=False, verdicts=False) -
     """All judged parts of a claim, or the one that decides, named where the claim has several."""
     pairs = [(p, rule) for p, rule in zip(result["parts"], claim.parts, strict=True)
              if not deciding or p["name"] == result["decided_by"]]
-    named = len(claim.parts) > 1
+    named, runs = len(claim.parts) > 1, result.get("runs", 0)
     return "; ".join(f"{p['name']} " * named + in_words(p, rule)
                      + f", {p['verdict']}" * (named and verdicts and rule.kind != "report")
-                     + f", in {p.get('runs')} of them" * (p.get("runs", 0) < result.get("runs", 0))
+                     + f", in {p.get('runs')} of them" * (0 < p.get("runs", 0) < runs)
                      for p, rule in pairs)
 
 

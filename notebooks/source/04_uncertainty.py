@@ -749,10 +749,9 @@ lab.say_committed(
     "labels, a conformal set, whose answer is not held, loses {unc-estimators.conformal, surer} or "
     "gains {unc-estimators.conformal, unsure}.\n\n"
     "**Does nobody see it?** Somebody does where “not reproduced” stands, hardly anybody "
-    "where “reproduced” does. Of the gates that real people can live with, the best on these very "
-    "attacks catches a share of {unc-defences.caught, aimed at first-order} of the plain requests "
-    "aimed at first-order unlearning, {unc-defences.caught, aimed at retraining} of those at "
-    "retraining.")
+    "where “reproduced” does. Of gates that real people can live with, the best on these attacks "
+    "catches {unc-defences.caught, aimed at first-order} of the plain requests aimed at "
+    "first-order unlearning and {unc-defences.caught, aimed at retraining} of those at retraining.")
 lab.say("**In this run**, of the requests aimed at first-order unlearning, such a gate lets pass "
         f"{passed['lenient']}; the strict one, {passed['strict']}.\n\n"
         f"**Decisions**, in this run, retrained: {n_of.over} of {n_of.low} targets a person would "

@@ -757,21 +757,18 @@ lab.say_committed(
     "\n- *Training again with stand-ins*: the replay passes it by construction. That all owners'",
     "hits, pooled, pass it too: {ver-adv-retrain.backdoor}. Known of the deleted rows beyond",
     "retraining with the same seed, in nats: *nearest* {ver-adv-keeps.nearest-beyond}, *search*",
-    "{ver-adv-keeps.search-beyond}, retraining with another seed {ver-adv-keeps.control}. The",
-    "claim's verdict is on loss alone, and does not by itself show that a cheat keeps anything.",
+    "{ver-adv-keeps.search-beyond}, another seed {ver-adv-keeps.control}; its verdict is on loss.",
     "\n- *Counting uses*, a tenth deleted: the share of logs of *nearest* that a plain count flags",
     "is {ver-audit.nearest}; by construction it never flags *search*.")
 lab.say("In this run the original, which trained on the deleted rows, knows "
         f"{saved['original'].mean():.3f} nats of them beyond retraining. With "
         f"{100 * here.AGREED:g} % deleted, each row used once an epoch, the plain count flags "
         f"{plain[0]} of the logs of *nearest*, your audit {yours[0]}; with replacement, {plain[1]} "
-        f"and {yours[1]}; where look-alikes rotate, yours flags {yours[2]}.",
-        "A committed seed leaves no batch to choose; who may pick it is left to settle.")
+        f"and {yours[1]}; where look-alikes rotate, yours flags {yours[2]}.")
 lab.say("Not shown: that a provider who passes has forgotten; that one network of a cheat can be "
         "told from one honest retraining; a replay on another machine, which the floor imitates; "
-        "that a test with q from the new model keeps its α, or how α does where less than half of "
-        "all rows is deleted; larger networks; what a provider keeps whose look-alikes rotate, or "
-        "how an audit fares against one who knows its score.")
+        "that q from the new model keeps α, or how α does where less than half of all rows is "
+        "deleted; larger networks; a provider whose look-alikes rotate, or who knows the audit.")
 
 # %% [markdown]
 # **Read on**

@@ -509,6 +509,7 @@ ipywidgets.jslink((play, "value"), (clock, "index"))
 lab.figure(panel_figure, "The explorer in its first state: the running sum over thirty "
                          "requests, those of the plain attacker for both aims among one-user "
                          "ones, the limit, and where the attack begins.")
+lab.say("In its first state:", redraw(defend.REALISTIC[0], "plain", here.LENGTH))
 ipywidgets.VBox([play, panel])
 
 # %% [markdown]
