@@ -564,7 +564,7 @@ def who_was_deleted(own_before, own_after, own_label, own_deleted, before, after
     ...  # your code
 
 # %%
-ways = {"published": published, "course": worked}
+ways = {"published": published, "label, before only": here.sure_before, "course": worked}
 if who_was_deleted is not worked:
     ways["yours"] = who_was_deleted
 mine_is = list(ways)[-1]
@@ -582,7 +582,11 @@ lab.say("The worked solution stands in for yours." if mine_is == "course" else "
         f"{here.side(ahead, 'better', 'worse', 'not told apart')}. Against labels alone it has "
         f"{here.share(project['label only'][mine_is])}, with a fresh seed "
         f"{here.share(project['fresh seed'][mine_is])}. A defence is as good as the best attacker "
-        "it was tried against.")
+        "it was tried against.",
+        "Part of it needs no second version: that the version before was surer of the own label "
+        f"of its rows gives {here.share(full_['label, before only'])}; with a fresh seed, the "
+        "second version adds " + here.difference(here.less(
+            project["fresh seed"][mine_is], project["fresh seed"]["label, before only"])) + ".")
 
 # %% [markdown]
 # **Check yourself.** Retraining with the same seed leaves strangers nearly, but not exactly, where
@@ -687,7 +691,8 @@ lab.say_committed(
     "{leak-retain.NegGrad+} after NegGrad+. **F** is {leak-quality.ceiling} for retraining against "
     "retraining, and {leak-quality.untouched} for doing nothing.")
 lab.say(f"In this run an attacker who uses the label has {here.share(full_['course'])} where the "
-        f"published one has {here.share(full_['published'])}.", "Not shown: larger networks and "
+        f"published one has {here.share(full_['published'])}, and with a fresh seed "
+        f"{here.share(project['fresh seed']['course'])}.", "Not shown: larger networks and "
         "more rows; an attacker without rows of the provider's kind; several deletions between two "
         "looks; whether section 3 holds against attackers yet to be written.")
 

@@ -2,7 +2,7 @@
 
 from . import drawing
 from .answering import RULES, label_only, rounded, served, spread, tempered, top
-from .attackers import CHEN, Attacker, against_a_rule, by_original, contest, fit, reached, rehearse
+from .attackers import CHEN, Attacker, against_a_rule, by_original, contest, fit, reached, rehearse, sure_before
 from .fooling import judged_on_what_it_learned, lazy, other_strangers
 from .judging import (
     epsilons,
@@ -42,6 +42,6 @@ __all__ = [
     "labels_trial", "lazy", "less", "logistic", "logit_confidence", "make_worlds", "methods",
     "more_exposed", "networks", "on_rows", "other_strangers", "per_row_attack", "plans",
     "population_attack", "private_versions", "project_table", "qualities", "reached", "rehearse",
-    "rounded", "row_contest", "served", "share", "side", "small", "spread", "tau", "tempered",
-    "top", "tune_methods", "two_sides", "unlearn_all", "vulnerable",
+    "rounded", "row_contest", "served", "share", "side", "small", "spread", "sure_before", "tau",
+    "tempered", "top", "tune_methods", "two_sides", "unlearn_all", "vulnerable",
 ]

@@ -89,6 +89,11 @@ def reached(attacker, own, judged) -> list:
             for i in np.unique(judged.original)]
 
 
+def sure_before(own_before, own_after, own_y, own_deleted, before, after, y):
+    """How sure the version before was of the row's own label: one version, with the label."""
+    return before.gather(1, y[:, None]).squeeze(1)
+
+
 def against_a_rule(plain, own, judged, rule, undo=None, names=("logistic",)) -> tuple:
     """The attacker who does not know of a rule, and the one who does. -> two lists of AUCs
 
