@@ -2,7 +2,17 @@
 
 from . import drawing
 from .answering import RULES, label_only, rounded, served, spread, tempered, top
-from .attackers import CHEN, Attacker, against_a_rule, by_original, contest, fit, reached, rehearse, sure_before
+from .attackers import (
+    CHEN,
+    Attacker,
+    against_a_rule,
+    by_original,
+    contest,
+    fit,
+    reached,
+    rehearse,
+    sure_before,
+)
 from .fooling import judged_on_what_it_learned, lazy, other_strangers
 from .judging import (
     epsilons,

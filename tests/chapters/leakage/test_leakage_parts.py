@@ -202,6 +202,9 @@ def test_an_attacker_with_labels_gets_no_truth_of_the_judged():
 
     found = here.reached(attacker, own, judged)
     at = judged.original == 2
+    one_version = judged.before[np.arange(80), judged.y]
+    assert here.reached(here.sure_before, own, judged)[2] == pytest.approx(
+        here.auc(one_version[at], judged.deleted[at]))
     assert found[2] == pytest.approx(here.auc(-judged.after[at].max(1), judged.deleted[at]))
 
 
