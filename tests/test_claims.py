@@ -215,7 +215,7 @@ def test_the_interval_of_a_share_lies_inside_its_limits_and_a_value_beyond_them_
         judge_part(share, [0.5, 1.2, 0.7])
     for c in load_claims().values():
         for p in c.parts:
-            known = (0, 1), (-1, 1), (-2, 2), (0, 100), (-100, 100), (0, 20)
+            known = (0, 1), (-0.5, 0.5), (-1, 1), (-2, 2), (0, 100), (-100, 100), (0, 20)
             assert p.limits is None or tuple(p.limits) in known, c.id
 
 
