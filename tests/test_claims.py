@@ -29,7 +29,10 @@ start-surer basics-target basics-cost basics-ga-damage basics-mia basics-streisa
 sisa-exact sisa-cost sisa-speedup sisa-batch sisa-accuracy
 req-label req-sequential
 unc-over unc-under unc-beats-label unc-transfer unc-blackbox unc-estimators unc-defences
-inv-approx inv-exact-small inv-arch inv-float inv-label inv-label-blackbox inv-linear inv-tabular
+inv-approx inv-exact-small inv-arch inv-float inv-linear inv-tabular
+inv-label inv-label-blackbox leak-two-versions leak-fresh-seed leak-generalised leak-sisa
+leak-mitigation leak-temperature leak-ulira leak-unlearning-helps leak-ulira-control leak-retain
+leak-quality
 ver-honest ver-adv-retrain ver-adv-keeps ver-forge ver-scale ver-audit
 def-gradient def-gradient-adaptive def-monitor def-noise def-prune-adaptive def-finetune def-dp
 sparse-ft sparse-l1 sparse-gap sparse-random sparse-bound sparse-cost sparse-backdoor sparse-network
@@ -38,6 +41,7 @@ sparse-transfer sparse-mask-leak
 NOT_PUBLISHED = """
 basics-streisand req-label unc-over unc-under unc-beats-label unc-transfer unc-blackbox
 unc-estimators unc-defences req-sequential inv-float inv-label-blackbox inv-tabular
+leak-two-versions leak-fresh-seed leak-sisa leak-mitigation leak-unlearning-helps leak-quality
 ver-adv-keeps ver-forge def-gradient def-gradient-adaptive def-dp sparse-transfer
 """.split()
 
@@ -211,7 +215,7 @@ def test_the_interval_of_a_share_lies_inside_its_limits_and_a_value_beyond_them_
         judge_part(share, [0.5, 1.2, 0.7])
     for c in load_claims().values():
         for p in c.parts:
-            known = (0, 1), (-1, 1), (-2, 2), (0, 100), (-100, 100), (0, 20)
+            known = (0, 1), (-0.5, 0.5), (-1, 1), (-2, 2), (0, 100), (-100, 100), (0, 20)
             assert p.limits is None or tuple(p.limits) in known, c.id
 
 

@@ -786,6 +786,26 @@ def _draw_columns(r):
                  for _ in range(2))
 
 
+def _draw_probes(r):
+    k, each = int(r.integers(2, 7)), int(r.integers(1, 6))
+    g = torch.Generator().manual_seed(int(r.integers(1e9)))
+    before, after = (torch.randn(k * each, k, generator=g).softmax(1) for _ in range(2))
+    return before, after, torch.arange(k).repeat(each)[torch.randperm(k * each, generator=g)]
+
+
+def _draw_versions(r):
+    g = torch.Generator().manual_seed(int(r.integers(1e9)))
+    m, k = int(r.integers(1, 8)), int(r.integers(2, 7))
+    return tuple(torch.randn(m, k, generator=g).softmax(1) for _ in range(2))
+
+
+def _draw_shadows(r):
+    g = torch.Generator().manual_seed(int(r.integers(1e9)))
+    s, m = int(r.integers(8, 20)), int(r.integers(1, 6))
+    inside = torch.stack([torch.randperm(s, generator=g) < s // 2 for _ in range(m)], 1)
+    return torch.randn(m, generator=g), 2 * torch.randn(s, m, generator=g) + inside, inside
+
+
 DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _draw_batches,
         "1.4": _draw_model, "1.5": _draw_scores, "2.1": _draw_place,
         "2.2": _draw_request, "2.3": _draw_slices, "2.4": _draw_batch,
@@ -794,6 +814,7 @@ DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _dra
         "4.2": _draw_confidence, "4.3": _draw_label, "4.4": _draw_calibration,
         "4.5": _draw_trials, "5.1": _draw_directions,
         "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_ridge,
+        "6.1": _draw_probes, "6.2": _draw_versions, "6.3": _draw_versions, "6.4": _draw_shadows,
         "9.1": _draw_step, "9.2": _draw_log, "9.3": _draw_replaced, "9.4": _draw_plan,
         "10.1": _draw_benign, "10.2": _draw_similarity, "10.3": _draw_stream, "10.4": _draw_places,
         "11.1": _draw_release, "11.2": _draw_privacy, "11.3": _draw_pruned, "11.4": _draw_climb,

@@ -57,14 +57,13 @@ figures.style()
 cfg = lab.settings(
     quick=dict(nets={"mlp": dict(hidden=64), "strided_cnn": {}, "small_cnn": {}},
                rows=(6000, 2000), epochs=5, lr=0.05, seeds=4, deleted=6, steps=150,
-               sweep_steps=60, epochs_tried=(1, 5, 10), sizes=(8, 64, 256), label_seeds=5,
-               probe_steps=100, linear_seeds=4, linear_rows=8),
+               sweep_steps=60, epochs_tried=(1, 5, 10), sizes=(8, 64, 256),
+               linear_seeds=4, linear_rows=8),
     smoke=dict(nets={"mlp": dict(hidden=24), "strided_cnn": {}, "small_cnn": {}},
                rows=(1000, 500), epochs=1, seeds=2, deleted=2, steps=10, sweep_steps=10,
-               epochs_tried=(1, 5), sizes=(8, 64), label_seeds=2, probe_steps=5,
+               epochs_tried=(1, 5), sizes=(8, 64),
                linear_seeds=2, linear_rows=2),
-    full=dict(rows=(9000, 3000), epochs=8, seeds=5, deleted=8, steps=1000, sweep_steps=200,
-              label_seeds=10),
+    full=dict(rows=(9000, 3000), epochs=8, seeds=5, deleted=8, steps=1000, sweep_steps=200),
     paper=dict(rows=None, epochs=120, steps=10000, sweep_steps=1000))
 data = lab.load(at_most=cfg.rows, moments="test", large="rows")
 judged, tuning = lab.seeds(cfg.seeds, "judge"), lab.seeds(1, "tune")
@@ -682,36 +681,6 @@ lab.say(redraw(steps[-1], 0.01, batches[-1], "ascent"))
 panel
 
 # %% [markdown]
-# ## And the label? (optional)
-#
-# So far the server was told the label. From the weights it need not be: the last layer's bias gives
-# it (Zhao et al. 2020). Here the question is what *answers* alone tell; it is only the trial behind
-# two claims.
-#
-# > **Threat model.** **Who** a user of the service; with probes made by gradients, the server.
-# > **Sees** the probabilities for its own inputs, before and after; the server the old weights too.
-# > **May** ask often.
-# > **Wants** the *class* of what was deleted.
-#
-# The attacker makes **probes** on the old model, inputs of extreme confidence: the server by
-# gradients, the user by queries alone. After the deletion of a tenth, half or all of a class it
-# asks them again, and names the class whose probes lost most confidence (`here.deleted_class`).
-
-# %%
-trials = lk.training.parallel(partial(here.labels_trial, data, cfg),
-                              lab.seeds(cfg.label_seeds, "labels"))
-queries = [q for _, q in trials]
-labels = here.label_records(trials)  # kind -> (named right or not, number of the trial)
-right = {kind: lk.measure.show_interval(100 * np.array(hits), limits=(0, 100), clusters=of)
-         for kind, (hits, of) in labels.items()}
-lab.say(f"After ascent, the class is named right in {right['gradient']} % of the "
-        f"trials with gradient-made probes, in {right['queries']} % with probes from "
-        f"{np.mean(queries):,.0f} queries each, in {right['rounded']} % from answers rounded to "
-        "four decimals. After exact retraining, with gradient-made probes: "
-        + ", ".join(f"{right[f'exact-{s}']} % when {s} % of the class goes" for s in here.SHARES)
-        + f". Chance is {100 / data.n_classes:.0f} %.")
-
-# %% [markdown]
 # ## What would fool you
 #
 # **Feeding the true gradient.** Invert `autograd.grad` of the deleted row, and call it an attack on
@@ -737,16 +706,11 @@ lab.say(f"The class mean has a PSNR of {guess.mean():.1f} dB on average, {guess.
 # fine-tuning alone, a choice made after numbers were known; gentle fine-tuning is reported.
 
 # %%
-kinds = {"approximate": "gradient"} | {kind: kind for kind in labels if kind.startswith("exact")}
 lab.claim("inv-approx", {"rebuilt": (rebuilt >= 5).astype(float), "control": control},
           clusters=of_seed)
 lab.claim("inv-exact-small", parts, clusters=of_seed)
 lab.claim("inv-arch", by_net, clusters={net: of_seed[:len(v)] for net, v in by_net.items()})
 lab.claim("inv-float", bits[:, 0] - bits[:, 1], clusters=of_seed)
-lab.claim("inv-label", {part: labels[kind][0] for part, kind in kinds.items()},
-          clusters={part: labels[kind][1] for part, kind in kinds.items()})
-lab.claim("inv-label-blackbox", {"accuracy": labels["queries"][0], "queries": queries},
-          clusters={"accuracy": labels["queries"][1]})
 lab.claim("inv-linear", pictures.rebuilt, clusters=of_picture)
 lab.claim("inv-tabular", better, clusters=of_better)
 for name, frame in here.summaries(sweep, ways, linear).items():
@@ -783,5 +747,5 @@ lab.say("Not shown: that ordinary exact retraining leaks nothing, or that longer
 # defences; [Bertran et al. 2024](https://arxiv.org/abs/2405.20272), for far more public rows;
 # Geiping et al. 2020, for large networks and batches; Zhao et al. 2020, for labels from gradients.
 #
-# **Next**: notebook 09 asks how anyone could check that a provider has unlearned at all, and how to
-# pass that check without doing it. Notebook 11 defends against this attack.
+# **Next**: [notebook 06](06_leakage.ipynb) takes the weights away: what do *answers* tell of a
+# deletion, its class among it? Notebook 11 defends against the attack of this one.

@@ -5,7 +5,6 @@ from .code import (
     assign,
     fit_linear,
     label_of_update,
-    probes_by_queries,
     rebuild_row,
     ssim,
     through_curvature,
@@ -23,14 +22,12 @@ from .crowds import (
     smooth,
     with_prior,
 )
-from .labels import SHARES, deleted_class, labels_trial
 from .pictures import beside, decibels, frames, gallery, panel, unlearners
 from .plots import exact_figure, linear_figure, methods_figure
 from .records import (
     closed_form,
     exact_parts,
     gain_at,
-    label_records,
     likeness,
     look_gains,
     one_thing_at_a_time,
@@ -101,19 +98,17 @@ from .worlds import (
 )
 
 __all__ = [
-    "CNN", "RECIPES", "SHARES", "TABLES", "TVS", "Attacker", "Rebuilt", "ascend", "assign",
-    "beside", "causes_told", "change_table", "closed_form", "closeness", "compare_priors",
-    "cosine", "crowd", "crowd_gains", "crowd_sizes", "crowd_table", "decibels", "deleted_class",
-    "edge_told", "exact_figure", "exact_parts", "exact_records", "exact_sweep",
-    "fed_the_gradient", "first_look", "fit_linear", "frames", "gain", "gain_at", "gains",
-    "gallery", "half_width", "halves", "in_order", "label_of_update", "label_records",
-    "labels_trial", "leaked", "likeness", "linear_figure", "linear_jobs", "linear_trial",
+    "CNN", "RECIPES", "TABLES", "TVS", "Attacker", "Rebuilt", "ascend", "assign", "beside",
+    "causes_told", "change_table", "closed_form", "closeness", "compare_priors", "cosine", "crowd",
+    "crowd_gains", "crowd_sizes", "crowd_table", "decibels", "edge_told", "exact_figure",
+    "exact_parts", "exact_records", "exact_sweep", "fed_the_gradient", "first_look", "fit_linear",
+    "frames", "gain", "gain_at", "gains", "gallery", "half_width", "halves", "in_order",
+    "label_of_update", "leaked", "likeness", "linear_figure", "linear_jobs", "linear_trial",
     "look_gains", "method_records", "methods_figure", "no_prior", "on_network", "one_deletion",
-    "one_thing_at_a_time", "order_told", "orders", "others", "over_guesses", "overview",
-    "panel", "pm", "prepare", "pretrain", "probes_by_queries", "rank_by_seed",
-    "rank_correlations", "rebuild_row", "recipe_costs", "rehearsal_table", "rehearsal_told",
-    "rehearse", "rehearse_crowds", "retrained", "rounded", "rounding_told", "rule_of_thumb",
-    "searched_longer", "share_near", "sizes_told", "smooth", "ssim", "summaries", "sureness",
-    "sureness_told", "tables_told", "tell", "through_curvature", "true_gradient", "tune",
-    "unlearners", "weighted_difference", "with_prior", "world",
+    "one_thing_at_a_time", "order_told", "orders", "others", "over_guesses", "overview", "panel",
+    "pm", "prepare", "pretrain", "rank_by_seed", "rank_correlations", "rebuild_row", "recipe_costs",
+    "rehearsal_table", "rehearsal_told", "rehearse", "rehearse_crowds", "retrained", "rounded",
+    "rounding_told", "rule_of_thumb", "searched_longer", "share_near", "sizes_told", "smooth",
+    "ssim", "summaries", "sureness", "sureness_told", "tables_told", "tell", "through_curvature",
+    "true_gradient", "tune", "unlearners", "weighted_difference", "with_prior", "world",
 ]

@@ -7,7 +7,6 @@ from labkit import attack, training
 from labkit.measure import psnr
 
 from .code import ssim
-from .labels import SHARES
 from .searches import leaked
 from .tables import TABLES
 from .worlds import ascend, tune
@@ -127,20 +126,6 @@ def sureness(worlds) -> np.ndarray:
     """The probability that the public perceptron gives to the label of each row to be deleted."""
     return np.concatenate([training.predict(w.nets["mlp"], w.data.x[:len(w.label)]).softmax(1)
                            .gather(1, w.label[:, None])[:, 0].cpu().numpy() for w in worlds])
-
-
-def label_records(trials) -> dict:
-    """Labels named right: kind -> (0 or 1 a class and trial, number of the trial).
-
-    Kinds: probes by gradient, by queries, from rounded answers, all after ascent; 'exact-10' and so
-    on after exact retraining, by the share withdrawn. trials: what labels_trial gave.
-    """
-    asked = {kind: [(kind, "ascent", s) for s in SHARES]
-             for kind in ("gradient", "queries", "rounded")}
-    asked |= {f"exact-{s}": [("gradient", "exact", s)] for s in SHARES}
-    return {kind: ([v for key in keys for hit, _ in trials for v in hit[key]],
-                   [i for key in keys for i, (hit, _) in enumerate(trials) for _ in hit[key]])
-            for kind, keys in asked.items()}
 
 
 def over_guesses(linear) -> tuple[dict, dict]:

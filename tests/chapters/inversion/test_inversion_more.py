@@ -49,20 +49,6 @@ def update(model, x, y):
     return attack.difference(model, ascended(model, x, y))
 
 
-class Answers:
-    """A callable that answers, counts, and refuses to be differentiated."""
-
-    def __init__(self, model):
-        self.model, self.queries, self.calls = model, 0, []
-
-    @torch.no_grad()
-    def __call__(self, x):
-        assert not x.requires_grad
-        self.queries += len(x)
-        self.calls.append(x.clone())
-        return self.model(x).softmax(1)
-
-
 # ------------------------------------------------------------------------------------------- probes
 
 
@@ -99,83 +85,11 @@ def test_probes_are_normalised_as_the_model_was_trained():
                                              **given), attack.probes_by_gradient(by_hand, 3, 2,
                                                                                  **GIVEN)
     torch.testing.assert_close(probes.images, same.images, rtol=0, atol=1e-4)
-    torch.testing.assert_close(inversion.probes_by_queries(attack.BlackBox(model), 3, 2, **given,
-                                                           steps=0,
-                                                        coordinates=4).confidence,
-                               inversion.probes_by_queries(attack.BlackBox(by_hand), 3, 2, **GIVEN,
-                                                           steps=0,
-                                                        coordinates=4).confidence, rtol=0,
-                               atol=1e-5)
 
 
-@pytest.mark.parametrize("find", [attack.probes_by_gradient, inversion.probes_by_queries])
-def test_no_probes_is_an_error(find):
-    model = softmax_model()
+def test_no_probes_is_an_error():
     with pytest.raises(LabError, match="count is 0"):
-        find(model if find is attack.probes_by_gradient else attack.BlackBox(model), 3, 0, **GIVEN)
-
-
-def test_query_probes_use_answers_only_and_count_them():
-    model = softmax_model(40.0)
-    box, plain = attack.BlackBox(model), Answers(model)
-    found = inversion.probes_by_queries(box, 3, 2, **GIVEN, coordinates=8, steps=60)
-    again = inversion.probes_by_queries(plain, 3, 2, **GIVEN, coordinates=8, steps=60)
-    torch.testing.assert_close(found.images, again.images)
-    assert found.images.min() >= 0 and found.images.max() <= 1
-    assert found.confidence.min() > 0.99
-    own = torch.stack([model(found.images[k]).softmax(1)[:, k] for k in range(3)]).detach()
-    torch.testing.assert_close(found.confidence, own)
-    assert box.queries == plain.queries == sum(len(x) for x
-                                               in plain.calls) and found.queries == box.queries / 6
-
-
-def test_queries_are_two_a_coordinate_and_one_to_look_and_nothing_once_sure():
-    box = attack.BlackBox(softmax_model())
-    inversion.probes_by_queries(box, 3, 2, **GIVEN, coordinates=5, steps=4, enough=2.0)
-    assert box.queries == 6 + 4 * 6 * (2 * 5 + 1)
-    asked = inversion.probes_by_queries(box, 3, 2, **GIVEN, coordinates=5, steps=4, enough=0.0)
-    assert asked.queries == 1  # earlier queries of the box are not counted again
-
-
-def test_the_limit_of_queries_is_respected():
-    box = attack.BlackBox(softmax_model(), limit=100)
-    with pytest.raises(LabError, match="limit of 100"):
-        inversion.probes_by_queries(box, 3, 2, **GIVEN, coordinates=5, steps=4, enough=2.0)
-    assert box.queries <= 100
-
-
-def test_queries_are_symmetric_differences_of_h_at_the_drawn_coordinates():
-    plain = Answers(softmax_model())
-    inversion.probes_by_queries(plain, 3, 1, **GIVEN, coordinates=5, steps=1, h=0.01, enough=2.0)
-    start, asked, _ = plain.calls
-    moved = (asked.view(3, 10, 16) - start.view(3, 1, 16)).view(3, 2, 5, 16)
-    torch.testing.assert_close(moved[:, 0], -moved[:, 1], rtol=0, atol=1e-6)
-    assert ((moved.abs() > 1e-6).sum(3) == 1).all()
-    torch.testing.assert_close(moved.sum(3), torch.tensor([0.01, -0.01])[None, :,
-                                                                         None].expand(3, 2, 5),
-                               rtol=0, atol=1e-6)
-    assert all(len(set(m.abs().argmax(1).tolist())) == 5 for m in moved[:, 0])
-
-
-def test_one_iteration_over_all_coordinates_goes_down_the_gradient():
-    model = softmax_model(seed=3)
-    box = attack.BlackBox(model)
-    start, one = (inversion.probes_by_queries(box, 3, 2, **GIVEN, coordinates=16, steps=s, lr=0.05,
-                                              enough=2.0).images
-                  .flatten(0, 1) for s in (0, 1))
-    x = start.clone().requires_grad_()
-    (g,) = torch.autograd.grad(F.cross_entropy(model(x), torch.tensor([0, 0, 1, 1, 2, 2]),
-                                               reduction="sum"), x)
-    clear = g.abs() > 1e-2
-    assert clear.float().mean() > 0.8
-    expected = (start - 0.05 * g.sign()).clamp(0, 1)  # the first step of Adam has length lr
-    torch.testing.assert_close(one[clear], expected[clear], rtol=0, atol=1e-4)
-
-
-def test_more_coordinates_than_pixels_are_refused():
-    with pytest.raises(LabError, match="coordinates"):
-        inversion.probes_by_queries(attack.BlackBox(softmax_model()), 3, 1, **GIVEN, coordinates=17,
-                                    steps=1)
+        attack.probes_by_gradient(softmax_model(), 3, 0, **GIVEN)
 
 
 # ---------------------------------------------------------------------------------- deleted classes
@@ -489,6 +403,6 @@ def test_black_box_attackers_reach_no_gradient_and_no_weights():
         attack.probes_by_gradient(box, 3, 1, **GIVEN)
     with pytest.raises(AttributeError):
         attack.difference(box, box)
-    probes = inversion.probes_by_queries(box, 3, 1, **GIVEN, coordinates=4, steps=2)
+    probes = attack.probes_by_gradient(softmax_model(), 3, 1, **GIVEN, steps=2)
     assert release.confidence_change(box, box, probes, mean=ZERO,
                                   std=GIVEN["std"]).tolist() == [0, 0, 0]

@@ -1,4 +1,4 @@
-"""The chapter's loops: worlds, the rehearsed search, crowds and their priors, labels, records,
+"""The chapter's loops: worlds, the rehearsed search, crowds and their priors, records,
 figures.
 """
 
@@ -19,7 +19,7 @@ from labkit import attack
 from labkit.measure import psnr
 
 CFG = SimpleNamespace(nets={"mlp": {"hidden": 12}, "strided_cnn": {}, "small_cnn": {}}, epochs=1,
-                      lr=0.05, deleted=3, steps=8, sweep_steps=8, probe_steps=4)
+                      lr=0.05, deleted=3, steps=8, sweep_steps=8)
 
 
 @pytest.fixture(scope="module")
@@ -208,32 +208,6 @@ def test_the_project_takes_another_prior_and_says_how_far_one_gets():
     right, short = check(PROJECT, gaussian), check(PROJECT, smooth)
     assert right.state == "right", right.what
     assert short.state == "wrong" and "the mean gain over the class mean (dB) is" in short.what
-
-
-# ------------------------------------------------------------------------------------------ labels
-
-
-def test_the_class_that_lost_most_confidence_is_named():
-    g = np.random.default_rng(4)
-    for _ in range(100):
-        k = int(g.integers(1, 9))
-        which = g.permutation(np.concatenate([np.arange(k), g.integers(0, k, g.integers(0, 20))]))
-        before, after = (torch.from_numpy(g.normal(0, 2, (len(which), k))).softmax(1)
-                         for _ in range(2))
-        fall = [np.mean([float(before[i, c] - after[i, c]) for i in range(len(which))
-                         if which[i] == c]) for c in range(k)]
-        assert here.deleted_class(before, after, torch.from_numpy(which)) == int(np.argmax(fall))
-
-
-def test_a_trial_of_labels_judges_every_class_once(data):
-    hit, queries = here.labels_trial(data, CFG, 5)
-    assert len(hit) == 3 * 2 * 3 and {len(v) for v in hit.values()} == {data.n_classes}
-    assert queries > 0 and all(v in (0.0, 1.0) for row in hit.values() for v in row)
-    found = here.label_records([(hit, queries), (hit, queries)])
-    values, clusters = found["gradient"]
-    assert len(values) == 3 * 2 * data.n_classes and set(clusters) == {0, 1}
-    assert np.mean(values) == np.mean([hit["gradient", "ascent", s] for s in here.SHARES])
-    assert found["exact-10"][0] == 2 * hit["gradient", "exact", "10"]
 
 
 # ----------------------------------------------------------------------------- sweeps and records

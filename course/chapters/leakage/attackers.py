@@ -1,0 +1,112 @@
+"""The attacker with two versions: learns from its own shadow versions, attacks another person's."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from .answering import served
+from .ulira import auc
+from .versions import FEATURES, attack_model, classic, features, score
+
+CHEN = tuple(kind for kind in FEATURES if "log" not in kind)  # the features of Chen et al.
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """A fitted attack. kind: its features, 'classic' for the version before alone; name: model.
+
+    rehearsed: AUC on the attacker's own shadows, where the features were chosen.
+    """
+
+    kind: str
+    name: str
+    model: object
+    rehearsed: float = 0.5
+
+    def __call__(self, before, after) -> np.ndarray:
+        """Scores of rows from the answers of two versions, (m, k) each. -> (m,)"""
+        return score(self.model, seen(before, after, self.kind))
+
+
+def seen(before, after, kind) -> np.ndarray:
+    """What the attack model reads of the answers. -> (m, f)"""
+    return classic(before) if kind == "classic" else features(before, after, kind)
+
+
+def fit(own, kind, name) -> Attacker:
+    """Learn on one's own pairs which rows were deleted."""
+    return Attacker(kind, name, attack_model(name).fit(seen(own.before, own.after, kind),
+                                                       own.deleted))
+
+
+def rehearse(own, kinds=FEATURES, names=("logistic",)) -> Attacker:
+    """The features and the model that do best on shadows, fitted on all of them.
+
+    Half of the shadow originals fit, the other half judges. own: Pairs of the attacker's versions.
+    """
+    originals = np.unique(own.original)
+    half = originals[: -(-len(originals) // 2)]
+    learn, judge = own.of(half), own.of(np.setdiff1d(originals, half))
+
+    def reached(kind, name):
+        return auc(fit(learn, kind, name)(judge.before, judge.after), judge.deleted)
+
+    tried = {(kind, name): reached(kind, name) for kind in kinds for name in names}
+    best = max(tried, key=tried.get)
+    return replace(fit(own, *best), rehearsed=tried[best])
+
+
+def by_original(attacker, pairs) -> list:
+    """AUC of the attack on the pairs of each original."""
+    scores = attacker(pairs.before, pairs.after)
+    return [auc(scores[pairs.original == i], pairs.deleted[pairs.original == i])
+            for i in np.unique(pairs.original)]
+
+
+def contest(own, judged, kinds=FEATURES, names=("logistic",)) -> dict:
+    """Both attacks, learned on one's own pairs and judged on the other person's.
+
+    -> two, classic: AUCs of the originals; kind, name: what the attack with two versions chose.
+    """
+    two = rehearse(own, kinds, names)
+    one = rehearse(own, ("classic",), names)
+    return {"two": by_original(two, judged), "classic": by_original(one, judged),
+            "kind": two.kind, "name": two.name, "attacker": two}
+
+
+def reached(attacker, own, judged) -> list:
+    """AUCs of an attacker that uses labels: own pairs and their truth in, and judged answers.
+
+    attacker: (before, after, y, deleted) of one's own, (before, after, y) of the judged -> scores;
+    all are tensors. The truth of the judged pairs is not handed over.
+    """
+    given = [torch.from_numpy(getattr(pairs, f)) for pairs, fields in (
+        (own, ("before", "after", "y", "deleted")), (judged, ("before", "after", "y")))
+        for f in fields]
+    scores = np.asarray(attacker(*given))
+    return [auc(scores[judged.original == i], judged.deleted[judged.original == i])
+            for i in np.unique(judged.original)]
+
+
+def sure_before(own_before, own_after, own_y, own_deleted, before, after, y):
+    """How sure the version before was of the row's own label: one version, with the label."""
+    return before.gather(1, y[:, None]).squeeze(1)
+
+
+def against_a_rule(plain, own, judged, rule, undo=None, names=("logistic",)) -> tuple:
+    """The attacker who does not know of a rule, and the one who does. -> two lists of AUCs
+
+    plain: one who learned from its own full answers. The adaptive one passes its own versions
+    through the rule before it learns; with undo (answers, own answers) -> answers it also tries to
+    take the rule back, and keeps what did better on its own shadows.
+    """
+    seen_by = served(judged, rule)
+    mine = served(own, rule)
+    ways = [(mine, seen_by)]
+    if undo is not None:
+        everything = np.concatenate([own.before, own.after])
+        ways.append(tuple(served(p, lambda a: undo(a, everything)) for p in (mine, seen_by)))
+    tried = [(rehearse(p, names=names), q) for p, q in ways]
+    adaptive, answers = max(tried, key=lambda pair: pair[0].rehearsed)
+    return by_original(plain, seen_by), by_original(adaptive, answers)
