@@ -799,6 +799,10 @@ def _draw_versions(r):
     return tuple(torch.randn(m, k, generator=g).softmax(1) for _ in range(2))
 
 
+def _draw_rounded(r):
+    return *_draw_versions(r), int(r.integers(0, 4))
+
+
 def _draw_shadows(r):
     g = torch.Generator().manual_seed(int(r.integers(1e9)))
     s, m = int(r.integers(8, 20)), int(r.integers(1, 6))
@@ -814,7 +818,8 @@ DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _dra
         "4.2": _draw_confidence, "4.3": _draw_label, "4.4": _draw_calibration,
         "4.5": _draw_trials, "5.1": _draw_directions,
         "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_ridge,
-        "6.1": _draw_probes, "6.2": _draw_versions, "6.3": _draw_versions, "6.4": _draw_shadows,
+        "6.1": _draw_probes, "6.2": _draw_versions, "6.3": _draw_versions, "6.4": _draw_rounded,
+        "6.5": _draw_shadows,
         "9.1": _draw_step, "9.2": _draw_log, "9.3": _draw_replaced, "9.4": _draw_plan,
         "10.1": _draw_benign, "10.2": _draw_similarity, "10.3": _draw_stream, "10.4": _draw_places,
         "11.1": _draw_release, "11.2": _draw_privacy, "11.3": _draw_pruned, "11.4": _draw_climb,

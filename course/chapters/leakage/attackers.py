@@ -64,15 +64,42 @@ def by_original(attacker, pairs) -> list:
             for i in np.unique(pairs.original)]
 
 
+def on_views(mine, theirs, own, judged) -> list:
+    """AUCs of a logistic regression on what is seen of one's own and of the judged pairs.
+
+    mine (n, f), theirs (m, f): columns made from the answers of the Pairs own and judged.
+    """
+    scores = score(attack_model("logistic").fit(mine, own.deleted), theirs)
+    return [auc(scores[judged.original == i], judged.deleted[judged.original == i])
+            for i in np.unique(judged.original)]
+
+
+def behind_rounding(views, own, judged, decimals) -> dict:
+    """AUCs behind rounded answers, of two versions and of one, by views as in exercise 6.4.
+
+    views: (before, after, decimals) tensors -> (m, 2k), both attacks' columns. -> two, classic, and
+    undefended: a classic attack that reads answers which nobody was given.
+    """
+    seen_by = [views(torch.from_numpy(p.before), torch.from_numpy(p.after), decimals).numpy()
+               for p in (own, judged)]
+    k = own.before.shape[1]
+    read = {"two": [a[:, :k] for a in seen_by], "classic": [a[:, k:] for a in seen_by],
+            "undefended": [classic(p.before) for p in (own, judged)]}
+    return {who: on_views(*columns, own, judged) for who, columns in read.items()}
+
+
 def contest(own, judged, kinds=FEATURES, names=("logistic",)) -> dict:
     """Both attacks, learned on one's own pairs and judged on the other person's.
 
-    -> two, classic: AUCs of the originals; kind, name: what the attack with two versions chose.
+    -> two, classic: AUCs of the originals; label: those of the confidence that the version before
+    had in the row's own label, which needs no learning; kind, name: what the attack with two
+    versions chose.
     """
     two = rehearse(own, kinds, names)
     one = rehearse(own, ("classic",), names)
     return {"two": by_original(two, judged), "classic": by_original(one, judged),
-            "kind": two.kind, "name": two.name, "attacker": two}
+            "label": reached(sure_before, own, judged), "kind": two.kind, "name": two.name,
+            "attacker": two}
 
 
 def reached(attacker, own, judged) -> list:
@@ -95,18 +122,28 @@ def sure_before(own_before, own_after, own_y, own_deleted, before, after, y):
 
 
 def against_a_rule(plain, own, judged, rule, undo=None, names=("logistic",)) -> tuple:
-    """The attacker who does not know of a rule, and the one who does. -> two lists of AUCs
+    """The attacker who does not know of a rule, and the one who does. -> two lists of AUCs, way
 
-    plain: one who learned from its own full answers. The adaptive one passes its own versions
-    through the rule before it learns; with undo (answers, own answers) -> answers it also tries to
-    take the rule back, and keeps what did better on its own shadows.
+    plain: one who learned from its own full answers. The adaptive one knows the rule: it passes its
+    own versions through it and learns anew, or, where the rule has an inverse `undo` (answers ->
+    answers), takes it back and stays as it was. It keeps what did better on its own shadows; way is
+    'learned anew' or 'taken back'.
     """
     seen_by = served(judged, rule)
-    mine = served(own, rule)
-    ways = [(mine, seen_by)]
-    if undo is not None:
-        everything = np.concatenate([own.before, own.after])
-        ways.append(tuple(served(p, lambda a: undo(a, everything)) for p in (mine, seen_by)))
-    tried = [(rehearse(p, names=names), q) for p, q in ways]
-    adaptive, answers = max(tried, key=lambda pair: pair[0].rehearsed)
-    return by_original(plain, seen_by), by_original(adaptive, answers)
+    anew = rehearse(served(own, rule), names=names)
+    adaptive, way = by_original(anew, seen_by), "learned anew"
+    if undo is not None and plain.rehearsed >= anew.rehearsed:
+        adaptive, way = by_original(plain, served(seen_by, undo)), "taken back"
+    return by_original(plain, seen_by), adaptive, way
+
+
+def who_guesses(plain, own, judged, undo) -> list:
+    """AUCs of the plain attacker on answers that were taken back by a guess at the rule.
+
+    undo: (answers, own answers) -> answers, as in exercise 6.3; it gets both versions together, so
+    that they are taken back alike. The rule itself is not handed over.
+    """
+    both = undo(np.concatenate([judged.before, judged.after]),
+                np.concatenate([own.before, own.after]))
+    before, after = np.split(both, 2)
+    return by_original(plain, replace(judged, before=before, after=after))

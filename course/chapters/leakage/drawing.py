@@ -2,7 +2,10 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import AutoLocator
 from scipy.stats import norm
+
+from labkit.measure import interval
 
 from .shadows import TARGETS
 from .ulira import gaussians
@@ -52,33 +55,39 @@ def two_answers(figures, pairs, rows, titles, classes):
 
 
 def contests(figures, found):
-    """AUC of the classic attack and of that with two versions, for each victim. found: contests."""
+    """AUC of both attacks with one version and of that with two, for each victim. found: contests.
+    """
     fig, ax = plt.subplots(figsize=(8.5, 4))
     for at, result in enumerate(found.values()):
-        for key, role, label, shift in (("classic", "other", "one version (classic)", -0.12),
-                                        ("two", "attack", "two versions", 0.12)):
+        for key, role, marker, label, shift in (
+                ("classic", "other", "o", "one version (classic)", -0.2),
+                ("label", "other", "s", "one version, own label", 0),
+                ("two", "attack", "P", "two versions", 0.2)):
             figures.interval(ax, at + shift, result[key], role, label=label if not at else None,
-                             limits=UNIT)
+                             limits=UNIT).lines[0].set_marker(marker)
     _finished(fig, ax, list(found), "AUC over originals")
     return fig
 
 
-def rules(figures, found, private):
-    """AUC under each rule, for the attacker who knows it and for the one who does not.
+ATTACKERS = (("o", "plain attacker", -0.2), ("P", "adaptive: knows the rule", 0.0),
+             ("X", "guesses the rule", 0.2))
 
-    found: rule -> (plain, adaptive), lists of AUC; private: the same for the linear models.
+
+def rules(figures, found, private):
+    """AUC under each rule, for the attackers who know it, who do not, and who guess.
+
+    found: rule -> (plain, adaptive) or (plain, adaptive, guessing), lists of AUC; private: the same
+    for the linear models. None where there is no such attacker.
     """
     fig, ax = plt.subplots(figsize=(9, 4.4))
     names = [*found, *private]
     for at, name in enumerate(names):
-        pair = (found | private)[name]
-        for values, marker, label, shift in ((pair[0], "o", "plain attacker", -0.12),
-                                             (pair[1], "P", "adaptive attacker", 0.12)):
+        for values, (marker, _, shift) in zip((found | private)[name], ATTACKERS, strict=False):
             if values is not None:
                 figures.interval(ax, at + shift, values, "attack", limits=UNIT,
                                  label=None).lines[0].set_marker(marker)
-                if not at:
-                    ax.plot([], [], marker, color=figures.COLOURS["attack"], label=label)
+    for marker, label, _ in ATTACKERS:
+        ax.plot([], [], marker, color=figures.COLOURS["attack"], label=label)
     if private:
         ax.axvline(len(found) - 0.5, color="grey", linewidth=1)
         ax.text(len(found) - 0.45, 1.03, "linear models", fontsize=11)
@@ -119,11 +128,17 @@ def row_panels(figures, scores, inside, row, names):
         ax.set_title(name)
         ax.set_xlabel("logit confidence")
     axes[0].set_ylabel("density")
+    _no_negative_density(axes[0])
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
 
 SIDES = ((0, "other", "never saw it"), (1, "attack", "had it"))
+
+
+def _no_negative_density(ax):
+    """The ticks of the rows lie below 0, where no density is: the axis has no numbers there."""
+    ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= ax.get_ylim()[1]])
 
 
 def _row(ax, figures, scores, inside, row):
@@ -148,12 +163,13 @@ def row_curves(scores, inside, row):
     return grid, values, [norm.pdf(grid, means[side, 0], spread[side, 0]) for side in (0, 1)]
 
 
-def explorer(figures, scores, inside, found):
-    """Figure and redraw(method, row) of one target's shadows. -> (figure, function)"""
+def explorer(figures, scores, inside, found, start):
+    """Figure and redraw(method, row) of one target's shadows, `start` first. -> (figure, function)
+    """
     fig, ax = plt.subplots(figsize=(8, 4), layout="none")
     fig.subplots_adjust(left=0.12, right=0.97, bottom=0.16, top=0.96)
     first = next(iter(scores))
-    drawn = _row(ax, figures, scores[first], inside, 0)
+    drawn = _row(ax, figures, scores[first], inside, start)
     ax.set_xlabel("logit confidence in the row's label")
     ax.set_ylabel("density")
     ax.legend(loc="upper left")
@@ -165,7 +181,9 @@ def explorer(figures, scores, inside, found):
             line.set_data(grid, height)
             dots.set_data(v, np.full(len(v), -0.06 * top * (1 + (dots is drawn[1][1]))))
         ax.set_xlim(grid[0], grid[-1])
+        ax.yaxis.set_major_locator(AutoLocator())
         ax.set_ylim(-0.2 * top, 1.35 * top)
+        _no_negative_density(ax)
         apart = (values[1].mean() - values[0].mean()) / np.sqrt(
             (values[1].var(ddof=1) + values[0].var(ddof=1)) / 2)
         order = np.argsort(-np.asarray(found[method]))
@@ -173,22 +191,33 @@ def explorer(figures, scores, inside, found):
         return (f"{method}, target {row}: the means of the two sides lie {apart:.2f} deviations "
                 f"apart, in place {place} of {TARGETS} by that distance.")
 
-    redraw(first, 0)
+    redraw(first, start)
     return fig, redraw
 
 
-def quality(figures, gap, forgetting, ceiling):
-    """F of each method against its gap to retraining. gap, forgetting: method -> numbers, number"""
-    fig, ax = plt.subplots(figsize=(9, 4.2))
-    for i, (name, f) in enumerate(forgetting.items()):
+def quality(figures, gap, halvings, ceiling):
+    """Gap to retraining and forgetting quality F side by side, a line a method, the best on top.
+
+    gap: method -> numbers, points; halvings: method -> H of each target; ceiling: H of retraining
+    against retraining.
+    """
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
+    names = sorted(halvings, key=lambda m: np.mean(gap[m]))
+    for at, name in enumerate(names):
         role = "original" if name == "untouched" else "unlearned"
-        mark = figures.interval(ax, gap[name], f, role, label=name)
-        mark.lines[0].set_marker("osv^Dp"[i % 6])
-    ax.axhline(ceiling, color=figures.COLOURS["retrained"], linestyle="--",
-               label="retraining against retraining")
-    ax.set_ylim(0, 1.15 * max(ceiling, *forgetting.values()))
-    ax.set_xlim(0, None)
-    ax.set_xlabel("gap of UA, RA, TA to retraining, points")
-    ax.set_ylabel("forgetting quality F")
-    fig.legend(loc="outside right upper", fontsize=11)
+        for ax, values, limits in ((left, gap[name], None), (right, halvings[name], UNIT)):
+            mean, low, high = interval(values, None, limits)
+            ax.errorbar(mean, at, xerr=[[mean - low], [high - mean]], fmt=figures.MARKERS[role],
+                        color=figures.COLOURS[role], capsize=4)
+    mean, low, high = interval(ceiling, None, UNIT)
+    right.axvspan(low, high, color=figures.COLOURS["retrained"], alpha=0.15, linewidth=0)
+    right.axvline(mean, color=figures.COLOURS["retrained"], linestyle="--",
+                  label="retraining against retraining")
+    left.set_yticks(range(len(names)), names)
+    left.invert_yaxis()
+    left.set_xlim(0, None)
+    right.set_xlim(0, None)
+    left.set_xlabel("gap to retraining, points: small is good")
+    right.set_xlabel("forgetting quality F: large is good")
+    fig.legend(loc="outside lower center", fontsize=11)
     return fig

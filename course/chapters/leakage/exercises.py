@@ -1,4 +1,4 @@
-"""Exercises of notebook 06: a class named, versions compared, a temperature undone, a ratio.
+"""Exercises of notebook 06: a class, two versions, a temperature, a baseline, a ratio.
 
 Solutions use torch only, and what they import themselves, so that they can be copied out.
 """
@@ -173,7 +173,63 @@ TEMPERATURE = Exercise(
 )
 
 
-# ---------------- 6.4 log_ratio
+# ---------------- 6.4 both_views
+def both_views(before, after, decimals):
+    """What either attack sees of rounded answers, side by side. (m, k), (m, k), int -> (m, 2k)"""
+    p, q = before.round(decimals=decimals), after.round(decimals=decimals)
+    order = p.argsort(dim=1, stable=True)
+    return torch.cat([p.gather(1, order) - q.gather(1, order), p.gather(1, order)], 1)
+
+
+def _rounded_cases():
+    g, cases = torch.Generator().manual_seed(67), []
+    for what, m, k, decimals in (("two decimals", 6, 5, 2), ("one decimal", 40, 10, 1),
+                                 ("labels, nearly", 8, 4, 0), ("three decimals", 30, 6, 3),
+                                 ("two classes", 9, 2, 1)):
+        z = 1.5 * torch.randn(m, k, generator=g)
+        later = z + 0.3 * torch.randn(m, k, generator=g)
+        cases.append((what, (z.softmax(1), later.softmax(1), decimals)))
+    p = cases[1][1][0]
+    return cases + [("the versions are equal", (p, p.clone(), 1)),
+                    ("rounding ties the classes", (torch.tensor([[.33, .34, .31, .02]]),
+                                                   torch.tensor([[.12, .55, .28, .05]]), 1))]
+
+
+VIEWS = Exercise(
+    id="6.4", title="A baseline behind the same rule",
+    trains="that a defence stands before every attacker, the baseline too; rounding before sorting",
+    difficulty=3, minutes=5, points=2, solution=both_views, cases=_rounded_cases,
+    hints=("The provider rounds everything that it answers. So nobody sees the answers as they "
+           "were: not the attack with two versions, and not the baseline.",
+           "Round p and q; with π the ascending, stable order of the rounded p, the columns are "
+           "(p − q)[π(1)], …, (p − q)[π(k)] and then p[π(1)], …, p[π(k)].",
+           "`a.round(decimals=decimals)` for both; `argsort` the rounded before along dimension 1, "
+           "stable; `gather` both; `torch.cat` the difference and before along dimension 1."),
+    mistakes=(
+        ("p.gather(1, order)], 1)", "before.sort(dim=1).values], 1)",
+         "The baseline reads the undefended answers",
+         "your baseline reads answers that nobody was given, as in the code that Chen et al. "
+         "released: behind a rule, every attack reads what the rule lets through."),
+        ("[p.gather(1, order) - q.gather(1, order),",
+         "[before.gather(1, order) - after.gather(1, order),",
+         "The attack with two versions reads the undefended answers",
+         "your attack with two versions reads answers that nobody was given: take both rounded."),
+        ("after.round(decimals=decimals)", "after", "The version after is not rounded",
+         "you rounded the version before alone: the rule stands before both."),
+        ("p.argsort", "q.argsort", "The order of the version after",
+         "you took the order of the version after: take that of before, rounded."),
+        ("p.argsort", "before.argsort", "The order of the undefended answers",
+         "your order comes from answers that nobody was given: sort what was rounded."),
+        ("p.gather(1, order) - q.gather(1, order)",
+         "(before - after).round(decimals=decimals).gather(1, order)",
+         "The difference is rounded", "you rounded the difference: the provider rounds each "
+         "answer, and the attacker subtracts afterwards."),
+    ),
+    remark="Below it is asked of the notebook's own answers, the right way and the wrong one.",
+)
+
+
+# ---------------- 6.5 log_ratio
 def log_ratio(score, scores, inside):
     """log N(score | inside) − log N(score | outside), each row its own. (m,), (s, m), (s, m) bool
     -> (m,)"""
@@ -204,7 +260,7 @@ def _shadow_cases():
 
 
 RATIO = Exercise(
-    id="6.4", title="Each row has its own two Gaussians",
+    id="6.5", title="Each row has its own two Gaussians",
     trains="a likelihood ratio by row: which shadows belong to which side, and both deviations",
     difficulty=4, minutes=15, points=3, solution=log_ratio, cases=_shadow_cases, rtol=1e-3,
     atol=1e-3,
@@ -241,7 +297,7 @@ RATIO = Exercise(
 )
 
 
-# ---------------- 6.5 who_was_deleted
+# ---------------- 6.6 who_was_deleted
 def who_was_deleted(own_before, own_after, own_label, own_deleted, before, after, label):
     """Scores of rows, larger where more likely deleted. (n, k) twice, (n,), (n,) bool, (m, k)
     twice, (m,) -> (m,)"""
@@ -330,7 +386,7 @@ def half_way(*arguments):
 
 
 PROJECT = Exercise(
-    id="6.5", title="An attacker of your own",
+    id="6.6", title="An attacker of your own",
     trains="features from what is known: the row's label, logarithms, and how much of a change is "
            "usual for such a row",
     difficulty=5, minutes=25, points=5, solution=who_was_deleted, cases=_version_pairs,
@@ -359,4 +415,4 @@ PROJECT = Exercise(
 )
 
 
-EXERCISES = (LABEL, SORTED, TEMPERATURE, RATIO, PROJECT)
+EXERCISES = (LABEL, SORTED, TEMPERATURE, VIEWS, RATIO, PROJECT)

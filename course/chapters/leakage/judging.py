@@ -1,6 +1,7 @@
 """What the attack by row sees of each method, of the rows that stay, and what F says."""
 
 import numpy as np
+from scipy.stats import kendalltau
 
 from .quality import epsilon
 from .shadows import TARGETS, WATCHED
@@ -52,12 +53,14 @@ def exposure(scores, inside) -> np.ndarray:
 def more_exposed(scores, inside, names) -> dict:
     """Watched rows that a method exposes more than retraining does, beyond retraining's own noise.
 
-    The limit is the 97.5 % point of what a second retraining adds to the first. -> {name: (200,)}
+    The base is a retraining with seeds of its own, for a method shares the luck of the original's
+    seed. The limit is the 97.5 % point of what yet another retraining adds to the base: a method
+    that is one more retraining passes it in a share of 0.025. -> {name: (200,)}
     """
     at = slice(TARGETS, TARGETS + WATCHED)
     watched = {name: exposure(s[:, at], inside[:, at]) for name, s in scores.items()}
-    base = watched["retraining"]
-    limit = np.quantile(watched["retraining again"] - base, 0.975)
+    base = watched["retraining again"]
+    limit = np.quantile(watched["retraining once more"] - base, 0.975)
     return {name: (watched[name] - base > limit).astype(float) for name in names}
 
 
@@ -85,9 +88,30 @@ def epsilons(scores, other, inside) -> np.ndarray:
 
 
 def qualities(scores, inside, names) -> dict:
-    """F of each method against retraining: the mean over targets of H (see `quality`)."""
+    """H of each target, by method, against retraining with seeds of its own; F is the mean of H.
+
+    -> {name: (50,)}, see `quality`.
+    """
     found = {}
     for name in names:
-        bins = np.floor(np.minimum(epsilons(scores[name], scores["retraining"], inside), 99) / 0.5)
-        found[name] = float(np.where(bins < 13, 2.0 ** -bins, 0.0).mean())
+        eps = epsilons(scores[name], scores["retraining again"], inside)
+        bins = np.floor(np.minimum(eps, 99) / 0.5)
+        found[name] = np.where(bins < 13, 2.0 ** -bins, 0.0)
     return found
+
+
+def tau_interval(halvings, gap, draws=500) -> tuple:
+    """Kendall's tau of the orders by F and by a small gap, and its interval. -> tau, low, high
+
+    halvings: method -> (50,) of `qualities`; gap: method -> (g,), points. The interval is the
+    middle 95 % of tau over targets and networks drawn anew, with replacement.
+    """
+    h, g = (np.array([list(d[m]) for m in halvings]) for d in (halvings, gap))
+    rng = np.random.default_rng(0)
+
+    def drawn(a):
+        return a[:, rng.integers(a.shape[1], size=a.shape[1])].mean(1)
+
+    found = [kendalltau(drawn(h), -drawn(g)).statistic for _ in range(draws)]
+    low, high = np.nanquantile(found, (0.025, 0.975))
+    return float(kendalltau(h.mean(1), -g.mean(1)).statistic), float(low), float(high)

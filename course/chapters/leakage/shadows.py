@@ -22,7 +22,7 @@ GRID = {"fine-tuning": (unlearn.finetune, [dict(epochs=2, lr=r) for r in (0.01, 
                                                   for r in (0.01, 0.03, 0.1, 0.3)]),
         "first-order": (unlearn.first_order, [dict(tau=t) for t in (1e-3, 3e-3, 5e-3, 1e-2)]),
         "SCRUB": (unlearn.scrub, [dict(lr=r) for r in (0.01, 0.03, 0.1, 0.2)])}
-ALL = ("untouched", *GRID, "retraining", "retraining again")
+ALL = ("untouched", *GRID, "retraining", "retraining again", "retraining once more")
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,18 @@ def trained(worlds, chosen, seeds, without_targets=False) -> list:
 
 
 def unlearned(worlds, name, settings, chosen=None) -> list:
-    """Each world's network after the method has deleted the world's targets."""
+    """Each world's network after the method has deleted the world's targets.
+
+    'retraining' takes the seeds of the originals; 'retraining again' and 'retraining once more'
+    take seeds of their own, so that they share no luck with any of the others.
+    """
     chosen = range(len(worlds.seeds)) if chosen is None else chosen
     if name == "untouched":
         return [worlds.nets[s] for s in chosen]
     if name.startswith("retraining"):
-        seeds = [worlds.seeds[s] for s in chosen]
-        if name.endswith("again"):
-            seeds = [spawn_seeds(seed, 1, "again")[0] for seed in seeds]
+        seeds, purpose = [worlds.seeds[s] for s in chosen], name.partition(" ")[2]
+        if purpose:
+            seeds = [spawn_seeds(seed, 1, purpose)[0] for seed in seeds]
         return trained(worlds, chosen, seeds, without_targets=True)
     method = GRID[name][0]
     return [method(worlds.nets[s], *worlds.alone(s), **settings) for s in chosen]

@@ -121,6 +121,17 @@ def collected(side, made) -> Pairs:
     return Pairs(*(torch.cat(c).cpu().numpy() for c in columns), list(accuracy))
 
 
+def two_alike(pairs) -> tuple[int, int]:
+    """A deleted row and a stranger that the original classifies right, and equally surely.
+
+    The deleted one is the first with a probability below 0.9, which leaves it room to move.
+    """
+    kept, sure = pairs.before.argmax(1) == pairs.y, pairs.before.max(1)
+    some = np.flatnonzero(kept & pairs.deleted)
+    i = next((r for r in some if sure[r] < 0.9), some[0])
+    return int(i), int(np.argmin(np.where(kept & ~pairs.deleted, abs(sure - sure[i]), 9.0)))
+
+
 def networks(side, planned, recipe, fresh=False) -> Pairs:
     """Perceptrons, retrained for each deletion with the original's seed, or a fresh one each.
 

@@ -29,21 +29,44 @@ def side(values, above="more", below="less", neither="not told apart here") -> s
     return above if low > 0 else below if high < 0 else neither
 
 
+def beyond(values, line=0.0, limits=DIFFERENCE) -> list:
+    """Names whose whole interval lies above a line. values: name -> numbers"""
+    return [name for name, v in values.items() if interval(v, None, limits)[1] > line]
+
+
+def gain_less(one, other, base) -> np.ndarray:
+    """Gain over a baseline ('classic' or 'label') in one contest, less that in another."""
+    return less(*(less(c["two"], c[base]) for c in (one, other)))
+
+
+def hidden(found, line) -> tuple:
+    """Methods whose whole interval lies below the line by one rule, and above it row by row.
+
+    found: method -> row_contest. -> their names, and the method with the lowest AUC by the one rule
+    """
+    ends = {m: [interval(c[who], None, UNIT) for who in ("population", "row")]
+            for m, c in found.items()}
+    return ([m for m, (one, row) in ends.items() if one[2] < line < row[1]],
+            min(ends, key=lambda m: ends[m][0][0]))
+
+
 def contests(found) -> pd.DataFrame:
-    """A row a victim: accuracies, both attacks, what was chosen on shadows."""
+    """A row a victim: accuracies, the attacks, what was chosen on shadows."""
     return pd.DataFrame([{
         "victim": name, "training, test accuracy":
             " / ".join(f"{100 * a:.0f}" for a in np.mean(pairs.accuracy, 0)),
-        "one version": share(c["classic"]), "two versions": share(c["two"]),
-        "gain": difference(less(c["two"], c["classic"])), "features": c["kind"]}
-        for name, (c, pairs) in found.items()])
+        "classic": share(c["classic"]), "label before": share(c["label"]),
+        "two versions": share(c["two"]), "gain": difference(less(c["two"], c["classic"])),
+        "chosen": f"{c['kind']}, {c['name']}"} for name, (c, pairs) in found.items()])
 
 
 def methods(found, untouched) -> pd.DataFrame:
-    """A row a method: both attacks, the difference from doing nothing, TPR at 1 % FPR."""
+    """A row a method: both attacks, pooled too, what doing nothing has more, TPR at 1 % FPR."""
     return pd.DataFrame([{
         "method": name, "row by row": share(c["row"]), "one rule": share(c["population"]),
-        "untouched less method": difference(less(untouched["row"], c["row"])),
+        "both, pooled": " / ".join(f"{a:.2f}" for a in c["pooled"]),
+        "untouched less method":
+            "—" if c is untouched else difference(less(untouched["row"], c["row"])),
         "TPR at 1 % FPR": f"{100 * c['tpr'][0]:.1f} %"} for name, c in found.items()])
 
 
@@ -56,10 +79,3 @@ def project_table(reached) -> pd.DataFrame:
 def gap_of(pairs) -> np.ndarray:
     """Training less test accuracy of each original."""
     return -np.diff(np.array(pairs.accuracy), axis=1).ravel()
-
-
-def tau(first, second) -> float:
-    """Kendall's tau of two dicts with the same keys."""
-    from scipy.stats import kendalltau
-
-    return float(kendalltau(*([d[k] for k in first] for d in (first, second))).statistic)
