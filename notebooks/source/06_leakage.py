@@ -724,35 +724,30 @@ lab.claims_table()
 # Can a user tell who was deleted, and what stops it?
 
 # %%
+ulira, helped, retain = (here.places(name, CLAIMED) for name in (
+    "leak-ulira", "leak-unlearning-helps", "leak-retain"))
 lab.say_committed(
     "Over the committed runs. **Which class?** Named right from answers alone after ascent: "
     "{inv-label-blackbox.accuracy} of the trials; after retraining without a tenth, a half, all of "
     "the class: {inv-label.exact-10}, {inv-label.exact-50}, {inv-label.exact-100}. **Was she "
     "deleted?** AUC difference, two versions less the classic attack, a retraining each: "
-    "{leak-two-versions.logistic regression} (logistic regression), "
-    "{leak-two-versions.random forest} (random forest), {leak-two-versions.mlp} (network, same "
-    "seed); that gain where the model generalises well, less where it is overfitted: "
-    "{leak-generalised.gain}. **What stops it?** AUC difference, same seed less fresh seed: "
-    "{leak-fresh-seed.difference}; one network less five shards: {leak-sisa}. AUC less 0.5, labels "
-    "alone: {leak-mitigation.label only}; differential privacy: {leak-mitigation.privacy}. AUC of "
-    "the three largest probabilities: {leak-mitigation.top 3}. AUC difference at temperature 10, "
-    "who knows it less who does not: {leak-temperature.difference}.")
-each = {name: "; ".join(f"{m}: {{{name}.{m}}}" for m in CLAIMED)
-        for name in ("leak-ulira", "leak-unlearning-helps", "leak-retain")}
+    + here.places("leak-two-versions", gain) + "; that gain where the model generalises well, less "
+    "where it is overfitted: {leak-generalised.gain}. **What stops it?** AUC difference, same seed "
+    "less fresh seed: {leak-fresh-seed.difference}; one network less five shards: {leak-sisa}; at "
+    "temperature 10, who knows it less who does not: {leak-temperature.difference}. AUC less 0.5, "
+    "labels alone: {leak-mitigation.label only}; differential privacy: {leak-mitigation.privacy}. "
+    "AUC, the three largest probabilities: {leak-mitigation.top 3}.")
 lab.say_committed(
-    "**Row by row**, AUC difference, one attack a row less one rule for all: "
-    f"{each['leak-ulira']}. Doing nothing less unlearning: {each['leak-unlearning-helps']}. "
-    "Retraining, AUC less 0.5: "
-    "{leak-ulira-control}. **Rows that stay**, share of those more exposed than retraining would "
-    f"leave them (0.025 by luck): {each['leak-retain']}. **F** is {{leak-quality.ceiling}} for "
-    "retraining against retraining, {leak-quality.untouched} for doing nothing, and its order "
-    "agrees with that of the gap to τ = {leak-quality.tau}.")
-lab.say(f"In this run an attacker who uses the label has {here.share(full_['course'])} where the "
-        f"attack of section 2 has {here.share(full_['section 2'])}, and with a fresh seed "
-        f"{here.share(lucky['course'])}, where that has {here.share(lucky['section 2'])}.",
-        "Not shown: larger networks and "
-        "more rows; an attacker without rows of the provider's kind; several deletions between two "
-        "looks; whether section 3 holds against attackers yet to be written.")
+    f"**Row by row**, AUC difference, one attack a row less one rule for all: {ulira}. Doing "
+    f"nothing less unlearning: {helped}. Retraining, AUC less 0.5: {{leak-ulira-control}}. **Rows "
+    f"that stay**, share of those more exposed than by retraining (0.025 by luck): {retain}. **F**,"
+    " retraining against retraining: {leak-quality.ceiling}; doing nothing: "
+    "{leak-quality.untouched}; Kendall's τ with the gap: {leak-quality.tau}.")
+lab.say(f"In this run an attacker who uses the label has {here.share(full_['course'])}, that of "
+        f"section 2 {here.share(full_['section 2'])}; with a fresh seed "
+        f"{here.share(lucky['course'])} and {here.share(lucky['section 2'])}.", "Not shown: larger networks and more rows; an "
+        "attacker without rows of the provider's kind; several deletions between two looks; "
+        "whether section 3 holds against attackers yet to be written.")
 
 # %% [markdown]
 # **Read on**: [Chen et al. 2021](https://arxiv.org/abs/2005.02205), for several versions and groups

@@ -50,6 +50,11 @@ def hidden(found, line) -> tuple:
             min(ends, key=lambda m: ends[m][0][0]))
 
 
+def places(claim, parts) -> str:
+    """Places for `Lab.say_committed`, a name and a place for each part: 'mlp: {claim.mlp}; …'."""
+    return "; ".join(f"{part}: {{{claim}.{part}}}" for part in parts)
+
+
 def contests(found) -> pd.DataFrame:
     """A row a victim: accuracies, the attacks, what was chosen on shadows."""
     return pd.DataFrame([{

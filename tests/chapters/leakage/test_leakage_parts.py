@@ -587,6 +587,7 @@ def test_words_follow_the_interval():
         ("hides", low, high), ("open", mid, high), ("seen", high, high), ("gone", low, low))}
     assert here.hidden(found, 0.54)[0] == ["hides"]
     assert here.hidden({m: found[m] for m in ("open", "seen")}, 0.54) == ([], "open")
+    assert here.places("leak", ["a b", "c"]) == "a b: {leak.a b}; c: {leak.c}"
     pairs = made_pairs(0)
     pairs.accuracy[:] = [(0.9, 0.7), (1.0, 0.6)]
     np.testing.assert_allclose(here.gap_of(pairs), [0.2, 0.4])
