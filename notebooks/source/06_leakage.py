@@ -745,8 +745,9 @@ lab.say_committed(
     "{leak-quality.untouched}; Kendall's τ with the gap: {leak-quality.tau}.")
 lab.say(f"In this run an attacker who uses the label has {here.share(full_['course'])}, that of "
         f"section 2 {here.share(full_['section 2'])}; with a fresh seed "
-        f"{here.share(lucky['course'])} and {here.share(lucky['section 2'])}.", "Not shown: larger networks and more rows; an "
-        "attacker without rows of the provider's kind; several deletions between two looks; "
+        f"{here.share(lucky['course'])} and {here.share(lucky['section 2'])}.",
+        "Not shown: larger networks and more rows; an attacker without rows of the provider's "
+        "kind; several deletions between two looks; "
         "whether section 3 holds against attackers yet to be written.")
 
 # %% [markdown]
