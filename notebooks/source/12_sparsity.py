@@ -59,7 +59,7 @@ cfg = lab.settings(
     quick=dict(model="strided_cnn", rows=(1000, 500), needs=(900, 300), epochs=12, lr=0.1,
                schedule="onecycle", augment=False, batch_size=64, again=3, relabel=2, rewind=1,
                ascent=1, convolutions=False, sparsities=(0.0, 0.95), poisoned=0.02, black=False,
-               old_mask=False, curved=(500, 200), power=(200, 10), classes=3, seeds=3, few=None,
+               old_mask=False, curved=(500, 200), power=(300, 15), classes=3, seeds=3, few=None,
                tuned=2, others=1, relabel_sparse=False, random=False, rounds=0, second=0),
     smoke=dict(rows=(300, 150), needs=(300, 150), epochs=3, again=2, relabel=1, curved=(60, 30),
                power=(60, 2), classes=1, seeds=2, few=1, tuned=1),
