@@ -419,7 +419,7 @@ lab.say(f"Both methods reach retraining's UA on {len(at_ua)} of {len(judged)} se
 # forward while gradients were recorded.
 
 # %%
-results = here.runs.judged(world, chosen, judged, cfg.class_seeds)
+results = here.runs.judged(world, chosen, judged, cfg.class_seeds, sweep)
 by_kind = {kind: here.tables.of_column(results[results.method != "retrained"], kind, "gap")
            for kind in ("random", "class")}
 lab.table(*here.tables.of_methods(results, "random", ("UA", "RA", "TA", "gap", "cpu", "visits")))

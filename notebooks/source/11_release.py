@@ -108,9 +108,10 @@ def world(seed):
 # > gets a release after each request also gets the later deletions.
 # > **Wants** the picture that was deleted.
 #
-# First a single deleted row and the **closed form** of notebook 05: in the first layer each unit's
-# update is the picture times a number that the unit's bias tells. The noise is ten times as large
-# as the update, half of the weights are pruned, and twenty mini-batches are fine-tuned.
+# First a single deleted row and the **closed form** of notebook 05: in the first layer the weight
+# from input $j$ to unit $i$ moves by $W_{ij} = b_i x_j$, with $b_i$ the move of the unit's bias, so
+# that $x_j = W_{ij} / b_i$ is the picture. The noise is ten times as large as the update, half of
+# the weights are pruned, and twenty mini-batches are fine-tuned.
 
 # %%
 worlds, extra = [world(s) for s in judged], world(tuning[0])  # extra: where attackers rehearse
@@ -316,12 +317,12 @@ grey = np.concatenate([here.gains(w, w.data.mean.expand_as(w.pixels)) for w in w
 steps = int(private.of(least, "steps")[0])
 spent = [here.Spent(math.nan, 1e-5, sigma[least], steps, sampled),
          here.Spent(math.nan, 1e-5, sigma[least], 1, 1.0)]
-lab.say(f"*Inversion.* An ordinary step of ascent leaves a gain of {gain[least, 'ascent']} at "
-        f"ε = {least:g}, and of {gain[loose, 'ascent']} without noise in training.",
-        f"A private step leaves {gain[least, 'noisy']}, ten of them averaged "
-        f"{gain[least, 'averaged']}; a flat picture of the mean brightness has "
-        f"{here.in_dB(grey, judged)}. A step that is clipped only leaves {gain[loose, 'noisy']}.",
-        f"The noise of a private step is at least {sigma[least] * len(before)**0.5:.0f} times its "
+lab.say(f"*Inversion*, by its gain:\n- an ordinary step of ascent: {gain[least, 'ascent']} at "
+        f"ε = {least:g}, {gain[loose, 'ascent']} without noise in training;\n"
+        f"- a private step: {gain[least, 'noisy']}; ten of them averaged: "
+        f"{gain[least, 'averaged']}; clipped only, without noise: {gain[loose, 'noisy']};\n"
+        "- a flat picture of the mean brightness, which knows nothing of the row: "
+        f"{here.in_dB(grey, judged)}.\n\nThe noise of a private step is at least {sigma[least] * len(before)**0.5:.0f} times its "
         "update, and was not tried after ordinary training.",
         f"The training and one private step together promise ε = {here.composed(spent, 1e-5):.1f}, "
         f"with ten steps ε = {here.composed(spent + 9 * spent[1:], 1e-5):.1f}.")
@@ -574,15 +575,16 @@ works = {name: x for name, x in outcome.items()
          if here.spread(x.undefended, x.seeds, here.LIMITS[x.kind])[1]
          > 100 * guess * (x.kind == "answers")}
 holds, partly, plainly, never = here.withstanding(works, guess)
-lab.say(f"More than half of the success is taken from both attackers, in each of the "
-        f"{len(swept.seeds)} networks: {', '.join(holds) or 'none'}. In some networks only: "
-        f"{', '.join(partly) or 'none'}. From the plain attacker alone: "
-        f"{', '.join(plainly) or 'none'}.",
-        "Not judged, as the attack is not shown to work without the defence: "
-        f"{', '.join(name for name in outcome if name not in works)}."
-        if len(works) < len(outcome) else "",
-        f"From the plain one in no network: {', '.join(never) or 'none'}.",
-        "These are counts, with wide intervals, of pictures *rebuilt* (5 dB): noise that passes "
+lab.say("A defence *withstands* an attacker if it takes more than half of the success.\n"
+        f"- Withstands both, in each of the {len(swept.seeds)} networks: "
+        f"{', '.join(holds) or 'none'}.\n- Both, in some networks only: "
+        f"{', '.join(partly) or 'none'}.\n- Only who does not know it: "
+        f"{', '.join(plainly) or 'none'}.\n- Not even that one, in any network: "
+        f"{', '.join(never) or 'none'}.\n" + (
+            "- Not judged, as the attack is not shown to work without the defence: "
+            f"{', '.join(name for name in outcome if name not in works)}.\n"
+            if len(works) < len(outcome) else ""),
+        "\nThese are counts, with wide intervals, of pictures *rebuilt* (5 dB): noise that passes "
         "here need not *stop* (1 dB) an attacker who averages.")
 
 # %% [markdown]
@@ -647,10 +649,13 @@ panel
 #
 # Whether the row stays deleted is yours to check: `publish.rise(release_rule(publish))` above 0.
 #
-# *Judged by* how far the best attacker stays below the class mean, in dB, on two deletions with a
-# step four times as large again, in a network of fewer rows, at a price of at most three points of
-# accuracy against the old network: it has to get half of the way from the best single defence to
-# the course's rule.
+# *Judged by* its **mark**: how far the best attacker stays below the class mean, in dB, if the rule
+# costs at most three points of accuracy against the old network. It has to get half of the way from
+# the best single defence to the course's rule, on two deletions with a step four times as large
+# again, in a network of fewer rows. The table below takes the same mark on this notebook's.
+#
+# A gain below 0 is a picture worse than the class mean, and nobody would use it. It counts all the
+# same: what is left of the update in the releases is where a better attacker would start.
 
 # %%
 @exercise("11.5")
@@ -666,22 +671,34 @@ rules = {"no defence": BASELINES[0], "noise × 10": BASELINES[1], "pruning 50 %"
          "fine-tuning 40": BASELINES[3], "the course's": course_rule}
 if release_rule is not course_rule:
     rules["yours"] = release_rule
-tried = {name: [(d.price(out), d.gains(out), d.rise(out)) for d in desks for out in [rule(d)]]
-         for name, rule in rules.items()}
+tried = {name: [(d.price(out), d.gains(out), d.rise(out), d.left(out)) for d in desks
+                for out in [rule(d)]] for name, rule in rules.items()}
 lost = {name: np.mean([price for price, *_ in runs]) for name, runs in tried.items()}
-best = {name: {who: np.mean([gains[who].mean() for _, gains, _ in runs]) for who in runs[0][1]}
+best = {name: {who: np.mean([gains[who].mean() for _, gains, *_ in runs]) for who in runs[0][1]}
         for name, runs in tried.items()}
-rise = {name: np.mean([up for *_, up in runs]) for name, runs in tried.items()}
-lab.table(pd.DataFrame([{"rule": name, **{who: max(dB, 0.0) for who, dB in best[name].items()},
-                         "accuracy lost, points": lost[name],
+rise, left = ({name: np.mean([run[at] for run in runs]) for name, runs in tried.items()}
+              for at in (2, 3))
+mark = {name: -max(dB.values()) if lost[name] <= here.PRICE else here.TOO_DEAR
+        for name, dB in best.items()}
+lab.table(pd.DataFrame([{"rule": name, **best[name], "mark": mark[name],
+                         "update left": left[name], "accuracy lost, points": lost[name],
                          "row's loss above retraining": rise[name]} for name in rules]),
-          "Gain by attacker, dB (below 0 it counts as 0: the class mean is free); accuracy against "
-          "the old network; the row's loss less that of a retrained one under the same rule", 2)
+          "Gain by attacker, dB; mark: minus the largest of the three, or "
+          f"{here.TOO_DEAR:g} if too dear; update left: its cosine with what ten releases show; "
+          "accuracy against the old network; the row's loss less that of a retrained one under the "
+          "same rule", 2)
 
 # %%
 cheap = [name for name in rules if lost[name] <= here.PRICE]
 undone = [name for name in rules if rise[name] <= 0]
 holding = [name for name in cheap if name not in undone and max(best[name].values()) < 1]
+single, ours = max(list(rules)[: len(BASELINES)], key=mark.get), "the course's"
+half = (mark[single] + mark[ours]) / 2
+lab.say(f"*The mark* is {mark[single]:.2f} for the best single defence ({single}), {mark[ours]:.2f} "
+        f"for the course's, and half of the way is {half:.2f} here. " + ("" if "yours" not in rules
+            else f"Yours, {mark['yours']:.2f}, " + "does not reach" * (mark["yours"] < half)
+            + "reaches" * (mark["yours"] >= half) + " that; the judge asks it on its own network. ")
+        + f"Of the update {left[single]:.2f} is left by {single}, {left[ours]:.2f} by the course's.")
 lab.say(f"By the means over the networks, {len(desks)} in all, within the price of "
         f"{here.PRICE:g} points: {', '.join(cheap) or 'none'}. The deletion looks undone (a loss "
         f"no higher than retraining and the rule give) under: {', '.join(undone) or 'none'}.",

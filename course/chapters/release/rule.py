@@ -80,6 +80,17 @@ class Publisher:
         after = row_losses(self.w, [models[0] for models in published.releases])
         return float(np.mean(after - row_losses(self.w, published.exact)))
 
+    def left(self, published) -> float:
+        """How much of the update ten releases show, by the weights that are not zero: cosine of
+        both, 1 for all of it; the mean over the deletions.
+        """
+        old, found = attack.flat(self.w.theta), []
+        for models, bare in zip(published.releases, self.w.after, strict=True):
+            told = believe(models)
+            found.append(torch.cosine_similarity((attack.flat(average(models)) - old) * told,
+                                                 (attack.flat(bare) - old) * told, dim=0).item())
+        return float(np.mean(found))
+
     def gains(self, published) -> dict:
         """attacker -> dB over the class mean, one a deletion, with the tool that serves it best.
 
@@ -114,7 +125,8 @@ class Publisher:
 
     def judge(self, published) -> float:
         """How far the best attacker's mean picture stays below the class mean, dB; TOO_DEAR where
-        the rule costs more than PRICE. More is better.
+        the rule costs more than PRICE. More is better, also below the class mean: the less of the
+        update is left, the lower a picture falls, and a better attacker would start from the rest.
         """
         if not isinstance(published, Published):
             raise LabError("Your function gives something else than what publish(rule) gives: end "

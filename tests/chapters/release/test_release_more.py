@@ -325,6 +325,17 @@ def test_an_imitator_undoes_what_a_rule_does_to_every_network(publish):
     assert gains["imitating"].mean() > 20 > 5 > gains["plain"].mean()
 
 
+def test_what_is_left_of_the_update_is_all_none_or_what_the_noise_lets_through(publish):
+    def left(change):
+        return publish.left(publish(lambda model, size, x, y, seed: change(model, size, seed)))
+
+    assert left(lambda model, size, seed: model) == pytest.approx(1)
+    assert left(lambda model, size, seed: here.prune(model, 0.5)) == pytest.approx(1)
+    assert left(lambda model, size, seed: publish.w.theta) == 0
+    ten = left(lambda model, size, seed: here.add_noise(model, 10 * size, seed))
+    assert ten == pytest.approx(1 / 11**0.5, abs=0.03)  # noise of ten over the root of ten
+
+
 def test_the_old_network_gives_no_update_and_a_wrong_result_is_told(publish):
     old = publish(lambda model, size, x, y, seed: publish.w.theta)
     assert all((g == 0).all() for g in publish.gains(old).values())
