@@ -21,8 +21,8 @@ class World:
 
     build: seed -> network; recipe: epochs, lr, batch_size; share: of the rows that a random request
     names; whole: seed -> class that a class request names; measures: (model, data, forget,
-    reference's row or None) -> row, the notebook's own; refs: seed -> what `references` gives; last:
-    the seed whose rows were drawn last, with them.
+    reference's row or None) -> row, the notebook's own; refs: seed -> what `references` gives;
+    last: the seed whose rows were drawn last -> these rows.
     """
 
     data: Data
