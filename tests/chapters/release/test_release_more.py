@@ -305,7 +305,9 @@ def test_three_attackers_and_the_price_judge_a_rule(publish, monkeypatch):
     loud = publish(lambda model, size, x, y, seed: here.add_noise(model, 3 * size, seed))
     assert publish.gains(loud)["averaging"].mean() > publish.gains(loud)["plain"].mean()
     assert publish.judge(bare) < publish.judge(loud) == pytest.approx(
-        -max(g.mean() for g in publish.gains(loud).values()))
+        -max(g.clip(0).mean() for g in publish.gains(loud).values()))
+    drowned = publish(lambda model, size, x, y, seed: here.add_noise(model, 300 * size, seed))
+    assert max(g.mean() for g in publish.gains(drowned).values()) < 0 == publish.judge(drowned)
     monkeypatch.setattr(rule, "PRICE", publish.price(bare) - 0.1)
     assert publish.judge(bare) == rule.TOO_DEAR
 
@@ -323,17 +325,6 @@ def test_an_imitator_undoes_what_a_rule_does_to_every_network(publish):
 
     gains = publish.gains(publish(shifted))
     assert gains["imitating"].mean() > 20 > 5 > gains["plain"].mean()
-
-
-def test_what_is_left_of_the_update_is_all_none_or_what_the_noise_lets_through(publish):
-    def left(change):
-        return publish.left(publish(lambda model, size, x, y, seed: change(model, size, seed)))
-
-    assert left(lambda model, size, seed: model) == pytest.approx(1)
-    assert left(lambda model, size, seed: here.prune(model, 0.5)) == pytest.approx(1)
-    assert left(lambda model, size, seed: publish.w.theta) == 0
-    ten = left(lambda model, size, seed: here.add_noise(model, 10 * size, seed))
-    assert ten == pytest.approx(1 / 11**0.5, abs=0.03)  # noise of ten over the root of ten
 
 
 def test_the_old_network_gives_no_update_and_a_wrong_result_is_told(publish):
