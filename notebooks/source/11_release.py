@@ -322,8 +322,9 @@ lab.say(f"*Inversion*, by its gain:\n- an ordinary step of ascent: {gain[least, 
         f"- a private step: {gain[least, 'noisy']}; ten of them averaged: "
         f"{gain[least, 'averaged']}; clipped only, without noise: {gain[loose, 'noisy']};\n"
         "- a flat picture of the mean brightness, which knows nothing of the row: "
-        f"{here.in_dB(grey, judged)}.\n\nThe noise of a private step is at least {sigma[least] * len(before)**0.5:.0f} times its "
-        "update, and was not tried after ordinary training.",
+        f"{here.in_dB(grey, judged)}.\n\nThe noise of a private step is at least "
+        f"{sigma[least] * len(before)**0.5:.0f} times its update, and was not tried after ordinary "
+        "training.",
         f"The training and one private step together promise ε = {here.composed(spent, 1e-5):.1f}, "
         f"with ten steps ε = {here.composed(spent + 9 * spent[1:], 1e-5):.1f}.")
 
@@ -645,14 +646,15 @@ panel
 # seed)`: the network after the deletion, the rms of its update, rows that may be used, and another
 # seed for each release; it gives the network to be released. Then `return publish(rule)`.
 # `here.add_noise`, `here.prune` and `here.finetune_release` are yours to use. Tune it where it is
-# not judged: `publish = here.harder(extra)`, then `publish.judge(release_rule(publish))`.
+# not judged: `publish = here.harder(extra)` (or `harder(extra, step=0.4)`), then
+# `publish.judge(release_rule(publish))`.
 #
 # Whether the row stays deleted is yours to check: `publish.rise(release_rule(publish))` above 0.
 #
-# *Judged by* its **mark**: minus the best attacker's mean gain in dB, if the rule costs at most three
-# points of accuracy against the old network, on two deletions with a step eight times as large
-# again, in a network of fewer rows. It has to get half of the way from the best single defence to the
-# course's rule. The table shows the marks beside what happens in this notebook's networks.
+# *Judged by* its **mark**: minus the best attacker's mean gain in dB, if the rule costs at most
+# three points of accuracy against the old network, on two deletions with a step eight times as
+# large again, in a network of fewer rows. It has to get half of the way from the best single
+# defence to the course's rule. The table below ends with the marks.
 #
 # A row's gain below 0 is a picture worse than the class mean. That mean is free, so it counts as 0:
 # how far below tells what the noise looks like, not what is left of the row.
@@ -681,8 +683,8 @@ mark = {name: mark_of(rule) for name, rule in rules.items()}
 lab.table(pd.DataFrame([{"rule": name, **best[name], "accuracy lost, points": lost[name],
                          "row's loss above retraining": rise[name],
                          "mark, judge's network": mark[name]} for name in rules]),
-          "Mean gain by attacker, dB; accuracy against the old network; the row's loss less that of "
-          f"a retrained one under the same rule; and the mark ({here.TOO_DEAR:g}: too dear)", 2)
+          "Mean gain by attacker, dB; accuracy against the old network; the row's loss less that "
+          f"of a retrained one under the same rule; the mark ({here.TOO_DEAR:g}: too dear)", 2)
 
 # %%
 cheap = [name for name in rules if lost[name] <= here.PRICE]
