@@ -135,8 +135,7 @@ lab.say(f"Without a defence the picture is at least {dB.pop('no defence'):.0f} d
         + "; below 0, further away than that guess.")
 
 # %% [markdown]
-# So is the matter closed? That attacker never asked what the provider had done. Each section takes
-# one defence: the idea, somebody who knows it, the price, and what to take with you.
+# That attacker never asked what the provider had done. Each section takes one defence: the idea, somebody who knows it, the price, and what to take with you.
 #
 # **Success is defined once for each attack.** *Inversion*: the **gain** is how many dB
 # nearer to the deleted picture one is than the class mean. From 5 dB on it counts as **rebuilt**,
@@ -603,8 +602,7 @@ lab.say("In this run the loss of most rows lies below what it was before the del
         "hardly learned can hardly look learned again.")
 
 # %% [markdown]
-# **Explore.** One deleted row under each defence, as both inverters see it. Look for the strength
-# at which the one who knows the defence stops being ahead.
+# **Explore.** One deleted row under each defence, as both inverters see it.
 
 # %%
 names = [name for name in here.DEFENCES if name != "none"]
@@ -632,9 +630,8 @@ panel
 # %% [markdown]
 # ## 8 · Project: a release rule
 #
-# So far a deletion moved the weights by very little, and noise was cheap. Now a provider deletes
-# **harder**, with a step fifty times as large, and the accuracy suffers from the deletion
-# itself. What should be done to $\theta_u$ before the release? A good rule hides the update, costs
+# Now a provider deletes **harder**, with a step fifty times as large, and accuracy suffers from the
+# deletion itself. What should be done to $\theta_u$ before the release? A good rule hides the update, costs
 # little, **and leaves the row deleted**: its loss stays above that of a network retrained without
 # it and changed by the same rule.
 #
@@ -694,11 +691,10 @@ single, ours = max(list(rules)[: len(BASELINES)], key=mark.get), mark["the cours
 lab.say(f"The best mark of a single defence is {mark[single]:.2f} ({single}), the course's "
         f"{ours:.2f}; half of the way, which the judge asks for, is {(mark[single] + ours) / 2:.2f}"
         + (f", and yours is {mark['yours']:.2f}." if "yours" in rules else "."))
-lab.say(f"By the means over the networks, {len(desks)} in all, within the price of "
-        f"{here.PRICE:g} points: {', '.join(cheap) or 'none'}. The deletion looks undone (a loss "
-        f"no higher than retraining and the rule give) under: {', '.join(undone) or 'none'}.",
-        "Within the price all three attackers are stopped (below 1 dB), with the row still "
-        f"deleted, under: {', '.join(holding) or 'none'}.")
+lab.say("By the means over the networks the deletion looks undone (a loss no higher than retraining "
+        f"and the rule give) under: {', '.join(undone) or 'none'}. For at most {here.PRICE:g} points "
+        "all three attackers are stopped (below 1 dB), with the row still deleted, under: "
+        f"{', '.join(holding) or 'none'}.")
 
 # %% [markdown]
 # **Check yourself.** A provider could release the *old* network, and no attacker would see a
@@ -707,7 +703,7 @@ lab.say(f"By the means over the networks, {len(desks)} in all, within the price 
 # <details><summary>Answer</summary>
 #
 # Nothing hides the update better, but nothing is deleted. A release is judged by what it gives
-# away only after it is known to have unlearned. The last column asks that.
+# away only after it is known to have unlearned. The column before the marks asks that.
 #
 # </details>
 
@@ -799,6 +795,6 @@ lab.say("Not shown: that fine-tuning hides a row from everybody. An attacker wit
 # **Read on**: [Hu et al. 2024](https://arxiv.org/abs/2404.03233), for the three defences and their
 # cost; [Abadi et al. 2016](https://arxiv.org/abs/1607.00133), for DP-SGD and its accountant;
 # [Carlini and Wagner 2017](https://arxiv.org/abs/1705.07263), for why a defence must be judged by
-# an attacker who knows it; Chen et al. 2025 (AI Magazine), a survey of attacks on unlearning.
+# an attacker who knows it.
 #
 # **Next**: notebook 12 asks whether sparse models forget better.
