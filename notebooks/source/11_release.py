@@ -135,7 +135,8 @@ lab.say(f"Without a defence the picture is at least {dB.pop('no defence'):.0f} d
         + "; below 0, further away than that guess.")
 
 # %% [markdown]
-# That attacker never asked what the provider had done. Each section takes one defence: the idea, somebody who knows it, the price, and what to take with you.
+# That attacker never asked what the provider had done. Each section takes one defence: the idea,
+# somebody who knows it, the price, and what to take with you.
 #
 # **Success is defined once for each attack.** *Inversion*: the **gain** is how many dB
 # nearer to the deleted picture one is than the class mean. From 5 dB on it counts as **rebuilt**,
@@ -372,7 +373,7 @@ lab.say(f"*The price*: {lk.measure.show_interval(ordinary)} % of the test rows a
 # (units × inputs) and $b$ (units) be the updates of the first layer's weights and biases, and
 # $m_{ij} = 1$ where the released weight is not zero. Then
 # $$x_j = \frac{\sum_i m_{ij}\, b_i W_{ij}}{\sum_i m_{ij}\, b_i^2}.$$
-# Each unit $i$ says $W_{ij} / b_i$ for input $j$; the mean is weighted by $b_i^2$.
+# It is the mean of $W_{ij} / b_i$, weighted by $b_i^2$.
 #
 # **Exercise 11.3** (difficulty 3, 12 minutes). Write this closed form. An input that no kept weight
 # reads comes out as 0. From here on the inverters of the sections use yours, and fill such inputs
@@ -616,8 +617,6 @@ lab.say(redraw("pruning 50 %", 0))
 panel
 
 # %% [markdown]
-# **Take with you.** A release is judged by who knows the defence, once it is known to be unlearned.
-#
 # **Check yourself.** Why must the plain attacker stand in the figure beside the adaptive one?
 #
 # <details><summary>Answer</summary>
@@ -631,8 +630,8 @@ panel
 # ## 8 · Project: a release rule
 #
 # Now a provider deletes **harder**, with a step fifty times as large, and accuracy suffers from the
-# deletion itself. What should be done to $\theta_u$ before the release? A good rule hides the update, costs
-# little, **and leaves the row deleted**: its loss stays above that of a network retrained without
+# deletion itself. What should be done to $\theta_u$ before the release? A good rule hides the
+# update, costs little, **and leaves the row deleted**: its loss stays above that of a network retrained without
 # it and changed by the same rule.
 #
 # Three attackers judge your rule, each with its best tool: one takes a single release (*plain*);
@@ -691,9 +690,9 @@ single, ours = max(list(rules)[: len(BASELINES)], key=mark.get), mark["the cours
 lab.say(f"The best mark of a single defence is {mark[single]:.2f} ({single}), the course's "
         f"{ours:.2f}; half of the way, which the judge asks for, is {(mark[single] + ours) / 2:.2f}"
         + (f", and yours is {mark['yours']:.2f}." if "yours" in rules else "."))
-lab.say("By the means over the networks the deletion looks undone (a loss no higher than retraining "
-        f"and the rule give) under: {', '.join(undone) or 'none'}. For at most {here.PRICE:g} points "
-        "all three attackers are stopped (below 1 dB), with the row still deleted, under: "
+lab.say("By the means over the networks the deletion looks undone (a loss no higher than "
+        f"retraining and the rule give) under: {', '.join(undone) or 'none'}. For at most "
+        f"{here.PRICE:g} points all three attackers are stopped (below 1 dB), with the row still deleted, under: "
         f"{', '.join(holding) or 'none'}.")
 
 # %% [markdown]
