@@ -631,8 +631,8 @@ panel
 #
 # Now a provider deletes **harder**, with a step fifty times as large, and accuracy suffers from the
 # deletion itself. What should be done to $\theta_u$ before the release? A good rule hides the
-# update, costs little, **and leaves the row deleted**: its loss stays above that of a network retrained without
-# it and changed by the same rule.
+# update, costs little, **and leaves the row deleted**: its loss stays above that of a network
+# retrained without it and changed by the same rule.
 #
 # Three attackers judge your rule, each with its best tool: one takes a single release (*plain*);
 # one averages ten and leaves zeros out (*averaging*); one also runs your rule on the old model with
@@ -692,8 +692,8 @@ lab.say(f"The best mark of a single defence is {mark[single]:.2f} ({single}), th
         + (f", and yours is {mark['yours']:.2f}." if "yours" in rules else "."))
 lab.say("By the means over the networks the deletion looks undone (a loss no higher than "
         f"retraining and the rule give) under: {', '.join(undone) or 'none'}. For at most "
-        f"{here.PRICE:g} points all three attackers are stopped (below 1 dB), with the row still deleted, under: "
-        f"{', '.join(holding) or 'none'}.")
+        f"{here.PRICE:g} points all three attackers are stopped (below 1 dB), with the row still "
+        f"deleted, under: {', '.join(holding) or 'none'}.")
 
 # %% [markdown]
 # **Check yourself.** A provider could release the *old* network, and no attacker would see a
