@@ -130,7 +130,7 @@ lab.figure(here.strip(w.pixels[j], {name: [image] for name, image in made.items(
 dB = {name: lk.measure.psnr(image, w.pixels[j]).item() - w.guess[j].item()
       for name, image in made.items()}
 lab.say(f"Without a defence the picture is at least {dB.pop('no defence'):.0f} dB nearer to the "
-        "deleted one than the class mean, which anybody can guess who knows the label. From the "
+        "deleted one than the class mean. From the "
         "others: " + ", ".join(f"{lead:+.0f} dB ({name})" for name, lead in dB.items())
         + "; below 0, further away than that guess.")
 
@@ -647,13 +647,13 @@ panel
 #
 # Whether the row stays deleted is yours to check: `publish.rise(release_rule(publish))` above 0.
 #
+# A row's gain below 0 is a picture worse than the class mean. That mean is free, so it counts as 0:
+# how far below tells what the noise looks like, not what is left of the row.
+#
 # *Judged by* its **mark**: minus the best attacker's mean gain in dB, if the rule costs at most
 # three points of accuracy against the old network, on two deletions with a step eight times as
 # large again, in a network of fewer rows. It has to get half of the way from the best single
 # defence to the course's rule. The table below ends with the marks.
-#
-# A row's gain below 0 is a picture worse than the class mean. That mean is free, so it counts as 0:
-# how far below tells what the noise looks like, not what is left of the row.
 
 # %%
 @exercise("11.5")
@@ -712,8 +712,7 @@ lab.say("By the means over the networks the deletion looks undone (a loss no hig
 # **An attacker who does not adapt.** Judged by the plain inverter alone, a defence that hides the
 # row and one that moves it out of sight look alike.
 #
-# **A defence tried on one thing.** The accountant of DP-SGD counts the steps of training, not a
-# later step of ascent.
+# **A defence tried on one thing.** DP-SGD's accountant counts no later step of ascent.
 
 # %% [markdown]
 # ## What was tested
