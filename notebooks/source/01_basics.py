@@ -58,9 +58,10 @@ cfg = lab.settings(
     smoke=dict(rows=(900, 400), epochs=8, batch_size=64, finetune_epochs=2, ascent_batch=16,
                seeds=2, class_seeds=2, longer_seeds=1, tuning_seeds=1, probe_rows=150, cg_steps=3,
                every=2),
-    full=dict(model="strided_cnn", model_settings={}, rows=None, batch_size=128, lr=0.1,
-              class_seeds=10, tuning_seeds=3),
-    paper=dict(model="resnet18", epochs=60, finetune_epochs=10),
+    full=dict(model="strided_cnn", model_settings={}, rows=(5000, 2000), batch_size=128, lr=0.1,
+              class_seeds=6, longer_seeds=2),
+    paper=dict(model="resnet18", rows=None, epochs=60, finetune_epochs=10, class_seeds=10,
+               tuning_seeds=3, longer_seeds=4),
 )
 judged, tuning = lab.seeds(cfg.seeds, "judge"), lab.seeds(cfg.tuning_seeds, "tune")
 data = lab.load(at_most=cfg.rows, large="size")
@@ -419,7 +420,7 @@ lab.say(f"Both methods reach retraining's UA on {len(at_ua)} of {len(judged)} se
 # forward while gradients were recorded.
 
 # %%
-results = here.runs.judged(world, chosen, judged, cfg.class_seeds)
+results = here.runs.judged(world, chosen, judged, cfg.class_seeds, sweep)
 by_kind = {kind: here.tables.of_column(results[results.method != "retrained"], kind, "gap")
            for kind in ("random", "class")}
 lab.table(*here.tables.of_methods(results, "random", ("UA", "RA", "TA", "gap", "cpu", "visits")))

@@ -46,7 +46,7 @@ import torch.nn.functional as F
 import labkit as lk
 from course import Lab, exercise, figures, widgets
 from course.chapters import release as here
-from course.chapters.release.exercises import BASELINES
+from course.chapters.release.exercises import BASELINES, mark_of
 from course.chapters.release.exercises import release_rule as course_rule
 from labkit import attack, defend
 
@@ -108,9 +108,10 @@ def world(seed):
 # > gets a release after each request also gets the later deletions.
 # > **Wants** the picture that was deleted.
 #
-# First a single deleted row and the **closed form** of notebook 05: in the first layer each unit's
-# update is the picture times a number that the unit's bias tells. The noise is ten times as large
-# as the update, half of the weights are pruned, and twenty mini-batches are fine-tuned.
+# First a single deleted row and the **closed form** of notebook 05: in the first layer the weight
+# from input $j$ to unit $i$ moves by $W_{ij} = b_i x_j$, with $b_i$ the move of the unit's bias, so
+# that $x_j = W_{ij} / b_i$ is the picture. The noise is ten times as large as the update, half of
+# the weights are pruned, and twenty mini-batches are fine-tuned.
 
 # %%
 worlds, extra = [world(s) for s in judged], world(tuning[0])  # extra: where attackers rehearse
@@ -129,13 +130,13 @@ lab.figure(here.strip(w.pixels[j], {name: [image] for name, image in made.items(
 dB = {name: lk.measure.psnr(image, w.pixels[j]).item() - w.guess[j].item()
       for name, image in made.items()}
 lab.say(f"Without a defence the picture is at least {dB.pop('no defence'):.0f} dB nearer to the "
-        "deleted one than the class mean, which anybody can guess who knows the label. From the "
+        "deleted one than the class mean. From the "
         "others: " + ", ".join(f"{lead:+.0f} dB ({name})" for name, lead in dB.items())
         + "; below 0, further away than that guess.")
 
 # %% [markdown]
-# So is the matter closed? That attacker never asked what the provider had done. Each section takes
-# one defence: the idea, somebody who knows it, the price, and what to take with you.
+# That attacker never asked what the provider had done. Each section takes one defence: the idea,
+# somebody who knows it, the price, and what to take with you.
 #
 # **Success is defined once for each attack.** *Inversion*: the **gain** is how many dB
 # nearer to the deleted picture one is than the class mean. From 5 dB on it counts as **rebuilt**,
@@ -316,13 +317,14 @@ grey = np.concatenate([here.gains(w, w.data.mean.expand_as(w.pixels)) for w in w
 steps = int(private.of(least, "steps")[0])
 spent = [here.Spent(math.nan, 1e-5, sigma[least], steps, sampled),
          here.Spent(math.nan, 1e-5, sigma[least], 1, 1.0)]
-lab.say(f"*Inversion.* An ordinary step of ascent leaves a gain of {gain[least, 'ascent']} at "
-        f"ε = {least:g}, and of {gain[loose, 'ascent']} without noise in training.",
-        f"A private step leaves {gain[least, 'noisy']}, ten of them averaged "
-        f"{gain[least, 'averaged']}; a flat picture of the mean brightness has "
-        f"{here.in_dB(grey, judged)}. A step that is clipped only leaves {gain[loose, 'noisy']}.",
-        f"The noise of a private step is at least {sigma[least] * len(before)**0.5:.0f} times its "
-        "update, and was not tried after ordinary training.",
+lab.say(f"*Inversion*, by its gain:\n- an ordinary step of ascent: {gain[least, 'ascent']} at "
+        f"ε = {least:g}, {gain[loose, 'ascent']} without noise in training;\n"
+        f"- a private step: {gain[least, 'noisy']}; ten of them averaged: "
+        f"{gain[least, 'averaged']}; clipped only, without noise: {gain[loose, 'noisy']};\n"
+        "- a flat picture of the mean brightness, which knows nothing of the row: "
+        f"{here.in_dB(grey, judged)}.\n\nThe noise of a private step is at least "
+        f"{sigma[least] * len(before)**0.5:.0f} times its update, and was not tried after ordinary "
+        "training.",
         f"The training and one private step together promise ε = {here.composed(spent, 1e-5):.1f}, "
         f"with ten steps ε = {here.composed(spent + 9 * spent[1:], 1e-5):.1f}.")
 
@@ -371,7 +373,7 @@ lab.say(f"*The price*: {lk.measure.show_interval(ordinary)} % of the test rows a
 # (units × inputs) and $b$ (units) be the updates of the first layer's weights and biases, and
 # $m_{ij} = 1$ where the released weight is not zero. Then
 # $$x_j = \frac{\sum_i m_{ij}\, b_i W_{ij}}{\sum_i m_{ij}\, b_i^2}.$$
-# Each unit $i$ says $W_{ij} / b_i$ for input $j$; the mean is weighted by $b_i^2$.
+# It is the mean of $W_{ij} / b_i$, weighted by $b_i^2$.
 #
 # **Exercise 11.3** (difficulty 3, 12 minutes). Write this closed form. An input that no kept weight
 # reads comes out as 0. From here on the inverters of the sections use yours, and fill such inputs
@@ -574,15 +576,16 @@ works = {name: x for name, x in outcome.items()
          if here.spread(x.undefended, x.seeds, here.LIMITS[x.kind])[1]
          > 100 * guess * (x.kind == "answers")}
 holds, partly, plainly, never = here.withstanding(works, guess)
-lab.say(f"More than half of the success is taken from both attackers, in each of the "
-        f"{len(swept.seeds)} networks: {', '.join(holds) or 'none'}. In some networks only: "
-        f"{', '.join(partly) or 'none'}. From the plain attacker alone: "
-        f"{', '.join(plainly) or 'none'}.",
-        "Not judged, as the attack is not shown to work without the defence: "
-        f"{', '.join(name for name in outcome if name not in works)}."
-        if len(works) < len(outcome) else "",
-        f"From the plain one in no network: {', '.join(never) or 'none'}.",
-        "These are counts, with wide intervals, of pictures *rebuilt* (5 dB): noise that passes "
+lab.say("A defence *withstands* an attacker if it takes more than half of the success.\n"
+        f"- Withstands both, in each of the {len(swept.seeds)} networks: "
+        f"{', '.join(holds) or 'none'}.\n- Both, in some networks only: "
+        f"{', '.join(partly) or 'none'}.\n- Only who does not know it: "
+        f"{', '.join(plainly) or 'none'}.\n- Not even that one, in any network: "
+        f"{', '.join(never) or 'none'}.\n" + (
+            "- Not judged, as the attack is not shown to work without the defence: "
+            f"{', '.join(name for name in outcome if name not in works)}.\n"
+            if len(works) < len(outcome) else ""),
+        "\nThese are counts, with wide intervals, of pictures *rebuilt* (5 dB): noise that passes "
         "here need not *stop* (1 dB) an attacker who averages.")
 
 # %% [markdown]
@@ -600,8 +603,7 @@ lab.say("In this run the loss of most rows lies below what it was before the del
         "hardly learned can hardly look learned again.")
 
 # %% [markdown]
-# **Explore.** One deleted row under each defence, as both inverters see it. Look for the strength
-# at which the one who knows the defence stops being ahead.
+# **Explore.** One deleted row under each defence, as both inverters see it.
 
 # %%
 names = [name for name in here.DEFENCES if name != "none"]
@@ -615,8 +617,6 @@ lab.say(redraw("pruning 50 %", 0))
 panel
 
 # %% [markdown]
-# **Take with you.** A release is judged by who knows the defence, once it is known to be unlearned.
-#
 # **Check yourself.** Why must the plain attacker stand in the figure beside the adaptive one?
 #
 # <details><summary>Answer</summary>
@@ -629,11 +629,10 @@ panel
 # %% [markdown]
 # ## 8 · Project: a release rule
 #
-# So far a deletion moved the weights by very little, and noise was cheap. Now a provider deletes
-# **harder**, with a step fifty times as large, and the accuracy suffers from the deletion
-# itself. What should be done to $\theta_u$ before the release? A good rule hides the update, costs
-# little, **and leaves the row deleted**: its loss stays above that of a network retrained without
-# it and changed by the same rule.
+# Now a provider deletes **harder**, with a step fifty times as large, and accuracy suffers from the
+# deletion itself. What should be done to $\theta_u$ before the release? A good rule hides the
+# update, costs little, **and leaves the row deleted**: its loss stays above that of a network
+# retrained without it and changed by the same rule.
 #
 # Three attackers judge your rule, each with its best tool: one takes a single release (*plain*);
 # one averages ten and leaves zeros out (*averaging*); one also runs your rule on the old model with
@@ -643,14 +642,18 @@ panel
 # seed)`: the network after the deletion, the rms of its update, rows that may be used, and another
 # seed for each release; it gives the network to be released. Then `return publish(rule)`.
 # `here.add_noise`, `here.prune` and `here.finetune_release` are yours to use. Tune it where it is
-# not judged: `publish = here.harder(extra)`, then `publish.judge(release_rule(publish))`.
+# not judged: `publish = here.harder(extra)` (or `harder(extra, step=0.4)`), then
+# `publish.judge(release_rule(publish))`.
 #
 # Whether the row stays deleted is yours to check: `publish.rise(release_rule(publish))` above 0.
 #
-# *Judged by* how far the best attacker stays below the class mean, in dB, on two deletions with a
-# step four times as large again, in a network of fewer rows, at a price of at most three points of
-# accuracy against the old network: it has to get half of the way from the best single defence to
-# the course's rule.
+# A row's gain below 0 is a picture worse than the class mean. That mean is free, so it counts as 0:
+# how far below tells what the noise looks like, not what is left of the row.
+#
+# *Judged by* its **mark**: minus the best attacker's mean gain in dB, if the rule costs at most
+# three points of accuracy against the old network, on two deletions with a step eight times as
+# large again, in a network of fewer rows. It has to get half of the way from the best single
+# defence to the course's rule. The table below ends with the marks.
 
 # %%
 @exercise("11.5")
@@ -672,20 +675,24 @@ lost = {name: np.mean([price for price, *_ in runs]) for name, runs in tried.ite
 best = {name: {who: np.mean([gains[who].mean() for _, gains, _ in runs]) for who in runs[0][1]}
         for name, runs in tried.items()}
 rise = {name: np.mean([up for *_, up in runs]) for name, runs in tried.items()}
-lab.table(pd.DataFrame([{"rule": name, **{who: max(dB, 0.0) for who, dB in best[name].items()},
-                         "accuracy lost, points": lost[name],
-                         "row's loss above retraining": rise[name]} for name in rules]),
-          "Gain by attacker, dB (below 0 it counts as 0: the class mean is free); accuracy against "
-          "the old network; the row's loss less that of a retrained one under the same rule", 2)
+mark = {name: mark_of(rule) for name, rule in rules.items()}
+lab.table(pd.DataFrame([{"rule": name, **best[name], "accuracy lost, points": lost[name],
+                         "row's loss above retraining": rise[name],
+                         "mark, judge's network": mark[name]} for name in rules]),
+          "Mean gain by attacker, dB; accuracy against the old network; the row's loss less that "
+          f"of a retrained one under the same rule; the mark ({here.TOO_DEAR:g}: too dear)", 2)
 
 # %%
 cheap = [name for name in rules if lost[name] <= here.PRICE]
 undone = [name for name in rules if rise[name] <= 0]
 holding = [name for name in cheap if name not in undone and max(best[name].values()) < 1]
-lab.say(f"By the means over the networks, {len(desks)} in all, within the price of "
-        f"{here.PRICE:g} points: {', '.join(cheap) or 'none'}. The deletion looks undone (a loss "
-        f"no higher than retraining and the rule give) under: {', '.join(undone) or 'none'}.",
-        "Within the price all three attackers are stopped (below 1 dB), with the row still "
+single, ours = max(list(rules)[: len(BASELINES)], key=mark.get), mark["the course's"]
+lab.say(f"The best mark of a single defence is {mark[single]:.2f} ({single}), the course's "
+        f"{ours:.2f}; half of the way, which the judge asks for, is {(mark[single] + ours) / 2:.2f}"
+        + (f", and yours is {mark['yours']:.2f}." if "yours" in rules else "."))
+lab.say("By the means over the networks the deletion looks undone (a loss no higher than "
+        f"retraining and the rule give) under: {', '.join(undone) or 'none'}. For at most "
+        f"{here.PRICE:g} points all three attackers are stopped (below 1 dB), with the row still "
         f"deleted, under: {', '.join(holding) or 'none'}.")
 
 # %% [markdown]
@@ -695,7 +702,7 @@ lab.say(f"By the means over the networks, {len(desks)} in all, within the price 
 # <details><summary>Answer</summary>
 #
 # Nothing hides the update better, but nothing is deleted. A release is judged by what it gives
-# away only after it is known to have unlearned. The last column asks that.
+# away only after it is known to have unlearned. The column before the marks asks that.
 #
 # </details>
 
@@ -705,8 +712,7 @@ lab.say(f"By the means over the networks, {len(desks)} in all, within the price 
 # **An attacker who does not adapt.** Judged by the plain inverter alone, a defence that hides the
 # row and one that moves it out of sight look alike.
 #
-# **A defence tried on one thing.** The accountant of DP-SGD counts the steps of training, not a
-# later step of ascent.
+# **A defence tried on one thing.** DP-SGD's accountant counts no later step of ascent.
 
 # %% [markdown]
 # ## What was tested
@@ -787,6 +793,6 @@ lab.say("Not shown: that fine-tuning hides a row from everybody. An attacker wit
 # **Read on**: [Hu et al. 2024](https://arxiv.org/abs/2404.03233), for the three defences and their
 # cost; [Abadi et al. 2016](https://arxiv.org/abs/1607.00133), for DP-SGD and its accountant;
 # [Carlini and Wagner 2017](https://arxiv.org/abs/1705.07263), for why a defence must be judged by
-# an attacker who knows it; Chen et al. 2025 (AI Magazine), a survey of attacks on unlearning.
+# an attacker who knows it.
 #
 # **Next**: notebook 12 asks whether sparse models forget better.

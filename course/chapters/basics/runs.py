@@ -21,7 +21,8 @@ class World:
 
     build: seed -> network; recipe: epochs, lr, batch_size; share: of the rows that a random request
     names; whole: seed -> class that a class request names; measures: (model, data, forget,
-    reference's row or None) -> row, the notebook's own; refs: seed -> what `references` gives.
+    reference's row or None) -> row, the notebook's own; refs: seed -> what `references` gives;
+    last: the seed whose rows were drawn last -> these rows.
     """
 
     data: Data
@@ -31,6 +32,13 @@ class World:
     whole: dict
     measures: Callable
     refs: dict = field(default_factory=dict)
+    last: dict = field(default_factory=dict)
+
+    def split(self, seed):
+        """The rows drawn anew by a seed; kept until the next seed, as its runs follow in a row."""
+        if seed not in self.last:
+            self.last = {seed: self.data.resplit(seed)}
+        return self.last[seed]
 
     def measured(self, model, d, forget, reference=None):
         """A row of measures, with the scores that section 4's attack compares."""
@@ -71,7 +79,8 @@ def attempt(world, seed, kind, method, settings, function=None):
 
     function: the method itself, where it is none of labkit's.
     """
-    ref, d = world.refs[seed], world.data.resplit(seed)
+    # a function of a learner's gets rows of its own, which it may spoil
+    ref, d = world.refs[seed], world.data.resplit(seed) if function else world.split(seed)
     forget, row = ref["requests"][kind], dict(seed=seed, kind=kind, method=method,
                                               strength=strength(settings | {"": 0.0}))
     try:
@@ -86,7 +95,7 @@ def attempt(world, seed, kind, method, settings, function=None):
 
 def untouched_and_retrained(world, seed, kind):
     """Two rows: the original and the reference, as if they were methods."""
-    ref, d = world.refs[seed], world.data.resplit(seed)
+    ref, d = world.refs[seed], world.split(seed)
     return [dict(seed=seed, kind=kind, method=name, strength=0.0)
             | world.measured(ref["models"][key], d, ref["requests"][kind], ref["rows"][kind])
             for name, key in (("untouched", "original"), ("retrained", kind))]
@@ -109,7 +118,7 @@ def swept(world, grid, methods, seeds):
     inside, outside: what section 5's attack reads of forgotten and of unseen rows, (m, 2), (t, 2).
     """
     def runs(seed):
-        d, rows = world.data.resplit(seed), []
+        d, rows = world.split(seed), []
         for method in methods:
             for settings in grid[method]["random"]:
                 row, model = attempt(world, seed, "random", method, settings)
@@ -128,11 +137,15 @@ def seen(model, d, forget):
     return dict(inside=inside, outside=outside)
 
 
-def judged(world, chosen, seeds, class_seeds):
+def judged(world, chosen, seeds, class_seeds, sweep):
     """Every method at its chosen strength on judged seeds, beside both references. -> table
 
     chosen: (kind, method) -> settings. The class request runs on the first class_seeds seeds.
+    sweep: runs of `swept`, none of which is run again.
     """
+    done = {(r["seed"], r["kind"], r["method"], r["strength"]): r for r in
+            sweep.drop(columns=["inside", "outside"]).to_dict("records")}
+
     def runs(job):
         seed, kind = job
         ref, rows = world.refs[seed], untouched_and_retrained(world, seed, kind)
@@ -140,7 +153,8 @@ def judged(world, chosen, seeds, class_seeds):
         if kind == "random":
             rows.append(dict(seed=seed, kind=kind, method="retrained, fresh seed")
                         | ref["rows"]["fresh"])
-        return rows + [attempt(world, seed, k, m, settings)[0]
+        return rows + [done.get((seed, k, m, strength(settings)))
+                       or attempt(world, seed, k, m, settings)[0]
                        for (k, m), settings in chosen.items() if k == kind]
 
     jobs = [(s, "random") for s in seeds] + [(s, "class") for s in seeds[:class_seeds]]

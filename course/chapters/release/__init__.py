@@ -37,7 +37,7 @@ from .released import (
     imitations,
     retrained_rise,
 )
-from .rule import PRICE, Published, Publisher, harder
+from .rule import PRICE, TOO_DEAR, Published, Publisher, harder
 from .telling import (
     LIMITS,
     Outcome,
@@ -57,7 +57,8 @@ from .worlds import ascend, retrained, row_losses, run_all, seconds, test_accura
 
 __all__ = [
     "ANSWERS", "DEFENCES", "INFLUENCE", "LIMITS", "NOISE", "PRICE", "PRUNED", "STEPS",
-    "WEIGHTS", "Filtered", "Outcome", "Published", "Publisher", "Setting", "Spent", "add_noise",
+    "TOO_DEAR", "WEIGHTS", "Filtered", "Outcome", "Published", "Publisher", "Setting", "Spent",
+    "add_noise",
     "aims_at", "alike", "ascend", "average", "before_and_after", "by_closed_form", "closed_form",
     "composed", "confidence_change", "epsilon_of", "finetune_release",
     "fit_private", "gains", "harder", "harm", "hunt", "hunts", "imitations", "in_dB",

@@ -344,11 +344,17 @@ def _provider():
     d = data.load("fashion", at_most=(1500, 1000), moments="test").resplit(3)
     w = world(d, 3, lambda seed: models.build("mlp", d, seed, hidden=32), deleted=2, epochs=5,
               lr=0.1, steps=40)
-    return judging.harder(w, step=0.2)
+    return judging.harder(w, step=0.4)
 
 
 def _release_case():
     return [("two deletions, ten releases of each", (_provider(),))]
+
+
+def mark_of(rule) -> float:
+    """What the judge gives a rule, on its own network: the number that is held against the floor.
+    """
+    return _provider().judge(rule(_provider()))
 
 
 def _hidden(published, publish):
@@ -369,8 +375,9 @@ RULE = Exercise(
     trains="a defence against somebody who knows it: several releases, masks, imitation; utility "
            "as a bound, not as an afterthought; a deletion that has to last",
     solution=release_rule, cases=_release_case, measure=_hidden,
-    measured=f"how far the best attacker stays below the class mean (dB; {judging.TOO_DEAR:g} "
-             f"where the rule costs more than {judging.PRICE:g} points of test accuracy)",
+    measured="minus what the best attacker gains over the class mean (dB, 0 where it gains "
+             f"nothing; {judging.TOO_DEAR:g} where the rule costs more than {judging.PRICE:g} "
+             "points of test accuracy)",
     floor=lambda *case: _half_way(),
     hints=("One defence hides and costs accuracy, another gives accuracy back. Which attacker is "
            "left by the first, and does the second leave that one anything?",

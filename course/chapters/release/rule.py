@@ -113,15 +113,23 @@ class Publisher:
         return max((gains(self.w, images) * known for images in made.values()), key=np.mean)
 
     def judge(self, published) -> float:
-        """How far the best attacker's mean picture stays below the class mean, dB; TOO_DEAR where
-        the rule costs more than PRICE. More is better.
+        """Minus what leaks, in dB; TOO_DEAR where the rule costs more than PRICE. More is better.
         """
         if not isinstance(published, Published):
             raise LabError("Your function gives something else than what publish(rule) gives: end "
                            "it with return publish(rule).")
         if self.price(published) > PRICE:
             return TOO_DEAR
-        return -max(float(g.mean()) for g in self.gains(published).values())
+        return 0.0 - leak(self.gains(published))
+
+
+def leak(gains) -> float:
+    """What the best attacker gains, dB, the mean over the deletions. gains: of Publisher.gains.
+
+    A gain below 0 counts as 0: the class mean is free, and how far below it a picture lies tells
+    what the noise looks like, not what is left of the row.
+    """
+    return max(float(np.maximum(g, 0).mean()) for g in gains.values())
 
 
 def believe(models) -> torch.Tensor:

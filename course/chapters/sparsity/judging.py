@@ -10,7 +10,7 @@ from labkit.measure import interval, show_interval
 from .trials import contest, originals, parallel, reference
 
 RELABEL = ("RL", "SalUn")  # no verdict hangs on these two
-RACED = ("FT", "l1")  # what takes long: a network for every setting
+RACED = ("FT", "l1", "GA", *RELABEL)  # a network for every setting; the others take one for all
 
 
 def splits(study, jobs, keep=None):
@@ -22,41 +22,46 @@ def rehearse(study, rehearsal, classes, *, tuned, others, random, keep=None):
     """Every setting on splits that are not judged -> table of contest's rows.
 
     rehearsal: the networks of each split; tuned: classes a split, others: of these for RL and
-    SalUn; random: a random tenth, too. Sparse networks get FT alone, for a rate of their own.
-    On the last split FT and l1 run the settings that could still have the least mean: first the
-    one that leads, then those whose sum so far is not above its whole sum. The choice is that of
-    running all of them, for no disparity is below 0.
+    SalUn, and for sparse networks, which get FT alone, for a rate of their own; random: FT for a
+    random tenth in dense networks, too. After the first class RACED run the settings that could
+    still have the least mean: first the one that leads, then those whose sum so far is not above
+    its whole sum. The choice is that of running all of them, for no disparity is below 0.
     """
     grids = {name: list(range(len(study.grid[name]))) for name in study.grid}
-    *before, last = [_plans(nets, i, classes, grids, tuned, others, random)
-                     for i, nets in enumerate(rehearsal)]
-    if random or not before:  # a tenth chooses for itself
-        return _table(study, sum(before, []) + last, keep and keep / "all")
-    found = _table(study, sum(before, []), keep and keep / "before")
+    if random:
+        tenths = [(net, "random", {"FT": grids["FT"]}) for nets in rehearsal for net in nets
+                  if not net.sparsity]
+        tried = [_table(study, tenths, keep and keep / "tenth")]
+    first, *later = _legs(rehearsal, classes, grids, tuned, others)
+    found = _table(study, first, keep and keep / "first")
     leaders = {kind: least(study.grid, found[(found.sparsity > 0) == kind])[0]
-               for kind in {net.sparsity > 0 for net, _, _ in last}}
+               for kind in {net.sparsity > 0 for net, _, _ in first}}
+    every = sum(later, [])
     # both rounds compare with these
-    exact = parallel(lambda job: reference(study, job[0], job[1]), last)
+    exact = parallel(lambda job: reference(study, job[0], job[1]), every)
     study.done |= {(net.seed, net.sparsity, asked, "retrained", -1): model
-                   for (net, asked, _), model in zip(last, exact, strict=True)}
-    lead = [(net, asked, plan | {m: [leaders[net.sparsity > 0][m]] for m in RACED if m in plan})
-            for net, asked, plan in last]
+                   for (net, asked, _), model in zip(every, exact, strict=True)}
+    lead = [(net, asked, {m: [leaders[net.sparsity > 0][m]] if m in RACED else places
+                          for m, places in plan.items()}) for net, asked, plan in every]
     found = pd.concat([found, _table(study, lead, keep and keep / "lead")], ignore_index=True)
-    rest = [(net, asked, _in_the_race(found, leaders[net.sparsity > 0], net.sparsity > 0, plan))
-            for net, asked, plan in last]
-    rest = _table(study, [job for job in rest if job[2]], keep and keep / "rest")
-    return pd.concat([found, rest], ignore_index=True)
+    for i, leg in enumerate(later):
+        rest = [(net, asked, _in_the_race(found, leaders[net.sparsity > 0], net.sparsity > 0, plan))
+                for net, asked, plan in leg]
+        rest = _table(study, [job for job in rest if job[2]], keep and keep / f"rest {i}")
+        found = pd.concat([found, rest], ignore_index=True)
+    return pd.concat([*tried, found], ignore_index=True) if random else found
 
 
-def _plans(nets, i, classes, grids, tuned, others, random):
-    """The jobs (network, request, method -> places) of the i-th split of a rehearsal."""
-    mine, jobs = [classes[(i * tuned + j) % len(classes)] for j in range(tuned)], []
-    for net in nets:
-        first = {"FT": grids["FT"]} if net.sparsity else grids
-        later = {name: grid for name, grid in first.items() if name not in RELABEL}
-        jobs += [(net, c, first) for c in mine[:others] + ["random"] * random]
-        jobs += [(net, c, later) for c in mine[others:]]
-    return jobs
+def _legs(rehearsal, classes, grids, tuned, others):
+    """The jobs (network, request, method -> places) of a race, class after class of each split."""
+    legs = []
+    for i, nets in enumerate(rehearsal):
+        for j in range(tuned):
+            asked = classes[(i * tuned + j) % len(classes)]
+            dense = {m: grid for m, grid in grids.items() if j < others or m not in RELABEL}
+            legs.append([(net, asked, {"FT": grids["FT"]} if net.sparsity else dense)
+                         for net in nets if j < others or not net.sparsity])
+    return legs
 
 
 def _in_the_race(found, leaders, sparse, plan):
@@ -78,6 +83,12 @@ def least(grid, runs):
     return {name: int(mean[name].idxmin()) for name in grid if name in mean}, mean
 
 
+def tenth_place(grid, tried):
+    """The place of FT's rate for a random tenth, by the same rule; None where none was tried."""
+    dense = tried[(tried.asked == "random") & (tried.sparsity == 0)]
+    return least(grid, dense)[0]["FT"] if len(dense) else None
+
+
 def at_an_edge(grid, chosen):
     """In words, the chosen settings that lie at an edge of their grid."""
     return [f"{name} ({knob} {grid[name][i][knob]:g})" for name, i in chosen.items()
@@ -86,18 +97,25 @@ def at_an_edge(grid, chosen):
                                        max(g[knob] for g in grid[name]))]
 
 
-def judged_runs(study, networks, requests, relabel_sparse, places, keep=None):
+def judged_runs(study, networks, requests, sparsity, relabel_sparse, places, tenth=None, keep=None):
     """Every method at its chosen setting, FT at these places, on all networks -> table of rows.
 
     l1 is meant for networks that were not pruned, and runs on those alone; RL and SalUn run on
-    sparse ones if relabel_sparse.
+    sparse ones if relabel_sparse. sparsity: that of the claims; at others FT runs alone. tenth:
+    FT's place for a random tenth, dense and at that sparsity; None: no tenth is forgotten.
     """
     plan = {name: [study.chosen[name]] for name in study.grid}
     plan["FT"] = places
     without = {"l1", *(() if relabel_sparse else RELABEL)}
     sparse = {name: places for name, places in plan.items() if name not in without}
-    return _table(study, [(net, asked, sparse if net.sparsity else plan)
-                          for net in networks for asked in requests], keep)
+
+    def of(net):
+        return plan if not net.sparsity else sparse if net.sparsity == sparsity else {"FT": places}
+
+    jobs = [(net, asked, of(net)) for net in networks for asked in requests]
+    jobs += [(net, "random", {"FT": [tenth]}) for net in networks
+             if tenth is not None and net.sparsity in (0, sparsity)]
+    return _table(study, jobs, keep)
 
 
 def _table(study, jobs, keep):

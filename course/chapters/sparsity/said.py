@@ -86,13 +86,3 @@ def of_rates(rates, rule, own):
              else f"above {rates[rule]:g}")
     return ("in this run " + f"the sparse one, {rates[own]:g}, is at its grid's edge, and " * edge
             + f"no dense one {dense} was tried")
-
-
-def in_short(small, falls, beyond):
-    """The title's question in a sentence, from sides of 0: the gain at the published rate, that
-    less the gain at the rate of the rule, and the gain beyond the head start.
-    """
-    word = {1: "yes", 0: "open", -1: "no, less easily"}
-    at_rule = {1: "less than there", 0: "whether less than there is open", -1: "more than there"}
-    return (f"By the UA of fine-tuning, in this run: at a small rate {word[small]}; at the rate "
-            f"that suits dense networks {at_rule[falls]}; beyond the head start {word[beyond]}.")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from .further import shaped
-from .judging import least, minus
+from .judging import minus, tenth_place
 from .trials import COLUMNS, LOST, parallel
 
 
@@ -109,8 +109,7 @@ def random_changes(study, tried, runs, seeds, sparsity, masked, of_class, points
     FT for a random tenth runs at its own rate, by the rule of the notebook. masked: what leaks
     gave; of_class: FT's change for a class.
     """
-    dense = tried[(tried.asked == "random") & (tried.sparsity == 0)]
-    rate = least(study.grid, dense)[0]["FT"]
+    rate = tenth_place(study.grid, tried)
     tenth = random_tenth(study, runs, seeds, sparsity, masked)
     (new, old), (idle_new, idle_old) = tenth("FT", rate), tenth("original", -1)
     told = (f"Sparsity changes the disparity of FT for a tenth by {points(new)} points, of doing "

@@ -55,9 +55,10 @@ def test_the_choice_is_marked():
     assert found.iloc[0].tolist() == ["lr", "0.1: 4.5 · 0.2: lost · [0.3: 4.0]", "0.5: lost"]
 
 
-def test_grids_begin_with_the_strength_and_every_method_is_labkits():
-    cfg = SimpleNamespace(batch_size=8, finetune_epochs=1, ascent_batch=4, probe_rows=5,
-                          cg_steps=2, every=1)
+@pytest.mark.parametrize("model", ["mlp", "strided_cnn"])
+def test_grids_begin_with_the_strength_and_every_method_is_labkits(model):
+    cfg = SimpleNamespace(model=model, batch_size=8, finetune_epochs=1, ascent_batch=4,
+                          probe_rows=5, cg_steps=2, every=1)
     all_of = grids.strengths(cfg)
     cfg.every = 2
     half = grids.strengths(cfg)

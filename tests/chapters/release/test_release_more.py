@@ -305,7 +305,9 @@ def test_three_attackers_and_the_price_judge_a_rule(publish, monkeypatch):
     loud = publish(lambda model, size, x, y, seed: here.add_noise(model, 3 * size, seed))
     assert publish.gains(loud)["averaging"].mean() > publish.gains(loud)["plain"].mean()
     assert publish.judge(bare) < publish.judge(loud) == pytest.approx(
-        -max(g.mean() for g in publish.gains(loud).values()))
+        -max(g.clip(0).mean() for g in publish.gains(loud).values()))
+    drowned = publish(lambda model, size, x, y, seed: here.add_noise(model, 300 * size, seed))
+    assert max(g.mean() for g in publish.gains(drowned).values()) < 0 == publish.judge(drowned)
     monkeypatch.setattr(rule, "PRICE", publish.price(bare) - 0.1)
     assert publish.judge(bare) == rule.TOO_DEAR
 

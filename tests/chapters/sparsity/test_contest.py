@@ -216,38 +216,40 @@ def test_an_edge_of_a_grid_is_told():
     assert here.at_an_edge(grid, {"FT": 2, "l1": 0}) == ["FT (lr 3)", "l1 (lr 1)", "l1 (gamma 1)"]
 
 
-def test_every_setting_is_rehearsed_and_ft_alone_on_sparse_networks(study, made, monkeypatch):
-    seen = []
-    monkeypatch.setattr(judging, "contest", lambda study, job: seen.append(job) or [])
-    monkeypatch.setattr(judging, "parallel", lambda job, items, keep=None: list(map(job, items)))
-    study.grid |= {"RL": [{}], "SalUn": [{}]}
-    here.rehearse(study, [made.nets, made.nets], [0, 3, 7], tuned=2, others=1, random=True)
-    dense = [(asked, sorted(plan)) for net, asked, plan in seen if net.mask is None]
-    every = sorted(study.grid)
-    fewer = [name for name in every if name not in ("RL", "SalUn")]
-    assert dense == [(0, every), ("random", every), (3, fewer), (7, every), ("random", every),
-                     (0, fewer)]
-    assert all(list(plan) == ["FT"] for net, _, plan in seen if net.mask)
-    assert all(len(places) == len(study.grid[name]) for _, _, plan in seen
-               for name, places in plan.items())
+def test_every_setting_is_rehearsed_and_ft_alone_on_sparse_networks_and_for_a_tenth(study, made,
+                                                                                     monkeypatch):
+    gaps = {i: [1, 1, 1, 1] for i in range(4)}  # nothing is behind, so all of the race is run
+    tried, jobs = raced(study, made, monkeypatch, gaps, others=1, random=True)
+    count = tried.groupby(["sparsity", "asked", "method"]).setting.agg(sorted)
+    for asked in (0, 3, 7, 9):
+        fewer = {"FT", "l1", "GA", "Fisher"} | ({"RL", "SalUn"} if asked in (0, 7) else set())
+        assert set(count[0.0, asked].index) == fewer
+        assert all(places == [0, 1, 2, 3] for places in count[0.0, asked])
+    assert count[0.0, "random"].to_dict() == {"FT": [0, 0, 1, 1, 2, 2, 3, 3]}  # two splits
+    sparse = count[0.8].to_dict()
+    assert sparse == {(asked, "FT"): [0, 1, 2, 3] for asked in (0, 7)}
+    assert here.tenth_place(study.grid, tried) == 0
+    assert here.tenth_place(study.grid, tried[tried.asked != "random"]) is None
 
 
-def raced(study, made, monkeypatch, gaps, lost=()):
+def raced(study, made, monkeypatch, gaps, lost=(), others=2, random=False):
     """The table, and the jobs, of a rehearsal with these disparities. gaps: place -> one a job."""
-    jobs, asked = [], [0, 3, 7, 9]
+    jobs, asked = [], [0, 3, 7, 9]  # a random tenth has the gaps of the first
 
     def contest(study, job):
         net, request, plan = job
         jobs.append((bool(net.mask), request, plan))
         return [dict(method=m, setting=i, sparsity=net.sparsity, asked=request, lost=(i, request)
-                     in lost, gap=gaps[i][asked.index(request)]) for m in plan for i in plan[m]]
+                     in lost, gap=gaps[i][asked.index(request) if request in asked else 0])
+                for m in plan for i in plan[m]]
 
     monkeypatch.setattr(judging, "contest", contest)
     monkeypatch.setattr(judging, "reference", lambda study, net, asked: (net.sparsity, asked))
     monkeypatch.setattr(judging, "parallel", lambda job, items, keep=None: list(map(job, items)))
-    study.grid = {m: [dict(lr=i) for i in range(4)] for m in ("FT", "l1", "GA")}
-    return here.rehearse(study, [made.nets, made.nets], asked, tuned=2, others=2,
-                         random=False), jobs
+    study.grid = {m: [dict(lr=i) for i in range(4)]
+                  for m in ("FT", "l1", "GA", "Fisher", "RL", "SalUn")}
+    return here.rehearse(study, [made.nets, made.nets], asked, tuned=2, others=others,
+                         random=random), jobs
 
 
 def test_the_race_leaves_out_what_cannot_win_and_chooses_as_all_runs_would(study, made,
@@ -258,11 +260,22 @@ def test_the_race_leaves_out_what_cannot_win_and_chooses_as_all_runs_would(study
         chosen, mean = here.least(study.grid, tried[tried.sparsity == kind])
         assert chosen == {m: 1 for m in (["FT"] if kind else study.grid)}  # of the sums 18 8 10 9
         count = tried[tried.sparsity == kind].groupby(["method", "setting"]).gap.size()
-        assert count["FT"].tolist() == [2, 4, 4, 4]
+        assert count["FT"].tolist() == [2, 4, 4, 4]  # the leader, 2, has 10; 0 has 18 after two
     dense = tried[tried.sparsity == 0].groupby(["method", "setting"]).gap.size()
-    assert dense["l1"].tolist() == [2, 4, 4, 4] and dense["GA"].tolist() == [4] * 4
+    assert dense["Fisher"].tolist() == [4] * 4, "no network of its own for a setting: not raced"
+    assert all(dense[m].tolist() == [2, 4, 4, 4] for m in ("l1", "GA", "RL", "SalUn"))
     assert study.done[5, 0.0, 7, "retrained", -1] == (0.0, 7)
     assert not any(m == "GA" and masked for masked, _, plan in jobs for m in plan)
+
+
+def test_the_race_chooses_what_all_runs_choose_whatever_they_are(study, made, monkeypatch):
+    runs = []
+    for draw in np.random.default_rng(0).integers(0, 6, (9, 4, 4)):
+        tried, _ = raced(study, made, monkeypatch, dict(enumerate(draw.tolist())))
+        dense = tried[tried.sparsity == 0]
+        assert set(here.least(study.grid, dense)[0].values()) == {int(draw.sum(1).argmin())}
+        runs.append((dense.method == "FT").sum())
+    assert max(runs) <= 16 and np.mean(runs) < 14
 
 
 def test_a_setting_that_diverged_is_out_of_the_race_and_a_leader_that_diverges_wins_nothing(
@@ -289,13 +302,19 @@ def test_judged_networks_get_each_chosen_setting_and_ft_at_the_given_rates(study
     monkeypatch.setattr(judging, "parallel", lambda job, items, keep=None: list(map(job, items)))
     study.grid |= {"RL": [{}], "SalUn": [{}]}
     study.chosen |= {"GA": 1, "RL": 0, "SalUn": 0}
-    here.judged_runs(study, made.nets, [0, 7], too, [0, 1])
+    here.judged_runs(study, made.nets, [0, 7], 0.8, too, [0, 1])
     dense, sparse = ([plan for net, _, plan in seen if bool(net.mask) is masked]
                      for masked in (False, True))
     assert [asked for _, asked, _ in seen] == [0, 7, 0, 7]
     assert set(dense[0]) == set(study.grid) and dense[0]["GA"] == [1]
     assert set(sparse[0]) == set(study.grid) - {"l1", *(() if too else ("RL", "SalUn"))}
     assert list(dense[0]["FT"]) == list(sparse[0]["FT"]) == [0, 1]
+    seen.clear()
+    between = made.nets[1]._replace(sparsity=0.5)
+    here.judged_runs(study, [*made.nets, between], [7], 0.8, too, [0, 1], 1)
+    assert [plan for net, _, plan in seen if net is between] == [{"FT": [0, 1]}]
+    assert [(net.sparsity, plan) for net, asked, plan in seen if asked == "random"] == [
+        (0.0, {"FT": [1]}), (0.8, {"FT": [1]})]
 
 
 def test_one_value_a_seed_is_the_mean_over_classes_at_the_chosen_setting():
@@ -503,9 +522,7 @@ def test_the_committed_run_in_full_is_told_with_the_seeds_it_shares(monkeypatch,
     assert "second network" not in told([2])
 
 
-def test_the_answer_in_short_and_the_grid_of_rates():
-    assert "a small rate yes;" in here.in_short(1, 1, 0) and "less than there;" in here.in_short(
-        1, 1, 0) and here.in_short(1, 1, 0).endswith("head start open.")
+def test_the_grid_of_rates():
     assert "edge" in here.of_rates([1, 3, 10], 1, 2) and "between 3 and 10" in here.of_rates(
         [1, 3, 10], 1, 2)
     inside = here.of_rates([1, 3, 10], 2, 1)
