@@ -110,7 +110,7 @@ lab.say(f"One deletion, half of “{data.classes[c]}”: your function names “
         f"{len(trials)} providers the class is named right after ascent in {right['gradient']} % of"
         f" the trials with gradient-made probes, in {right['queries']} % with probes from "
         f"{np.mean(queries):,.0f} queries each, in {right['rounded']} % when answers have four "
-        "decimals only. After retraining: "
+        "decimals only. After retraining, with gradient-made probes: "
         + ", ".join(f"{right[f'exact-{s}']} % when {s} % of the class goes" for s in here.SHARES)
         + f" (a fine-tuning of the public network without the deleted rows). Chance is "
         f"{100 / data.n_classes:.0f} %.")
@@ -244,8 +244,8 @@ drop = here.less(same["two"], by_luck["two"])
 lab.say(f"With a fresh seed the AUC is {here.share(by_luck['two'])}; with the same seed it was "
         f"{here.share(same['two'])}. "
         + here.side(drop, "If you said b), yes: luck moves the answers as well, and the row's "
-                    "share is harder to see. It costs nothing, where there is luck to hide behind: "
-                    "a logistic regression has one optimum, whatever the seed.",
+                    "share is harder to see. Where there is no luck to hide behind it does "
+                    "nothing: a logistic regression has one optimum, whatever the seed.",
                     "If you said c), yes, against what we expected.",
                     "So few originals do not decide between a) and b); the claim "
                     "*leak-fresh-seed* judges all committed runs."))
@@ -279,7 +279,9 @@ lab.say(f"AUC difference, one network less five shards: {here.difference(less)}:
                     "larger where the model is overfitted, which is not what the paper says.",
                     "so few originals do not settle it."),
         "Gains hang on the baseline: over the label's confidence before, it is "
-        f"{lk.measure.show_interval(by_label, limits=(-2, 2))}.")
+        f"{lk.measure.show_interval(by_label, limits=(-2, 2))}. Two versions have "
+        + " and ".join(f"{np.mean(more[f'few rows, {e} epochs'][0]['two']):.2f}" for e in (10, 60))
+        + ": where both are near 1, a gain tells of the baseline alone.")
 
 # %% [markdown]
 # **Check yourself.** Why are the attack's features chosen on the attacker's own originals, and not
@@ -388,7 +390,8 @@ right_gain, wrong_gain = (here.less(behind["two"], behind[who])
                           for who in ("classic", "undefended"))
 lab.say(f"A random forest, its answers rounded to {DECIMALS} decimals: two versions "
         f"{here.share(behind['two'])}, one {here.share(behind['classic'])}, gain "
-        f"{here.difference(right_gain)}. A baseline that reads undefended answers has "
+        f"{here.difference(right_gain)} (without the version before in full, neither is that of "
+        f"section 2). A baseline that reads undefended answers has "
         f"{here.share(behind['undefended'])}: the gain would be {here.difference(wrong_gain)}.")
 
 # %% [markdown]
@@ -510,8 +513,9 @@ above = here.beyond({m: 100 * e for m, e in exposed.items()}, 2.5, (0, 100))
 lab.say(f"Of {here.WATCHED} rows that stay, those more exposed than by retraining, in %: "
         + ", ".join(f"{m} {lk.measure.show_interval(100 * e, limits=(0, 100), digits=1)}"
                     for m, e in exposed.items())
-        + ". The last is a third retraining: luck alone, 2.5 expected. Above that beyond doubt: "
-        + (", ".join(above) or "none") + ".")
+        + ". The last is a third retraining: luck alone, 2.5 expected. Whole interval above that: "
+        + (", ".join(above) or "none") + ". The rows share their networks, and the limit has an "
+        "error of its own, so luck does this too.")
 
 # %% [markdown]
 # **Explore.** One target after the other, method after method. Which rows stay apart whatever is
@@ -573,10 +577,11 @@ lead = here.less(halvings[best], halvings[second])
 lab.say(f"With N = {cfg.worlds // 2} models a side, retraining against retraining has F = "
         f"{ceiling:.3f}, and not 1: the best of so many rules finds luck. Doing nothing has "
         f"{forgetting['untouched']:.3f}; the highest is {best} with {forgetting[best]:.3f}, ahead "
-        f"of {second} by {here.difference(lead)} over the rows"
+        f"of {second} by {here.difference(lead)} over the very rows that picked both"
         + here.side(lead, ".", ".", ", which tells no best."),
         f"Do F and the gap rank alike? Kendall's τ of the two orders is {tau:.2f} "
-        f"[{ends_of_tau[0]:.2f}, {ends_of_tau[1]:.2f}] (1: the same order, 0: unrelated): "
+        f"[{ends_of_tau[0]:.2f}, {ends_of_tau[1]:.2f}] (1: the same order, 0: unrelated; doing "
+        "nothing is one of six): "
         + ("in part." if ends_of_tau[0] > 0 else "rather the other way "
            "round." if ends_of_tau[1] < 0 else "this run does not settle it."))
 
@@ -671,9 +676,9 @@ lab.say(f"One retraining without all {cfg.deletions} rows: {here.share(together)
 skipped = {m: here.less(here.row_contest(here.lazy(phi[m], phi["untouched"], inside), targets,
                                          by_row)["row"], per[m]["row"])
            for m in (*here.GRID, "retraining")}
-lab.say("AUC difference, strangers' shadows without the unlearner less with it: "
+lab.say("AUC difference, strangers without the unlearner (shadows and judged alike) less with it: "
         + ", ".join(f"{m} {here.difference(a)}" for m, a in skipped.items())
-        + ". Blamed for more than they leave, beyond doubt: "
+        + ". Blamed for more than they leave, whole interval above 0: "
         + (", ".join(here.beyond(skipped)) or "none") + ".")
 straight, turned = here.other_strangers(worlds)
 lab.say(f"Members against strangers, by confidence alone: {here.share(straight)}; against turned "
@@ -728,15 +733,18 @@ ulira, helped, retain = (here.places(name, CLAIMED) for name in (
     "leak-ulira", "leak-unlearning-helps", "leak-retain"))
 lab.say_committed(
     "Over the committed runs. **Which class?** Named right from answers alone after ascent: "
-    "{inv-label-blackbox.accuracy} of the trials; after retraining without a tenth, a half, all of "
-    "the class: {inv-label.exact-10}, {inv-label.exact-50}, {inv-label.exact-100}. **Was she "
-    "deleted?** AUC difference, two versions less the classic attack, a retraining each: "
+    "{inv-label-blackbox.accuracy} of the trials; with gradient-made probes after retraining "
+    "without a tenth, a half, all of the class: {inv-label.exact-10}, {inv-label.exact-50}, "
+    "{inv-label.exact-100}. **Was she deleted?** AUC difference, two versions less the classic "
+    "attack, a retraining each: "
     + here.places("leak-two-versions", gain) + "; that gain where the model generalises well, less "
     "where it is overfitted: {leak-generalised.gain}. **What stops it?** AUC difference, same seed "
-    "less fresh seed: {leak-fresh-seed.difference}; one network less five shards: {leak-sisa}; at "
-    "temperature 10, who knows it less who does not: {leak-temperature.difference}. AUC less 0.5, "
-    "labels alone: {leak-mitigation.label only}; differential privacy: {leak-mitigation.privacy}. "
-    "AUC, the three largest probabilities: {leak-mitigation.top 3}.")
+    "less fresh seed: {leak-fresh-seed.difference} (with a fresh one it has "
+    "{leak-fresh-seed.fresh}); one network less five shards: {leak-sisa}; at temperature 10, who "
+    "knows it less who does not: {leak-temperature.difference} (who does not has "
+    "{leak-temperature.plain}). AUC less 0.5, labels alone: {leak-mitigation.label only}; "
+    "differential privacy: {leak-mitigation.privacy}. AUC, the three largest probabilities: "
+    "{leak-mitigation.top 3}.")
 lab.say_committed(
     f"**Row by row**, AUC difference, one attack a row less one rule for all: {ulira}. Doing "
     f"nothing less unlearning: {helped}. Retraining, AUC less 0.5: {{leak-ulira-control}}. **Rows "
@@ -745,10 +753,12 @@ lab.say_committed(
     "{leak-quality.untouched}; Kendall's τ with the gap: {leak-quality.tau}.")
 lab.say(f"In this run an attacker who uses the label has {here.share(full_['course'])}, that of "
         f"section 2 {here.share(full_['section 2'])}; with a fresh seed "
-        f"{here.share(lucky['course'])} and {here.share(lucky['section 2'])}.",
+        f"{here.share(lucky['course'])} and {here.share(lucky['section 2'])}; "
+        + "; ".join(f"behind {rule} {here.share(project[rule]['course'])} and "
+                    f"{here.share(project[rule]['section 2'])}" for rule in (
+                        "2 decimals", "label only")) + ".",
         "Not shown: larger networks and more rows; an attacker without rows of the provider's "
-        "kind; several deletions between two looks; "
-        "whether section 3 holds against attackers yet to be written.")
+        "kind; several deletions between two looks; defences against attackers yet to be written.")
 
 # %% [markdown]
 # **Read on**: [Chen et al. 2021](https://arxiv.org/abs/2005.02205), for several versions and groups

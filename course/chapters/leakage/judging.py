@@ -60,7 +60,7 @@ def more_exposed(scores, inside, names) -> dict:
     at = slice(TARGETS, TARGETS + WATCHED)
     watched = {name: exposure(s[:, at], inside[:, at]) for name, s in scores.items()}
     base = watched["retraining again"]
-    limit = np.quantile(watched["retraining once more"] - base, 0.975)
+    limit = np.quantile(watched["retraining once more"] - base, 0.975, method="weibull")
     return {name: (watched[name] - base > limit).astype(float) for name in names}
 
 
