@@ -729,8 +729,6 @@ lab.claims_table()
 # Can a user tell who was deleted, and what stops it?
 
 # %%
-ulira, helped, retain = (here.places(name, CLAIMED) for name in (
-    "leak-ulira", "leak-unlearning-helps", "leak-retain"))
 lab.say_committed(
     "Over the committed runs. **Which class?** Named right from answers alone after ascent: "
     "{inv-label-blackbox.accuracy} of the trials; with gradient-made probes after retraining "
@@ -745,6 +743,10 @@ lab.say_committed(
     "{leak-temperature.plain}). AUC less 0.5, labels alone: {leak-mitigation.label only}; "
     "differential privacy: {leak-mitigation.privacy}. AUC, the three largest probabilities: "
     "{leak-mitigation.top 3}.")
+
+# %%
+ulira, helped, retain = (here.places(name, CLAIMED) for name in (
+    "leak-ulira", "leak-unlearning-helps", "leak-retain"))
 lab.say_committed(
     f"**Row by row**, AUC difference, one attack a row less one rule for all: {ulira}. Doing "
     f"nothing less unlearning: {helped}. Retraining, AUC less 0.5: {{leak-ulira-control}}. **Rows "
