@@ -729,36 +729,27 @@ lab.claims_table()
 # Can a user tell who was deleted, and what stops it?
 
 # %%
+ulira, helped, retain = (here.places(f"leak-{name}", CLAIMED) for name in (
+    "ulira", "unlearning-helps", "retain"))
 lab.say_committed(
     "Over the committed runs. **Which class?** Named right from answers alone after ascent: "
-    "{inv-label-blackbox.accuracy} of the trials; with gradient-made probes after retraining "
-    "without a tenth, a half, all of the class: {inv-label.exact-10}, {inv-label.exact-50}, "
-    "{inv-label.exact-100}. **Was she deleted?** AUC difference, two versions less the classic "
-    "attack, a retraining each: "
-    + here.places("leak-two-versions", gain) + "; that gain where the model generalises well, less "
-    "where it is overfitted: {leak-generalised.gain}. **What stops it?** AUC difference, same seed "
-    "less fresh seed: {leak-fresh-seed.difference} (with a fresh one it has "
-    "{leak-fresh-seed.fresh}); one network less five shards: {leak-sisa}; at temperature 10, who "
-    "knows it less who does not: {leak-temperature.difference} (who does not has "
-    "{leak-temperature.plain}). AUC less 0.5, labels alone: {leak-mitigation.label only}; "
-    "differential privacy: {leak-mitigation.privacy}. AUC, the three largest probabilities: "
-    "{leak-mitigation.top 3}.")
-
-# %%
-ulira, helped, retain = (here.places(name, CLAIMED) for name in (
-    "leak-ulira", "leak-unlearning-helps", "leak-retain"))
+    "{inv-label-blackbox.accuracy}; with gradient-made probes after retraining without a tenth, a "
+    "half, all of it: {inv-label.exact-10}, {inv-label.exact-50}, {inv-label.exact-100}. **Was she "
+    f"deleted?** AUC, two versions less one: {here.places('leak-two-versions', gain)}; that gain "
+    "where the model generalises well, less where it is overfitted: {leak-generalised.gain}. "
+    "**What stops it?** AUC, same seed less fresh: {leak-fresh-seed.difference}, fresh alone: "
+    "{leak-fresh-seed.fresh}; one network less five shards: {leak-sisa}; at temperature 10, who "
+    "knows it less who does not: {leak-temperature.difference}, who does not: "
+    "{leak-temperature.plain}. AUC less 0.5, labels alone: {leak-mitigation.label only}; "
+    "differential privacy: {leak-mitigation.privacy}. AUC, top 3: {leak-mitigation.top 3}.")
 lab.say_committed(
-    f"**Row by row**, AUC difference, one attack a row less one rule for all: {ulira}. Doing "
-    f"nothing less unlearning: {helped}. Retraining, AUC less 0.5: {{leak-ulira-control}}. **Rows "
-    f"that stay**, share of those more exposed than by retraining (0.025 by luck): {retain}. **F**,"
-    " retraining against retraining: {leak-quality.ceiling}; doing nothing: "
-    "{leak-quality.untouched}; Kendall's τ with the gap: {leak-quality.tau}.")
-lab.say(f"In this run an attacker who uses the label has {here.share(full_['course'])}, that of "
-        f"section 2 {here.share(full_['section 2'])}; with a fresh seed "
-        f"{here.share(lucky['course'])} and {here.share(lucky['section 2'])}; "
-        + "; ".join(f"behind {rule} {here.share(project[rule]['course'])} and "
-                    f"{here.share(project[rule]['section 2'])}" for rule in (
-                        "2 decimals", "label only")) + ".",
+    f"**Row by row**, AUC, one attack a row less one rule for all: {ulira}. Doing nothing less "
+    f"unlearning: {helped}. Retraining, AUC less 0.5: {{leak-ulira-control}}. **Rows that stay**, "
+    f"share of those more exposed than by retraining (0.025 by luck): {retain}. **F**, retraining "
+    "against retraining: {leak-quality.ceiling}; doing nothing: {leak-quality.untouched}; "
+    "Kendall's τ with the gap: {leak-quality.tau}.")
+lab.say("In this run, AUC of an attacker who uses the label, and of section 2's: "
+        f"{here.both_attackers(project)}.",
         "Not shown: larger networks and more rows; an attacker without rows of the provider's "
         "kind; several deletions between two looks; defences against attackers yet to be written.")
 

@@ -45,6 +45,7 @@ from .sides import (
 )
 from .telling import (
     beyond,
+    both_attackers,
     contests,
     difference,
     gain_less,
@@ -62,9 +63,9 @@ from .versions import FEATURES, attack_model, features
 
 __all__ = [
     "CHEN", "FEATURES", "GRID", "RULES", "SHARES", "TARGETS", "WATCHED", "Attacker",
-    "against_a_rule", "attack_model", "auc", "behind_rounding", "beyond", "by_original",
-    "contest", "contests", "deleted_class", "difference", "drawing", "epsilon", "epsilon_of",
-    "epsilons", "estimators", "exposure", "features", "fit", "fit_private", "folds", "forest",
+    "against_a_rule", "attack_model", "auc", "behind_rounding", "beyond", "both_attackers",
+    "by_original", "contest", "contests", "deleted_class", "difference", "drawing", "epsilon",
+    "epsilon_of", "epsilons", "estimators", "exposure", "features", "fit", "fit_private", "folds", "forest",
     "forgetting_quality", "gain_less", "gap_of", "gaussians", "hidden", "in_shards",
     "judged_on_what_it_learned", "label_only", "label_records", "labels_trial", "lazy", "less",
     "logistic", "logit_confidence", "make_worlds", "methods", "more_exposed", "networks",

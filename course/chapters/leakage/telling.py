@@ -81,6 +81,12 @@ def project_table(reached) -> pd.DataFrame:
                          for where, by in reached.items()])
 
 
+def both_attackers(reached) -> str:
+    """For each way of answering, AUC of the course's attacker and of section 2's. -> text"""
+    return "; ".join(f"{where} {share(by['course'])} and {share(by['section 2'])}"
+                     for where, by in reached.items())
+
+
 def gap_of(pairs) -> np.ndarray:
     """Training less test accuracy of each original."""
     return -np.diff(np.array(pairs.accuracy), axis=1).ravel()
