@@ -329,9 +329,9 @@ met = {c: np.interp(aim["UA"], walk.UA.cummax(), walk[c]) for c in ("RA", "TA")}
 lab.say(f"Where UA meets retraining's {aim['UA']:.0f} %, read between two steps, RA is "
         f"{aim['RA'] - met['RA']:.1f} and TA {aim['TA'] - met['TA']:.1f} points below retraining's."
         if walk.UA.max() >= aim["UA"] else "UA does not reach retraining's.",
-        f"After {walk.step.iloc[-1]} steps UA is {walk.UA.iloc[-1]:.0f} %, RA "
-        f"{walk.RA.iloc[-1]:.0f} % and TA {walk.TA.iloc[-1]:.0f} %. Ascent never looks at the rows "
-        "it should keep, so nothing in it protects them, and nothing tells it when to stop.")
+        f"After {len(walk) - 1} steps{', then NaN,' * (len(walk) < 21)} UA is "
+        f"{walk.UA.iloc[-1]:.0f} %, RA {walk.RA.iloc[-1]:.0f} % and TA {walk.TA.iloc[-1]:.0f} %. "
+        "Ascent never looks at the rows it should keep, and nothing tells it when to stop.")
 
 # %%
 short = here.runs.uphill(ascent_step, original, demo, forget, lr=0.01, steps=2)[1]

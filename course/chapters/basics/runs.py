@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 import labkit as lk
+from labkit.base import Diverged
 from labkit.data import Data
 
 from .code import label_free_features, membership_scores
@@ -193,11 +194,16 @@ def own(world, methods, seeds):
 
 
 def uphill(step, original, d, forget, *, lr, steps):
-    """UA and TA after each of so many steps of ascent on the whole forget set. -> table, model"""
+    """UA, RA, TA after each of so many steps of ascent on the whole forget set. -> table, model
+
+    It ends before its steps are done where the network answers NaN.
+    """
     model, rows = original, []
     for t in range(steps + 1):
-        found = lk.measure.evaluate(model, d, forget)
-        rows.append({"step": t} | found)
+        try:
+            rows.append({"step": t} | lk.measure.evaluate(model, d, forget))
+        except Diverged:
+            break
         if t < steps:
             model = step(model, d.x[forget], d.y[forget], lr)
     return pd.DataFrame(rows), model

@@ -338,3 +338,18 @@ def test_labkits_methods_run_on_the_small_case():
     for name in ("neggrad_plus", "random_labels", "scrub", "first_order"):
         student = lk.unlearn.METHODS[name](model, data, forget)
         assert student.visits > 0 == model.visits
+
+
+def test_a_walk_uphill_ends_where_the_network_answers_nan():
+    d = lk.data.load("fashion", n_train=60, n_test=40, device="cpu")
+    model = lk.models.build("mlp", d, 0, hidden=4)
+
+    def step(network, x, y, lr):
+        lost = copy.deepcopy(network)
+        if network is not model:  # the second step loses it
+            for p in lost.parameters():
+                p.data.fill_(torch.nan)
+        return lost
+
+    walk, _ = runs.uphill(step, model, d, torch.arange(5), lr=0.1, steps=4)
+    assert list(walk.step) == [0, 1] and walk.notna().all(axis=None)
