@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 SCOREBOARD = mkdir -p runs/committed && \
-  $(BIN)/labkit report data/records/*.json --out runs/committed --readme README.md && \
+  $(BIN)/labkit report data/records/*-quick-*.json --out runs/committed --readme README.md && \
   $(BIN)/python site/recap.py
 # Whatever environment is active in this shell, the commands work in .venv.
 export VIRTUAL_ENV := $(VENV)
