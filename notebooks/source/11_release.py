@@ -697,8 +697,8 @@ lab.say("By the means over the networks the deletion looks undone (a loss below 
 #
 # <details><summary>Answer</summary>
 #
-# Nothing hides the update better, but nothing is deleted. A release is judged by what it gives
-# away only after it is known to have unlearned: the column before the marks.
+# Nothing hides the update better, but nothing is deleted. So your rule is handed the network after
+# the deletion alone, and the column before the marks asks whether it brings the row back.
 #
 # </details>
 
