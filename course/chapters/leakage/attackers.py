@@ -57,11 +57,15 @@ def rehearse(own, kinds=FEATURES, names=("logistic",)) -> Attacker:
     return replace(fit(own, *best), rehearsed=tried[best])
 
 
-def by_original(attacker, pairs) -> list:
-    """AUC of the attack on the pairs of each original."""
-    scores = attacker(pairs.before, pairs.after)
+def aucs(scores, pairs) -> list:
+    """AUC of the scores on the pairs of each original."""
     return [auc(scores[pairs.original == i], pairs.deleted[pairs.original == i])
             for i in np.unique(pairs.original)]
+
+
+def by_original(attacker, pairs) -> list:
+    """AUC of the attack on the pairs of each original."""
+    return aucs(attacker(pairs.before, pairs.after), pairs)
 
 
 def on_views(mine, theirs, own, judged) -> list:
@@ -69,9 +73,7 @@ def on_views(mine, theirs, own, judged) -> list:
 
     mine (n, f), theirs (m, f): columns made from the answers of the Pairs own and judged.
     """
-    scores = score(attack_model("logistic").fit(mine, own.deleted), theirs)
-    return [auc(scores[judged.original == i], judged.deleted[judged.original == i])
-            for i in np.unique(judged.original)]
+    return aucs(score(attack_model("logistic").fit(mine, own.deleted), theirs), judged)
 
 
 def behind_rounding(views, own, judged, decimals) -> dict:
@@ -111,9 +113,7 @@ def reached(attacker, own, judged) -> list:
     given = [torch.from_numpy(getattr(pairs, f)) for pairs, fields in (
         (own, ("before", "after", "y", "deleted")), (judged, ("before", "after", "y")))
         for f in fields]
-    scores = np.asarray(attacker(*given))
-    return [auc(scores[judged.original == i], judged.deleted[judged.original == i])
-            for i in np.unique(judged.original)]
+    return aucs(np.asarray(attacker(*given)), judged)
 
 
 def sure_before(own_before, own_after, own_y, own_deleted, before, after, y):
