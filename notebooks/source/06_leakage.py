@@ -355,10 +355,11 @@ epsilon = here.epsilon_of(SIGMA, STEPS, 1e-4)
 accuracy = {name: f"{100 * np.mean(both[1].accuracy, 0)[1]:.0f} %" for name, both in
             private.items()}
 lab.say(f"All probabilities: {told['all']}. Two decimals: {told['2 decimals']}. The three largest: "
-        f"{told['top 3']}. The label alone: {told['label only']}.",
-        f"Differential privacy, ε = {epsilon:.1f} at δ = 0.0001: {told['private']}; without the "
-        f"noise {told['no noise']}. The price: test accuracy {accuracy['private']} in place of "
-        f"{accuracy['no noise']}.")
+        f"{told['top 3']}. The label alone: {told['label only']}, and "
+        f"{here.share(rules['label only'][0])} for who does not know the rule.",
+        f"Differential privacy, ε = {epsilon:.1f} at δ = 0.0001, {cfg.private} deletions an "
+        f"original: {told['private']}; without the noise, {cfg.deletions}: {told['no noise']}. The "
+        f"price: test accuracy {accuracy['private']} in place of {accuracy['no noise']}.")
 knows, left = here.less(hot[1], hot[0]), lk.measure.interval(hot[0], None, (0, 1))[1] > 0.5
 lab.say(f"Temperature {T:g}: the plain attacker has {here.share(hot[0])}, who knows $T$ "
         f"{here.share(hot[1])} ({way}, by its shadows), who guesses it by your function "
@@ -494,7 +495,7 @@ lab.table(here.methods(listed, per["untouched"]).assign(
     **{"on vulnerable rows": [f"{among[m]:.2f}" for m in LISTED]}),
     f"AUC over {cfg.worlds} judged networks with 95 % intervals; share of members caught at 1 % "
     "false alarms; pooled AUC on the fifth of the rows furthest apart in untouched shadows")
-lab.say("Does unlearning help against this attacker at all? Less visible than doing nothing: "
+lab.say("Does unlearning help against this attacker? By AUC, less visible than doing nothing: "
         + (", ".join(here.beyond(helps)) or "none beyond doubt")
         + ". On the rows that were most exposed to begin with, the AUC is "
         f"{among['untouched']:.2f} untouched and {among['retraining']:.2f} after retraining; the "
@@ -582,7 +583,7 @@ lab.say(f"With N = {cfg.worlds // 2} models a side, retraining against retrainin
         f"Do F and the gap rank alike? Kendall's τ of the two orders is {tau:.2f} "
         f"[{ends_of_tau[0]:.2f}, {ends_of_tau[1]:.2f}] (1: the same order, 0: unrelated; doing "
         "nothing is one of six): "
-        + ("in part." if ends_of_tau[0] > 0 else "rather the other way "
+        + ("they are related." if ends_of_tau[0] > 0 else "rather the other way "
            "round." if ends_of_tau[1] < 0 else "this run does not settle it."))
 
 # %% [markdown]
@@ -641,7 +642,8 @@ lab.say("The worked solution stands in for yours." if mine_is == "course" else "
         f"{here.side(ahead['section 2'], 'better', 'worse', 'not told apart')}. A defence is as "
         "good as the best attacker it was tried against.",
         "Part of it needs no second version: see the column of the label before. AUC difference to "
-        f"that, with a fresh seed: {here.difference(second_version)}.")
+        f"that, with a fresh seed: {lk.measure.show_interval(second_version, 3, limits=(-1, 1))}, "
+        f"{here.side(second_version, 'more', 'less', 'not told apart')}.")
 
 # %% [markdown]
 # **Check yourself.** Retraining with the same seed leaves strangers nearly, but not exactly, where
@@ -732,22 +734,22 @@ lab.claims_table()
 ulira, helped, retain = (here.places(f"leak-{name}", CLAIMED) for name in (
     "ulira", "unlearning-helps", "retain"))
 lab.say_committed(
-    "Over the committed runs. **Which class?** Named right from answers alone after ascent: "
+    "Over the committed runs:\n- **Which class?** Named right from answers alone after ascent: "
     "{inv-label-blackbox.accuracy}; with gradient-made probes after retraining without a tenth, a "
-    "half, all of it: {inv-label.exact-10}, {inv-label.exact-50}, {inv-label.exact-100}. **Was she "
-    f"deleted?** AUC, two versions less one: {here.places('leak-two-versions', gain)}; that gain "
-    "where the model generalises well, less where it is overfitted: {leak-generalised.gain}. "
-    "**What stops it?** AUC, same seed less fresh: {leak-fresh-seed.difference}, fresh alone: "
-    "{leak-fresh-seed.fresh}; one network less five shards: {leak-sisa}; at temperature 10, who "
-    "knows it less who does not: {leak-temperature.difference}, who does not: "
-    "{leak-temperature.plain}. AUC less 0.5, labels alone: {leak-mitigation.label only}; "
-    "differential privacy: {leak-mitigation.privacy}. AUC, top 3: {leak-mitigation.top 3}.")
-lab.say_committed(
-    f"**Row by row**, AUC, one attack a row less one rule for all: {ulira}. Doing nothing less "
-    f"unlearning: {helped}. Retraining, AUC less 0.5: {{leak-ulira-control}}. **Rows that stay**, "
-    f"share of those more exposed than by retraining (0.025 by luck): {retain}. **F**, retraining "
-    "against retraining: {leak-quality.ceiling}; doing nothing: {leak-quality.untouched}; "
-    "Kendall's τ with the gap: {leak-quality.tau}.")
+    "half, all of it: {inv-label.exact-10}, {inv-label.exact-50}, {inv-label.exact-100}.\n"
+    "- **Was she deleted?** AUC, two versions less the classic attack: "
+    f"{here.places('leak-two-versions', gain)}. That gain where the model generalises well, less "
+    "where it is overfitted: {leak-generalised.gain}.\n- **What stops it?** AUC, same seed less "
+    "fresh: {leak-fresh-seed.difference}, fresh alone: {leak-fresh-seed.fresh}. One network less "
+    "five shards: {leak-sisa}. At temperature 10, who knows it less who does not: "
+    "{leak-temperature.difference}, who does not: {leak-temperature.plain}. AUC less 0.5, labels "
+    "alone: {leak-mitigation.label only}; differential privacy: {leak-mitigation.privacy}. AUC, "
+    "top 3: {leak-mitigation.top 3}.\n"
+    f"- **Row by row**, AUC, one attack a row less one rule for all: {ulira}. Retraining, AUC less "
+    f"0.5: {{leak-ulira-control}}.\n- **Doing nothing less unlearning**, the same AUC: {helped}.\n"
+    f"- **Rows that stay**, share more exposed than by retraining (0.025 by luck): {retain}.\n"
+    "- **F**, retraining against retraining: {leak-quality.ceiling}; doing nothing: "
+    "{leak-quality.untouched}; Kendall's τ with the gap: {leak-quality.tau}.")
 lab.say("In this run, AUC of an attacker who uses the label, and of section 2's: "
         f"{here.both_attackers(project)}.",
         "Not shown: larger networks and more rows; an attacker without rows of the provider's "

@@ -641,8 +641,9 @@ panel
 # seed for each release; it gives the network to be released. Then `return publish(rule)`.
 # `here.add_noise`, `here.prune` and `here.finetune_release` are yours to use. Tune it under another
 # name, without `@exercise` (a rule that does not pass is replaced by the course's): `publish =
-# here.harder(extra)`, or `harder(extra, step=0.4)`, then `publish.judge(my_rule(publish))`. Whether
-# the row stays deleted, the mark does not ask: `publish.rise(my_rule(publish))` is not below 0.
+# here.harder(extra)`, or `here.harder(extra, step=0.4)`, then `publish.judge(my_rule(publish))`.
+# Whether the row stays deleted, the mark does not ask: `publish.rise(my_rule(publish))` is not
+# below 0.
 #
 # A row's gain below 0 is a picture worse than the class mean. That mean is free: it counts as 0.
 #
