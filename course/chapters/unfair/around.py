@@ -49,7 +49,7 @@ def near_and_along(held, v, y, direction, weight) -> torch.Tensor:
 
 
 def margin_effects(net, x, y) -> torch.Tensor:
-    """How deleting each own row moves the mean margin of label y at inputs x. -> (m,)"""
+    """How deleting each own row moves the mean margin of label y at inputs x (1, …). -> (m,)"""
     others = torch.arange(net.data.n_classes) != y
 
     def out(params):
@@ -59,10 +59,12 @@ def margin_effects(net, x, y) -> torch.Tensor:
     return attack.influence_effects(net.model, net.held, out)[:, 0]
 
 
-def plans(net, v, at, pgd, eps, seed) -> dict:
-    """A request a plan: the same number of own rows each. -> name -> row ids"""
+def plans(net, at, pgd, eps, seed) -> dict:
+    """A request a plan: the same number of own rows each. Of the test rows the attacker looks at
+    the victim alone, the first of `at`. -> name -> row ids
+    """
     data, held = net.data, net.held
-    x, y = data.x_test[at], data.y_test[at]
+    x, y = data.x_test[at[:1]], data.y_test[at[:1]]
     moved = pgd(net.model, x, y, **bounds(data, eps))
     label, victim, direction = int(y[0]), x[0], moved[0] - x[0]
     few = min(held.budget, int((held.y == label).sum()) // 2)
@@ -96,7 +98,7 @@ def around_trial(data, settings, eps, count, pgd, seed) -> list:
     net, found = provider(data, *settings, seed), []
     for j, v in enumerate(victims(net.data, net.model, count, seed % 2**31)):
         at = neighbourhood(net.data, v)
-        asked = plans(net, v, at, pgd, eps, seed % 2**31 + j)
+        asked = plans(net, at, pgd, eps, seed % 2**31 + j)
         models = [net.model, *train(net.data, seed, settings[1], list(asked.values()))]
         row = {}
         for name, model in zip(("original", *asked), models, strict=True):

@@ -12,7 +12,8 @@ from .telling import POINTS, RISE, rates
 LABELS = {"same groups and labels": "same groups\nand labels", "same groups": "same\ngroups",
           "approved of the group": "approved of\nthe group", "without direction":
           "without\ndirection", "by influence": "by\ninfluence", "same label": "same\nlabel",
-          "random of the class": "random of\nthe class", "noise": "moved at\nrandom"}
+          "random of the class": "random of\nthe class", "least sure": "least\nsure",
+          "noise": "moved at\nrandom"}
 
 
 def _point(ax, at, values, role, limits, marker=None):
@@ -160,27 +161,30 @@ def explorer(figures, panels, shares):
     fig.subplots_adjust(left=0.12, right=0.97, bottom=0.14, top=0.86)
     before = 100 * np.array([rates(p.before["exact"], p) for p in panels])
     roles = (("original", before), ("attack", before))
-    bars = [ax.bar(np.arange(2) + 0.4 * i - 0.2, v.mean(0), 0.36, color=figures.COLOURS[role],
-                   label=label) for i, ((role, v), label) in enumerate(zip(
-                       roles, ("before", "after the request"), strict=True))]
+    dots = [ax.plot(np.arange(2) + 0.2 * i - 0.1, v.mean(0), figures.MARKERS[role],
+                    markersize=11, color=figures.COLOURS[role], label=label)[0]
+            for i, ((role, v), label) in enumerate(zip(
+                roles, ("before", "after the request"), strict=True))]
     lines = [ax.plot([at, at], [0, 1], color="black", linewidth=1.5)[0]
-             for at in (-0.2, 0.8, 0.2, 1.2)]
+             for at in (-0.1, 0.9, 0.1, 1.1)]
     ax.set_xticks([0, 1], ["group 0", "group 1"])
     ax.set_ylabel("told yes among those who deserve it, %")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
     def redraw(kind, share):
         after = 100 * np.array([rates(p.after["exact", kind, share], p) for p in panels])
-        for v, bar, pair in ((before, bars[0], lines[:2]), (after, bars[1], lines[2:])):
-            for g in (0, 1):
-                mean, low, high = interval(v[:, g], None, (0, 100))
-                bar[g].set_height(mean)
-                pair[g].set_ydata((low, high))
-        ax.set_ylim(max(0, min(before.min(), after.min()) - 5), 100)
+        for v, dot, pair in ((before, dots[0], lines[:2]), (after, dots[1], lines[2:])):
+            ends = [interval(v[:, g], None, (0, 100)) for g in (0, 1)]
+            dot.set_ydata([mean for mean, _, _ in ends])
+            for (_, low, high), line in zip(ends, pair, strict=True):
+                line.set_ydata((low, high))
         rise = (after[:, 0] - after[:, 1] - before[:, 0] + before[:, 1]).mean()
         return (f"{100 * share:g} % of the rows, {kind}: the gap rises by {rise:.1f} points on "
                 f"average; group 1 is told yes {after[:, 1].mean():.1f} times in 100, before it "
                 f"was {before[:, 1].mean():.1f}.")
 
+    most = [100 * rates(p.after["exact", "chosen", shares[-1]], p).min() for p in panels]
+    ax.set_ylim(max(0, np.mean(most) - 10), 100)
+    ax.set_xlim(-0.5, 1.5)
     redraw("chosen", shares[-1])
     return fig, redraw

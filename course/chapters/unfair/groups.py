@@ -18,7 +18,7 @@ from .logit import (
 
 SHARE = 0.05  # of all rows, what may be asked for at most
 TAUS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 SHARDS = 3
 PLAIN = ("random", "same groups", "same groups and labels", "approved of the group")
 

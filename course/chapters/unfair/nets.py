@@ -11,7 +11,7 @@ from labkit import attack, models, training
 from labkit.data import Data
 
 FEW = 256  # numbers a row at most
-REQUESTS = ("chosen", "random of the class", "random")
+REQUESTS = ("chosen", "least sure", "random of the class", "random")
 
 
 @dataclass(frozen=True)
@@ -78,20 +78,23 @@ def class_trial(data, c, request, settings, seed) -> dict:
     """Recall of class c and accuracy, percent, before and after each request.
 
     settings: rows, recipe and share, as in provider; request: (scores, rows, budget) -> row ids.
-    -> name -> (recall of c, accuracy)
+    Least sure: own rows of the class that the network doubts most, no influence needed. Random of
+    the class: the mean of two draws. -> name -> (recall of c, accuracy)
     """
     net = provider(data, *settings, seed)
     held, draw = net.held, seed % 2**31
     chosen = attack.check_request(request(-recall_effects(net, c), held.rows, held.budget), held)
     size = held.with_budget(len(chosen))
-    asked = {"chosen": chosen,
+    sure = training.predict(net.model, held.x).softmax(1)[:, c] + 2 * (held.y != c)
+    asked = {"chosen": chosen, "least sure": held.rows[sure.argsort()[:len(chosen)]],
              "random of the class": attack.baseline("same-class", size, draw, label=c),
-             "random": attack.baseline("random", size, draw)}
-    nets = [net.model, *train(net.data, seed, settings[1], [asked[k] for k in REQUESTS])]
-    found = {}
-    for name, model in zip(("original", *REQUESTS), nets, strict=True):
+             "random": attack.baseline("random", size, draw),
+             "again": attack.baseline("same-class", size, draw + 1, label=c)}
+    nets, found = [net.model, *train(net.data, seed, settings[1], list(asked.values()))], {}
+    for name, model in zip(("original", *asked), nets, strict=True):
         right = training.predict(model, net.data.x_test).argmax(1) == net.data.y_test
-        found[name] = (recalls(model, net.data)[c], 100 * right.double().mean().item())
+        found[name] = np.array([recalls(model, net.data)[c], 100 * right.double().mean().item()])
+    found["random of the class"] = (found["random of the class"] + found.pop("again")) / 2
     found["of the class"] = (held.y[torch.isin(held.rows, chosen)] == c).double().mean().item()
     return found
 
