@@ -277,9 +277,9 @@ inside = 100 * np.mean([t["of the class"] for t in trials])
 unsure = after["least sure"][:, 0] - after["chosen"][:, 0]
 lab.say(f"“{d.classes[c]}”: random rows of it lower its recall by "
         f"{here.say(general, here.POINTS)} points, the chosen request by "
-        f"{here.say(recall, here.POINTS)} points more, {here.side(recall, here.POINTS)}. Chosen "
-        f"less the least sure rows, which need no influence: {here.say(unsure, here.POINTS)}, "
-        f"{here.side(unsure, here.POINTS)}. Of the chosen rows {inside:.0f} % are of the class. "
+        f"{here.say(recall, here.POINTS)} points more. Chosen less the least sure rows, which need "
+        f"no influence: {here.say(unsure, here.POINTS)}, {here.side(unsure, here.POINTS)}. Of the "
+        f"chosen rows {inside:.0f} % are of the class. "
         f"Accuracy changes by {here.say(lost, here.POINTS)} points.")
 
 # %% [markdown]
@@ -425,8 +425,10 @@ eps, stand, clean = here.tune_epsilon(d, setting, pgd, tuning, cfg.victims)
 lab.say(f"Untouched tuning networks, around victims: {100 * clean:.0f} % right, and under "
         f"{here.PGD_STEPS} steps of your PGD " + ", ".join(
             f"{100 * s:.0f} % at ε = {e:g}" for e, s in stand.items())
-        + f" (pixels from 0 to 1). ε = {eps:g} is used, where about half withstand: there a change "
-        "can be seen either way.")
+        + f" (pixels from 0 to 1). ε = {eps:g} is used, the nearest to a half: there a change can "
+        "be seen either way.", "Settings at the edge of what was tried: " + here.edges(
+            ridge=(ridge, here.RIDGES), ascent=(strengths[1], here.RATES), ε=(eps, here.EPSILONS))
+        + ".")
 
 # %% [markdown]
 # Zhao et al. (2024) choose rows that lie **near** the victim and **along its adversarial
@@ -474,13 +476,14 @@ lab.say(f"Under attack {100 * robust['original'].mean():.0f} % withstand around 
 # %% [markdown]
 # ## 5 · Project: a watch
 #
-# The rows of section 1 are genuine, its requests lawful, and they have to be carried out. What a
-# provider can do is to look at the new model **before it is released**, on a *held-out panel* of
-# applicants: is somebody worse off? The plain watch is the rise of the signed gap there. But few
-# decisions change, and you saw how noisy a gap is.
+# The rows of section 1 are genuine, its requests lawful, and they have to be carried out. In the
+# world such a broker would need the mandate of dozens of people; asking each of them to confirm
+# stops more than any statistic. What else can a provider do? Look at the new model **before it is
+# released**, on a *held-out panel* of applicants: is somebody worse off? The plain watch is the
+# rise of the signed gap there. But few decisions change, and you saw how noisy a gap is.
 #
 # **Exercise 8.6** (difficulty 5, 25 minutes). Write a better watch. It gets the probabilities of a
-# yes on the panel before and after, and returns an alarm.
+# yes on the panel before, and after each of several releases, and returns an alarm for each.
 #
 # *Judged by* the AUC on made-up releases, attacks against random requests of the same size: at
 # least half of the way from the plain watch to the course's. Below it meets section 1's requests.
@@ -488,8 +491,8 @@ lab.say(f"Under attack {100 * robust['original'].mean():.0f} % withstand around 
 # %%
 @exercise("8.6")
 def watch(before, after, deserved, group):
-    """Alarm of a provider: larger where a carried-out request is likelier an attack on group 1.
-    Probability of a yes on a held-out panel before and after (n,), (n,), 0/1 (n,), (n,) -> float"""
+    """An alarm for each release: larger where it is likelier an attack on group 1, each release
+    judged for itself. Probability of a yes (n,) before, (r, n) after; 0/1 (n,), (n,) -> (r,)"""
     ...  # your code
 
 # %%

@@ -52,11 +52,11 @@ def corrected(values, ratio) -> tuple:
 
 def caught(panels, watch, share, against="random") -> np.ndarray:
     """For each split, the share of harmless requests whose alarm is below that of the attack: an
-    AUC over all pairs. watch: (before, after, deserved, group) -> alarm.
+    AUC over all pairs. watch: (before, after (r, n), deserved, group) -> alarms (r,).
     """
     def alarms(kind):
-        return np.array([watch(p.before["exact"], p.after["exact", kind, share], p.yes, p.group)
-                         for p in panels])
+        return np.array([watch(p.before["exact"], p.after["exact", kind, share][None], p.yes,
+                               p.group)[0] for p in panels])
 
     attacks, calm = alarms("chosen"), alarms(against)
     return ((attacks[:, None] > calm) + 0.5 * (attacks[:, None] == calm)).mean(1)
@@ -71,6 +71,12 @@ def side(values, limits=RISE, above="more", below="less", neither="not told apar
     """A word for a difference whose interval lies above 0, below 0, or holds it."""
     _, low, high = interval(values, None, limits)
     return above if low > 0 else below if high < 0 else neither
+
+
+def edges(**choices) -> str:
+    """Names of settings chosen at the end of what was tried, or 'none'. name=(choice, grid)"""
+    found = [name for name, (chosen, grid) in choices.items() if chosen in (grid[0], grid[-1])]
+    return ", ".join(found) or "none"
 
 
 def by_network(values, count) -> np.ndarray:

@@ -273,8 +273,13 @@ def test_an_alarm_is_counted_against_every_harmless_request():
                            {("exact", "chosen", 0.05): np.array([c, 0]),
                             ("exact", "random", 0.05): np.array([r, 0])}, {})
               for c, r in ((3, 1), (2, 2), (0, 4))]
-    found = here.caught(panels, lambda before, after, deserved, group: after[0], 0.05)
+    found = here.caught(panels, lambda before, after, deserved, group: after[:, 0], 0.05)
     assert found.tolist() == pytest.approx([2 / 3, 1.5 / 3, 0])
+
+
+def test_an_edge_is_named():
+    assert telling.edges(a=(1, (1, 2, 3)), b=(2, (1, 2, 3))) == "a"
+    assert telling.edges(b=(2, (1, 2, 3))) == "none"
 
 
 def test_false_friends(loans):
