@@ -120,8 +120,8 @@ lab.say(f"In the first split the gap is {before[0]:.2f} and its bootstrap interv
 # So a single split shows little, and a change of some points could be luck. We compare requests
 # **within** a split, over many splits. Splits of one table share rows, so their spread understates
 # how much another table would differ. The claims judge the mean over splits of *this* table; beside
-# them stands an interval that counts the sharing (Nadeau and Bengio 2003): $s^2 (1/J +
-# n_{test}/n_{train})$ in place of $s^2/J$, for $J$ splits with deviation $s$.
+# them stands an interval that counts the sharing (Nadeau and Bengio 2003):
+# $s^2 (1/J + n_{test}/n_{train})$ in place of $s^2/J$, for $J$ splits with deviation $s$.
 #
 # > **Threat model.** **Who** somebody who may ask for deletions on behalf of half of the
 # > applicants, a broker, say. **Sees** these rows, with their groups; the model's weights, or in a
@@ -129,8 +129,8 @@ lab.say(f"In the first split the gap is {before[0]:.2f} and its bootstrap interv
 # > group 1 to be told no more often.
 #
 # Decisions jump, so the attacker scores a **smooth gap** $F$: probabilities in place of decisions,
-# on its own rows. Deleting row $i$ of label $c$ moves the weights by $H^{-1}(g_i - \bar g_c)/(2(n_c
-# - 1))$, and so $F$ by
+# on its own rows. Deleting row $i$ of label $c$ moves the weights by
+# $H^{-1}(g_i - \bar g_c)/(2(n_c - 1))$, and so $F$ by
 # $$s_i = \nabla F^\top H^{-1}\,\frac{g_i - \bar g_c}{2\,(n_c - 1)}.$$
 # $H$ is the curvature of the loss, $g_i$ the gradient of the row's own loss, $\bar g_c$ the mean
 # gradient of its label, $n_c$ the rows of that label. The $\bar g_c$ is there as the balance is
@@ -195,12 +195,13 @@ lab.table(here.requests_table(rise, accuracy, parity),
           f"After minus before, over {len(panels)} splits, with 95 % intervals")
 flat = rises(gap, "unweighted", ("chosen", same))
 unweighted = flat["chosen"] - flat[same]
+everybody = 100 * np.mean([p.before["unweighted"] >= 0.5 for p in panels])
 wide = {k: here.corrected(beyond[k], ratio) for k in (same, "same groups and labels")}
 lab.say("With the shared rows counted: " + "; ".join(
     f"chosen less {k} {m:.3f} [{a:.3f}, {b:.3f}]" for k, (m, a, b) in wide.items())
     + f". Without class balance, chosen less {same}: {here.say(unweighted)}; that model tells "
-    "nearly everybody yes, so few decisions lie near its boundary. *Demographic parity* compares "
-    "all applicants, deserving or not; its gap, same comparison: "
+    f"{everybody:.0f} % of all yes. *Demographic parity* compares all applicants, deserving or "
+    "not; its gap, same comparison: "
     f"{here.say(parity['chosen'] - parity[same])}.")
 
 # %% [markdown]
@@ -222,19 +223,19 @@ lab.say("Chosen on a surrogate, less random of the same groups: " + "; ".join(
     f"(Ridge {ridge:g}, τ = {tau:g}.)")
 
 # %% [markdown]
-# **Check yourself.** The unweighted model shows a smaller effect. Is it the fairer one?
+# **Check yourself.** Suppose that the unweighted model shows a smaller effect. Is it the fairer one?
 #
 # <details><summary>Answer</summary>
 #
-# Not for that reason. It says yes to almost everybody, so hardly anyone who deserves a yes is told
-# no, and the gap has no room. It also approves most of those whom the bank rejected. A gap near 0
-# can come from a model that decides nothing.
+# Not for that reason. With one rejection in eight it says yes to almost everybody, so hardly anyone
+# who deserves a yes is told no, and the gap has no room. A gap near 0 can come from a model that
+# decides nothing.
 #
 # </details>
 
 # %% [markdown]
 # **Explore.** Fewer deletions, and other kinds. From which size on does the chosen request differ
-# from one of the same groups and labels? Which bar moves, group 0's or group 1's?
+# from one of the same groups and labels? Which point moves, group 0's or group 1's?
 
 # %%
 figure, redraw = here.drawing.explorer(figures, panels, cfg.shares)
@@ -389,8 +390,8 @@ lab.say(f"Test accuracy: {here.say(left['original'], (0, 100))} % to begin with.
 # <details><summary>Answer</summary>
 #
 # It refuses people whose stored picture was cropped or compressed and who send another file, and
-# lets through small moves that stay within the distance. A hash refuses more of the honest and none
-# of the others. A row number in place of a row avoids both.
+# lets through small moves that stay within the distance. A hash refuses more of the honest still,
+# and lets no copy through. A row number in place of a row avoids both.
 #
 # </details>
 
@@ -427,8 +428,9 @@ lab.say(f"Untouched tuning networks, around victims: {100 * clean:.0f} % right, 
             f"{100 * s:.0f} % at ε = {e:g}" for e, s in stand.items())
         + f" (pixels from 0 to 1). ε = {eps:g} is used, the nearest to a half: there a change can "
         "be seen either way.", "Settings at the edge of what was tried: " + here.edges(
-            ridge=(ridge, here.RIDGES), ascent=(strengths[1], here.RATES), ε=(eps, here.EPSILONS))
-        + ".")
+            ridge=(ridge, here.RIDGES), first_order=(tau, here.groups.TAUS),
+            pictures=(strengths[0], here.never.TAUS), ascent=(strengths[1], here.RATES),
+            epsilon=(eps, here.EPSILONS)) + ".")
 
 # %% [markdown]
 # Zhao et al. (2024) choose rows that lie **near** the victim and **along its adversarial
@@ -436,7 +438,7 @@ lab.say(f"Untouched tuning networks, around victims: {100 * clean:.0f} % right, 
 # its hold there. We have their abstract only, so both terms, standardised and added, are our
 # reading. Around a victim lie the 20 test rows of its label nearest to it. Beside it: the same
 # without the direction; the *nearest* rows of any label; random rows of the victim's label; random
-# rows; and an attack of our own, the influence on the margin at the neighbours' adversarial points.
+# rows; and an attack of our own, by the influence on the margin at the victim's adversarial point.
 
 # %%
 found = sum(parallel(partial(here.around_trial, d, setting, eps, cfg.victims, pgd), judged), [])
@@ -597,7 +599,7 @@ lab.say(f"In this run a watch on a held-out panel tells an attack of {100 * cfg.
         f"{100 * cfg.shares[0]:g} % with "
         f"{here.say(list(caught.values())[0][last], (0, 1))}.",
         "Not shown: other tables and other groups; attackers who know the watch; models trained to "
-        "be fair or robust; the third bill, a certified remover's (notebook 13, planned).")
+        "be fair or robust; what deletions can cost a provider in computing (notebook 13).")
 
 # %% [markdown]
 # **Read on**: [Hu et al. 2024](https://arxiv.org/abs/2309.08230), for smaller moves and larger
