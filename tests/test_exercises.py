@@ -30,6 +30,7 @@ from course.chapters.inversion.exercises import ridge
 from course.chapters.requests.exercises import LossGradient, Plan
 from course.chapters.sisa import by_risk, cost
 from course.chapters.sparsity.exercises import decaying_schedule
+from course.chapters.unfair.exercises import Counted
 from course.exercises import EXERCISES, card, check, find, hint, judge, limits, solution
 from course.exercises.engine import Outcome, _alike, _compare, _outcome
 from course.exercises.feedback import difference, pattern
@@ -223,6 +224,67 @@ def test_the_solutions_of_05_agree_with_others():
     labels = (y > 0).long()
     theirs = inversion_chapter.fit_linear(rows, labels, loss="square", penalty=2.0)
     assert torch.allclose(ridge(rows, labels.double(), 2.0), theirs[0])
+
+
+def test_the_solutions_of_08_agree_with_others():
+    from scipy.special import logit
+    from scipy.stats import ttest_ind
+    from sklearn.metrics import recall_score
+
+    gap, request, push, register, pgd, watch = (EXERCISES[f"8.{i}"].solution for i in range(1, 7))
+    r = np.random.default_rng(8)
+    for _ in range(50):
+        yes, deserved, group = _draw_applicants(r)
+        rates = [recall_score(deserved[group == g], yes[group == g]) for g in (0, 1)]
+        assert gap(yes, deserved, group) == pytest.approx(rates[0] - rates[1])
+
+        score, rows, budget = _draw_scored(r)
+        ranked = sorted((-s, i) for s, i in zip(score.tolist(), rows.tolist(), strict=True)
+                        if s > 0)
+        assert request(score, rows, budget).tolist() == [i for _, i in ranked[:budget]]
+
+        ask, x, other, steps = _draw_way(r)
+        label = ask(x).argmax(1)
+        ask.asked = 0
+        low = push(ask, x, other, steps)
+        assert ask.asked == ask.most == (steps + 1) * len(x)
+        ask.most = 10**6
+        step = (other - x) / 2**steps
+        assert steps == 0 or (ask(low).argmax(1) == label).all()
+        behind = ask(low + step).argmax(1) != label  # the end of the way is known to be
+        assert (behind | torch.isclose(low + step, other, atol=1e-5).flatten(1).all(1)).all()
+        if len(ask.bias) == 2:  # a straight boundary: where the two logits are equal
+            z, end = ((rows.flatten(1) @ ask.weight + ask.bias).diff(dim=1)[:, 0]
+                      for rows in (x, other))
+            way = z / (z - end)
+            went = (low - x).flatten(1).norm(dim=1) / (other - x).flatten(1).norm(dim=1)
+            assert torch.allclose(went, (way * 2**steps).floor() / 2**steps, atol=1e-4)
+
+        x, y, asked_x, asked_y = _draw_asked(r)
+        same = ((x == asked_x[:, None]).flatten(2).all(2) & (y == asked_y[:, None])).int()
+        assert torch.equal(register(x, y, asked_x, asked_y),
+                           torch.where(same.any(1), same.argmax(1), -1))
+
+        model, x, y, eps, step, steps, low, high = _draw_boxes(r)
+        line = torch.nn.Linear(x.shape[1], 2).double()
+        up = (line.weight[1] - line.weight[0]).detach().sign() * (1 - 2 * y[:, None])
+        wanted = (x + min(eps, steps * step) * up).clip(low, high)  # it goes straight to the edge
+        assert torch.allclose(pgd(line, x, y, eps, step, steps, low, high), wanted)
+        moved = pgd(model, x, y, eps, step, 1, low, high)  # one step, by central differences
+        for i in range(x.shape[1]):
+            by = 1e-6 * torch.eye(x.shape[1], dtype=x.dtype)[i]
+            slope = (F.cross_entropy(model(x + by), y, reduction="none")
+                     - F.cross_entropy(model(x - by), y, reduction="none")).detach() / 2e-6
+            at = (x[:, i] + min(eps, step) * slope.sign()).clip(low, high)
+            assert torch.allclose(moved[:, i], at) or slope.abs().min() < 1e-6
+
+        n = int(r.integers(30, 90))
+        before, after = r.uniform(0.05, 0.95, n), r.uniform(0.05, 0.95, (4, n))
+        deserved, group = r.random(n) < 0.7, r.random(n) < 0.4
+        falls = logit(before) - logit(after)
+        theirs = ttest_ind(falls[:, deserved & group], falls[:, deserved & ~group], axis=1,
+                           equal_var=False).statistic
+        assert np.allclose(watch(before, after, deserved.astype(int), group.astype(int)), theirs)
 
 
 def test_the_solutions_of_09_agree_with_others():
@@ -810,6 +872,50 @@ def _draw_shadows(r):
     return torch.randn(m, generator=g), 2 * torch.randn(s, m, generator=g) + inside, inside
 
 
+def _draw_applicants(r):
+    n = int(r.integers(4, 40))
+    yes, deserved, group = r.integers(0, 2, (3, n))
+    group[:2], deserved[:2] = (0, 1), 1
+    return yes, deserved, group
+
+
+def _draw_scored(r):
+    m = int(r.integers(1, 20))
+    score = r.normal(0, 1, m).round(int(r.integers(0, 3)))  # with ties, and some of 0
+    rows = torch.from_numpy(r.permutation(5 * m)[:m])
+    return torch.from_numpy(score + 0.0), rows, int(r.integers(0, m + 3))
+
+
+def _draw_way(r):
+    k, shape = int(r.integers(2, 6)), ((4,), (1, 2, 2), (3, 1, 2))[r.integers(3)]
+    steps, n = int(r.integers(0, 9)), int(r.integers(1, 6))
+    weight, bias = (torch.from_numpy(r.normal(0, 1, s)).float() for s in ((np.prod(shape), k), k))
+    pool = torch.from_numpy(r.normal(0, 3, (2, 200, *shape))).float()
+    said = (pool.flatten(2) @ weight + bias).argmax(2)
+    pairs = (said[0] != said[1]).nonzero()[:n, 0]
+    if len(pairs) == 0:
+        return _draw_way(r)
+    return Counted(weight, bias, (steps + 1) * len(pairs)), pool[0, pairs], pool[1, pairs], steps
+
+
+def _draw_asked(r):
+    n, m, shape = int(r.integers(1, 9)), int(r.integers(1, 9)), ((2,), (1, 2, 1))[r.integers(2)]
+    scale = float(10.0 ** r.integers(-9, 1))
+    x, asked = (torch.from_numpy(r.integers(-1, 2, (rows, *shape)) * r.choice([-1.0, 1.0])
+                                 * scale).float() for rows in (n, m))
+    return x, torch.from_numpy(r.integers(0, 2, n)), asked, torch.from_numpy(r.integers(0, 2, m))
+
+
+def _draw_boxes(r):
+    n, d, k = int(r.integers(1, 6)), int(r.integers(1, 6)), 2
+    model = torch.nn.Sequential(torch.nn.Linear(d, 8), torch.nn.Tanh(), torch.nn.Linear(8, k))
+    for w in model.parameters():
+        w.data = torch.from_numpy(r.normal(0, 1, w.shape)).float()
+    return (model.double().eval(), torch.from_numpy(r.uniform(-1, 1, (n, d))),
+            torch.from_numpy(r.integers(0, k, n)), *r.uniform(0.05, 0.5, 2).tolist(),
+            int(r.integers(0, 6)), -1.0, 1.0)
+
+
 DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _draw_batches,
         "1.4": _draw_model, "1.5": _draw_scores, "2.1": _draw_place,
         "2.2": _draw_request, "2.3": _draw_slices, "2.4": _draw_batch,
@@ -820,6 +926,8 @@ DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _dra
         "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_ridge,
         "6.1": _draw_probes, "6.2": _draw_versions, "6.3": _draw_versions, "6.4": _draw_rounded,
         "6.5": _draw_shadows,
+        "8.1": _draw_applicants, "8.2": _draw_scored, "8.3": _draw_way, "8.4": _draw_asked,
+        "8.5": _draw_boxes,
         "9.1": _draw_step, "9.2": _draw_log, "9.3": _draw_replaced, "9.4": _draw_plan,
         "10.1": _draw_benign, "10.2": _draw_similarity, "10.3": _draw_stream, "10.4": _draw_places,
         "11.1": _draw_release, "11.2": _draw_privacy, "11.3": _draw_pruned, "11.4": _draw_climb,
