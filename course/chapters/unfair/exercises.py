@@ -504,11 +504,9 @@ PGD = Exercise(
 def watch(before, after, deserved, group):
     """An alarm for each release: larger where it is likelier an attack on group 1, each release
     judged for itself. Probability of a yes (n,) before, (r, n) after; 0/1 (n,), (n,) -> (r,)"""
-    p, q = np.clip(before, 1e-6, 1 - 1e-6), np.clip(after, 1e-6, 1 - 1e-6)
-    fall = np.log(p / (1 - p)) - np.log(q / (1 - q))
-    theirs, others = (fall[..., (deserved == 1) & (group == g)] for g in (1, 0))
-    noise = sum(part.var(-1, ddof=1) / part.shape[-1] for part in (theirs, others))
-    return (theirs.mean(-1) - others.mean(-1)) / np.sqrt(noise + 1e-12)
+    fall = before - after
+    theirs, others = (fall[..., (deserved == 1) & (group == g)].mean(-1) for g in (1, 0))
+    return theirs - others
 
 
 def plain_watch(before, after, deserved, group):
@@ -583,18 +581,18 @@ def half_way(*arguments):
 
 WATCH = Exercise(
     id="8.6", title="A watch for the provider",
-    trains="what a small, noisy group can still show: probabilities in place of decisions, a "
-           "comparison, and a deviation to divide by",
+    trains="what a small, noisy group can still show: probabilities in place of decisions, each "
+           "applicant compared with herself, and one group with the other",
     difficulty=5, minutes=25, points=5, solution=watch,
     cases=lambda: [(what, _made_up(*made)[0]) for what, *made in MADE],
     measured="the AUC over made-up releases", measure=told_apart, floor=half_way,
     hints=("Hardly any decision changes, but every probability moves. Do those of group 1 move "
-           "down further than those of group 0? And would that be much, as such moves scatter?",
-           "t = (m_1 − m_0) / √(v_1 / n_1 + v_0 / n_0), with m and v mean and variance of the "
-           "falls of ln(p / (1 − p)), before less after, of the deserving in each group.",
-           "Clip probabilities away from 0 and 1 and take logits. Subtract after from before; the "
-           "last axis holds the applicants. Average over the deserving of each group, subtract "
-           "group 0 from group 1, and divide by the root of the summed variances over counts."),
+           "down further than those of group 0?",
+           "alarm = mean of (p_i − q_i) over the deserving of group 1, less the same over those of "
+           "group 0, with p before and q after.",
+           "Subtract after from before: the last axis holds the applicants, whether there is one "
+           "release or many. Pick the deserving of each group there, take means along it, and "
+           "subtract that of group 0 from that of group 1."),
     mistakes=(
         (plain_watch, "this is the plain watch, which is the lower end of what is asked for: few "
                       "decisions change, so look at probabilities."),
@@ -605,11 +603,11 @@ WATCH = Exercise(
         (_after_alone, "you look at the new model alone: what the deletions changed is in the "
                        "difference to the old one."),
         (_silent, "all your alarms are equal: they tell no release from another."),
-        ("(theirs.mean(-1) - others.mean(-1))", "(others.mean(-1) - theirs.mean(-1))",
+        ("return theirs - others", "return others - theirs",
          "Turned round", "your alarm is turned round: larger has to mean likelier an attack on "
                          "group 1."),
-        ("(theirs.mean(-1) - others.mean(-1)) / np.sqrt(noise + 1e-12)",
-         "float(theirs.mean() - others.mean())", "One alarm for all releases",
+        ("return theirs - others", "return float((theirs - others).mean())",
+         "One alarm for all releases",
          "you returned one number: return an alarm for each release, along the last axis the "
          "applicants."),
     ),
