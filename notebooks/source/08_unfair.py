@@ -223,7 +223,7 @@ lab.say("Chosen on a surrogate, less random of the same groups: " + "; ".join(
     f"(Ridge {ridge:g}, τ = {tau:g}.)")
 
 # %% [markdown]
-# **Check yourself.** Suppose that the unweighted model shows a smaller effect. Is it the fairer one?
+# **Check yourself.** Suppose the unweighted model shows a smaller effect. Is it the fairer one?
 #
 # <details><summary>Answer</summary>
 #
