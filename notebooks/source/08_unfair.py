@@ -88,6 +88,11 @@ def signed_gap(said_yes, deserved, group):
     -> float"""
     ...  # your code
 
+# %%
+# NBVAL_CHECK_OUTPUT
+told, groups = np.array([1, 1, 1, 0]), np.array([0, 0, 1, 1])
+print("four who deserve it, three told yes:", signed_gap(told, np.ones(4, int), groups))
+
 # %% [markdown]
 # The provider fits a logistic regression to its optimum. One application in eight was rejected, so
 # it is **class-balanced**: rejected and approved applications weigh the same. How well can the gap
@@ -158,7 +163,8 @@ def requests_by_score(score, rows, budget):
 # What is it compared with? Random own rows of any kind. As many of **each group** as were chosen.
 # As many of **each group and label**: is it *these* rows, or only their kind? And approved
 # applicants of group 1 alone, the obvious guess. All retrain exactly.
-#
+
+# %% [markdown]
 # **Predict before you run.** The attack deletes at most 5 % of the rows. What happens?
 # a) The gap widens, and accuracy falls by several points.
 # b) The gap widens, and accuracy hardly moves.
@@ -251,7 +257,7 @@ panel
 # ## 2 · A class of pictures
 #
 # > **Threat model.** **Who** owns half of the pictures. **Sees** the network's weights and its own
-# > rows. **May** delete 2.5 % of all rows, own ones: half of what is owned of one class in ten.
+# > rows. **May** delete one row in forty, own ones: half of what is owned of one class in ten.
 # > **Wants** one class to be recognised less often.
 #
 # Nothing above needs two groups of people. $F$ is now the mean probability of the class on one's
@@ -400,8 +406,8 @@ lab.say(f"Test accuracy: {here.say(left['original'], (0, 100))} % to begin with.
 #
 # > **Threat model.** **Who** owns half of the pictures and has somebody in mind, the **victim**,
 # > who will show a picture later. **Sees** that picture, and the network's weights. **May** delete
-# > half of its rows of the victim's label, 2.5 % of all at most. **Wants** small changes to fool
-# > the retrained network there.
+# > half of its rows of the victim's label, one in forty of all at most. **Wants** small changes to
+# > fool the retrained network there.
 #
 # *Robust accuracy* is the share of inputs that keep their label when an attacker may change each
 # pixel by at most $\varepsilon$. It depends on the attacker, so it is always measured by a named
