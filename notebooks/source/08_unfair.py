@@ -10,7 +10,7 @@
 # # 08 · Unfair: who else pays for a deletion?
 #
 # A deletion is asked for by one person, and the model changes for all. So far attackers wanted a
-# wrong answer for one input, or a secret. Here overall accuracy stays about as it was, and somebody
+# wrong answer for one input, or a secret. Here overall accuracy changes little, and somebody
 # is worse off: a group of applicants, a class of pictures, the neighbours of one victim. **Who can
 # be harmed by deletions, and what would a provider have to watch?**
 #
@@ -44,7 +44,7 @@ import torch
 import labkit as lk
 from course import Lab, exercise, figures, widgets
 from course.chapters import unfair as here
-from course.chapters.unfair.exercises import plain_watch
+from course.chapters.unfair.exercises import any_move, plain_watch
 from course.chapters.unfair.exercises import watch as worked
 
 lab = Lab("unfair", profile=profile, dataset=dataset, seed=seed, seeds=seeds)
@@ -96,8 +96,8 @@ print("four who deserve it, three told yes:", signed_gap(told, np.ones(4, int), 
 # %% [markdown]
 # The provider fits a logistic regression to its optimum. One application in eight was rejected, so
 # it is **class-balanced**: rejected and approved applications weigh the same. How well can the gap
-# be known at all? On the left the held-out rows of one split are drawn anew (a *bootstrap*); on the
-# right each dot is another split of the same table.
+# be known at all? On the left the held-out rows of one split are drawn anew, within each group (a
+# *bootstrap*); on the right each dot is another split of the same table.
 
 # %%
 def gap(p, panel):
@@ -167,7 +167,7 @@ def requests_by_score(score, rows, budget):
 # %% [markdown]
 # **Predict before you run.** The attack deletes at most 5 % of the rows. What happens?
 # a) The gap widens, and accuracy falls by several points.
-# b) The gap widens, and accuracy hardly moves.
+# b) The gap widens, and accuracy falls by a point or less.
 # c) Nothing that stands out from random requests.
 
 # %%
@@ -191,7 +191,10 @@ clear, small = (here.side(beyond["same groups"]), np.abs(lk.measure.interval(
     accuracy["chosen"], None, here.POINTS)[1:]).max() < 1)
 lab.say(f"Rise of the gap: chosen {here.say(rise['chosen'])}; random {here.say(rise['random'])}. "
         "Chosen less random, " + "; ".join(f"{k}: {here.say(v)}" for k, v in beyond.items()) + ".",
-        f"Accuracy changes by {here.say(accuracy['chosen'], here.POINTS)} points. "
+        f"Accuracy changes by {here.say(accuracy['chosen'], here.POINTS)} points; chosen less "
+        f"same groups and labels: " + here.say(accuracy["chosen"]
+                                               - accuracy["same groups and labels"], here.POINTS)
+        + ". "
         + ("c) is what this run shows." if clear != "more" else "If you said b), yes." if small else
            "Between a) and b): the interval of accuracy leaves the band of a point."))
 
@@ -202,11 +205,12 @@ lab.table(here.requests_table(rise, accuracy, parity),
 flat = rises(gap, "unweighted", ("chosen", same))
 unweighted = flat["chosen"] - flat[same]
 everybody = 100 * np.mean([p.before["unweighted"] >= 0.5 for p in panels])
-wide = {k: here.corrected(beyond[k], ratio) for k in (same, "same groups and labels")}
+wide = {k: here.shared(beyond[k], ratio) for k in (same, "same groups and labels")}
 lab.say("With the shared rows counted: " + "; ".join(
-    f"chosen less {k} {m:.3f} [{a:.3f}, {b:.3f}]" for k, (m, a, b) in wide.items())
-    + f". Without class balance, chosen less {same}: {here.say(unweighted)}; that model tells "
-    f"{everybody:.0f} % of all yes. *Demographic parity* compares all applicants, deserving or "
+    f"chosen less {k} {v}" for k, v in wide.items())
+    + f"; accuracy, points: {here.shared(accuracy['chosen'], ratio)}. Without class balance, "
+    f"chosen less {same}: {here.say(unweighted)}, with the shared rows counted "
+    f"{here.shared(unweighted, ratio)}; that model tells {everybody:.0f} % of all yes. *Demographic parity* compares all applicants, deserving or "
     "not; its gap, same comparison: "
     f"{here.say(parity['chosen'] - parity[same])}.")
 
@@ -224,7 +228,8 @@ lab.figure(here.drawing.releases(figures, blind),
            "same groups, under retraining, first-order unlearning and SISA, with 95 % intervals.")
 carried = {name: by["chosen"] - by[same] for name, by in blind.items()}
 lab.say("Chosen on a surrogate, less random of the same groups: " + "; ".join(
-    f"{name} {here.say(v)}, {here.side(v)}" for name, v in carried.items()) + ". With the weights "
+    f"{name} {here.say(v)}, {here.side(v)} (shared rows counted: {here.shared(v, ratio)})"
+    for name, v in carried.items()) + ". With the weights "
     f"in hand it was {here.say(beyond[same])} under retraining.",
     f"(Ridge {ridge:g}, τ = {tau:g}.)")
 
@@ -336,8 +341,8 @@ def in_register(x, y, asked_x, asked_y):
     ...  # your code
 
 # %% [markdown]
-# Four requests of equal size: *ordinary* own rows; copies *moved at random*, as far as pushing
-# moves them; *blended* half and half with the other row; *pushed*. Two unlearners that look at
+# Five requests of equal size: *ordinary* own rows; the *least sure* of one's own, genuine rows near
+# the boundary; copies *moved at random*, as far as pushing moves them; *blended* half and half with the other row; *pushed*. Two unlearners that look at
 # nothing but the rows they are sent; their strengths are those nearest to retraining for ordinary
 # requests on tuning seeds.
 
@@ -351,25 +356,29 @@ lab.figure(here.drawing.pictures(figures, d, over[0]["pictures"], d.classes[over
 falls = {key: np.array([t["fall"][key] for t in over]) for key in over[0]["fall"]}
 start = [t["before"] for t in over]
 lab.figure(here.drawing.falls(figures, start, falls),
-           "Accuracy on the attacked class after requests of four kinds, under first-order "
+           "Accuracy on the attacked class after requests of five kinds, under first-order "
            "unlearning and ascent, with 95 % intervals, and a band for the original.")
 
 # %%
 pushed = {(how, k): falls[how, "pushed"] - falls[how, k] for how in ("first-order", "ascent")
           for k in ("ordinary", "noise")}
+forged = {how: falls[how, "pushed"] - falls[how, "least sure"] for how in ("first-order", "ascent")}
 lab.say(f"The pictures: “{d.classes[over[0]['class']]}”. Pushing cost {over[0]['queries']:.0f} "
-        f"queries a row and went {100 * np.mean([t['share'] for t in over]):.0f} % of the way.",
+        f"queries a row and went {100 * np.mean([t['share'] for t in over]):.0f} % of the way "
+        "to another picture; the moves of Hu et al. are slighter.",
         "Fall of class accuracy in points, " + "; ".join(
             f"{how}: ordinary {here.say(falls[how, 'ordinary'], here.POINTS)}, pushed "
             f"{here.say(falls[how, 'pushed'], here.POINTS)}" for how in ("first-order", "ascent"))
         + ". Pushed less moved as far at random: " + "; ".join(
             f"{how} {here.say(pushed[how, 'noise'], here.POINTS)}"
-            for how in ("first-order", "ascent")) + ".")
+            for how in ("first-order", "ascent")) + ". Pushed less the least sure, genuine rows: "
+        + "; ".join(f"{how} {here.say(v, here.POINTS)}, {here.side(v, here.POINTS)}"
+                    for how, v in forged.items()) + ".")
 refused, bitwise = [t["refused"] for t in over], [t["same"] for t in over]
 lab.say(f"Your register refused every copy and found every own row in {sum(refused)} of "
         f"{len(over)} networks. Exact unlearning then leaves nothing out: in {sum(bitwise)} of "
-        f"{len(over)} the weights are bitwise those of the original. It does not stop sections 1, 2"
-        " and 4, whose rows are genuine.")
+        f"{len(over)} the weights are bitwise those of the original. It stops neither the least "
+        "sure rows nor sections 1, 2 and 4, whose rows are genuine.")
 
 # %% [markdown]
 # Need a made-up row resemble anything? Huang et al. (2025) start from **noise** and run the
@@ -459,12 +468,17 @@ thin = {k: robust[k] - robust["chosen"] for k in here.PLANS[1:]}
 network = np.repeat(judged, cfg.victims)
 shown = {k: lk.measure.show_interval(v, clusters=network, limits=here.SHARES)
          for k, v in thin.items()}
+asis = np.array([row["same label"][1] - row["chosen"][1] for row in found])
 overall = np.array([100 * (row["chosen"][2] - row["original"][2]) for row in found])
 lab.say(f"Under attack {100 * robust['original'].mean():.0f} % withstand around victims before, "
         f"{100 * robust['chosen'].mean():.0f} % after the chosen deletions. Share that withstands "
         "less, chosen against: " + "; ".join(f"{k} {v}" for k, v in shown.items())
         + f". Accuracy on all test rows changes by "
-        f"{lk.measure.show_interval(overall, clusters=network, limits=here.POINTS)} points.",
+        f"{lk.measure.show_interval(overall, clusters=network, limits=here.POINTS)} points. "
+        "Share that is right **without** an attack around victims, less, chosen against same "
+        f"label: {lk.measure.show_interval(asis, clusters=network, limits=here.SHARES)}"
+        + here.side(here.by_network(asis, cfg.victims), here.SHARES, ": part of the harm is the "
+                    "label lost, not robustness.", ".", ", so the label itself is not lost."),
         "The direction term: " + here.side(here.by_network(thin["without direction"], cfg.victims),
                                            here.SHARES, "it adds to the harm.", "it takes from the "
                                            "harm.", "its share is not told apart from nothing."))
@@ -488,7 +502,10 @@ lab.say(f"Under attack {100 * robust['original'].mean():.0f} % withstand around 
 # world such a broker would need the mandate of dozens of people; asking each of them to confirm
 # stops more than any statistic. What else can a provider do? Look at the new model **before it is
 # released**, on a *held-out panel* of applicants: is somebody worse off? The plain watch is the
-# rise of the signed gap there. But few decisions change, and you saw how noisy a gap is.
+# rise of the signed gap there. But few decisions change, and you saw how noisy a gap is. A watch on
+# *any move* asks how far all answers moved, and knows no group: a control. So is a request *turned
+# round*, with section 1's score negated: as influential, but it helps group 1 and should raise no
+# alarm (AUC below one half).
 #
 # **Exercise 8.6** (difficulty 5, 25 minutes). Write a better watch. It gets the probabilities of a
 # yes on the panel before, and after each of several releases, and returns an alarm for each.
@@ -504,22 +521,32 @@ def watch(before, after, deserved, group):
     ...  # your code
 
 # %%
-watches = {"plain": plain_watch, "course": worked}
+watches = {"plain": plain_watch, "any move": any_move, "course": worked}
 if watch is not worked:
     watches["yours"] = watch
 last = list(watches)[-1]
-caught = {f"{100 * s:g} % of the rows, against {k}": {
-    who: here.caught(panels, w, s, k) for who, w in watches.items()}
-    for s in cfg.shares for k in ("random", "same groups and labels")}
-lab.table(here.watches_table(caught), "AUC of each watch over all pairs of an attack and a "
-          "harmless request of equal size, means over splits with 95 % intervals")
-hard, easy = list(caught.values())[1], list(caught.values())[-2]
+caught = {(s, kind, k): {who: here.caught(panels, w, s, k, kind) for who, w in watches.items()}
+          for s in cfg.shares for kind, k in (
+              ("chosen", "random"), ("chosen", "same groups and labels"),
+              ("turned round", "random"))}
+lab.table(here.watches_table({f"{100 * s:g} %, {kind} against {k}": v
+                              for (s, kind, k), v in caught.items()}),
+          "AUC of each watch over all pairs of a request and a random one of equal size, means "
+          "over splits with 95 % intervals. The splits share rows, which these do not count")
+least, most = cfg.shares[0], cfg.shares[-1]
+hard, easy = caught[least, "chosen", "same groups and labels"], caught[most, "chosen", "random"]
+turned = caught[most, "turned round", "random"]
 better = easy[last] - easy["plain"]
 lab.say("The worked solution stands in for yours." if last == "course" else "",
         f"At {100 * cfg.shares[-1]:g} % of the rows, against random requests, {last} less plain: "
         f"{here.say(better, here.SHARES)}, {here.side(better, here.SHARES)}. At "
         f"{100 * cfg.shares[0]:g} %, against the same groups and labels: "
-        f"{here.say(hard[last], (0, 1))}. An alarm proves no intent: a group may leave for reasons "
+        f"{here.say(hard[last], (0, 1))}. A request that helps group 1 raises the alarm of any "
+        f"move with an AUC of {here.say(turned['any move'], (0, 1))}, of {last} with "
+        f"{here.say(turned[last], (0, 1))}: "
+        + ("only a watch with a group and a sign tells harm from influence. "
+           if turned["any move"].mean() > 0.5 > turned[last].mean() else
+           "this run does not show that a group and a sign are needed. ") + "An alarm proves no intent: a group may leave for reasons "
         "of its own. It says whom to ask, and that the model should be mended before it is "
         "released.")
 
@@ -537,7 +564,7 @@ lab.say("The worked solution stands in for yours." if last == "course" else "",
 # %% [markdown]
 # ## What would fool you
 #
-# Four shortcuts. **Deleting the whole group.** **A gap measured on the training rows.** **One
+# Four shortcuts, and what each would make you believe. **Deleting the whole group.** **A gap measured on the training rows.** **One
 # split.** **An unsigned gap.**
 
 # %%
@@ -546,15 +573,21 @@ gone = here.whole_group(loans, ridge, some, gap)
 trained = here.on_training_rows(loans, ridge, requests_by_score, some, gap)
 away = here.over(panels, gap, kind="random") - before
 either = np.abs(here.over(panels, gap, kind="chosen")) - np.abs(before)
-lab.say(f"All of group 1 deleted, far more than 5 %: the gap rises by {here.say(gone)} "
-        f"on {len(some)} splits; no request of the threat model does that. On the training rows "
-        f"that are left the chosen request raises it by {here.say(trained)}, in the same splits on "
-        f"held-out rows by {here.say(rise['chosen'][:len(some)])}: deleted rows are no longer "
-        "counted, and the model was fitted to those that are.",
+held_out = rise["chosen"][:len(some)]
+lab.say(f"All of group 1 deleted, far more than 5 %: the gap changes by {here.say(gone)} on "
+        f"{len(some)} splits. "
+        + here.side(gone, here.RISE, "One would take that for the threat", "One would believe that "
+                    "deletions narrow the gap", "One would believe that deletions do nothing")
+        + f"; a request of the threat model changes it by {here.say(held_out)} there. On the "
+        f"training rows that are left the change is {here.say(trained)}: one would believe the harm "
+        + here.side(trained - held_out, here.RISE, "larger", "smaller", "the same, in this run")
+        + ". Deleted rows are no longer counted, and the model was fitted to those that are.",
         f"One split: random requests alone move it by up to {np.abs(away).max():.2f}, and the "
         f"chosen one by {rise['chosen'].min():.2f} to {rise['chosen'].max():.2f}. Unsigned, the "
-        f"rise would be {here.say(either)}; in {int((before < 0).sum())} of {len(before)} splits "
-        "the untouched gap was below 0.")
+        f"rise would be {here.say(either)}, signed it is {here.say(rise['chosen'])}; in "
+        f"{int((before < 0).sum())} of {len(before)} splits the untouched gap was below 0. Only "
+        "there does the sign matter; where it is the rule, an unsigned gap would call the attack "
+        "fair.")
 
 # %% [markdown]
 # ## What was tested
@@ -597,13 +630,16 @@ lab.say_committed(
     "- **Rows that never were there**, fall of class accuracy, pushed less ordinary, points: "
     "first-order {over-pushing.first-order}; ascent {over-pushing.ascent}. Optimised less noise, "
     "all classes: {over-burn.ascent}. A register and exact unlearning: {over-exact.register}.\n"
-    "- **Neighbours.** Robust accuracy, share lost beyond the nearest rows: "
-    "{rob-neighbours.nearest}; beyond random rows of the label: {rob-neighbours.same label}. The "
-    "direction term: {rob-neighbours.direction}.")
+    "- **Neighbours.** Robust accuracy, share lost beyond random rows of the label: "
+    "{rob-neighbours.same label}; beyond the nearest rows of any: {rob-neighbours.nearest}. What "
+    "the direction term adds: {rob-neighbours.direction}; what influence in its place would: "
+    "{rob-neighbours.influence}.")
 lab.say(f"In this run a watch on a held-out panel tells an attack of {100 * cfg.shares[-1]:g} % "
         f"from a random request with an AUC of {here.say(easy[last], (0, 1))} ({last}), one of "
         f"{100 * cfg.shares[0]:g} % with "
-        f"{here.say(list(caught.values())[0][last], (0, 1))}.",
+        f"{here.say(caught[least, 'chosen', 'random'][last], (0, 1))}. For a class, the least "
+        f"sure rows, which need no influence: chosen less those {here.say(unsure, here.POINTS)} "
+        "points.",
         "Not shown: other tables and other groups; attackers who know the watch; models trained to "
         "be fair or robust; what deletions can cost a provider in computing (notebook 13).")
 

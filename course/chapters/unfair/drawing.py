@@ -101,8 +101,8 @@ def classes(figures, found, name):
 
 def pictures(figures, data, rows, name):
     """One own row and its three copies, as pictures."""
-    fig, axes = plt.subplots(1, len(KINDS), figsize=(9, 2.7))
-    for ax, kind in zip(axes, KINDS, strict=True):
+    fig, axes = plt.subplots(1, len(rows), figsize=(9, 2.7))
+    for ax, kind in zip(axes, rows, strict=True):
         pixels = data.pixels(rows[kind][None])[0].permute(1, 2, 0).numpy()
         ax.imshow(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0,
                   vmax=1)

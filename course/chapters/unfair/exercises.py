@@ -524,7 +524,7 @@ def _fall_of_the_group(before, after, deserved, group):
     return (before - after)[..., (deserved == 1) & (group == 1)].mean(-1)
 
 
-def _largest_move(before, after, deserved, group):
+def any_move(before, after, deserved, group):
     """How far the answers moved, whomever it concerns"""
     return np.abs(after - before).mean(-1)
 
@@ -598,7 +598,7 @@ WATCH = Exercise(
                       "decisions change, so look at probabilities."),
         (_fall_of_the_group, "you look at group 1 alone: a release may lower all answers a little. "
                              "Compare with group 0."),
-        (_largest_move, "you measure how far answers moved, whomever it concerns and in which "
+        (any_move, "you measure how far answers moved, whomever it concerns and in which "
                         "direction: random requests move them as well."),
         (_after_alone, "you look at the new model alone: what the deletions changed is in the "
                        "difference to the old one."),

@@ -1,4 +1,4 @@
-"""Shortcuts that give a nice result, for the section that shows them; and a look at the scores."""
+"""Shortcuts that mislead, for the section that shows them; and a look at the scores."""
 
 import numpy as np
 from scipy.stats import spearmanr

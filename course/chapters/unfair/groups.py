@@ -84,8 +84,8 @@ def trial(data, ridge, tau, request, shares, seed) -> Panel:
     held, group = owner(d, seed)
     own = own_table(held, group)
 
-    def choose(w, share=SHARE, balanced=True):
-        score = torch.from_numpy(influence_on_gap(w, own, held.n, ridge, balanced))
+    def choose(w, share=SHARE, balanced=True, sign=1):
+        score = torch.from_numpy(sign * influence_on_gap(w, own, held.n, ridge, balanced))
         picked = request(score, held.rows, int(share * held.n))
         return attack.check_request(picked, held)
 
@@ -95,6 +95,8 @@ def trial(data, ridge, tau, request, shares, seed) -> Panel:
         for share in shares if balanced else shares[-1:]:
             chosen = choose(w, share, balanced)
             asked = {"chosen": chosen.numpy()} | compared(chosen, held, group, seed)
+            if balanced:  # influential and harmless: it helps group 1
+                asked["turned round"] = choose(w, share, sign=-1).numpy()
             for kind, rows in asked.items():
                 again = fit_logistic(train.without(rows), ridge, balanced)
                 after[name, kind, share] = answers(again, panel.x)

@@ -15,7 +15,8 @@ from .nets import provider, train
 TAUS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 STEPS = 12  # halvings on the way to the boundary
-KINDS = ("ordinary", "noise", "blended", "pushed")
+COPIES = ("noise", "blended", "pushed")
+KINDS = ("ordinary", "least sure", *COPIES)
 
 
 def added(data, x, y):
@@ -40,10 +41,13 @@ def copies(net, c, count, push, seed):
 
     push: (ask, x, other, steps) -> points. Each row's other is the nearest own row to which the
     model gives another label; noise moves a row as far as pushing did, in a random direction.
+    Least sure: genuine rows of the class, those nearest to the boundary as they are.
     """
     held, ask = net.held, attack.BlackBox(net.model)
-    said = ask(held.x).argmax(1)
+    p = ask(held.x)
+    said, top = p.argmax(1), p.topk(2).values
     at = ((held.y == c) & (said == c)).nonzero().squeeze(1)
+    unsure = at[(top[:, 0] - top[:, 1])[at].argsort()[:count]]
     at = at[torch.randperm(len(at), generator=torch.Generator().manual_seed(seed))[:count]]
     x, others = held.x[at], held.x[said != c]
     before = ask.queries
@@ -54,13 +58,22 @@ def copies(net, c, count, push, seed):
     low, high = box(net.data, held.x)
     way = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed + 1))
     way = way / way.flatten(1).norm(dim=1).view(-1, *[1] * (x.dim() - 1))
-    noisy = torch.clamp(x + way * far.view(-1, *[1] * (x.dim() - 1)), low, high)
+    noisy = as_far(x, way, far, low, high)
     half = (x + others[nearest]) / 2
     y = torch.full((len(at),), c)
-    made = {"ordinary": (x, y), "noise": (noisy, y), "blended": (half, ask(half).argmax(1)),
+    made = {"ordinary": (x, y), "least sure": (held.x[unsure], held.y[unsure]), "noise": (noisy, y), "blended": (half, ask(half).argmax(1)),
             "pushed": (pushed, y)}
     other_way = (others[nearest] - x).flatten(1).norm(dim=1)
     return made, held.rows[at], queries, float((far / other_way).mean())
+
+
+def as_far(x, way, far, low, high):
+    """Rows moved along `way` so that each, cut to low and high, lies `far` from where it was."""
+    size = far.clone()
+    for _ in range(40):
+        moved = torch.clamp(x + way * size.view(-1, *[1] * (x.dim() - 1)), low, high)
+        size = size * far / (moved - x).flatten(1).norm(dim=1).clamp(min=1e-9)
+    return moved
 
 
 def forgetters(tau, lr):
@@ -87,16 +100,17 @@ def over_trial(data, settings, strengths, push, register, seed) -> dict:
 
     fall = {(how, kind): score(net.model) - score(forget(net.model, *added(net.data, *made[kind])))
             for how, forget in forgetters(*strengths).items() for kind in KINDS}
-    asked = [made[kind] for kind in KINDS[1:]]
-    found = [register(net.data.x, net.data.y, *request) for request in asked]
+    # a copy that has not moved is the stored row: it would be found, and rightly
+    stirred = {k: (made[k][0] != made["ordinary"][0]).flatten(1).any(1) for k in COPIES}
+    sent = [torch.cat([made[k][j][stirred[k]] for k in COPIES]) for j in (0, 1)]
+    gone = register(net.data.x, net.data.y, *sent)
     known = register(net.data.x, net.data.y, net.data.x[rows], net.data.y[rows])
-    gone = torch.cat(found)
     again = train(net.data, seed, settings[1], [gone[gone >= 0]])[0]
     same = all(torch.equal(a, b) for a, b in zip(again.parameters(), net.model.parameters(),
                                                   strict=True))
     return {"class": c, "before": score(net.model), "fall": fall, "queries": queries,
             "share": share, "refused": bool((gone < 0).all() and (known >= 0).all()),
-            "same": same, "pictures": {kind: x[0] for kind, (x, _) in made.items()}}
+            "same": same, "pictures": {kind: made[kind][0][0] for kind in ("ordinary", *COPIES)}}
 
 
 def tune_strengths(data, settings, seeds):

@@ -33,7 +33,9 @@ def over(panels, measure, release="exact", kind=None, share=SHARE) -> np.ndarray
 
 
 def bootstrap(p, panel, count, seed) -> np.ndarray:
-    """Signed gaps on held-out rows drawn anew with replacement. -> (count,)"""
+    """Signed gaps on held-out rows drawn anew with replacement, the deserving of each group among
+    themselves. -> (count,)
+    """
     draw, said = np.random.default_rng(seed), p >= 0.5
     parts = [said[(panel.yes == 1) & (panel.group == g)] for g in (0, 1)]
     means = [draw.choice(part, (count, len(part))).mean(1) for part in parts]
@@ -50,15 +52,20 @@ def corrected(values, ratio) -> tuple:
     return float(v.mean()), float(v.mean() - half), float(v.mean() + half)
 
 
-def caught(panels, watch, share, against="random") -> np.ndarray:
-    """For each split, the share of harmless requests whose alarm is below that of the attack: an
-    AUC over all pairs. watch: (before, after (r, n), deserved, group) -> alarms (r,).
+def shared(values, ratio) -> str:
+    """Mean and the interval of `corrected`, in words."""
+    return "{:.3f} [{:.3f}, {:.3f}]".format(*corrected(values, ratio))
+
+
+def caught(panels, watch, share, against="random", asked="chosen") -> np.ndarray:
+    """For each split, the share of harmless requests whose alarm is below that of what was asked:
+    an AUC over all pairs. watch: (before, after (r, n), deserved, group) -> alarms (r,).
     """
     def alarms(kind):
         return np.array([watch(p.before["exact"], p.after["exact", kind, share][None], p.yes,
                                p.group)[0] for p in panels])
 
-    attacks, calm = alarms("chosen"), alarms(against)
+    attacks, calm = alarms(asked), alarms(against)
     return ((attacks[:, None] > calm) + 0.5 * (attacks[:, None] == calm)).mean(1)
 
 

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 import labkit as lk
 from course.chapters import unfair as here
 from course.chapters.unfair import fooling, groups, logit, telling
+from course.chapters.unfair.exercises import any_move, watch
 from labkit.base import Diverged, LabError
 from labkit.unlearn.sisa import by_hash
 
@@ -291,3 +292,13 @@ def test_false_friends(loans):
     assert gone[0] == pytest.approx(
         simple_gap(here.answers(here.fit_logistic(others, RIDGE), panel.x), panel)
         - simple_gap(here.answers(here.fit_logistic(train, RIDGE), panel.x), panel))
+
+
+def test_a_request_turned_round_helps_the_group(panels):
+    """As influential as the attack, and harmless: any move sees it, the watch does not."""
+    for p in panels:
+        alarm = {k: watch(p.before["exact"], p.after["exact", k, 0.05][None], p.yes, p.group)[0]
+                 for k in ("chosen", "random", "turned round")}
+        assert alarm["turned round"] < alarm["random"] < alarm["chosen"]
+    assert here.caught(panels, any_move, 0.05, asked="turned round").mean() > 0.8
+    assert here.caught(panels, watch, 0.05, asked="turned round").mean() < 0.2
