@@ -210,7 +210,8 @@ lab.say("With the shared rows counted: " + "; ".join(
     f"chosen less {k} {v}" for k, v in wide.items())
     + f"; accuracy, points: {here.shared(accuracy['chosen'], ratio)}. Without class balance, "
     f"chosen less {same}: {here.say(unweighted)}, with the shared rows counted "
-    f"{here.shared(unweighted, ratio)}; that model tells {everybody:.0f} % of all yes. *Demographic parity* compares all applicants, deserving or "
+    f"{here.shared(unweighted, ratio)}; that model tells {everybody:.0f} % of "
+    "all yes. *Demographic parity* compares all applicants, deserving or "
     "not; its gap, same comparison: "
     f"{here.say(parity['chosen'] - parity[same])}.")
 
@@ -342,8 +343,8 @@ def in_register(x, y, asked_x, asked_y):
 
 # %% [markdown]
 # Five requests of equal size: *ordinary* own rows; the *least sure* of one's own, genuine rows near
-# the boundary; copies *moved at random*, as far as pushing moves them; *blended* half and half with the other row; *pushed*. Two unlearners that look at
-# nothing but the rows they are sent; their strengths are those nearest to retraining for ordinary
+# the boundary; copies *moved at random*, as far as pushing moves them; *blended* half and half with
+# the other row; *pushed*. Two unlearners that look at nothing but the rows they are sent; their strengths are those nearest to retraining for ordinary
 # requests on tuning seeds.
 
 # %%
@@ -475,10 +476,10 @@ lab.say(f"Under attack {100 * robust['original'].mean():.0f} % withstand around 
         "less, chosen against: " + "; ".join(f"{k} {v}" for k, v in shown.items())
         + f". Accuracy on all test rows changes by "
         f"{lk.measure.show_interval(overall, clusters=network, limits=here.POINTS)} points. "
-        "Share that is right **without** an attack around victims, less, chosen against same "
+        "Without an attack, right around victims, share lost beyond random rows of the "
         f"label: {lk.measure.show_interval(asis, clusters=network, limits=here.SHARES)}"
         + here.side(here.by_network(asis, cfg.victims), here.SHARES, ": part of the harm is the "
-                    "label lost, not robustness.", ".", ", so the label itself is not lost."),
+                    "label lost, not robustness.", ".", ", not told apart from nothing."),
         "The direction term: " + here.side(here.by_network(thin["without direction"], cfg.victims),
                                            here.SHARES, "it adds to the harm.", "it takes from the "
                                            "harm.", "its share is not told apart from nothing."))
@@ -542,11 +543,12 @@ lab.say("The worked solution stands in for yours." if last == "course" else "",
         f"{here.say(better, here.SHARES)}, {here.side(better, here.SHARES)}. At "
         f"{100 * cfg.shares[0]:g} %, against the same groups and labels: "
         f"{here.say(hard[last], (0, 1))}. A request that helps group 1 raises the alarm of any "
-        f"move with an AUC of {here.say(turned['any move'], (0, 1))}, of {last} with "
-        f"{here.say(turned[last], (0, 1))}: "
+        f"move with an AUC of {here.say(turned['any move'], (0, 1))}, that of the {last} watch "
+        f"with {here.say(turned[last], (0, 1))}: "
         + ("only a watch with a group and a sign tells harm from influence. "
            if turned["any move"].mean() > 0.5 > turned[last].mean() else
-           "this run does not show that a group and a sign are needed. ") + "An alarm proves no intent: a group may leave for reasons "
+           "this run does not show that a group and a sign are needed. ")
+        + "An alarm proves no intent: a group may leave for reasons "
         "of its own. It says whom to ask, and that the model should be mended before it is "
         "released.")
 
@@ -564,8 +566,8 @@ lab.say("The worked solution stands in for yours." if last == "course" else "",
 # %% [markdown]
 # ## What would fool you
 #
-# Four shortcuts, and what each would make you believe. **Deleting the whole group.** **A gap measured on the training rows.** **One
-# split.** **An unsigned gap.**
+# Four shortcuts, and what each would make you believe. **Deleting the whole
+# group.** **A gap measured on the training rows.** **One split.** **An unsigned gap.**
 
 # %%
 some = splits[: max(2, len(splits) // 4)]
@@ -579,7 +581,8 @@ lab.say(f"All of group 1 deleted, far more than 5 %: the gap changes by {here.sa
         + here.side(gone, here.RISE, "One would take that for the threat", "One would believe that "
                     "deletions narrow the gap", "One would believe that deletions do nothing")
         + f"; a request of the threat model changes it by {here.say(held_out)} there. On the "
-        f"training rows that are left the change is {here.say(trained)}: one would believe the harm "
+        f"training rows that are left the change is {here.say(trained)}: one would believe the "
+        "harm "
         + here.side(trained - held_out, here.RISE, "larger", "smaller", "the same, in this run")
         + ". Deleted rows are no longer counted, and the model was fitted to those that are.",
         f"One split: random requests alone move it by up to {np.abs(away).max():.2f}, and the "

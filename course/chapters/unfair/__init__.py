@@ -38,6 +38,6 @@ __all__ = [
     "burn_trial", "by_network", "caught", "class_trial", "correct", "corrected", "drawing",
     "edges", "fit_logistic", "influence_on_gap", "on_training_rows", "over", "over_trial",
     "own_table", "owner", "predicted_and_real", "requests_table", "say", "selection", "shared",
-    "side", "small", "smooth_gap", "tables", "trial", "tune_epsilon", "tune_strengths", "tune_tables",
-    "watches_table", "whole_group", "worst_class",
+    "side", "small", "smooth_gap", "tables", "trial", "tune_epsilon", "tune_strengths",
+    "tune_tables", "watches_table", "whole_group", "worst_class",
 ]

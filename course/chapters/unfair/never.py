@@ -61,7 +61,8 @@ def copies(net, c, count, push, seed):
     noisy = as_far(x, way, far, low, high)
     half = (x + others[nearest]) / 2
     y = torch.full((len(at),), c)
-    made = {"ordinary": (x, y), "least sure": (held.x[unsure], held.y[unsure]), "noise": (noisy, y), "blended": (half, ask(half).argmax(1)),
+    made = {"ordinary": (x, y), "least sure": (held.x[unsure], held.y[unsure]),
+            "noise": (noisy, y), "blended": (half, ask(half).argmax(1)),
             "pushed": (pushed, y)}
     other_way = (others[nearest] - x).flatten(1).norm(dim=1)
     return made, held.rows[at], queries, float((far / other_way).mean())

@@ -7,6 +7,7 @@ from fairlearn.metrics import MetricFrame, demographic_parity_difference, true_p
 from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression
 
+import course.exercises  # noqa: F401  before a chapter's exercises
 import labkit as lk
 from course.chapters import unfair as here
 from course.chapters.unfair import fooling, groups, logit, telling

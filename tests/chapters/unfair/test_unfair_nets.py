@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import course.exercises  # noqa: F401  before a chapter's exercises
 import labkit as lk
 from course.chapters import unfair as here
 from course.chapters.unfair import around, nets, never
