@@ -344,8 +344,8 @@ def in_register(x, y, asked_x, asked_y):
 # %% [markdown]
 # Five requests of equal size: *ordinary* own rows; the *least sure* of one's own, genuine rows near
 # the boundary; copies *moved at random*, as far as pushing moves them; *blended* half and half with
-# the other row; *pushed*. Two unlearners that look at nothing but the rows they are sent; their strengths are those nearest to retraining for ordinary
-# requests on tuning seeds.
+# the other row; *pushed*. Two unlearners that look at nothing but the rows they are sent; their
+# strengths are those nearest to retraining for ordinary requests on tuning seeds.
 
 # %%
 strengths, misfit = here.tune_strengths(d, setting, tuning)
