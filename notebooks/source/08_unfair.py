@@ -534,6 +534,8 @@ lab.table(here.watches_table({f"{100 * s:g} %, {kind} against {k}": v
                               for (s, kind, k), v in caught.items()}),
           "AUC of each watch over all pairs of a request and a random one of equal size, means "
           "over splits with 95 % intervals. The splits share rows, which these do not count")
+
+# %%
 least, most = cfg.shares[0], cfg.shares[-1]
 hard, easy = caught[least, "chosen", "same groups and labels"], caught[most, "chosen", "random"]
 turned = caught[most, "turned round", "random"]

@@ -3,7 +3,17 @@
 from . import drawing
 from .around import AROUND, EPSILONS, PGD_STEPS, PLANS, around_trial, tune_epsilon
 from .fooling import on_training_rows, predicted_and_real, whole_group
-from .groups import PLAIN, RIDGES, SHARE, own_table, owner, tables, trial, tune_tables
+from .groups import (
+    PLAIN,
+    RIDGES,
+    SHARE,
+    bootstrap,
+    own_table,
+    owner,
+    tables,
+    trial,
+    tune_tables,
+)
 from .logit import (
     Table,
     answers,
@@ -17,7 +27,6 @@ from .telling import (
     POINTS,
     RISE,
     SHARES,
-    bootstrap,
     by_network,
     caught,
     correct,

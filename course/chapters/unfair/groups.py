@@ -134,3 +134,13 @@ def tune_tables(data, seeds):
         errors += [np.abs(answers(first_order(w, train, gone, t), panel.x) - there).mean()
                    for t in TAUS]
     return ridge, TAUS[int(errors.argmin())]
+
+
+def bootstrap(p, panel, count, seed) -> np.ndarray:
+    """Signed gaps on held-out rows drawn anew with replacement, the deserving of each group among
+    themselves. -> (count,)
+    """
+    draw, said = np.random.default_rng(seed), p >= 0.5
+    parts = [said[(panel.yes == 1) & (panel.group == g)] for g in (0, 1)]
+    means = [draw.choice(part, (count, len(part))).mean(1) for part in parts]
+    return means[0] - means[1]

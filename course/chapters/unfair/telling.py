@@ -32,16 +32,6 @@ def over(panels, measure, release="exact", kind=None, share=SHARE) -> np.ndarray
                              p) for p in panels])
 
 
-def bootstrap(p, panel, count, seed) -> np.ndarray:
-    """Signed gaps on held-out rows drawn anew with replacement, the deserving of each group among
-    themselves. -> (count,)
-    """
-    draw, said = np.random.default_rng(seed), p >= 0.5
-    parts = [said[(panel.yes == 1) & (panel.group == g)] for g in (0, 1)]
-    means = [draw.choice(part, (count, len(part))).mean(1) for part in parts]
-    return means[0] - means[1]
-
-
 def corrected(values, ratio) -> tuple:
     """Mean and 95 % interval for splits that share rows: the variance of the mean is s² (1/J + r).
 
