@@ -34,7 +34,7 @@ def in_words(result: dict, part: Part) -> str:
         return counted(result["n"], "figure") if result["values"] else "nothing"
     mean, low, high = (result[k] for k in ("mean", "low", "high"))
     if low is None:
-        return f"{mean:.3g}"
+        return f"{mean:,.0f}" if abs(mean) >= 1000 else f"{mean:.3g}"
     digits = decimals((high - low) / 2)
     margin = part.margin or 0
     lines = {"effect": [part.bound], "equivalence": [-margin, margin]}.get(part.kind, [0])
@@ -114,9 +114,12 @@ def claim_output(claim: Claim, result: dict, committed: dict | None) -> dict:
 def committed_output(text: str, catalogue, committed) -> dict:
     """Sentences as a cell's output; {claim.part} becomes what the committed runs say of it.
 
-    As 0.20 [0.07, 0.33] (reproduced, 77 targets in 5 runs). {claim} takes the part that decides.
+    As 0.20 [0.07, 0.33] (reproduced, 77 targets in 5 runs); the count stands until it changes.
     """
+    last = None
+
     def told(found):
+        nonlocal last
         name, _, part = found[1].partition(".")
         known = [p.name for p in catalogue[name].parts] if name in catalogue else []
         if not known or part and part not in known:
@@ -125,9 +128,11 @@ def committed_output(text: str, catalogue, committed) -> dict:
             return "(no committed runs yet)"
         at = known.index(part or together["decided_by"])
         p, rule = together["parts"][at], catalogue[name].parts[at]
-        n, runs = counted(p["n"], catalogue[name].unit), counted(p["runs"], "run")
-        verdict = f"{p['verdict']}, " * (rule.kind != "report")
-        return f"{in_words(p, rule)} ({verdict}{n} in {runs})"
+        runs, unit = counted(p["runs"], "run"), catalogue[name].unit
+        count = runs if unit == "run" else f"{counted(p['n'], unit)} in {runs}"
+        beside = [p["verdict"]] * (rule.kind != "report") + [count] * (count != last)
+        last = count
+        return in_words(p, rule) + f" ({', '.join(beside)})" * bool(beside)
 
     shown = re.sub(r"\{([^{}]+)\}", told, text)
     return {MIME: {"kind": "committed", "text": text}, "text/plain": shown, "text/markdown": shown}

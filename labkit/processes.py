@@ -2,8 +2,8 @@
 
 import ctypes
 import gc
+import io
 import os
-import pickle
 import signal
 import sys
 import warnings
@@ -40,7 +40,7 @@ def parallel(function, items, workers=None, keep=None) -> list:
     from joblib import Parallel, delayed
     run, call = Parallel(workers, "loky", return_as="generator"), delayed(_packed_call)
     blobs = run(call(function, item) for item in items)
-    return [pickle.loads(blob) for blob in blobs]
+    return [_unpacked(blob) for blob in blobs]
 
 
 _FORKED = None  # what the forked workers read; set only while they are started
@@ -58,7 +58,7 @@ def _forked(function, items, workers):
               ProcessPoolExecutor(workers, get_context("fork"), _end_with_parent,
                                   (os.getpid(),)) as pool):
             blobs = pool.map(_forked_call, range(len(items)))  # opened as they come
-            return [pickle.loads(blob) for blob in blobs]
+            return [_unpacked(blob) for blob in blobs]
     except BrokenProcessPool:
         raise LabError("A worker process was killed from outside, as the system does when memory "
                        "runs short: run this again, with LABKIT_JOBS=1 in the environment if it "
@@ -81,6 +81,15 @@ def _forked_call(i):
 
 
 def _packed_call(function, item):
-    """Results travel as bytes: torch's own way of sharing tensors needs an open file for each."""
+    """Results travel as bytes: torch's own way of sharing tensors needs an open file for each.
+
+    By torch.save, as pickle would write the whole of a tensor once for each of its slices.
+    """
     torch.set_num_threads(1)
-    return pickle.dumps(function(item))
+    packed = io.BytesIO()
+    torch.save(function(item), packed)
+    return packed.getvalue()
+
+
+def _unpacked(blob):
+    return torch.load(io.BytesIO(blob), weights_only=False)  # written by our own worker

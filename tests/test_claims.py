@@ -322,6 +322,12 @@ def test_a_run_without_values_of_a_part_is_not_counted_for_it():
     assert text.count("in 2 of them") == 1 and text.endswith("in 2 of them")
     out = committed_output("{test.gap} and {test.gain}", {"test": c}, {"test": merged})
     assert re.findall(r"in (\d) runs", out["text/markdown"]) == ["2", "3"]
+    # a count stands until another one is given
+    told = committed_output("{test.gap}, {test.gap}, {test.gain}, {test.gap}", {"test": c},
+                            {"test": merged})["text/markdown"]
+    assert re.findall(r"in (\d) runs", told) == ["2", "3", "2"]
+    told = committed_output("{test.gain}", {"test": claim(EFFECT, unit="run")}, {"test": merged})
+    assert "d, 3 runs)" in told["text/markdown"]
 
 
 def test_merge_keeps_configurations_apart_and_refuses_repeats():

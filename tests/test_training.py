@@ -7,6 +7,7 @@ import os
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -327,6 +328,19 @@ def test_order_and_closures():
     assert os.getpid() not in {f[2] for f in found}
     assert parallel(job, [], workers=2) == []
     assert {f[2] for f in parallel(job, range(3), workers=1)} == {os.getpid()}
+
+
+def test_slices_of_one_tensor_come_back_as_slices_of_one_tensor():
+    """Or a result with ten slices of its data would weigh ten times as much."""
+    def job(i):
+        x = torch.arange(10_000.0) + i
+        return {"x": x, "parts": list(x.split(1000)), "numbers": np.arange(i), "word": "a"}
+
+    for i, found in enumerate(parallel(job, range(3), workers=2)):
+        assert all(p.untyped_storage().data_ptr() == found["x"].untyped_storage().data_ptr()
+                   for p in found["parts"])
+        assert torch.equal(torch.cat(found["parts"]), torch.arange(10_000.0) + i)
+        assert found["numbers"].tolist() == list(range(i)) and found["word"] == "a"
 
 
 @pytest.mark.parametrize("workers", [1, 2])

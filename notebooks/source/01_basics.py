@@ -20,8 +20,8 @@
 # - attack them: can it still be told who was in the training set, or who asked to leave it?
 # - write a method of your own that beats fine-tuning, and see what its good gap does not show.
 #
-# *Time*: about two minutes to run, two to three hours to work through. *You need*: Python, PyTorch
-# at the level of its first tutorial, and the idea of a confidence interval.
+# *Time*: about a minute and a half to run, two to three hours to work through. *You need*: Python,
+# PyTorch at the level of its first tutorial, and the idea of a confidence interval.
 # *Papers*: [Model Sparsity Can Simplify Machine Unlearning](https://arxiv.org/abs/2304.04934) (Jia
 # et al. 2023: the measures), [Towards Unbounded Machine
 # Unlearning](https://arxiv.org/abs/2302.09880) (Kurmanji et al. 2023: SCRUB, NegGrad+), and the

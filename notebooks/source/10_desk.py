@@ -21,7 +21,7 @@
 # - write an attacker who stays under the sum;
 # - write a gate of your own, and let it meet somebody who knows it.
 #
-# *Time*: about one minute to run, three hours to work through. *You need*: notebook 03, and from
+# *Time*: about half a minute to run, three hours to work through. *You need*: notebook 03, and from
 # [notebook 04](04_uncertainty.ipynb) gates, benign requests and the conformal threshold.
 # *Papers*: Qian et al. 2023,
 # [malicious unlearning attacks](https://doi.org/10.1145/3580305.3599526), where a filter of

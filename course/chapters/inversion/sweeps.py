@@ -60,17 +60,13 @@ def _judged(attacker, w, at, aims, about):
 
 def exact_records(attacker, job) -> list[dict]:
     """Exact unlearning in many settings. job: (i, world, network, [(N, epochs, recipe)])."""
-    i, w, net, settings = job
-    rows, start, informed, about = [], None, [], []
+    (i, w, net, settings), rows = job, []
     for n, epochs, recipe in settings:
-        d = [dict(i=i, j=j, net=net, N=n, epochs=epochs, recipe=recipe) for j in w.rows]
+        about = [dict(i=i, j=j, net=net, N=n, epochs=epochs, recipe=recipe) for j in w.rows]
         pair = retrained(w, net, n, epochs=epochs, **RECIPES[recipe])
-        rows += _judged(attacker, w, *pair["plain"], [e | {"kind": "plain"} for e in d])
-        # all informed differences are matched at θ_0: one search for all of them
-        if recipe == "gentle":
-            start, about = pair["informed"][0], about + [e | {"kind": "informed"} for e in d]
-            informed.append(pair["informed"][1])
-    return rows + (_judged(attacker, w, start, torch.cat(informed), about) if informed else [])
+        for kind in ("plain", "informed") if recipe == "gentle" else ("plain",):
+            rows += _judged(attacker, w, *pair[kind], [d | {"kind": kind} for d in about])
+    return rows
 
 
 def searched_longer(attacker, job) -> list[dict]:

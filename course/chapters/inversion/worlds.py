@@ -53,7 +53,7 @@ def world(data, seed: int, cfg) -> World:
     x, y, t = d.x[private:], d.y[private:], cfg.deleted
     means = torch.stack([d.pixels(x[y == c]).mean(0) if (y == c).any() else d.pixels(x).mean(0)
                          for c in range(d.n_classes)])
-    pool = replace(d, x=d.x[:private].double(), y=d.y[:private])
+    pool = replace(d, x=d.x[:private][:512].double(), y=d.y[:private][:512])  # at most 256 serve
     pixels, label = d.pixels(d.x[:t]), d.y[:t]
     return World(seed, d, x, y, pool, means, pixels, label, psnr(means[label], pixels), cfg)
 
