@@ -10,7 +10,7 @@
 # # 08 · Unfair: who else pays for a deletion?
 #
 # A deletion is asked for by one person, and the model changes for all. So far attackers wanted a
-# wrong answer for one input, or a secret. Here overall accuracy changes little, and somebody
+# wrong answer for one input, or a secret. Here overall accuracy falls by about a point, and somebody
 # is worse off: a group of applicants, a class of pictures, the neighbours of one victim. **Who can
 # be harmed by deletions, and what would a provider have to watch?**
 #
@@ -192,9 +192,8 @@ clear, small = (here.side(beyond["same groups"]), np.abs(lk.measure.interval(
 lab.say(f"Rise of the gap: chosen {here.say(rise['chosen'])}; random {here.say(rise['random'])}. "
         "Chosen less random, " + "; ".join(f"{k}: {here.say(v)}" for k, v in beyond.items()) + ".",
         f"Accuracy changes by {here.say(accuracy['chosen'], here.POINTS)} points; chosen less "
-        f"same groups and labels: " + here.say(accuracy["chosen"]
-                                               - accuracy["same groups and labels"], here.POINTS)
-        + ". "
+        "same groups and labels: "
+        f"{here.say(accuracy['chosen'] - accuracy['same groups and labels'], here.POINTS)}. "
         + ("c) is what this run shows." if clear != "more" else "If you said b), yes." if small else
            "Between a) and b): the interval of accuracy leaves the band of a point."))
 
@@ -342,8 +341,8 @@ def in_register(x, y, asked_x, asked_y):
     ...  # your code
 
 # %% [markdown]
-# Five requests of equal size: *ordinary* own rows; the *least sure* of one's own, genuine rows near
-# the boundary; copies *moved at random*, as far as pushing moves them; *blended* half and half with
+# Five requests of equal size: *ordinary* own rows; the *least sure*, genuine own rows of the class
+# that the model doubts most; copies *moved at random*, as far as pushing moves them; *blended* half and half with
 # the other row; *pushed*. Two unlearners that look at nothing but the rows they are sent; their
 # strengths are those nearest to retraining for ordinary requests on tuning seeds.
 
@@ -469,6 +468,8 @@ thin = {k: robust[k] - robust["chosen"] for k in here.PLANS[1:]}
 network = np.repeat(judged, cfg.victims)
 shown = {k: lk.measure.show_interval(v, clusters=network, limits=here.SHARES)
          for k, v in thin.items()}
+
+# %%
 asis = np.array([row["same label"][1] - row["chosen"][1] for row in found])
 overall = np.array([100 * (row["chosen"][2] - row["original"][2]) for row in found])
 lab.say(f"Under attack {100 * robust['original'].mean():.0f} % withstand around victims before, "
@@ -586,7 +587,7 @@ lab.say(f"All of group 1 deleted, far more than 5 %: the gap changes by {here.sa
         f"training rows that are left the change is {here.say(trained)}: one would believe the "
         "harm "
         + here.side(trained - held_out, here.RISE, "larger", "smaller", "the same, in this run")
-        + ". Deleted rows are no longer counted, and the model was fitted to those that are.",
+        + ". Rows that were deleted are no longer counted.",
         f"One split: random requests alone move it by up to {np.abs(away).max():.2f}, and the "
         f"chosen one by {rise['chosen'].min():.2f} to {rise['chosen'].max():.2f}. Unsigned, the "
         f"rise would be {here.say(either)}, signed it is {here.say(rise['chosen'])}; in "

@@ -41,13 +41,13 @@ def copies(net, c, count, push, seed):
 
     push: (ask, x, other, steps) -> points. Each row's other is the nearest own row to which the
     model gives another label; noise moves a row as far as pushing did, in a random direction.
-    Least sure: genuine rows of the class, those nearest to the boundary as they are.
+    Least sure: genuine rows of the class, those that the model doubts most or gets wrong.
     """
     held, ask = net.held, attack.BlackBox(net.model)
     p = ask(held.x)
-    said, top = p.argmax(1), p.topk(2).values
+    said, mine = p.argmax(1), (held.y == c).nonzero().squeeze(1)
     at = ((held.y == c) & (said == c)).nonzero().squeeze(1)
-    unsure = at[(top[:, 0] - top[:, 1])[at].argsort()[:count]]
+    unsure = mine[p[mine, c].argsort()[:count]]
     at = at[torch.randperm(len(at), generator=torch.Generator().manual_seed(seed))[:count]]
     x, others = held.x[at], held.x[said != c]
     before = ask.queries
