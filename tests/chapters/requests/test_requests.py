@@ -165,7 +165,7 @@ def test_vectors_are_the_network(stage):
     rise = loss(theta + step) - loss(theta - step)
     assert rise.item() == pytest.approx(2 * (step @ slope(theta)).item(), rel=0.02)
     few = requests.flat_problem(v.model, v.held, lambda p: out(p)[1], most=3 * d + 1)[1]
-    assert torch.equal(few, rows[:3])
+    assert torch.allclose(few, rows[:3], rtol=1e-4, atol=1e-6)  # other batches, other last digits
 
 
 # ---- the gate
