@@ -33,6 +33,8 @@ inv-approx inv-exact-small inv-arch inv-float inv-linear inv-tabular
 inv-label inv-label-blackbox leak-two-versions leak-fresh-seed leak-generalised leak-sisa
 leak-mitigation leak-temperature leak-ulira leak-unlearning-helps leak-ulira-control leak-retain
 leak-quality
+bd-camouflage bd-control bd-approx bd-sisa bd-detect bd-adaptive bd-influence bd-clean-label
+bd-no-poison
 ver-honest ver-adv-retrain ver-adv-keeps ver-forge ver-scale ver-audit
 def-gradient def-gradient-adaptive def-monitor def-noise def-prune-adaptive def-finetune def-dp
 sparse-ft sparse-l1 sparse-gap sparse-random sparse-bound sparse-cost sparse-backdoor sparse-network

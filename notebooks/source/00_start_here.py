@@ -213,7 +213,7 @@ lab.say(f"The networks give the right label {show(met, **percent)} on the rows t
 # | 04 | uncertainty | can a deletion make a model too sure, or too unsure, and nobody sees it? |
 # | 05 | inversion | does the deletion itself give away what was deleted? |
 # | 06 | leakage | can a user tell from answers who was deleted, and what stops it? |
-# | 07 | *backdoors* | *planned: what does a deletion set off that somebody prepared?* |
+# | 07 | backdoors | what does a deletion set off that somebody prepared? |
 # | 08 | *unfair* | *planned: who is harmed?* |
 # | 09 | verification | can a provider fake it? |
 # | 10 | desk | what helps where requests arrive, also against attackers who know it? |
