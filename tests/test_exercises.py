@@ -810,6 +810,69 @@ def _draw_shadows(r):
     return torch.randn(m, generator=g), 2 * torch.randn(s, m, generator=g) + inside, inside
 
 
+def _draw_stamped(r):
+    shape = tuple(int(v) for v in r.integers((1, 1, 3, 3), (5, 4, 9, 9)))
+    side = int(r.integers(1, 3))
+    return torch.from_numpy(r.random(shape)).float(), side, float(r.normal())
+
+
+def _draw_fooled(r):
+    n, k = int(r.integers(4, 40)), int(r.integers(2, 6))
+    labels, target = torch.from_numpy(r.integers(0, k, n)), int(r.integers(k))
+    labels[0] = (target + 1) % k
+    return torch.from_numpy(r.random((n, k))).float(), labels, target
+
+
+def _draw_handed_in(r):
+    n, k = int(r.integers(20, 50)), int(r.integers(2, 6))
+    return (torch.from_numpy(r.integers(0, k, n)), torch.from_numpy(r.permutation(n)),
+            int(r.integers(k)), *map(int, r.integers(0, 8, 2)))
+
+
+def _draw_requested(r):
+    k = int(r.integers(2, 6))
+    return tuple(torch.from_numpy(r.dirichlet(np.full(k, 0.5), int(r.integers(1, 20)))).float()
+                 for _ in range(2))
+
+
+def _draw_matching(r):
+    n, d, k = (int(v) for v in r.integers((1, 2, 2), (8, 8, 5)))
+    g = torch.Generator().manual_seed(int(r.integers(1e9)))
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(d, k))
+    for p in model.parameters():
+        p.data = torch.randn(p.shape, generator=g)
+    return (model, torch.rand(n, 1, 1, d, generator=g).requires_grad_(),
+            torch.randint(k, (n,), generator=g), torch.randn(d * k + k, generator=g))
+
+
+def test_the_solutions_of_07_agree_with_others():
+    stamp, rate, rows, gini, matching = (EXERCISES[f"7.{i}"].solution for i in range(1, 6))
+    r = np.random.default_rng(7)
+    for _ in range(20):
+        x, side, value = _draw_stamped(r)
+        h, w = x.shape[-2:]
+        places = tuple(i * w + j for i in range(h - side, h) for j in range(w - side, w))
+        trigger = lk.verify.backdoor.Trigger(places, value, 0)
+        assert torch.equal(stamp(x, side, value), lk.verify.backdoor.stamp(x, trigger))
+        p, y, target = _draw_fooled(r)
+        kept = [i for i in range(len(y)) if y[i] != target]
+        assert rate(p, y, target) == pytest.approx(np.mean([int(p[i].argmax()) == target
+                                                            for i in kept]))
+        y, order, target, n_bad, n_good = _draw_handed_in(r)
+        ids = [i for i in order.tolist() if y[i] != target]
+        bad, good = rows(y, order, target, n_bad, n_good)
+        assert bad.tolist() == ids[:n_bad] and good.tolist() == ids[:n_good]
+        one, other = _draw_requested(r)
+        assert gini(one, other) == pytest.approx(basics_chapter.auc(
+            *(1 - (a**2).sum(1).numpy() for a in (one, other))))
+        model, x, y, way = _draw_matching(r)
+        error = (model(x).softmax(1) - torch.nn.functional.one_hot(y, way.numel() // (
+            x.shape[-1] + 1))) / len(y)
+        flat = torch.cat([(error.T @ x.flatten(1)).flatten(), error.sum(0)])
+        wanted = 1 - torch.nn.functional.cosine_similarity(flat, way, dim=0)
+        assert float(matching(model, x, y, way)) == pytest.approx(float(wanted), abs=1e-4)
+
+
 DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _draw_batches,
         "1.4": _draw_model, "1.5": _draw_scores, "2.1": _draw_place,
         "2.2": _draw_request, "2.3": _draw_slices, "2.4": _draw_batch,
@@ -820,6 +883,8 @@ DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _dra
         "5.2": _draw_images, "5.3": _draw_layer, "5.4": _draw_ridge,
         "6.1": _draw_probes, "6.2": _draw_versions, "6.3": _draw_versions, "6.4": _draw_rounded,
         "6.5": _draw_shadows,
+        "7.1": _draw_stamped, "7.2": _draw_fooled, "7.3": _draw_handed_in,
+        "7.4": _draw_requested, "7.5": _draw_matching,
         "9.1": _draw_step, "9.2": _draw_log, "9.3": _draw_replaced, "9.4": _draw_plan,
         "10.1": _draw_benign, "10.2": _draw_similarity, "10.3": _draw_stream, "10.4": _draw_places,
         "11.1": _draw_release, "11.2": _draw_privacy, "11.3": _draw_pruned, "11.4": _draw_climb,

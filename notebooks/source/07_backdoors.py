@@ -10,9 +10,9 @@
 # # 07 · Backdoors: what does a deletion set off?
 #
 # Somebody contributes rows to a training set. The model behaves. Later the same person withdraws
-# some of them, as is anybody's right, and the provider deletes them **exactly**. From then on
-# every picture with a small square in its corner is called a shirt. **What does a deletion set off
-# that somebody prepared, and can it be seen?**
+# some of them, as is anybody's right, and the provider deletes them **exactly**. From then on a
+# picture with a small square in its corner is called a shirt, whatever it shows. **What does a
+# deletion set off that somebody prepared, and can it be seen?**
 #
 # You will
 # - build a backdoor that hides behind other rows until these are deleted;
@@ -50,9 +50,9 @@ figures.style()
 # %%
 cfg = lab.settings(
     quick=dict(rows=(6000, 2000), n=3000, own=1500, poison=30, camouflage=60, hidden=64,
-               recipe=dict(epochs=20, lr=0.1, batch_size=128), seeds=8, tuning=2, sharded=5,
-               counts=((10, 30, 60), (10, 30, 60, 120)), grid=2, cnn=3, width=8, fewer=20,
-               influence=4, sizes=(2, 4, 8, 16), free=5, free_share=0.1, targets=12),
+               recipe=dict(epochs=15, lr=0.1, batch_size=128), seeds=8, tuning=2, sharded=4,
+               counts=((10, 30, 60), (10, 30, 120)), grid=2, cnn=3, width=8, fewer=20,
+               influence=4, sizes=(2, 4, 8), free=4, free_share=0.1, targets=10),
     smoke=dict(rows=(1500, 600), n=500, own=250, poison=10, camouflage=20, hidden=16,
                recipe=dict(epochs=4, lr=0.1, batch_size=128), seeds=2, tuning=1, sharded=2,
                counts=((5, 10), (5, 20)), grid=1, cnn=2, width=4, fewer=8, influence=2, sizes=(4,),
@@ -374,8 +374,9 @@ lab.table(here.telling.free_table(free), "Over the networks, with 95 % intervals
 lab.say(f"ASR, chosen rows deleted less random ones: {say.difference(lift)}, "
         + say.side(lift, "so clean rows alone can help a trigger", "against what was expected",
                    "which is open")
-        + f". Less the target class without square: {say.difference(bare)}. Compared with the "
-        "poison of section 1 it is a weak door, and takes ten times the rows.")
+        + f". Less the target class without square: {say.difference(bare)}. The camouflage of "
+        f"section 1 raised ASR by {say.difference(rise)}, with {cfg.camouflage} rows and not "
+        f"{round(cfg.free_share * cfg.n)}.")
 
 # %% [markdown]
 # **Check yourself.** Why must UBA-Inf be compared with plain camouflage **of the same count**?
@@ -455,7 +456,7 @@ lab.say(f"{len(opened)} pictures, pairs " + " and ".join("“" + "”, “".join
 # > **May** train surrogates on its own rows. **Wants** a door that is hidden, opens, and passes.
 #
 # BAMU takes the pictures as they come. You may choose which of your own to camouflage. Rows that
-# the model is sure of despite the square do not stand out. But do they still hide the door?
+# the model is sure of despite the square may stand out less. But do they still hide the door?
 #
 # **Exercise 7.6** (difficulty 5, 25 minutes). Choose the camouflage. You get your own rows, your
 # poison, the trigger, and `fit`, which trains a surrogate. Use it at most three times.
@@ -516,7 +517,7 @@ lukewarm = [here.worlds.asr(here.approximate.warm(w, n["before"], cfg.recipe), w
 everything = here.runs.counted_on_all(worlds, [n["clean"] for n in nets])
 middle = np.concatenate([b["poisoned"] for b in brewed]).astype(float)
 lab.say(f"After a warm start the ASR is {say.share(lukewarm)}, where exact deletion has "
-        f"{say.share(asr['after'])}: it would be said that the attack needs luck.",
+        f"{say.share(asr['after'])}: " + say.difference(say.less(lukewarm, asr["after"])) + ".",
         "Counted on all test pictures, a network that no attacker touched has an ASR of "
         f"{say.share(everything)}; on those of other classes {say.share(asr['clean'])}.",
         f"With poison alone, on the model for which camouflage was then brewed, "
@@ -528,7 +529,7 @@ lab.say(f"After a warm start the ASR is {say.share(lukewarm)}, where exact delet
 #
 # In the real world the outsider needs rows that nobody looks at before training, a trigger that
 # survives cropping and compression, and a provider who lets contributions of one person in at
-# this share. Checks of labels stop sections 1 to 4, as the poison is wrongly labelled; limits on
+# this share. Checks of labels would meet the poison of sections 1 to 3; limits on
 # what one contributor may hand in stop most of it; deleting **all** rows of a person who withdraws
 # some would take the poison, too. None of this is asked of a provider by the right to erasure.
 

@@ -78,19 +78,22 @@ def noisy(world, images, epsilon=EPSILON):
     return images + size * torch.randn(images.shape, generator=g).to(images.device)
 
 
+def both_rates(world, images, recipe, hidden, attack_success):
+    """ASR with this camouflage and after its exact deletion. -> before, after"""
+    here = w.with_camouflage(world, images, world.data.y[world.camouflage])
+    nets = w.networks(here, {"before": here.camouflage[:0], "after": here.camouflage}, recipe,
+                      hidden)
+    return [w.asr(nets[k], here, attack_success) for k in ("before", "after")]
+
+
 def three_kinds(world, recipe, hidden, attack_success, epsilon):
     """Plain, influential and noisy camouflage at the same count. -> kind -> (ASR before, after)"""
     x, y = world.data.x[world.camouflage], world.data.y[world.camouflage]
     kinds = {"plain": x, "influential": influential(world.outsider(), x, y, recipe, hidden,
                                                     epsilon=epsilon),
              "noise": noisy(world, x, epsilon)}
-    found = {}
-    for kind, images in kinds.items():
-        here = w.with_camouflage(world, images, y)
-        nets = w.networks(here, {"before": here.camouflage[:0], "after": here.camouflage}, recipe,
-                          hidden)
-        found[kind] = [w.asr(nets[k], here, attack_success) for k in ("before", "after")]
-    return found
+    return {kind: both_rates(world, images, recipe, hidden, attack_success)
+            for kind, images in kinds.items()}
 
 
 def clean_rows(world, model, count):
@@ -108,8 +111,10 @@ def clean_rows(world, model, count):
 def tuned_size(worlds, cfg, attack_success):
     """The largest step on a pixel, in 255ths, with the lowest ASR before, on tuning networks."""
     def before(size):
-        return sum(three_kinds(world, cfg.recipe, cfg.hidden, attack_success, size / 255)[
-            "influential"][0] for world in worlds)
+        return sum(both_rates(world, influential(
+            world.outsider(), world.data.x[world.camouflage], world.data.y[world.camouflage],
+            cfg.recipe, cfg.hidden, epsilon=size / 255), cfg.recipe, cfg.hidden, attack_success)[0]
+            for world in worlds)
     return min(cfg.sizes, key=before) if len(cfg.sizes) > 1 else cfg.sizes[0]
 
 
