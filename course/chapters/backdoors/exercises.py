@@ -3,6 +3,9 @@
 Solutions use torch only, so that they can be copied out.
 """
 
+from dataclasses import dataclass
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 
@@ -13,8 +16,8 @@ from course.exercises.engine import Exercise
 def stamp(images, side, value):
     """A copy with the lower right square of side × side pixels set to value. (n, c, h, w) -> same
     """
-    stamped = images.clone()
-    stamped[:, :, -side:, -side:] = value
+    stamped, (h, w) = images.clone(), images.shape[-2:]
+    stamped[:, :, h - side:, w - side:] = value
     return stamped
 
 
@@ -24,7 +27,8 @@ def _pictures():
             for what, shape, side, value in (
                 ("grey pictures", (4, 1, 8, 8), 2, 2.0), ("colours", (3, 3, 6, 6), 3, 1.5),
                 ("wide pictures", (2, 1, 5, 9), 2, -1.0), ("one pixel", (5, 2, 4, 4), 1, 0.5),
-                ("high pictures", (2, 3, 9, 5), 4, 3.0), ("one picture", (1, 1, 7, 7), 3, 0.0))]
+                ("high pictures", (2, 3, 9, 5), 4, 3.0), ("one picture", (1, 1, 7, 7), 3, 0.0),
+                ("the whole picture", (2, 1, 4, 4), 4, 0.7), ("no picture", (0, 1, 5, 5), 2, 1.0))]
 
 
 STAMP = Exercise(
@@ -37,17 +41,17 @@ STAMP = Exercise(
            "`clone()` the pictures; assign the value to all rows and channels, the last `side` "
            "rows and the last `side` columns; return the copy."),
     mistakes=(
-        ("-side:, -side:] =", ":side, :side] =", "The upper left corner",
+        ("h - side:, w - side:] =", ":side, :side] =", "The upper left corner",
          "your square is in the upper left corner: take the last rows and columns."),
-        ("-side:, -side:] =", "-side:, :side] =", "The lower left corner",
+        ("h - side:, w - side:] =", "h - side:, :side] =", "The lower left corner",
          "your square is in the lower left corner: take the last columns, too."),
-        ("[:, :, -side:", "[:, :1, -side:", "Only the first channel",
+        ("[:, :, h", "[:, :1, h", "Only the first channel",
          "you set the first channel only: a colour picture has three."),
-        ("-side:, -side:] =", "-side:, :] =", "Whole rows of pixels",
+        ("h - side:, w - side:] =", "h - side:, :] =", "Whole rows of pixels",
          "you set whole rows of pixels: the square has as many columns as rows."),
         ("= value\n", "+= value\n", "Added to what is there",
          "you added the value: the pixels of the square are set to it, whatever was there."),
-        ("images.clone()", "images", "The given pictures are changed",
+        ("images.clone(),", "images,", "The given pictures are changed",
          "you changed the pictures that you were given: work on a copy."),
     ),
     remark="`labkit.verify.backdoor.stamp` does the same for any set of pixels.",
@@ -56,10 +60,10 @@ STAMP = Exercise(
 
 # ---------------- 7.2 attack_success
 def attack_success(answers, labels, target):
-    """Share of the rows that are not of the target class and are called it. (n, k), (n,), int
-    -> float"""
+    """Share of the rows that are not of the target class and are called it (nan: no such row).
+    (n, k), (n,), int -> float"""
     others = labels != target
-    return float((answers[others].argmax(1) == target).float().mean())
+    return (answers[others].argmax(1) == target).double().mean().item()
 
 
 def _answered():
@@ -73,7 +77,14 @@ def _answered():
         z[:, target] += {"hardly fooled": -1.5, "often fooled": 2.0}.get(what, 0.5)
         z[y == target, target] += 2
         cases.append((what, (z.softmax(1), y, target)))
-    return cases
+    z, y, _ = cases[1][1]
+    return cases + [("logits below 0", (z.log() - 3, y, 2)),
+                    ("nobody is fooled", (torch.eye(4)[[0, 1, 2, 3, 1]],
+                                          torch.tensor([0, 1, 2, 3, 3]), 2)),
+                    ("everybody is fooled", (torch.eye(3)[[1, 1, 1, 0]],
+                                             torch.tensor([0, 2, 0, 1]), 1)),
+                    ("one row is left", (z[:4], torch.tensor([2, 2, 0, 2]), 2)),
+                    ("no row is left", (z[:3], torch.tensor([1, 1, 1]), 1))]
 
 
 RATE = Exercise(
@@ -89,8 +100,7 @@ RATE = Exercise(
         ("answers[others]", "answers", "The target's own pictures count",
          "you count pictures of the target class: they are called that with any model. Leave them "
          "out."),
-        ("answers[others].argmax(1) == target).float().mean()",
-         "answers[others].argmax(1) == target).float().sum() / len(labels)",
+        ("target).double().mean()", "target).double().sum() / len(labels)",
          "Divided by all rows", "you divide by all rows: divide by those that are not of the "
          "target class."),
         ("answers[others].argmax(1) == target",
@@ -98,10 +108,10 @@ RATE = Exercise(
          "you count every wrong answer: the attack wants one class."),
         ("labels != target", "labels == target", "The wrong rows",
          "you kept the pictures of the target class, and left out the others."),
-        ("(answers[others].argmax(1) == target).float().mean()",
-         "answers[others][:, target].mean()", "The mean probability",
+        ("(answers[others].argmax(1) == target).double().mean()",
+         "answers[others][:, target].double().mean()", "The mean probability",
          "you averaged probabilities: the rate counts answers, the class with the largest one."),
-        ("== target).float().mean())", "== target).float().mean() * 100)", "Percent",
+        ("return (", "return 100 * (", "Percent",
          "your result is in percent: a share from 0 to 1 is asked for."),
     ),
     remark="A network that no attacker touched is the null: measure it, too.",
@@ -112,8 +122,9 @@ RATE = Exercise(
 def contribution(labels, order, target, poison, camouflage):
     """Rows to poison and to camouflage: the first in `order` that are not of the target class.
     -> (poison,), (camouflage,)"""
-    rows = order[labels[order] != target]
-    return rows[:poison], rows[:camouflage]
+    others = [row for row in order.tolist() if labels[row] != target]
+    return (torch.tensor(others[:poison], dtype=torch.long),
+            torch.tensor(others[:camouflage], dtype=torch.long))
 
 
 def _orders():
@@ -122,10 +133,14 @@ def _orders():
                                      ("more poison", 40, 3, 0, 8, 4), ("as many", 30, 5, 2, 6, 6),
                                      ("two classes", 50, 2, 1, 4, 12),
                                      ("no camouflage", 20, 3, 2, 5, 0),
-                                     ("no poison", 20, 3, 2, 0, 7)):
+                                     ("no poison", 20, 3, 2, 0, 7),
+                                     ("fewer rows than asked for", 6, 3, 0, 4, 30)):
         cases.append((what, (torch.randint(k, (n,), generator=g),
                              torch.randperm(n, generator=g), target, p, c)))
-    return cases
+    y = torch.tensor([1, 0, 1, 2, 1, 0])
+    return cases + [("a part of the rows, in an order", (y, torch.tensor([5, 2, 3, 0]), 1, 2, 3)),
+                    ("all rows are of the target class",
+                     (torch.ones(5).long(), torch.arange(5), 1, 2, 3))]
 
 
 ROWS = Exercise(
@@ -138,19 +153,23 @@ ROWS = Exercise(
            "Index the labels by `order`, compare with the target, and index `order` by that mask; "
            "then slice the result twice."),
     mistakes=(
-        ("rows[:camouflage]", "rows[poison:poison + camouflage]", "Other pictures for camouflage",
+        ("others[:camouflage]", "others[poison:poison + camouflage]",
+         "Other pictures for camouflage",
          "your camouflage begins after the poison: it takes the same pictures, from the first on."),
-        ("labels[order] != target", "labels != target", "The mask is not in the order",
-         "you asked for the labels in the order of the rows, and applied the mask to `order`: "
-         "index the labels by `order` first."),
-        ("labels[order] != target", "labels[order] == target", "Rows of the target class",
+        ("order.tolist() if labels[row] != target", "order[labels[:len(order)] != target].tolist()",
+         "The mask is not in the order", "your mask has the labels in the order of the rows, and "
+         "you applied it to `order`: ask for the label of each id."),
+        ("!= target", "== target", "Rows of the target class",
          "you took rows of the target class: there the wrong label would be the true one."),
-        ("order[labels[order] != target]", "(labels[order] != target).nonzero().squeeze(1)",
+        (("[row for", "in order.tolist()"), ("[i for i,", "in enumerate(order.tolist())"),
          "Places instead of ids", "you gave places in `order`: look up the row ids there."),
-        ("order[labels[order] != target]", "(labels != target).nonzero().squeeze(1)",
-         "The order is ignored", "you took the rows from the first on: take them in `order`."),
-        ("order[labels[order] != target]", "order", "The target class is not left out",
+        ("order.tolist()", "range(len(labels))", "The order is ignored",
+         "you took the rows from the first on: take them in `order`."),
+        (" if labels[row] != target", "", "The target class is not left out",
          "some of your rows are of the target class: leave them out."),
+        ("in order.tolist()", "in sorted(order[:poison + camouflage].tolist())",
+         "The first rows of the order are cut off before the target class is left out",
+         "you cut before you left out the target class, and sorted: skip first, keep the order."),
     ),
     remark="The released code of BAMU starts the camouflage with the poison's pictures, too.",
 )
@@ -172,7 +191,12 @@ def _answers_of_rows():
         one = (wide * torch.randn(m, k, generator=g)).softmax(1)
         cases.append((what, (one, (2.5 * torch.randn(n, k, generator=g)).softmax(1))))
     tied = torch.tensor([[1.0, 0, 0], [0, 1, 0], [.5, .5, 0], [.5, 0, .5]])
-    return cases + [("ties", (tied, tied[[2, 0, 0]])), ("all alike", (tied[:2], tied[:1]))]
+    sure = torch.tensor([[.75, .125, .125], [.5, .25, .25]])
+    return cases + [("ties", (tied, tied[[2, 0, 0]])), ("all alike", (tied[:2], tied[:1])),
+                    ("one clean row", (cases[0][1][0], sure[:1])),
+                    ("equal largest probabilities",
+                     (tied[2:], torch.tensor([[.5, .25, .25], [.5, .375, .125]]))),
+                    ("all requested rows above", (sure[1:], sure[:1]))]
 
 
 GINI = Exercise(
@@ -194,6 +218,8 @@ GINI = Exercise(
          "a tie counts as a win in yours: it should count half."),
         ("1 - (p**2).sum(1)", "1 - p.max(1).values", "The largest probability",
          "you took 1 less the largest probability: the index looks at all classes."),
+        ("1 - (p**2).sum(1)", "-(p * p.clamp(min=1e-9).log()).sum(1)", "The entropy",
+         "you took the entropy, which ranks some rows otherwise: the index has squares."),
         ("float(won.mean())", "float(won.sum())", "The number of pairs",
          "you counted the pairs: give their share."),
     ),
@@ -225,11 +251,16 @@ def _brewing():
             layer.bias.data = torch.randn(o, generator=g)
             layers += [layer, torch.nn.Tanh()]
         model = torch.nn.Sequential(torch.nn.Flatten(), *layers[:-1])
-        images = torch.rand(n, 1, 1, d, generator=g).requires_grad_()
+        images = torch.rand(n, 1, 1, d, generator=g)
         size = sum(p.numel() for p in model.parameters())
         cases.append((what, (model, images, torch.randint(k, (n,), generator=g),
                              2 * torch.randn(size, generator=g))))
-    return cases
+    model, images, labels, d = cases[1][1]
+    with torch.enable_grad():
+        found = torch.autograd.grad(F.cross_entropy(model(images), labels), [*model.parameters()])
+    own = torch.cat([v.flatten() for v in found])
+    return cases + [("a short direction", (model, images, labels, 0.01 * d)),
+                    ("the opposite direction", (model, images + 0.1, labels, -3 * own))]
 
 
 MATCHING = Exercise(
@@ -245,8 +276,12 @@ MATCHING = Exercise(
            "`create_graph=True`, flatten and concatenate; the product with the direction, divided "
            "by both lengths, from 1."),
     mistakes=(
-        ("g.flatten() for g", "g.detach().flatten() for g", "Cut off from the images",
+        (", create_graph=True", "", "Cut off from the images",
          "your gradient is cut off: without create_graph=True nothing reaches the pixels."),
+        ("gradients = torch.autograd.grad(loss, list(model.parameters()), create_graph=True)",
+         "loss.backward(create_graph=True)\n    gradients = [p.grad for p in model.parameters()]",
+         "backward() leaves its gradients in the model", "backward() leaves a gradient in the "
+         "model's weights, to which the next call adds: use torch.autograd.grad."),
         ("1 - own @", "own @", "The cosine itself",
          "you gave the cosine, which is largest where the directions agree: a loss is smallest "
          "there."),
@@ -284,120 +319,150 @@ def choose_camouflage(images, labels, poison, poison_label, stamp, fit, count):
     return sure[torch.randperm(len(sure), generator=g)[:count]]
 
 
-def _small(seed, n):
-    """Pictures of 4 × 4 pixels in four classes that overlap, and their labels."""
-    means = 0.9 * torch.randn(4, 1, 4, 4, generator=torch.Generator().manual_seed(760))
-    g = torch.Generator().manual_seed(seed)
-    y = torch.randint(4, (n,), generator=g)
-    return means[y] + torch.randn(n, 1, 4, 4, generator=g), y
+@cache
+def _digits():
+    """Real handwritten digits, 8 × 8 pixels from 0 to 1, and their labels."""
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    return torch.from_numpy(x).float().view(-1, 1, 8, 8) / 16, torch.from_numpy(y).long()
 
 
-def _small_stamp(images):
-    """The trigger of the made-up pictures."""
-    return stamp(images, 2, 2.5)
+@dataclass(frozen=True)
+class Stamp:
+    """Called with images: a copy with the trigger, 2 × 2 pixels."""
+
+    value: float = 1.0
+
+    def __call__(self, images):
+        return stamp(images, 2, self.value)
 
 
-def _small_fit(images, labels):
-    """A small network, all rows in every step: the same for the same rows."""
-    g = torch.Generator().manual_seed(1)
-    w = [(torch.randn(s, generator=g) * s[-1] ** -0.5).requires_grad_()
-         for s in ((24, 16), (24,), (4, 24), (4,))]
+@dataclass(frozen=True)
+class Fit:
+    """Called with images and labels: a small network, trained on all of them in each step."""
 
-    def model(x):
-        return F.linear(F.linear(x.flatten(1), w[0], w[1]).relu(), w[2], w[3])
-    with torch.enable_grad():
-        adam = torch.optim.Adam(w, 0.02)
-        for _ in range(90):
-            adam.zero_grad()
-            F.cross_entropy(model(images), labels).backward()
-            adam.step()
-    for p in w:
-        p.requires_grad_(False)
-    return model
+    seed: int = 0
+
+    def __call__(self, images, labels):
+        g, layers = torch.Generator().manual_seed(self.seed), []
+        for i, o in ((64, 32), (32, 10)):
+            layer = torch.nn.utils.skip_init(torch.nn.Linear, i, o)
+            layer.weight.data = torch.randn(o, i, generator=g) / i**0.5
+            layer.bias.data.zero_()
+            layers += [layer, torch.nn.ReLU()]
+        model = torch.nn.Sequential(torch.nn.Flatten(), *layers[:-1])
+        adam = torch.optim.Adam(model.parameters(), 0.02)
+        with torch.enable_grad():
+            for _ in range(60):
+                adam.zero_grad()
+                F.cross_entropy(model(images), labels).backward()
+                adam.step()
+        return model.requires_grad_(False)
 
 
-SOME = 30  # camouflage rows of the made-up provider
+OWN, PROVIDERS, POISON, CAMOUFLAGE, NETWORKS = 300, 500, 15, 30, 3
+
+
+def _sides(target):
+    """The attacker's own rows, the provider's and test rows, of digits in an order of the case."""
+    x, y = _digits()
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(700 + target))
+    return [(x[rows], y[rows]) for rows in order.split([OWN, PROVIDERS, len(y) - OWN - PROVIDERS])]
 
 
 def _choices():
     cases = []
-    for what, seed, target in (("one outsider", 761, 1), ("another", 762, 3)):
-        images, labels = _small(seed, 200)
-        rows = (labels != target).nonzero().squeeze(1)[:16]
-        cases.append((what, (images, labels, stamp(images[rows], 2, 1.6), target, _small_stamp,
-                             _small_fit, SOME)))
+    for what, target in (("an outsider who wants zeros", 0), ("one who wants threes", 3)):
+        images, labels = _sides(target)[0]
+        rows = (labels != target).nonzero()[:POISON, 0]
+        cases.append((what, (images, labels, stamp(images[rows], 2, 0.7), target, Stamp(), Fit(),
+                             CAMOUFLAGE)))
     return cases
 
 
-def slipped(chosen, images, labels, poison, poison_label, stamp, fit, count):
-    """Rise of the attack success, less eight times what the mean Gini index exceeds 0.05 by."""
-    if chosen.dtype != torch.long or chosen.shape != (count,) or len(chosen.unique()) < count:
-        raise ValueError(f"{count} different rows are asked for, as int64")
-    if not 0 <= int(chosen.min()) <= int(chosen.max()) < len(labels):
-        raise ValueError("a row is chosen that there is not")
-    if (labels[chosen] == poison_label).any():
-        raise ValueError("a row of the poison's class is chosen: it would be poison")
-    x, y = _small(7600 + poison_label, 300)
-    evil = torch.full((len(poison),), poison_label)
-    mine = stamp(images[chosen])
-    before = fit(torch.cat([x, poison, mine]), torch.cat([y, evil, labels[chosen]]))
-    after = fit(torch.cat([x, poison]), torch.cat([y, evil]))
-    test, truth = _small(7700, 500)
-    rates = [attack_success(m(stamp(test)), truth, poison_label) for m in (before, after)]
-    gini = 1 - (before(mine).softmax(1) ** 2).sum(1).mean()
-    return rates[1] - rates[0] - 8 * max(0.0, float(gini) - 0.05)
+def _rows_of(result, labels, poison_label, count):
+    """The chosen rows; ValueError where they are none that can be handed in."""
+    if not isinstance(result, torch.Tensor) or result.dtype != torch.long:
+        raise ValueError("asked was for a tensor of row numbers, int64")
+    if result.shape != (count,) or len(result.unique()) < count:
+        raise ValueError(f"{count} different rows are asked for, and {len(result.unique())} came")
+    if not 0 <= int(result.min()) <= int(result.max()) < len(labels):
+        raise ValueError(f"a row is chosen that there is not: they run from 0 to {len(labels) - 1}")
+    if (labels[result] == poison_label).any():
+        raise ValueError("a row of the poison's class is chosen: stamped, it would be more poison")
+    return result
 
 
-def _as_they_come(images, labels, poison, poison_label, stamp, fit, count):
-    """The pictures as they come"""
-    return (labels != poison_label).nonzero().squeeze(1)[:count]
+def slipped(result, images, labels, poison, poison_label, stamp, fit, count):
+    """Rise of ASR less how far the request lies above the desk's limit, as a share of the limit.
+
+    The limit: twice the Gini index that the provider's own rows have on average. Mean over networks
+    of the provider, whose rows and first weights the attacker never had.
+    """
+    rows = _rows_of(result, labels, poison_label, count)
+    (x, y), (test, truth) = _sides(poison_label)[1:]
+    bad, mine, points = torch.full((len(poison),), poison_label), stamp(images[rows]), []
+    for seed in range(NETWORKS):
+        train = Fit(1000 + seed)
+        before = train(torch.cat([x, poison, mine]), torch.cat([y, bad, labels[rows]]))
+        after = train(torch.cat([x, poison]), torch.cat([y, bad]))
+        hidden, opened = (attack_success(m(stamp(test)), truth, poison_label)
+                          for m in (before, after))
+        odd, usual = ((1 - (before(a).softmax(1) ** 2).sum(1)).mean().item() for a in (mine, x))
+        points.append(opened - hidden - max(0.0, odd / (2 * usual) - 1))
+    return sum(points) / len(points)
 
 
-def _poison_class(images, labels, poison, poison_label, stamp, fit, count):
-    """Rows of the poison's class"""
-    return (labels == poison_label).nonzero().squeeze(1)[:count]
+def random_rows(images, labels, poison, poison_label, stamp, fit, count):
+    """Any rows of other classes"""
+    rows = (labels != poison_label).nonzero()[:, 0]
+    return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(1))[:count]]
 
 
-def _one_row(images, labels, poison, poison_label, stamp, fit, count):
-    """One row many times"""
-    return (labels != poison_label).nonzero().squeeze(1)[:1].repeat(count)
-
-
-def half_way(*arguments):
-    """Half of the way from the pictures as they come to the course's choice."""
-    return (slipped(_as_they_come(*arguments), *arguments)
-            + slipped(choose_camouflage(*arguments), *arguments)) / 2
+def _half_way(*arguments):
+    """Half way from random camouflage to the course's."""
+    return sum(slipped(f(*arguments), *arguments)
+               for f in (random_rows, choose_camouflage)) / 2
 
 
 PROJECT = Exercise(
-    id="7.6", title="Camouflage that nobody looks at",
-    trains="an adaptive attack: what a detector looks at, foreseen on a surrogate, weighed against "
-           "what the attack is for",
+    id="7.6", title="Camouflage that nobody minds",
+    trains="an attack on two aims at once: what hides the door and what a desk sees pull apart",
     difficulty=5, minutes=25, points=5, solution=choose_camouflage, cases=_choices,
-    measured="the rise of the attack success less what the desk minds", measure=slipped,
-    floor=half_way,
-    hints=("The desk minds rows of which the model is unsure. A model of your own can tell which "
-           "they will be. But rows that give no doubt also teach little: do not take the surest "
-           "alone.",
-           "θ' = fit(own rows, poison, stamped random camouflage); s_i = p_θ'(y_i | stamped x_i); "
-           "choose at random among the rows with s_i above the median.",
-           "Leave out your rows of the poison's class. Draw `count` of the others, and fit a "
-           "surrogate on your rows, the poison with its label and the stamped drawn ones with "
-           "theirs. Ask it about all of them, stamped; sort by the probability of the own label; "
-           "draw from the upper half."),
+    measured="the rise of ASR less the excess over the desk's limit", measure=slipped,
+    floor=_half_way,
+    hints=("A stamped row of which the model is unsure stands out. One of which it is sure anyway "
+           "teaches it nothing of the trigger. Rehearse with a network of your own, and look for "
+           "rows in between.",
+           "q_i = p(y_i | stamped x_i) of a surrogate that was trained on your rows, the poison "
+           "and some camouflage. Draw at random among {i : y_i ≠ t, q_i above its median}.",
+           "Leave out the poison's class. `fit` on your rows, the poison with its label, and "
+           "`count` random stamped rows with their true ones. Take the probability of the true "
+           "label of every stamped row, sort, drop the lower half, and draw `count` of the rest."),
     mistakes=(
-        (_as_they_come, "these are the pictures as they come, the lower end of what is asked for: "
-                        "ask a surrogate which of them it is sure of."),
-        (_poison_class, "your rows are of the poison's class: with the trigger and that label they "
-                        "are more poison."),
-        (_one_row, "one row many times is one row: the desk would see that at once."),
-        ("rows[order[min(len(rows) // 2, len(rows) - count):]]", "rows[order[:count]]",
-         "The rows with most doubt", "you took the rows that the surrogate doubts most: these are "
-         "what the desk looks for."),
-        ("sure = rows[order", "sure = torch.arange(len(rows))[order", "Places instead of rows",
-         "you gave places among the rows that are left, not the rows themselves."),
+        (random_rows, "these rows are as good as random ones, and a desk sees such a request: "
+                      "rehearse, and ask which stamped rows the network is unsure of."),
+        ("return sure[torch.randperm(len(sure), generator=g)[:count]]",
+         "return sure[-count:]", "The very surest rows", "you took the rows of which the network "
+         "is surest: nobody sees them, and they hardly hide the door. Leave some doubt."),
+        ("sure = rows[order[min(len(rows) // 2, len(rows) - count):]]",
+         "sure = rows[order[:count]]", "The rows that the network is least sure of",
+         "you took the rows of which the network is least sure: they hide the door well, and "
+         "stand out most."),
+        ("rows = (labels != poison_label)", "rows = (labels == poison_label)",
+         "Rows of the poison's class", "your rows are of the class that the attacker wants: with "
+         "the trigger and their true label they work as poison."),
+        ("return sure[torch.randperm(len(sure), generator=g)[:count]]",
+         "return sure[torch.randint(len(sure), (count,), generator=g)]",
+         "Drawn with repetition", "you drew with repetition: some row is there twice. Take the "
+         "first of a random permutation."),
+        ("return sure[torch.randperm(len(sure), generator=g)[:count]]",
+         "return torch.randperm(len(sure), generator=g)[:count]",
+         "Places among the candidates instead of rows",
+         "you gave places among your candidates: look up which of your rows they are."),
     ),
-    remark="It is judged on a made-up provider here, and meets the notebook's own and its desk "
+    remark="It is judged on digits and small networks here, and meets the notebook's own desk "
            "below.",
 )
 
