@@ -153,9 +153,3 @@ def plain(model, world, attack_success):
 def elsewhere(world):
     """The trigger in the opposite corner."""
     return lambda x: world.stamp(x.flip(-1, -2)).flip(-1, -2)
-
-
-def accuracy(model, data):
-    """Test accuracy, in percent."""
-    return 100 * float((training.predict(model, data.x_test).argmax(1) == data.y_test)
-                       .float().mean())
