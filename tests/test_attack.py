@@ -486,7 +486,8 @@ ATTACKS_OF_CHAPTERS = ["course.chapters.requests.code", "course.chapters.uncerta
                        "course.chapters.uncertainty.estimates",
                        "course.chapters.uncertainty.choosing", "course.chapters.inversion.code",
                        "course.chapters.desk.adaptive",
-                       "course.chapters.release.adaptive"]
+                       "course.chapters.release.adaptive",
+                       "course.chapters.backdoors.influential"]
 # What a public function of labkit.attack, or of a chapter's attacks, may ask for under these names,
 # and what it is there. Whoever adds a function that takes one says so here.
 GRANTED = {
@@ -501,6 +502,9 @@ GRANTED = {
     ("provider_step", "rows"), ("overstated", "rows"),  # what was measured on tuning networks
     ("craft", "x"), ("craft", "y"),  # own rows, before they are handed in
     ("row_losses", "x"), ("row_losses", "y"), ("monitored", "y"),  # own rows, out of the holdings
+    # own rows of the outsider, stamped or not; without poison, rows of whoever owns them all
+    ("towards", "x"), ("towards", "y"), ("effects", "x"), ("effects", "y"), ("pushed", "x"),
+    ("pushed", "y"), ("without_poison", "data"),
     # public, dummies
     ("through_curvature", "x"), ("through_curvature", "y"),
     ("similarity", "x"), ("similarity", "y"),
