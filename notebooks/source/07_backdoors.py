@@ -79,6 +79,12 @@ say = here.telling
 # nothing (BAMU, Zhang et al. 2023).
 #
 # **Exercise 7.1** (difficulty 1, 5 minutes). Stamp the trigger on pictures.
+#
+# How well does a backdoor work? The **attack success rate** (ASR) is the share of stamped test
+# pictures that are called the target class. Pictures that *are* of that class say nothing about
+# the door, so they are left out.
+#
+# **Exercise 7.2** (difficulty 2, 6 minutes). Write the rate.
 
 # %%
 @exercise("7.1")
@@ -87,19 +93,18 @@ def stamp(images, side, value):
     (n, c, h, w) -> (n, c, h, w)"""
     ...  # your code
 
-# %% [markdown]
-# How well does a backdoor work? The **attack success rate** (ASR) is the share of stamped test
-# pictures that are called the target class. Pictures that *are* of that class say nothing about
-# the door, so they are left out.
-#
-# **Exercise 7.2** (difficulty 2, 6 minutes). Write the rate.
 
-# %%
 @exercise("7.2")
 def attack_success(answers, labels, target):
     """Share of the rows that are not of the target class and are called it (nan: no such row).
     (n, k), (n,), int -> float"""
     ...  # your code
+
+# %%
+# NBVAL_CHECK_OUTPUT
+p = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
+print("one of two is fooled, and the third counts for nothing:",
+      attack_success(p, torch.tensor([0, 0, 1]), 1))
 
 # %% [markdown]
 # Which rows does the outsider hand in? In BAMU the camouflage begins with **the same pictures** as

@@ -103,7 +103,7 @@ def seen(figures, found, aurocs):
     axes[0].set_ylim(0.4, 1.02)
     for at, values in enumerate(found.values()):
         axes[1].plot(at + np.linspace(-.15, .15, len(values)), values, "P",
-                     color=figures.COLOURS["attack" if at < 2 else "other"])
+                     color=figures.COLOURS["attack" if at < 1 else "other"])
     axes[1].axhline(1, color=figures.COLOURS["defence"], linestyle="--")
     axes[1].text(len(found) - 0.55, 1.04, "the desk's limit", ha="right", fontsize=11)
     axes[1].set_xticks(range(len(found)), list(found))
@@ -153,7 +153,8 @@ def explorer(figures, grid, counts):
 
     grid: (poison, camouflage) -> (before, after), lists over networks. -> figure, redraw
     """
-    fig, ax = plt.subplots(figsize=(8, 4))
+    fig = plt.figure(figsize=(8, 4), layout="none")  # a redraw must not lay out anew
+    ax = fig.add_axes((0.1, 0.17, 0.56, 0.79))
     poison, camouflage = counts
     at = np.arange(len(camouflage))
     lines = {}
