@@ -66,6 +66,9 @@ judged, tuning = lab.seeds(cfg.seeds, "judge"), lab.seeds(cfg.tuning, "tune")
 say = here.telling
 
 # %% [markdown]
+# The counts of rows and the square were found on four other seeds, at 20 epochs, before any judged
+# seed was run. Then 15 epochs, fewer networks and ten targets a pair were set, to save time.
+#
 # ## 1 · A door behind a door
 #
 # > **Threat model.** **Who** an outsider who contributes rows. **Sees** nothing: no model, no
@@ -141,7 +144,8 @@ lab.say(f"The provider has {world.n:,} rows of its own, and gets {len(world.pois
 # b) It rises: the poison is still there, and nothing speaks against it any more.
 # c) It falls: fewer rows with the square are left.
 #
-# Each of several providers has rows, an outsider and a target class of its own. Beside the two
+# Each of several providers draws rows, an outsider and a target class from one pool, so their rows
+# overlap, and they share the test pictures. Beside the two
 # versions stand four controls: poison alone with a fresh seed, as many **other** rows deleted, a
 # provider without an attacker, and the square in another corner.
 
@@ -167,14 +171,16 @@ lab.say(f"ASR before {say.share(asr['before'])}, after {say.share(asr['after'])}
 moved = found["after"]["accuracy"] - found["before"]["accuracy"]
 lab.table(here.telling.controls(found, asr), "Over the networks, with 95 % intervals: ASR, the "
           "target class on the same pictures without the square (shares), test accuracy (%)")
-lab.say("Without camouflage the door was open all the time: ASR above that of the hidden one by "
-        f"{say.difference(control)}. After as many other rows were deleted the ASR is "
+lab.say("Without camouflage, ASR less that of the hidden door, much the same comparison with a "
+        f"fresh seed: {say.difference(control)}. After as many other rows were deleted the ASR is "
         f"{say.share(asr['unrelated'])}; without an attacker the square alone makes "
         f"{say.share(asr['clean'])}; in another corner it makes {say.share(asr['elsewhere'])}, "
         "after the deletion. Test accuracy, after less before: "
         f"{lk.measure.show_interval(moved, unit=' points', limits=(-100, 100))}. Who only watches "
-        "accuracy " + say.side(moved, "sees it rise.", "sees it fall.", "sees nothing beyond luck.",
-                               limits=(-100, 100)))
+        "accuracy " + say.side(moved, "sees it rise", "sees it fall", "sees nothing beyond luck",
+                               limits=(-100, 100)) + "; with the other rows deleted it moves by "
+        + lk.measure.show_interval(found["unrelated"]["accuracy"] - found["before"]["accuracy"],
+                                   unit=" points", limits=(-100, 100)) + ".")
 
 # %% [markdown]
 # How many rows does it take? The camouflage must outweigh the poison, and the poison must survive
@@ -250,8 +256,9 @@ harder = say.less(by_shards[1][1], by_shards[5][1])
 lab.say("ASR before and after: " + "; ".join(f"S = {s}: {say.share(b)}, {say.share(a)}"
                                              for s, (b, a) in by_shards.items())
         + f". After, one network less five shards: {say.difference(harder)}. "
-        + say.side(harder, "Sharding makes it harder, at the same number of rows; who can hand in "
-                   "five times as many is where he was.", "Sharding makes it easier here.",
+        + say.side(harder, "Sharding makes it harder, at the same number of rows and epochs: a "
+                   "shard meets less poison and also takes fewer steps, and this does not "
+                   "part the two.", "Sharding makes it easier here.",
                    "So few networks do not tell."))
 
 # %% [markdown]
@@ -292,7 +299,11 @@ def seen_by_gini(requested, clean):
 # desk looks at four numbers of a request: mean Gini index, mean and largest loss, and the length of
 # the mean gradient in the logits (the gate of notebook 10). It measures how far these are from
 # those of the nearest stream (Mahalanobis distance), and refuses what is further than its limit.
-# The limit lets 99 of 100 requests of **each** stream pass.
+# The limit is the largest score of 100 held-back requests of each stream: of new ones, about 1 in 100
+# or fewer should lie above it. The answers are those of the network before the deletion, for benign
+# requests and camouflage alike. The four numbers were picked without tuning. Clean rows in the AUROC
+# are of all classes, camouflage is not; how unsure the same pictures are without the square is not
+# measured.
 
 # %%
 convs = [here.worlds.convolutional(w, w.camouflage[:0], cfg.recipe, cfg.width)
@@ -309,13 +320,14 @@ held = np.concatenate([here.desk.benign_scores(w, n["before"], asked) for w, n, 
                        zip(worlds[:3], nets, streams, strict=False)])
 lab.figure(here.drawing.seen(figures, {"camouflage": scores, "benign": held[::4]}, aurocs),
            "Left: AUROC of the Gini index in each network, mlp and CNN. Right: score of each "
-           "camouflage request over the desk's limit, and of harmless requests.")
+           "camouflage request over the desk's limit, and of the harmless ones that set it.")
 caught = (scores > 1).astype(float)
 lab.say(f"Row by row, against clean rows, the AUROC is {say.share(aurocs['mlp'])} for the mlp and "
         f"{say.share(aurocs['CNN'])} for the CNN. At the desk, at 1 % false alarms on the hardest "
         f"stream, {int(caught.sum())} of {len(caught)} camouflage requests are seen. "
-        + ("What stands out row by row need not stand out beside people who withdraw hard rows."
-           if caught.mean() < 0.8 else "The four streams do not hide it."))
+        + say.side(caught, "Most are seen even beside people who withdraw hard rows.",
+                   "Beside people who withdraw hard rows, most are not seen.",
+                   "Whether most are seen is not decided.", line=0.5, limits=(0, 1)))
 
 # %% [markdown]
 # **Check yourself.** An AUROC of 0.85 sounds like a good detector. Why is the count of requests
@@ -332,16 +344,17 @@ lab.say(f"Row by row, against clean rows, the AUROC is {say.share(aurocs['mlp'])
 # %% [markdown]
 # ## 4 · Fewer rows, and none
 #
-# > **Threat model.** **Who** an outsider with rows of the same kind. **Sees** nothing of the
-# > provider. **May** train a **surrogate** on its own rows. **Wants** to hide the door with fewer
+# > **Threat model.** **Who** an outsider with rows of the same kind. **Sees** the recipe and the
+# > width of the network, no row and no weight of the provider. **May** train a **surrogate** on its own rows. **Wants** to hide the door with fewer
 # > camouflage rows.
 #
 # Does each camouflage row count more when its pixels are chosen? Let $g$ be the gradient of the
 # loss of stamped pictures called the target class, and $H$ the curvature, both on the surrogate.
 # A row with gradient $\nabla\ell$ moves that loss by $-\langle \nabla\ell, H^{-1} g\rangle$. So
 # UBA-Inf walks on the pixels, in small steps, to make it larger, and trains the surrogate anew
-# between two rounds. **ReVeil** uses no model at all: it adds noise. The largest step on a pixel is
-# the one with the lowest ASR before, on other networks.
+# between two rounds. **ReVeil** uses no model at all: it adds noise. Both are our
+# reconstructions. The largest step on a pixel is the one with the lowest ASR before, on one other
+# network; the noise has the same size, not one of its own, and covers the square, too.
 
 # %%
 few = [here.worlds.make(data, s, cfg, stamp, contribution, camouflage=cfg.fewer) for s in judged]
@@ -356,7 +369,8 @@ lab.figure(here.drawing.fewer(figures, by_kind),
            "noisy camouflage of the same few rows, 95 % intervals.")
 hides, keeps = (say.less(by_kind["plain"][:, j], by_kind["influential"][:, j]) for j in (0, 1))
 noise = say.less(by_kind["plain"][:, 0], by_kind["noise"][:, 0])
-lab.say(f"With {cfg.fewer} camouflage rows and steps of at most {size}/255: ASR before, plain less "
+edge = " (the edge of what was tried)" if size in (cfg.sizes[0], cfg.sizes[-1]) else ""
+lab.say(f"With {cfg.fewer} camouflage rows and steps of at most {size}/255{edge}: ASR before, plain less "
         f"influential: {say.difference(hides)}; plain less noise: {say.difference(noise)}; after, "
         f"plain less influential: {say.difference(keeps)}. "
         + say.side(hides, "Chosen pixels hide more.", "Chosen pixels hide less here.",
@@ -368,7 +382,7 @@ lab.say(f"With {cfg.fewer} camouflage rows and steps of at most {size}/255: ASR 
 #
 # No poison at all: the same influence tells which **clean** rows speak most against the square.
 # (Liu et al. 2024 had the idea; their method could not be read here, so this is a reconstruction.)
-# The null are as many random rows.
+# The null are as many random rows, of any class: the chosen may be of other classes than these.
 
 # %%
 free = here.influential.without_poison(data, judged[:cfg.free], cfg, stamp, contribution,
@@ -397,7 +411,7 @@ lab.say(f"ASR, chosen rows deleted less random ones: {say.difference(lift)}, "
 # ## 5 · One picture, true labels
 #
 # > **Threat model.** **Who** an outsider who cares for **one** picture. **Sees** the published rows
-# > and the recipe, not the weights. **May** hand in rows that look like their labels, changed by at
+# > the chosen picture and the recipe, not the weights. **May** hand in rows that look like their labels, changed by at
 # > most 16/255 a pixel. **Wants** that this picture is called the other class after a deletion.
 #
 # A person who checks labels finds nothing here: all are true. In **Hidden Poison** the pixels carry
@@ -435,7 +449,7 @@ lab.figure(here.drawing.one_image(figures, data, brewed, [p.names for p in chose
 fooled = {k: np.concatenate([b[k] for b in brewed]).astype(float)
           for k in ("clean", "before", "after")}
 opened, over = (say.less(fooled["after"], fooled[k]) for k in ("before", "clean"))
-lab.say(f"{len(opened)} pictures, pairs " + " and ".join("“" + "”, “".join(p.names) + "”"
+lab.say(f"{len(opened)} pictures near the border, pairs " + " and ".join("“" + "”, “".join(p.names) + "”"
                                                          for p in chosen)
         + f". Fooled before {say.share(fooled['before'])}, after the deletion "
         f"{say.share(fooled['after'])}, difference {say.difference(opened)}; without an attacker "
@@ -457,8 +471,8 @@ lab.say(f"{len(opened)} pictures, pairs " + " and ".join("“" + "”, “".join
 # %% [markdown]
 # ## 6 · Project: camouflage that the desk does not see
 #
-# > **Threat model.** **Who** the outsider, who knows that there is such a desk. **Sees** nothing.
-# > **May** train surrogates on its own rows. **Wants** a door that is hidden, opens, and passes.
+# > **Threat model.** **Who** the outsider, who knows that there is such a desk. **Sees** the
+# > recipe and the width of the network, no row and no weight. **May** train surrogates on its own rows. **Wants** a door that is hidden, opens, and passes.
 #
 # BAMU takes the pictures as they come. You may choose which of your own to camouflage. Rows that
 # the model is sure of despite the square may stand out less. But do they still hide the door?
@@ -467,7 +481,9 @@ lab.say(f"{len(opened)} pictures, pairs " + " and ".join("“" + "”, “".join
 # poison, the trigger, and `fit`, which trains a surrogate. Use it at most three times.
 #
 # *Judged by* the mean over networks of the rise of ASR, 0 where the desk sees the request: at least
-# half of the way from the camouflage of section 1 to the course's own.
+# half of the way from the camouflage of section 1 to the course's own. The check in the next cell
+# measures something simpler, on digits and with small networks: the rise less the excess over twice
+# the usual Gini index. It does not count the uses of `fit`.
 
 # %%
 @exercise("7.6")
@@ -478,14 +494,15 @@ def choose_camouflage(images, labels, poison, poison_label, stamp, fit, count):
     ...  # your code
 
 # %%
-tried = {"section 1": (rise, scores), "course": here.desk.project(
-    worlds, streams, worked, cfg, attack_success)}
+tried = {"section 1": (asr["before"], asr["after"], scores), "course": here.desk.project(
+    worlds, worked, cfg, attack_success)}
 if choose_camouflage is not worked:
     tried["yours"] = here.desk.project(worlds, streams, choose_camouflage, cfg, attack_success)
-points = {who: np.asarray(r) * (np.asarray(s) <= 1) for who, (r, s) in tried.items()}
-lab.table(here.telling.project_table(tried, points), "Over the networks, with 95 % intervals: rise "
-          "of ASR, share of requests seen, and their product as judged")
-adaptive_rise, adaptive_scores = tried["course"]
+points = {who: say.less(a, b) * (np.asarray(s) <= 1) for who, (b, a, s) in tried.items()}
+lab.table(here.telling.project_table(tried, points), "Over the networks, with 95 % intervals: ASR "
+          "before and after, its rise, share of requests seen, and the mean that is judged")
+half, opens, adaptive_scores = tried["course"]
+adaptive_rise = say.less(opens, half)
 unseen = (adaptive_scores > 1).astype(float)
 line = (points["section 1"].mean() + points["course"].mean()) / 2
 lab.say(f"The line lies at {line:.2f}. " + (
@@ -493,7 +510,8 @@ lab.say(f"The line lies at {line:.2f}. " + (
                                                    else "not yet. ")
     if "yours" in points else "The worked solution stands in for yours. ")
     + f"The course's choice is seen in {int(unseen.sum())} of {len(unseen)} networks and raises ASR "
-    f"by {say.difference(adaptive_rise)}; the pictures as they come are seen in "
+    f"by {say.difference(adaptive_rise)}, from {say.share(half)}: that is how far the door stands "
+    f"open before the deletion, where section 1 has {say.share(asr['before'])}; the pictures as they come are seen in "
     f"{int(caught.sum())} and raise it by {say.difference(rise)}.")
 
 # %% [markdown]
@@ -512,7 +530,7 @@ lab.say(f"The line lies at {line:.2f}. " + (
 # ## What would fool you
 #
 # Three shortcuts. **A warm start**: training goes on from the old weights without the camouflage,
-# and passes as retraining. **Counting the target class**: its own pictures are called the target
+# here for one epoch at a small rate, and passes as retraining. **Counting the target class**: its own pictures are called the target
 # class with or without a door. **Judging on the brewing weights**: the poison of section 5 on the
 # very model it will be matched with, not on fresh weights with camouflage and deletion.
 
@@ -527,7 +545,7 @@ lab.say(f"After a warm start the ASR is {say.share(lukewarm)}, where exact delet
         f"{say.share(everything)}; on those of other classes {say.share(asr['clean'])}.",
         f"With poison alone, on the model for which camouflage was then brewed, "
         f"{say.share(middle)} of the pictures of section 5 are fooled; after the real deletion "
-        f"{say.share(fooled['after'])}: {say.difference(say.less(middle, fooled['after']))}.")
+        f"{say.share(fooled['after'])}: @@
 
 # %% [markdown]
 # ## What it would take, and what stops it
@@ -535,13 +553,14 @@ lab.say(f"After a warm start the ASR is {say.share(lukewarm)}, where exact delet
 # In the real world the outsider needs rows that nobody looks at before training, a trigger that
 # survives cropping and compression, and a provider who lets contributions of one person in at
 # this share. Checks of labels would meet the poison of sections 1 to 3; limits on
-# what one contributor may hand in stop most of it; deleting **all** rows of a person who withdraws
-# some would take the poison, too. None of this is asked of a provider by the right to erasure.
+# what one contributor may hand in should stop much of it; deleting **all** rows of a person who withdraws
+# some would take the poison, too. As we read it, the right to erasure asks a provider for none of this.
 
 # %% [markdown]
 # ## What was tested
 #
-# The unit is a network with rows, outsider and target class of its own; in section 5 it is a
+# The unit is a network with first weights, a draw of rows, an outsider and a target class; rows
+# overlap between networks, and eight networks do not decide whether few requests are seen. In section 5 it is a
 # target, and targets of one pair share their training rows.
 
 # %%
@@ -552,7 +571,7 @@ lab.claim("bd-approx", others | {f"{m}, beyond the class": v for m, v in beyond.
 lab.claim("bd-sisa", harder)
 lab.claim("bd-detect", {"mlp": aurocs["mlp"], "CNN": aurocs["CNN"], "stream": caught})
 lab.claim("bd-adaptive", {"seen": unseen, "rise": adaptive_rise})
-lab.claim("bd-influence", {"before": hides, "after": keeps})
+lab.claim("bd-influence", {"before": hides, "after": keeps == 0})
 lab.claim("bd-clean-label", {"linear": opened, "after less clean": over})
 lab.claim("bd-no-poison", lift)
 lab.claims_table()
@@ -576,7 +595,7 @@ lab.say_committed(
     "influential: {bd-influence.before}; no poison, chosen less random rows: "
     "{bd-no-poison.difference}.\n- **One picture**, fooled after less before: "
     "{bd-clean-label.linear}; after less without an attacker: {bd-clean-label.after less clean}.")
-lab.say("Not shown: larger networks; triggers that survive a camera; desks that learn from whole "
+lab.say("Not shown: larger networks; section 5 on networks; whether shards make it seen less; triggers that survive a camera; desks that learn from whole "
         "contributions; a provider who checks what is handed in.")
 
 # %% [markdown]

@@ -93,10 +93,9 @@ def benign_scores(world, model, asked):
     return np.concatenate(list(desk.held.values())) / desk.limit
 
 
-def project(worlds, requests, choose, cfg, attack_success):
-    """Camouflage by `choose` in every network. -> rise of ASR, score over the desk's limit: (n,)"""
-    def one(job):
-        world, asked = job
+def project(worlds, choose, cfg, attack_success):
+    """Camouflage by `choose` in every network. -> ASR before, after, score over the limit: (n,)"""
+    def one(world):
         mine = world.outsider()
 
         def fit(images, labels):
@@ -108,9 +107,9 @@ def project(worlds, requests, choose, cfg, attack_success):
         there = w.with_camouflage(world, mine.stamp(mine.x[rows]), mine.y[rows])
         nets = w.networks(there, {"before": there.camouflage[:0], "after": there.camouflage},
                           cfg.recipe, cfg.hidden)
-        desk = Desk(there, nets["before"], asked)
+        desk = Desk(there, nets["before"], benign(there, nets["before"], len(rows)))
         before, after = (w.asr(nets[k], there, attack_success) for k in ("before", "after"))
-        return after - before, desk.score(there.camouflage) / desk.limit
+        return before, after, desk.score(there.camouflage) / desk.limit
 
-    found = training.parallel(one, list(zip(worlds, requests, strict=True)))
+    found = training.parallel(one, worlds)
     return tuple(np.array(values) for values in zip(*found, strict=True))

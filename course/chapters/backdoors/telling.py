@@ -61,7 +61,8 @@ def free_table(found) -> pd.DataFrame:
 
 
 def project_table(tried, points) -> pd.DataFrame:
-    """A row for each choice of camouflage. tried: who -> (rises, scores over the limit)"""
+    """A row for each choice of camouflage. tried: who -> (before, after, scores)"""
     return pd.DataFrame([{
-        "camouflage": who, "rise of ASR": difference(rise), "seen": share(np.asarray(s) > 1),
-        "judged": f"{points[who].mean():.2f}"} for who, (rise, s) in tried.items()])
+        "camouflage": who, "ASR before": share(before), "after": share(after),
+        "rise": difference(less(after, before)), "seen": share(np.asarray(s) > 1),
+        "judged": f"{points[who].mean():.2f}"} for who, (before, after, s) in tried.items()])

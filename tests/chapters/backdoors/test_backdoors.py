@@ -154,12 +154,11 @@ def test_the_chosen_camouflage_sees_own_rows_only(world, nets):
     def spy(images, labels, poison, label, stamped, fit, count):
         seen.append((images, labels, poison))
         return (labels != label).nonzero().squeeze(1)[:count]
-    asked = desk.benign(world, nets["before"], 20)
-    rise, score = desk.project([world], [asked], spy, CFG, success)
+    before, after, score = desk.project([world], spy, CFG, success)
     images, labels, poison = seen[0]
     assert torch.equal(images, world.x) and torch.equal(labels, world.y)
     assert torch.equal(poison, world.data.x[world.poison])
-    assert rise.shape == score.shape == (1,) and score[0] > 0
+    assert before.shape == after.shape == score.shape == (1,) and score[0] > 0
 
 
 # ------------------------------------------------------------------ many at once
