@@ -183,8 +183,8 @@ lab.say("Without camouflage, ASR less that of the hidden door, much the same com
                                    unit=" points", limits=(-100, 100)) + ".")
 
 # %% [markdown]
-# How many rows does it take? The camouflage must outweigh the poison, and the poison must survive
-# the camouflage. In the explorer choose a number of poison rows. Where does the trick *not* work?
+# How many rows does it take? In the explorer choose a number of poison rows. Where does the trick
+# *not* work?
 
 # %%
 counts = [tuple(min(c, cfg.own // 3) for c in some) for some in cfg.counts]
@@ -299,11 +299,11 @@ def seen_by_gini(requested, clean):
 # desk looks at four numbers of a request: mean Gini index, mean and largest loss, and the length of
 # the mean gradient in the logits (the gate of notebook 10). It measures how far these are from
 # those of the nearest stream (Mahalanobis distance), and refuses what is further than its limit.
-# The limit is the largest score of 100 held-back requests of each stream: of new ones, about 1 in 100
-# or fewer should lie above it. The answers are those of the network before the deletion, for benign
-# requests and camouflage alike. The four numbers were picked without tuning. Clean rows in the AUROC
-# are of all classes, camouflage is not; how unsure the same pictures are without the square is not
-# measured.
+# The limit is the largest score of 100 held-back requests of each stream: of new ones, about 1 in
+# 100 or fewer should lie above it. The answers are those of the network before the deletion, for
+# benign requests and camouflage alike. The four numbers were picked without tuning. Clean rows in
+# the AUROC are of all classes, camouflage is not; how unsure the same pictures are without the
+# square is not measured.
 
 # %%
 convs = [here.worlds.convolutional(w, w.camouflage[:0], cfg.recipe, cfg.width)
@@ -345,8 +345,8 @@ lab.say(f"Row by row, against clean rows, the AUROC is {say.share(aurocs['mlp'])
 # ## 4 · Fewer rows, and none
 #
 # > **Threat model.** **Who** an outsider with rows of the same kind. **Sees** the recipe and the
-# > width of the network, no row and no weight of the provider. **May** train a **surrogate** on its own rows. **Wants** to hide the door with fewer
-# > camouflage rows.
+# > width of the network, no row and no weight of the provider. **May** train a **surrogate** on its
+# > own rows. **Wants** to hide the door with fewer camouflage rows.
 #
 # Does each camouflage row count more when its pixels are chosen? Let $g$ be the gradient of the
 # loss of stamped pictures called the target class, and $H$ the curvature, both on the surrogate.
@@ -370,9 +370,11 @@ lab.figure(here.drawing.fewer(figures, by_kind),
 hides, keeps = (say.less(by_kind["plain"][:, j], by_kind["influential"][:, j]) for j in (0, 1))
 noise = say.less(by_kind["plain"][:, 0], by_kind["noise"][:, 0])
 edge = " (the edge of what was tried)" if size in (cfg.sizes[0], cfg.sizes[-1]) else ""
-lab.say(f"With {cfg.fewer} camouflage rows and steps of at most {size}/255{edge}: ASR before, plain less "
-        f"influential: {say.difference(hides)}; plain less noise: {say.difference(noise)}; after, "
-        f"plain less influential: {say.difference(keeps)}. "
+lab.say(f"With {cfg.fewer} camouflage rows and steps of at most {size}/255{edge}: "
+        "ASR before, plain less "
+        f"influential: {say.difference(hides)}; plain less noise: {say.difference(noise)}. After, "
+        + ("they are equal, as they must be: the same rows are left. " if (keeps == 0).all()
+           else "they differ, which points to a fault. ")
         + say.side(hides, "Chosen pixels hide more.", "Chosen pixels hide less here.",
                    "Whether chosen pixels hide more is open here."))
 
@@ -411,8 +413,9 @@ lab.say(f"ASR, chosen rows deleted less random ones: {say.difference(lift)}, "
 # ## 5 · One picture, true labels
 #
 # > **Threat model.** **Who** an outsider who cares for **one** picture. **Sees** the published rows
-# > the chosen picture and the recipe, not the weights. **May** hand in rows that look like their labels, changed by at
-# > most 16/255 a pixel. **Wants** that this picture is called the other class after a deletion.
+# > the chosen picture and the recipe, not the weights. **May** hand in copies of such rows, labels
+# > unchanged, pixels changed by at most 16/255 a pixel. **Wants** that this picture is called the
+# > other class after a deletion.
 #
 # A person who checks labels finds nothing here: all are true. In **Hidden Poison** the pixels carry
 # the attack, by **gradient matching**. Let $d$ be the gradient that would teach the model the wrong
@@ -449,7 +452,8 @@ lab.figure(here.drawing.one_image(figures, data, brewed, [p.names for p in chose
 fooled = {k: np.concatenate([b[k] for b in brewed]).astype(float)
           for k in ("clean", "before", "after")}
 opened, over = (say.less(fooled["after"], fooled[k]) for k in ("before", "clean"))
-lab.say(f"{len(opened)} pictures near the border, pairs " + " and ".join("“" + "”, “".join(p.names) + "”"
+lab.say(f"{len(opened)} pictures near the border, pairs "
+        + " and ".join("“" + "”, “".join(p.names) + "”"
                                                          for p in chosen)
         + f". Fooled before {say.share(fooled['before'])}, after the deletion "
         f"{say.share(fooled['after'])}, difference {say.difference(opened)}; without an attacker "
@@ -472,7 +476,8 @@ lab.say(f"{len(opened)} pictures near the border, pairs " + " and ".join("“" +
 # ## 6 · Project: camouflage that the desk does not see
 #
 # > **Threat model.** **Who** the outsider, who knows that there is such a desk. **Sees** the
-# > recipe and the width of the network, no row and no weight. **May** train surrogates on its own rows. **Wants** a door that is hidden, opens, and passes.
+# > recipe and the width of the network, no row and no weight. **May** train surrogates on its own
+# > rows. **Wants** a door that is hidden, opens, and passes.
 #
 # BAMU takes the pictures as they come. You may choose which of your own to camouflage. Rows that
 # the model is sure of despite the square may stand out less. But do they still hide the door?
@@ -497,7 +502,7 @@ def choose_camouflage(images, labels, poison, poison_label, stamp, fit, count):
 tried = {"section 1": (asr["before"], asr["after"], scores), "course": here.desk.project(
     worlds, worked, cfg, attack_success)}
 if choose_camouflage is not worked:
-    tried["yours"] = here.desk.project(worlds, streams, choose_camouflage, cfg, attack_success)
+    tried["yours"] = here.desk.project(worlds, choose_camouflage, cfg, attack_success)
 points = {who: say.less(a, b) * (np.asarray(s) <= 1) for who, (b, a, s) in tried.items()}
 lab.table(here.telling.project_table(tried, points), "Over the networks, with 95 % intervals: ASR "
           "before and after, its rise, share of requests seen, and the mean that is judged")
@@ -511,7 +516,8 @@ lab.say(f"The line lies at {line:.2f}. " + (
     if "yours" in points else "The worked solution stands in for yours. ")
     + f"The course's choice is seen in {int(unseen.sum())} of {len(unseen)} networks and raises ASR "
     f"by {say.difference(adaptive_rise)}, from {say.share(half)}: that is how far the door stands "
-    f"open before the deletion, where section 1 has {say.share(asr['before'])}; the pictures as they come are seen in "
+    f"open before the deletion, where section 1 has {say.share(asr['before'])}; "
+    f"the pictures as they come are seen in "
     f"{int(caught.sum())} and raise it by {say.difference(rise)}.")
 
 # %% [markdown]
@@ -530,9 +536,10 @@ lab.say(f"The line lies at {line:.2f}. " + (
 # ## What would fool you
 #
 # Three shortcuts. **A warm start**: training goes on from the old weights without the camouflage,
-# here for one epoch at a small rate, and passes as retraining. **Counting the target class**: its own pictures are called the target
-# class with or without a door. **Judging on the brewing weights**: the poison of section 5 on the
-# very model it will be matched with, not on fresh weights with camouflage and deletion.
+# here for one epoch at a small rate, and passes as retraining. **Counting the target class**: its
+# own pictures are called the target class with or without a door. **Judging on the brewing
+# weights**: the poison of section 5 on the very model it will be matched with, not on fresh weights
+# with camouflage and deletion. The last changes weights and camouflage at once.
 
 # %%
 lukewarm = [here.worlds.asr(here.approximate.warm(w, n["before"], cfg.recipe), w, attack_success)
@@ -545,7 +552,10 @@ lab.say(f"After a warm start the ASR is {say.share(lukewarm)}, where exact delet
         f"{say.share(everything)}; on those of other classes {say.share(asr['clean'])}.",
         f"With poison alone, on the model for which camouflage was then brewed, "
         f"{say.share(middle)} of the pictures of section 5 are fooled; after the real deletion "
-        f"{say.share(fooled['after'])}: @@
+        f"{say.share(fooled['after'])}: "
+        + say.difference(say.less(middle, fooled["after"])) + "; "
+        + say.side(say.less(middle, fooled["after"]), "it promises too much.",
+                   "it promises too little.", "here it need not fool anybody."))
 
 # %% [markdown]
 # ## What it would take, and what stops it
@@ -553,15 +563,16 @@ lab.say(f"After a warm start the ASR is {say.share(lukewarm)}, where exact delet
 # In the real world the outsider needs rows that nobody looks at before training, a trigger that
 # survives cropping and compression, and a provider who lets contributions of one person in at
 # this share. Checks of labels would meet the poison of sections 1 to 3; limits on
-# what one contributor may hand in should stop much of it; deleting **all** rows of a person who withdraws
-# some would take the poison, too. As we read it, the right to erasure asks a provider for none of this.
+# what one contributor may hand in should stop much of it; deleting **all** rows of a person who
+# withdraws some would take the poison, too. As we read it, the right to erasure asks a provider for
+# none of this.
 
 # %% [markdown]
 # ## What was tested
 #
 # The unit is a network with first weights, a draw of rows, an outsider and a target class; rows
-# overlap between networks, and eight networks do not decide whether few requests are seen. In section 5 it is a
-# target, and targets of one pair share their training rows.
+# overlap between networks, and eight networks do not decide whether few requests are seen. In
+# section 5 it is a target, and targets of one pair share their training rows.
 
 # %%
 METHODS = tuple(here.approximate.GRID)
@@ -595,7 +606,8 @@ lab.say_committed(
     "influential: {bd-influence.before}; no poison, chosen less random rows: "
     "{bd-no-poison.difference}.\n- **One picture**, fooled after less before: "
     "{bd-clean-label.linear}; after less without an attacker: {bd-clean-label.after less clean}.")
-lab.say("Not shown: larger networks; section 5 on networks; whether shards make it seen less; triggers that survive a camera; desks that learn from whole "
+lab.say("Not shown: larger networks; section 5 on networks; whether shards make it seen less; "
+        "triggers that survive a camera; desks that learn from whole "
         "contributions; a provider who checks what is handed in.")
 
 # %% [markdown]
