@@ -7,10 +7,10 @@ from .gates import (
     residuals,
     threshold,
 )
-from .privacy import group_epsilon
+from .privacy import gaussian_delta, gaussian_epsilon, group_epsilon
 from .streams import REALISTIC, STREAMS, benign
 
 __all__ = [
-    "REALISTIC", "STREAMS", "benign", "gradient_gate", "group_epsilon", "isolated",
-    "medoids", "residuals", "threshold",
+    "REALISTIC", "STREAMS", "benign", "gaussian_delta", "gaussian_epsilon", "gradient_gate",
+    "group_epsilon", "isolated", "medoids", "residuals", "threshold",
 ]

@@ -3,10 +3,9 @@
 import math
 
 import torch
-from scipy.optimize import brentq
-from scipy.stats import norm
 
 from labkit.base import spawn_seeds
+from labkit.defend.privacy import gaussian_epsilon
 
 from .sides import collected
 
@@ -68,17 +67,6 @@ def _answering(w, length):
 
 
 def epsilon_of(sigma, steps, delta) -> float:
-    """The exact ε at delta of so many noisy steps on all rows.
-
-    They are one Gaussian mechanism with μ = √steps / σ, so that δ(ε) = Φ(μ/2 − ε/μ) −
-    e^ε Φ(−μ/2 − ε/μ) (Balle and Wang 2018); ε is where that is `delta`.
+    """The exact ε at delta of so many noisy steps on all rows: one Gaussian mechanism, μ = √steps/σ.
     """
-    if not sigma:
-        return math.inf
-    mu = math.sqrt(steps) / sigma
-
-    def excess(epsilon):
-        return (norm.cdf(mu / 2 - epsilon / mu)
-                - math.exp(epsilon + norm.logcdf(-mu / 2 - epsilon / mu)) - delta)
-
-    return 0.0 if excess(0.0) <= 0 else float(brentq(excess, 0.0, 10 * mu * (mu + 10)))
+    return gaussian_epsilon(math.sqrt(steps) / sigma if sigma else math.inf, delta)
