@@ -160,13 +160,13 @@ def trial(data, cfg, chosen, seed) -> dict:
          "deleted rows": t.w - t.spectrum.solve(t.by_rows(t.task.gone), damping),
          "other rows": t.w - t.spectrum.solve(t.by_rows(others), damping)}
     after = w["all rows"]
-    curves = {scale: lissa_curve(t, chosen["solve"], scale, damping, cfg, seed, steps)
-              for scale, steps in ((chosen["scale"], chosen["steps"]), (1.0, chosen["steps"]),
-                                   (0.25, cfg.diverging))}
+    curves = {name: lissa_curve(t, chosen["solve"], scale, damping, cfg, seed, steps)
+              for name, scale, steps in (("chosen", chosen["scale"], chosen["steps"]),
+                                         ("quarter", 0.25, cfg.diverging))}
     ten, once = (one_after_the_other(t, damping, parts, cfg.cg) for parts in (10, 1))
     far = {name: float((v - coupled).norm()) for name, v in (("ten", ten), ("once", once),
                                                               ("untouched", t.w))}
-    enough = first_below(curves[chosen["scale"]]["error"], 0.1)
+    enough = first_below(curves["chosen"]["error"], 0.1)
     sigmas = (*cfg.sigmas, *chosen["sigmas"])
     return {
         "t": {"ends": t.spectrum.ends, "rest": t.rest, "length": float(t.w.norm())},
@@ -174,11 +174,11 @@ def trial(data, cfg, chosen, seed) -> dict:
         "residual": {name: t.residual(v) for name, v in w.items()},
         "gain": {name: nearer(t.w, v, coupled) for name, v in w.items()},
         "to stranger": (float((t.w - stranger).norm()), float((after - stranger).norm())),
-        "curves": {scale: c["error"] for scale, c in curves.items()},
+        "error": {name: c["error"][-1] for name, c in curves.items()},
         "visits": {"retraining": visits(t, cfg, retraining=True),
                    "lissa": visits(t, cfg, lissa_steps=enough),
                    "cg": visits(t, cfg, cg=cg_steps(t, damping))},
-        "seconds": (seconds, curves[chosen["scale"]]["seconds"]),
+        "seconds": (seconds, curves["chosen"]["seconds"]),
         "far": far, "step": float((after - t.w).norm()),
         "noisy": with_noise(t.net, after, x_test, y_test, sigmas, seed, cfg.draws),
         "accuracy": {"original": right(t.net, t.w, x_test, y_test),

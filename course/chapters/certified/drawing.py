@@ -83,14 +83,15 @@ def dampings(figures, grid, trials, chosen, limit=1e3):
 def solver(figures, curves, chosen):
     """Relative error of LiSSA by step, one network, for each scale. curves: scale -> (steps,)"""
     fig, ax = plt.subplots(figsize=(8.5, 4))
-    for (scale, errors), (colour, _), line in zip(sorted(curves.items()), figures.SHADES,
-                                                  ("--", "-", ":"), strict=False):
-        errors = np.clip(errors, 1e-3, 1e4)
-        ax.semilogy(np.arange(1, len(errors) + 1), errors, line, color=colour,
-                    label=f"scale {scale:g} × largest" + (" (chosen)" if scale == chosen else ""))
-    ax.axhline(0.1, color=figures.COLOURS["other"], linestyle=":", linewidth=1.2, label="0.1")
-    ax.set(xlabel="steps of LiSSA", ylabel="|LiSSA − exact| / |exact|", ylim=(1e-3, 1e4))
-    ax.legend()
+    for (scale, errors), line in zip(sorted(curves.items()), (":", "--", "-.", (0, (1, 3)), "-"),
+                                     strict=False):
+        colour = figures.COLOURS["unlearned" if scale == chosen else "other"]
+        errors = np.clip(errors, 1e-3, 1e3)
+        ax.semilogy(np.arange(1, len(errors) + 1), errors, "-" if scale == chosen else line,
+                    color=colour, label=f"{scale:g}" + (" (chosen)" if scale == chosen else ""))
+    ax.axhline(0.1, color="black", linestyle=":", linewidth=1)
+    ax.set(xlabel="steps of LiSSA", ylabel="|LiSSA − exact| / |exact|", ylim=(1e-2, 1e3))
+    ax.legend(title="scale / largest eigenvalue")
     return fig
 
 

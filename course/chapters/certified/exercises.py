@@ -205,20 +205,23 @@ LISSA = Exercise(
 def survives(before, after, reference, refused):
     """Did it change? Was the unknown id refused? Is retraining nearer? (p,) · 3, bool -> (3,) bool
     """
-    return torch.tensor([bool((after != before).any()), bool(refused),
-                         bool((after - reference).norm() < (before - reference).norm())])
+    left = (after - reference).norm()
+    nearer = left < (before - reference).norm() and left < (after - before).norm()
+    return torch.tensor([bool((after != before).any()), bool(refused), bool(nearer)])
 
 
 def _audit_cases():
     g = torch.Generator().manual_seed(135)
-    w, r = torch.randn(2, 6, generator=g, dtype=torch.float64)
+    w, r, z = torch.randn(3, 6, generator=g, dtype=torch.float64)
     one = w.clone()
     one[3] += 1e-7
     return [("a real step", (w, w + 0.9 * (r - w), r, True)),
             ("nothing changed", (w, w.clone(), r, True)),
             ("nothing changed, any id accepted", (w, w.clone(), r, False)),
             ("a step away", (w, w - 0.2 * (r - w), r, True)),
-            ("far, but in the right direction", (w, w + 2.5 * (r - w), r, True)),
+            ("a hundredth of a step", (w, w + 0.01 * (r - w), r, True)),
+            ("a step twice and a half too long", (w, w + 2.5 * (r - w), r, True)),
+            ("far off to a side", (w, w + 30 * (z - w), r, True)),
             ("one weight moved by a hair", (w, one, r, False)),
             ("the reference itself", (w, r.clone(), r, True))]
 
@@ -226,23 +229,24 @@ def _audit_cases():
 AUDIT = Exercise(
     id="13.5", title="Three tests of a receipt",
     trains="what evidence is: each test rules out one way to make a receipt up", difficulty=3,
-    minutes=8, points=2, solution=survives, cases=_audit_cases,
+    minutes=10, points=2, solution=survives, cases=_audit_cases,
     hints=("Look at the three in turn. A receipt's text takes no part: anybody can print it.",
-           "after ≠ before in at least one place; refused; |after − reference| < "
-           "|before − reference|.",
-           "Give `torch.tensor` of three bools: `(after != before).any()`, `refused`, and the "
-           "comparison of two norms."),
+           "after ≠ before in at least one place; refused; |after − reference| below both "
+           "|before − reference| and |after − before|.",
+           "Give `torch.tensor` of three bools: `(after != before).any()`, `refused`, and whether "
+           "one norm lies below two others."),
     mistakes=(
-        ("(after - reference).norm() < (before - reference).norm()",
-         "(after - before).norm() < (before - reference).norm()",
-         "The step's length is compared", "you compared the length of the step: it may be short "
-         "and go anywhere. Measure both distances to the reference."),
-        ("(after - reference).norm() <", "(after - reference).norm() <=",
-         "As near as before is enough", "you let pass what is as near as before: doing nothing "
-         "would pass."),
+        (" and left < (after - before).norm()", "", "Nearer than it was is enough",
+         "you let pass what is a hair nearer than before: a hundredth of the step would do."),
+        ("left < (before - reference).norm() and ", "", "Only against the old model",
+         "you compared with the step's length alone: a long step to anywhere may pass. It must "
+         "also be nearer than the old model was."),
+        ("left < (before - reference).norm() and left <", "left <= (before - reference).norm() "
+         "and left <=", "As near is enough", "you let equal distances pass: doing nothing is as "
+         "near as before, no nearer."),
         ("(after != before).any()", "(after != before).all()", "Every weight must change",
          "you ask that every weight changes: one is enough to show a change."),
-        ("(after != before).any()", "not torch.allclose(after, before)",
+        ("bool((after != before).any())", "not torch.allclose(after, before)",
          "A small change does not count", "you took a tolerance: the first test asks whether "
          "anything changed at all; how much is for the third."),
         ("bool(refused)", "not refused", "A refusal counts against it",

@@ -32,13 +32,16 @@ def damping_of(trained, dampings, within=1.1) -> tuple:
 def lissa_setting(trained, solve, damping, cfg, level=0.05) -> tuple:
     """The scale that comes below half of the claim's error soonest, and in how many steps.
 
-    -> scale, steps (a quarter more than it took here), edge: whether the scale lies at the edge
+    -> scale, steps (a quarter more than it took here), took: scale -> steps, curves: scale ->
+    (steps,) error on the first network
     """
-    took = {scale: np.mean([first_below(lissa_curve(t, solve, scale, damping, cfg, 7,
-                                                    cfg.lissa_steps)["error"], level)
-                            for t in trained]) for scale in cfg.scales}
+    curves = {scale: [lissa_curve(t, solve, scale, damping, cfg, 7, cfg.lissa_steps)["error"]
+                      for t in trained] for scale in cfg.scales}
+    took = {scale: float(np.mean([first_below(c, level) for c in of_scale]))
+            for scale, of_scale in curves.items()}
     scale = min(took, key=took.get)
-    return scale, min(cfg.lissa_steps, int(1.25 * took[scale])), took
+    steps = min(cfg.lissa_steps, int(1.25 * took[scale]))
+    return scale, steps, took, {s: c[0] for s, c in curves.items()}
 
 
 def regularisation(data, cfg, seeds) -> tuple:
