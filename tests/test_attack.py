@@ -486,7 +486,7 @@ ATTACKS_OF_CHAPTERS = ["course.chapters.requests.code", "course.chapters.uncerta
                        "course.chapters.uncertainty.estimates",
                        "course.chapters.uncertainty.choosing", "course.chapters.inversion.code",
                        "course.chapters.desk.adaptive",
-                       "course.chapters.release.adaptive"]
+                       "course.chapters.release.adaptive", "course.chapters.certified.slow"]
 # What a public function of labkit.attack, or of a chapter's attacks, may ask for under these names,
 # and what it is there. Whoever adds a function that takes one says so here.
 GRANTED = {
@@ -505,6 +505,8 @@ GRANTED = {
     ("through_curvature", "x"), ("through_curvature", "y"),
     ("similarity", "x"), ("similarity", "y"),
     ("fit_linear", "x"), ("fit_linear", "y"),  # the provider's own training
+    ("influence", "x"), ("influence", "y"), ("within", "x"),  # own rows, as they are changed
+    ("split", "data"), ("trial", "data"),  # who sets the stage: draws providers and collections
     # who sets the stage: trains the victims, and tunes on other seeds
     ("victim", "data"), ("victim", "train"), ("step_sizes", "data"), ("step_sizes", "train"),
     ("influence_against_retraining", "train"),

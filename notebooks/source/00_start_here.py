@@ -219,7 +219,7 @@ lab.say(f"The networks give the right label {show(met, **percent)} on the rows t
 # | 10 | desk | what helps where requests arrive, also against attackers who know it? |
 # | 11 | release | what helps in what is let out? |
 # | 12 | sparsity | does a sparse model forget more easily? |
-# | 13 | *certified* | *planned: what does a certificate promise?* |
+# | 13 | certified | what does a certificate promise, and can an attacker make it expensive? |
 # | 14 | *value* | *planned: what is a row worth?* |
 # | 15 | *assurance* | *planned: is a safety case still true after a deletion?* |
 # | 16 | *arena* | *planned: anyone's method against every attack* |

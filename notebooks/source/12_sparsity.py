@@ -827,5 +827,4 @@ lab.say_committed(
 # are a small copy; [Fan et al. 2024](https://arxiv.org/abs/2310.12508), who choose weights by their
 # gradient; [Xiao et al. 2025](https://arxiv.org/abs/2507.18725), on pruning anew after a deletion.
 #
-# **Next**: the scoreboard of the whole course, `labkit report`, and your own data:
-# `dataset="folder:PATH"`.
+# **Next**: [notebook 13](13_certified.ipynb) asks what a certificate of unlearning promises.
