@@ -343,6 +343,27 @@ def test_the_solutions_of_11_agree_with_others():
                     min(1.0, max(0.0, flat[i].item() + size * np.sign(slope))), abs=1e-9)
 
 
+def test_the_solutions_of_13_agree_with_others():
+    from course.chapters.certified import convex, receipts
+
+    classic, curve, remove, lissa, audit = (EXERCISES[f"13.{i}"].solution for i in range(1, 6))
+    r = np.random.default_rng(8)
+    for _ in range(50):
+        sensitivity, epsilon, delta = _draw_noise(r)
+        sigma = classic(sensitivity, epsilon, delta)
+        assert 1.25 * np.exp(-(sigma * epsilon / sensitivity) ** 2 / 2) == pytest.approx(delta)
+        epsilon, mu = _draw_curve(r)
+        assert curve(epsilon, mu) == pytest.approx(lk.defend.gaussian_delta(epsilon, mu), abs=1e-9)
+        w, *rest = _draw_removed(r)
+        assert torch.allclose(remove(w, *rest), convex.removal(w, *rest))
+        g, product, scale, steps, watch = _draw_series(r)
+        h = product(torch.eye(g.shape[1], dtype=torch.float64)) / scale
+        powers = [torch.linalg.matrix_power(torch.eye(len(h)) - h, j) for j in range(steps + 1)]
+        assert torch.allclose(lissa(g, product, scale, steps, watch), g @ sum(powers) / scale)
+        given = _draw_audit(r)
+        assert torch.equal(audit(*given), receipts.survives(*given))
+
+
 def test_the_solutions_of_12_agree_with_others():
     import torch.nn.utils.prune as prune
 
@@ -810,6 +831,40 @@ def _draw_shadows(r):
     return torch.randn(m, generator=g), 2 * torch.randn(s, m, generator=g) + inside, inside
 
 
+def _draw_noise(r):
+    return float(r.uniform(0.1, 9)), float(r.uniform(0.1, 3)), float(10 ** r.uniform(-9, -1))
+
+
+def _draw_curve(r):
+    mu = float(10 ** r.uniform(-1, 2))
+    return float(r.uniform(0, 1)) * mu * (mu + 2), mu
+
+
+def _draw_removed(r):
+    n, d = int(r.integers(2, 9)), int(r.integers(1, 5))
+    x, y = torch.from_numpy(r.normal(0, 1, (n + 1, d))), r.choice([-1.0, 1.0], n + 1)
+    return (torch.from_numpy(r.normal(0, 1, d)), x[1:], torch.from_numpy(y[1:]), x[0],
+            torch.tensor(y[0]), float(r.uniform(0.01, 2)))
+
+
+def _draw_series(r):
+    shape = (int(r.integers(1, 4)), int(r.integers(1, 5)))
+    a = torch.from_numpy(r.normal(0, 1, (shape[1], shape[1])))
+
+    def product(v):
+        return v @ (a @ a.T)
+
+    return (torch.from_numpy(r.normal(0, 1, shape)), product, float(r.uniform(1, 9)),
+            int(r.integers(0, 9)), lambda t, estimate: None)
+
+
+def _draw_audit(r):
+    before, after, reference = torch.from_numpy(r.normal(0, 1, (3, int(r.integers(1, 5)))))
+    if r.random() < 0.7:  # on the way, or as it was
+        after = before + r.choice([0, 0.01, 0.4, 0.9, 1.5]) * (reference - before)
+    return before, after, reference, bool(r.integers(2))
+
+
 DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _draw_batches,
         "1.4": _draw_model, "1.5": _draw_scores, "2.1": _draw_place,
         "2.2": _draw_request, "2.3": _draw_slices, "2.4": _draw_batch,
@@ -823,7 +878,9 @@ DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _dra
         "9.1": _draw_step, "9.2": _draw_log, "9.3": _draw_replaced, "9.4": _draw_plan,
         "10.1": _draw_benign, "10.2": _draw_similarity, "10.3": _draw_stream, "10.4": _draw_places,
         "11.1": _draw_release, "11.2": _draw_privacy, "11.3": _draw_pruned, "11.4": _draw_climb,
-        "12.1": _draw_columns, "12.2": _draw_layers, "12.3": _draw_masked, "12.4": _draw_saliency}
+        "12.1": _draw_columns, "12.2": _draw_layers, "12.3": _draw_masked, "12.4": _draw_saliency,
+        "13.1": _draw_noise, "13.2": _draw_curve, "13.3": _draw_removed, "13.4": _draw_series,
+        "13.5": _draw_audit}
 
 
 def equivalent(exercise, mutant):

@@ -87,8 +87,9 @@ def solver(figures, curves, chosen):
                                      strict=False):
         colour = figures.COLOURS["unlearned" if scale == chosen else "other"]
         errors = np.clip(errors, 1e-3, 1e3)
-        ax.semilogy(np.arange(1, len(errors) + 1), errors, "-" if scale == chosen else line,
-                    color=colour, label=f"{scale:g}" + (" (chosen)" if scale == chosen else ""))
+        ax.semilogy(np.arange(1, len(errors) + 1), errors, color=colour,
+                    linestyle="-" if scale == chosen else line,
+                    label=f"{scale:g}" + (" (chosen)" if scale == chosen else ""))
     ax.axhline(0.1, color="black", linestyle=":", linewidth=1)
     ax.set(xlabel="steps of LiSSA", ylabel="|LiSSA − exact| / |exact|", ylim=(1e-2, 1e3))
     ax.legend(title="scale / largest eigenvalue")
