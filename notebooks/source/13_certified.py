@@ -279,9 +279,9 @@ lab.figure(here.drawing.solver(figures, curves, scale),
            "four scales; a small scale gets worse, a large one is slow.")
 last = {name: here.each(trials, "error", name) for name in ("chosen", "quarter")}
 lab.say(f"Scale {scale:g} times the largest eigenvalue, {steps} steps, {cfg.copies} copies with "
-        f"batches of {cfg.batch}: error {here.show(last['chosen'])} over {len(trials)} networks. At "
-        f"a quarter of the largest eigenvalue the error was above a million after {cfg.diverging} "
-        f"steps in {sum(last['quarter'] > 1e6)} of {len(trials)}.",
+        f"batches of {cfg.batch}: error {here.show(last['chosen'])} over {len(trials)} networks. "
+        "At a quarter of the largest eigenvalue the error was above a million after "
+        f"{cfg.diverging} steps in {sum(last['quarter'] > 1e6)} of {len(trials)}.",
         "Steps until 0.05 on tuning seeds, by scale: "
         + ", ".join(f"{s:g}: {n:.0f}" if n <= cfg.lissa_steps else f"{s:g}: not reached"
                     for s, n in took.items()) + ". A small batch's largest eigenvalue is above that"

@@ -78,7 +78,8 @@ def remove_one_by_one(remove, task, order, *, lam, sigma, epsilon=1.0, delta=1e-
     b = sigma * torch.randn(task.x.shape[1], generator=g, dtype=torch.float64) if b is None else b
     w = first = solve(task.x, task.y, lam, b)
     keep = torch.ones(len(task.y), dtype=torch.bool)
-    ledger, spent, before = Ledger(budget(sigma, epsilon, delta), first=first, w=w), 0.0, torch.zeros_like(w)
+    ledger = Ledger(budget(sigma, epsilon, delta), first=first, w=w)
+    spent, before = 0.0, torch.zeros_like(w)
     for i in order[:limit].tolist():
         keep[i] = False
         x, y = task.x[keep], task.y[keep]

@@ -62,9 +62,9 @@ def dampings(figures, grid, trials, chosen, limit=1e3):
     runs = {key: np.array([t["sweep"][key] for t in trials]) for key in ("residual", "gain",
                                                                          "step")}
     at = np.arange(len(grid))
-    for ax, values, label, line in (
-            (axes[0], np.log10(runs["residual"]), "gradient, after / before", 1),
-            (axes[1], runs["gain"] / runs["step"], "distance gained / step's length", 0)):
+    for ax, values, label in (
+            (axes[0], np.log10(runs["residual"]), "gradient, after / before"),
+            (axes[1], runs["gain"] / runs["step"], "distance gained / step's length")):
         figures.band(ax, at, values, "unlearned", "damped Newton step")
         ax.set_xticks(at, [f"{d:g}" for d in grid], rotation=45)
         ax.set(xlabel="damping λ", ylabel=label)

@@ -67,6 +67,8 @@ def _answering(w, length):
 
 
 def epsilon_of(sigma, steps, delta) -> float:
-    """The exact ε at delta of so many noisy steps on all rows: one Gaussian mechanism, μ = √steps/σ.
+    """The exact ε at delta of so many noisy steps on all rows.
+
+    They are one Gaussian mechanism with μ = √steps / σ.
     """
     return gaussian_epsilon(math.sqrt(steps) / sigma if sigma else math.inf, delta)

@@ -1,4 +1,4 @@
-"""The exact Gaussian curve, certified removal of a convex model, the damped step and its solvers."""
+"""The exact Gaussian curve, certified removal of a convex model, the damped step, its solvers."""
 
 import math
 from dataclasses import replace
@@ -26,7 +26,8 @@ def normal(*shape, seed=0):
 
 
 # ---------------- what noise promises
-@pytest.mark.parametrize("mu, epsilon", [(0.3, 0.1), (1.0, 0.0), (1.0, 1.0), (3.0, 2.0), (5.0, 20.0)])
+@pytest.mark.parametrize("mu, epsilon", [(0.3, 0.1), (1.0, 0.0), (1.0, 1.0), (3.0, 2.0),
+                                         (5.0, 20.0)])
 def test_the_exact_curve_against_integration(mu, epsilon):
     def beyond(z):
         return max(stats.norm.pdf(z, mu) - math.exp(epsilon) * stats.norm.pdf(z), 0.0)
@@ -250,8 +251,8 @@ def test_coupled_retraining_meets_the_same_batches_without_the_rows(small):
     x[small.gone] += 100.0
     assert torch.equal(one, network.fit_in_ball(replace(small, x=x), small.gone, radius=3.0,
                                                 **RECIPE))
-    assert torch.equal(network.fit_in_ball(small, torch.tensor([], dtype=torch.long), radius=3.0,
-                                           **RECIPE), network.fit_in_ball(small, radius=3.0, **RECIPE))
+    nobody = network.fit_in_ball(small, torch.tensor([], dtype=torch.long), radius=3.0, **RECIPE)
+    assert torch.equal(nobody, network.fit_in_ball(small, radius=3.0, **RECIPE))
 
 
 @pytest.mark.parametrize("damping", [0.5, 2.0])
@@ -340,7 +341,8 @@ def test_ten_requests_are_one_in_one_part(trained):
 
 
 def test_noise_is_drawn_anew_and_none_changes_nothing(small, trained):
-    found = promise.with_noise(trained.net, trained.w, small.x_test, small.y_test, (0.0, 1e6), 5, 40)
+    found = promise.with_noise(trained.net, trained.w, small.x_test, small.y_test, (0.0, 1e6), 5,
+                               40)
     assert found[0] == network.right(trained.net, trained.w, small.x_test, small.y_test)
     assert abs(found[1] - 100 / 3) < 12
 
