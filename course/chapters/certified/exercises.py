@@ -262,10 +262,10 @@ def costly_rows(x, y, known_x, known_y, size, lam):
     float, float -> (m, d)"""
     start, moved, lazy = x, x.clone(), lam * (len(x) + len(known_x))
     eye = torch.eye(x.shape[1], dtype=x.dtype)
-    for _ in range(15):
+    for _ in range(12):
         rows = torch.cat([known_x, moved / moved.norm(dim=1, keepdim=True)])
         labels, w = torch.cat([known_y, y]), torch.zeros(x.shape[1], dtype=x.dtype)
-        for _ in range(15):  # the attacker's own model, by Newton's method
+        for _ in range(8):  # the attacker's own model, by Newton's method
             s = torch.sigmoid(rows @ w)
             h = (rows * (s * (1 - s))[:, None]).T @ rows + lazy * eye
             pull = -labels * torch.sigmoid(-labels * (rows @ w))
@@ -363,7 +363,7 @@ PROJECT = Exercise(
            "log |s| + log |X s| by its gradient in the row, H and w held fixed.",
            "Train a model on the collection and the own rows by Newton's method; take the "
            "gradient of Σ log(|s| |X s|) in the rows by autograd; step by size/4 along each "
-           "row's unit gradient; scale each change back to `size`; repeat fifteen times."),
+           "row's unit gradient; scale each change back to `size`; repeat a dozen times."),
     mistakes=(
         (_as_they_were, "you left the rows as they were: that is the lower end."),
         (_at_random, "you moved the rows at random: follow the gradient of what the removal "

@@ -22,7 +22,7 @@ def within(x, start, size) -> torch.Tensor:
     return start + moved * (size / moved.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
 
 
-def poison(own: Holdings, known_x, known_y, size, *, lam, score=influence, rounds=20):
+def poison(own: Holdings, known_x, known_y, size, *, lam, score=influence, rounds=10):
     """Own rows, labels as they were, changed by at most `size` for the largest score. -> (m, d)
 
     known_x, known_y: rows of the attacker's own collection, none of the provider's; on them and the
