@@ -19,8 +19,9 @@ def two_clouds(figures, mu, epsilon, delta):
     ax.fill_between(z, one - above, one, where=above > 0, alpha=0.5, linewidth=0,
                     color=figures.COLOURS["attack"],
                     label=f"beyond $e^ε$ times the other: {delta:.3f}")
-    ax.set(xlabel="what is released, in deviations of the noise", ylabel="density")
-    ax.legend()
+    ax.set(xlabel="what is released, in deviations of the noise", ylabel="density",
+           ylim=(0, 0.62))
+    ax.legend(loc="upper left")
     return fig
 
 
@@ -86,8 +87,8 @@ def solver(figures, curves, chosen):
     for (scale, errors), line in zip(sorted(curves.items()), (":", "--", "-.", (0, (1, 3)), "-"),
                                      strict=False):
         colour = figures.COLOURS["unlearned" if scale == chosen else "other"]
-        errors = np.clip(errors, 1e-3, 1e3)
-        ax.semilogy(np.arange(1, len(errors) + 1), errors, color=colour,
+        errors = np.clip(errors, 1e-3, 1e3)[::4]
+        ax.semilogy(4 * np.arange(len(errors)) + 1, errors, color=colour,
                     linestyle="-" if scale == chosen else line,
                     label=f"{scale:g}" + (" (chosen)" if scale == chosen else ""))
     ax.axhline(0.1, color="black", linestyle=":", linewidth=1)
@@ -96,21 +97,24 @@ def solver(figures, curves, chosen):
     return fig
 
 
-def noise(figures, sigmas, accuracy, chance, epsilons, marked):
-    """Test accuracy by the noise; above, the ε it stands for. accuracy: (models, sigmas)"""
+def noise(figures, sigmas, trials, chance, epsilons):
+    """Test accuracy by the noise; above, the ε it stands for. The last noise is that of ε = 1."""
     fig, ax = plt.subplots(figsize=(9, 4.6))
-    at = np.log10(sigmas)
+    at, accuracy = np.log10(sigmas), np.array([t["noisy"] for t in trials])
+    for name, role in (("original", "original"), ("coupled", "retrained")):
+        figures.reference(ax, [t["accuracy"][name] for t in trials], role, f"{role}, no noise",
+                          limits=(0, 100))
     figures.band(ax, at, accuracy, "unlearned", "unlearned, then noise", limits=(0, 100))
     ax.axhline(chance, color=figures.COLOURS["other"], linestyle=":", label="chance")
-    ax.axvline(np.log10(marked), color=figures.COLOURS["defence"], linestyle="--", label="ε = 1")
+    ax.axvline(at[-1], color=figures.COLOURS["defence"], linestyle="--", label="ε = 1")
     every = at[::2]
     ax.set_xticks(every, [f"{s:.2g}" for s in np.array(sigmas)[::2]])
     ax.set(xlabel="σ of the noise on each weight", ylabel="test accuracy (%)", ylim=(0, 100))
     top = ax.secondary_xaxis("top")
-    top.set_xticks(every, [f"{e:.0e}" if e >= 1000 else f"{e:.2g}" for e in
+    top.set_xticks(every, [f"{e:.0e}" if e >= 1000 else f"{e:.0f}" for e in
                            np.array(epsilons)[::2]])
     top.set_xlabel("exact ε for Δ = 2C, δ = 0.00001")
-    ax.legend()
+    ax.legend(loc="center left")
     return fig
 
 
@@ -135,7 +139,8 @@ def slowed(figures, sizes, trials):
 
 def explorer(figures, sigmas, trials, chance):
     """One network's accuracy over the noise, with a marker that moves. -> figure, redraw"""
-    fig, ax = plt.subplots(figsize=(8, 4))
+    fig, ax = plt.subplots(figsize=(8, 4), layout="none")
+    fig.subplots_adjust(left=0.1, right=0.97, top=0.95, bottom=0.17)
     accuracy = np.array([t["noisy"] for t in trials])
     ax.semilogx(sigmas, accuracy.mean(0), color=figures.COLOURS["unlearned"],
                 label="mean of the networks")

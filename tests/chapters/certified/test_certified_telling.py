@@ -17,7 +17,8 @@ def trial(shift):
                       "residual": np.array([40.0, 0.4, 0.8]) + shift,
                       "gain": np.array([-8.0, 0.1, 0.01]) + shift,
                       "accuracy": np.array([20.0, 75.0, 76.0]) + shift},
-            "noisy": np.array([75.0, 74.0, 60.0, 11.0]) + shift, "far": {"once": 3.0 + shift}}
+            "noisy": np.array([75.0, 74.0, 60.0, 11.0]) + shift, "far": {"once": 3.0 + shift},
+            "accuracy": {"original": 76.0 + shift, "coupled": 75.0 - shift}}
 
 
 TRIALS = [trial(0.01 * i) for i in range(4)]
@@ -34,12 +35,11 @@ def test_figures_name_their_axes_and_use_the_courses_colours():
                            removals=2)
     slowed = [{name: {"removals": [30 + i, 20, 5], "accuracy": [91, 91, 90 + i]}
                for name in ("on purpose", "at random")} for i in range(3)]
-    noisy = np.array([t["noisy"] for t in TRIALS])
     made = [drawing.two_clouds(figures, 1.0, 0.5, 0.2),
             drawing.sigmas(figures, (0.1, 1, 10), (9, 1, 0.1), (8, 0.9, 0.2)),
             drawing.ledger(figures, ledger), drawing.dampings(figures, GRID, TRIALS, 0.1),
             drawing.solver(figures, {0.5: np.array([1.0, 9.0]), 2.0: np.array([0.9, 0.1])}, 2.0),
-            drawing.noise(figures, SIGMAS, noisy, 10.0, (1e6, 1e4, 100, 1), 100.0),
+            drawing.noise(figures, SIGMAS, TRIALS, 10.0, (1e6, 1e4, 100, 1)),
             drawing.slowed(figures, (0, 0.1, 0.5), slowed)]
     for fig in made:
         for ax in fig.axes:
