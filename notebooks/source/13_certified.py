@@ -204,7 +204,7 @@ def accuracies(lam, sigma):
 
 price = accuracies(plain_lam, 0.0) - accuracies(lam, sigma)
 kept = [d.residuals[-1] / d.untouched[-1] for d in done if d.removals]
-idle = [sum(u <= d.budget for u in d.untouched) for d in done]
+idle = [next((i for i, u in enumerate(d.untouched) if u > d.budget), d.removals) for d in done]
 lab.say(f"The price: {here.show(price)} points of test accuracy, against λ = {plain_lam:g} and no "
         f"noise ({accuracies(plain_lam, 0.0).mean():.0f} %).",
         "Is the step needed? Had nothing been done, the gradient would have passed the budget "
@@ -329,11 +329,13 @@ lab.say("Distance gained: all rows that stay "
         f"be covered {far['untouched'].mean():.2f}.")
 ratio, nothing = far["ten"] / far["once"] - 1, far["untouched"] / far["once"] - 1
 lab.say(f"Ten requests of {len(trained[0].task.gone) // 10} rows, one after the other by conjugate "
-        f"gradients, end at {1 + ratio.mean():.3f} times the distance of one request of all. But "
-        f"doing nothing has {1 + nothing.mean():.3f} times: "
-        + ("a margin of a quarter cannot tell any of them apart."
-           if max(abs(nothing.mean()), abs(ratio.mean())) < 0.25 else
-           "the comparison means something here."))
+        f"gradients, end at {1 + ratio.mean():.2f} times the distance of one request of all; doing "
+        f"nothing has {1 + nothing.mean():.2f} times. "
+        + here.side(ratio - nothing, "Ten steps end further away than doing nothing: each of them "
+                    "trains on.", "Ten steps end nearer than doing nothing.",
+                    "Ten steps and doing nothing are not told apart.")
+        + (" And a margin of a quarter tells neither from one request." if max(
+            abs(ratio.mean()), abs(nothing.mean())) < 0.25 else ""))
 
 # %% [markdown]
 # Is it fast? Count **visits**: a row's gradient is one, a product with its Hessian two. We stop

@@ -83,7 +83,7 @@ def times_hessian(net, w, x, y, v, damping=0.0) -> torch.Tensor:
     return torch.cat([part.flatten() for part in found.values()])
 
 
-def full_hessian(net, w, x, y, chunk=64) -> torch.Tensor:
+def full_hessian(net, w, x, y, chunk=32) -> torch.Tensor:
     """H itself, column by column: the product with each unit vector. -> (p, p)"""
     columns = [vmap(lambda v: times_hessian(net, w, x, y, v))(part)
                for part in torch.eye(len(w)).to(w).split(chunk)]
