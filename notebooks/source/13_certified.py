@@ -114,6 +114,11 @@ def delta_of(epsilon, mu):
     ...  # your code
 
 # %%
+# NBVAL_CHECK_OUTPUT
+print("δ at ε = 1:", *(f"{delta_of(1.0, mu):.4f} (μ = {mu:g})" for mu in (0.5, 1.0, 4.0)))
+print("δ at ε = 900, μ = 40:", f"{delta_of(900.0, 40.0):.4f}")
+
+# %%
 DELTA = here.promise.DELTA
 grid = np.logspace(-2, 3, 26)
 textbook = np.array([classic_sigma(1.0, e, DELTA) for e in grid])
