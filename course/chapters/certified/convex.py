@@ -28,7 +28,10 @@ def solve(x, y, lam, b=None, start=None, steps=50) -> torch.Tensor:
         g = gradient(w, x, y, lam, b)
         if g.norm() < 1e-9:
             return w
-        w = w - torch.linalg.solve(hessian(w, x, lam), g)
+        step, t = torch.linalg.solve(hessian(w, x, lam), g), 1.0
+        while t > 1e-4 and gradient(w - t * step, x, y, lam, b).norm() >= g.norm():
+            t /= 2  # too far: far from the optimum the bowl is another one
+        w = w - t * step
     raise Diverged("The optimum was not reached: raise the regularisation lam.")
 
 

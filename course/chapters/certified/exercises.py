@@ -220,6 +220,7 @@ def _audit_cases():
     one[3] += 1e-7
     far = w.clone()
     far[2] += 0.5
+    high, near = w + 20, w + 20 + 0.1 * z  # both far from 0
     return [("a real step", (w, w + 0.9 * (r - w), r, True)),
             ("nothing changed", (w, w.clone(), r, True)),
             ("nothing changed, any id accepted", (w, w.clone(), r, False)),
@@ -229,6 +230,8 @@ def _audit_cases():
             ("far off to a side", (w, w + 30 * (z - w), r, True)),
             ("one weight moved by a hair", (w, one, r, False)),
             ("one weight moved far", (w, far, r, True)),
+            *((f"large weights, {part:g} of the step", (high, high + part * (near - high), near,
+                                                       True)) for part in (0.3, 0.8, 2.5)),
             ("the reference itself", (w, r.clone(), r, True))]
 
 
