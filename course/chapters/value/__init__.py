@@ -1,0 +1,30 @@
+"""What only the chapter on value uses."""
+
+from dataclasses import replace
+
+from . import drawing, sampling
+from .games import EXAMPLE, Game, all_orders, by_orders, exact, made_up, of_table, shapley, table
+from .markets import make, pool
+from .payroll import Owner, schemes
+from .telling import beyond, ratio, side
+from .trials import (
+    BUDGETS,
+    area,
+    biases,
+    errors,
+    falls,
+    first_leaver,
+    growth,
+    leaving,
+    plain_shapley,
+    properties,
+    removal,
+    some,
+    summary,
+)
+
+__all__ = ["BUDGETS", "EXAMPLE", "Game", "Owner", "all_orders", "area", "beyond", "biases",
+           "by_orders", "drawing", "errors", "exact", "falls", "first_leaver", "growth", "leaving",
+           "made_up", "make", "of_table", "plain_shapley", "pool", "properties", "ratio", "removal", "replace",
+           "sampling", "schemes", "shapley", "side", "some", "summary",
+           "table"]
