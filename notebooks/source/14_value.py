@@ -11,8 +11,8 @@
 #
 # A broker trains a model on the rows of many owners and sells it. Each owner is paid what its rows
 # are worth. Owners may also leave: the law lets them, and so the broker trains in **shards**
-# (notebook 02), where a deletion costs one small model. **What is a row worth in such a market, what
-# changes when its owner leaves, and who can cheat?**
+# (notebook 02), where a deletion costs one small model. **What is a row worth in such a market,
+# what changes when its owner leaves, and who can cheat?**
 #
 # You will
 # - compute exact values of thirty owners in a second, where a textbook needs a billion models;
@@ -88,25 +88,27 @@ def marginals(order, u):
 # The Shapley value of a shard, taken as one player, is **not** the sum of its owners' values. Xia
 # et al. average over fewer orders: those in which the members of each shard **stand together**.
 # $$SSV_i = \frac{1}{|\Pi|} \sum_{\pi \in \Pi} \bigl[U(P_\pi(i) \cup \{i\}) - U(P_\pi(i))\bigr]$$
-# $\Pi$ is the set of these orders and $P_\pi(i)$ are the owners before $i$. Game theory has known it
-# since 1977 as the *Owen value*.
+# $\Pi$ is the set of these orders and $P_\pi(i)$ are the owners before $i$. Game theory has known
+# it since 1977 as the *Owen value*.
 #
 # Take three owners, the first two in one shard. Each alone is worth 2; {1, 2} and {2, 3} are worth
 # 10, {1, 3} is worth 2, and all three 12. There are four orders: do it by hand first.
 
 # %%
-# NBVAL_CHECK_OUTPUT
 example = here.of_table([0, 0, 1], here.EXAMPLE)
 together = []
 for order in here.all_orders(example):
     first = np.array([[k in order[:t] for k in range(3)] for t in range(4)])
     together.append(marginals(order, example.worth(first)))
-    print("order", order + 1, "adds, by owner:", together[-1])
-print("mean:", np.mean(together, 0))
+lab.table(here.by_order(here.all_orders(example), together),
+          "What each owner adds, by the order in which they join", 0)
+lab.say("The sharded values are " + ", ".join(f"{v:g}" for v in np.mean(together, 0)) + ". The "
+        "plain Shapley values, over all six orders: " + ", ".join(
+            f"{v:.2f}" for v in here.by_orders(example, here.every_order(3))) + ".")
 
 # %% [markdown]
-# In a market the model is a **vote**: each shard trains on the rows of its owners who are there, and
-# names a class. A shard without owners names none.
+# In a market the model is a **vote**: each shard trains on the rows of its owners who are there,
+# and names a class. A shard without owners names none.
 #
 # **Exercise 14.2** (difficulty 2, 8 minutes). Write the vote. Of equals take the lowest class: with
 # a coin, $U$ would be noise.
@@ -184,9 +186,10 @@ lab.say("What matters is the size of a shard, not the number of owners: at 30 ow
 #
 # Large shards need samples. **MCS** draws orders and credits what each owner adds, $n$ utilities an
 # order. **US** takes one utility from an order cut at a random place, and uses it for *all* owners
-# it tells of. It keeps the mean utility with and without each owner, separately for each **stratum**
-# $(b, c)$: $b$ shards in the coalition, $c$ owners of the last one, the owner itself counted. The
-# value is the mean over strata of with less without. **PUS** takes each coalition and its complement.
+# it tells of. It keeps the mean utility with and without each owner, separately for each
+# **stratum** $(b, c)$: $b$ shards in the coalition, $c$ owners of the last one, the owner itself
+# counted. The value is the mean over strata of with less without. **PUS** takes each coalition and
+# its complement.
 #
 # **Exercise 14.4** (difficulty 4, 15 minutes). What does one utility tell of whom? If a shard is
 # there in part, it tells of that shard's members only: the others would not join next. An owner
@@ -268,8 +271,8 @@ lab.say(f"The paper's error is relative: |estimate − value| / |value|. Here it
 # $$\frac{1}{m |d|} \sum_{b=1}^{m} \sum_{c=1}^{|d|-1} \frac{c}{|d|-1} \bigl[\operatorname{mean}_{i
 # \in S} \delta(S) - \operatorname{mean}_{i \notin S} \delta(S)\bigr], \quad \delta(S) = U(S) - U(S
 # \cup \{p\}).$$
-# $b$ and $c$ are as in section 2, $S$ never holds $p$, and $|d|$ is the old size. $c/(|d|-1)$ is how
-# likely $p$ stood before $i$.
+# $b$ and $c$ are as in section 2, $S$ never holds $p$, and $|d|$ is the old size. $c/(|d|-1)$ is
+# how likely $p$ stood before $i$.
 #
 # **Exercise 14.5** (difficulty 4, 15 minutes). Write it, exactly, from a table of differences with
 # rows and columns as in 14.3.
@@ -291,8 +294,8 @@ lab.say("An owner leaves the first shard. Its mates' values change, by your func
         + ", ".join(f"{100 * c:+.2f}" for c in (again - truth)[mates]) + ".")
 
 # %% [markdown]
-# For owners of *other* shards the paper's lemma compares $U(S)$ with $U(S \cup d_p)$, as if the whole
-# shard left. That is right if $p$ was alone there. For others it has to be
+# For owners of *other* shards the paper's lemma compares $U(S)$ with $U(S \cup d_p)$, as if the
+# whole shard left. That is right if $p$ was alone there. For others it has to be
 # $$U(S \cup d_p \setminus \{p\}) - U(S \cup d_p).$$
 # **BDelta** is for several who leave at once: $\delta(S) = U(S \setminus X) - U(S)$, with $X$ those
 # who leave and $S$ drawn from the *old* market. As printed it keeps one mean an owner, without
@@ -318,8 +321,8 @@ for s in lab.seeds(cfg.leaves, "leaving"):
 lab.figure(here.drawing.leaving(figures, trials),
            "Mean absolute error of the stayers' values after one exit and after 5 % leave, if the "
            "old values are kept, recomputed, or the change is estimated, with 95 % intervals.")
-cheaper = {who: here.ratio([t[who, "recompute"] for t in trials], [t[who, "change"] for t in trials])
-           for who in ("one", "several")}
+cheaper = {who: here.ratio([t[who, "recompute"] for t in trials],
+                           [t[who, "change"] for t in trials]) for who in ("one", "several")}
 carried = here.ratio([t["one", "recompute"] for t in trials],
                      [t["one", "old estimated"] for t in trials])
 lab.say(f"At {cfg.leave_calls:,} utility calls, error of recomputing over that of estimating the "
@@ -345,7 +348,8 @@ lab.say(redraw(next(iter(exits))))
 panel
 
 # %% [markdown]
-# **Check yourself.** Progressive updates add one Delta after the other. Why not for a hundred exits?
+# **Check yourself.** Progressive updates add one Delta after the other. Why not for a hundred
+# exits?
 #
 # <details><summary>Answer</summary>
 #
@@ -408,7 +412,7 @@ lab.figure(here.drawing.shards(figures, fallen),
            "Fall of test accuracy with the best paid half removed and with a random half removed, "
            "for two, five and ten shards, with 95 % intervals.")
 lab.say(f"Fall with the best paid half gone, {few} shards less {most}: {show(less)} points, "
-        + here.side(less, "smaller with more shards.", "larger with more shards.") + " Less what a "
+        + here.side(less, "smaller with more shards", "larger with more shards") + ". Less what a "
         f"random half costs: {show(net)}. The price of shards is paid before anybody leaves: "
         + ", ".join(f"{100 * np.mean([f[m][2] for f in fallen]):.0f} % right with {m}"
                     for m in cfg.counts) + ".")
@@ -456,16 +460,16 @@ lab.say(f"An owner gets {fair:.1f} % of all pay on average. Change by cheating, 
         f"Splitting paid in {sum(x > 0 for x in extra['split'][0])} of {len(scenes)} cases.")
 
 # %% [markdown]
-# What can a broker do? **Know its owners**: who is one owner stands in one shard, however many names
-# it has; then two shards are out of reach. Compare rows across shards: exact copies show, jittered
-# ones may not. Or cap what one may earn. An attack on a real market would also have to get past
-# contracts and invoices, which name a person.
+# What can a broker do? **Know its owners**: who is one owner stands in one shard, however many
+# names it has; then two shards are out of reach. Compare rows across shards: exact copies show,
+# jittered ones may not. Or cap what one may earn. An attack on a real market would also have to get
+# past contracts and invoices, which name a person.
 #
 # > **Threat model.** **Who** an owner who means to leave, or one who stays. **Sees** the dates of
 # > others' exits. **May** choose when to leave. **Wants** pay to move its way.
 #
-# Two owners of different shards leave, one payday apart. When both are gone, values do not depend on
-# who went first. On the payday between, they do.
+# Two owners of different shards leave, one payday apart. When both are gone, values do not depend
+# on who went first. On the payday between, they do.
 
 # %%
 order = []
@@ -474,8 +478,8 @@ for s in lab.seeds(cfg.exits, "exits"):
     order.append(here.first_leaver(other, np.random.default_rng(s), sharded_values)[:2])
 largest, usual = np.array(order).T
 lab.say(f"On that payday a stayer's value differs, by who left first, by {show(usual, None, 0)} % "
-        f"of the mean size of a value on average, and by {show(largest, None, 0)} % for the one who "
-        "is hit most. Nobody has to cheat for that: a broker who pays at fixed dates decides who "
+        f"of the mean size of a value on average, and by {show(largest, None, 0)} % for the one "
+        "who is hit most. Nobody has to cheat for that: a broker who pays at fixed dates decides who "
         "counts as there.")
 
 # %% [markdown]
@@ -494,11 +498,12 @@ lab.say(f"On that payday a stayer's value differs, by who left first, by {show(u
 # US throws away what it knows of coalitions. Two coalitions in one stratum differ by *who* is
 # there, and a rough model could say how much that matters.
 #
-# **Exercise 14.6** (difficulty 5, 25 minutes). You get coalitions drawn as US draws them, with their
-# utilities, and the shard of each owner. Estimate all values. You may fit anything to the sample.
+# **Exercise 14.6** (difficulty 5, 25 minutes). You get coalitions drawn as US draws them, with
+# their utilities, and the shard of each owner. Estimate all values. You may fit anything to the
+# sample.
 #
-# *Judged by* 1 less the error, relative to the mean size of a value, on made-up games: at least half
-# of the way from US to the course's solution. Below it meets a market.
+# *Judged by* 1 less the error, relative to the mean size of a value, on made-up games: at least
+# half of the way from US to the course's solution. Below it meets a market.
 
 # %%
 @exercise("14.6")
@@ -545,8 +550,8 @@ proxy = here.sampling.mcs(game, np.random.default_rng(3), 3000)
 near, real = (100 * np.abs(here.sampling.mcs(game, np.random.default_rng(3), 2700) - v).mean()
               for v in (proxy, truth))
 lab.say(f"US from 300 utilities adds up to {100 * rough.sum():.1f} points in place of "
-        f"{100 * truth.sum():.1f}, which warns. Scaled, it adds up to {100 * forced.sum():.1f}, and "
-        f"is off by {100 * np.abs(forced - truth).mean():.2f} points where it was off by "
+        f"{100 * truth.sum():.1f}, which warns. Scaled, it adds up to {100 * forced.sum():.1f} "
+        f"and is off by {100 * np.abs(forced - truth).mean():.2f} points where it was off by "
         f"{100 * np.abs(rough - truth).mean():.2f}: the warning is gone, whatever became of the "
         "error.",
         f"MCS with 2,700 calls is off by {near:.2f} points against MCS with 3,000 and the same "
@@ -556,9 +561,10 @@ counted = [np.where(t.any(2, keepdims=True), t, np.eye(first.k, dtype=np.int8)[0
 loud = here.replace(first, votes=tuple(counted)).game()
 shifted = here.exact(loud, sharded_values)
 nobody = loud.worth(np.zeros((1, cfg.owners), bool))[0]
-lab.say(f"If empty shards vote for class 0, values move by {100 * np.abs(shifted - truth).mean():.2f}"
-        f" points on average, and add up to {100 * shifted.sum():.1f}: nobody at all is already "
-        f"right in {100 * nobody:.0f} % of the rows, which no owner is paid for.")
+by = 100 * np.abs(shifted - truth).mean()
+lab.say(f"If empty shards vote for class 0, values move by {by:.2f} points on average, and add up "
+        f"to {100 * shifted.sum():.1f}: nobody at all is already right in {100 * nobody:.0f} % of "
+        "the rows, which no owner is paid for.")
 
 # %% [markdown]
 # ## What was tested
@@ -613,9 +619,9 @@ lab.say("Not shown: markets of thousands of owners, where one has to sample; own
         "when they see their pay.")
 
 # %% [markdown]
-# **Read on**: [Xia et al. 2023](https://doi.org/10.14778/3611479.3611531), for the bounds and larger
-# markets; [Ghorbani & Zou 2019](https://arxiv.org/abs/1904.02868), for values of single rows without
-# shards and what they are used for.
+# **Read on**: [Xia et al. 2023](https://doi.org/10.14778/3611479.3611531), for the bounds and
+# larger markets; [Ghorbani & Zou 2019](https://arxiv.org/abs/1904.02868), for values of single rows
+# without shards and what they are used for.
 #
 # **Next**: [notebook 02](02_sisa.ipynb) has the shards from the side of who deletes; [notebook
 # 09](09_verification.ipynb) asks whether a provider deleted at all.

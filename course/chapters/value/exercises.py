@@ -113,6 +113,8 @@ def _table_cases():
                      (np.array([[0., 2, 2, 10], [2, 2, 10, 12]]),))]
 
 
+_MEANS = ("np.mean([gain[b == x][:, c[out] == y].mean()\n" + 30 * " "
+          + "for x in range(b.max() + 1) for y in range(s)])")
 EXACT = Exercise(
     id="14.3", title="Exact values of a shard", trains="averages of averages; subsets as bits",
     difficulty=3, minutes=15, points=2, solution=sharded_values, cases=_table_cases,
@@ -123,10 +125,10 @@ EXACT = Exercise(
            "Columns without owner i are those with bit i at 0; the column with it has the number "
            "plus 2^i. Count the ones of each number for b and c, and take means group by group."),
     mistakes=(
-        ("np.mean([gain[b == x][:, c[out] == y].mean()\n                              for x in range(b.max() + 1) for y in range(s)])",
+        (_MEANS,
          "gain.mean()", "All coalitions alike", "you averaged over all coalitions at once: those "
          "of middling size are many. Average within each pair of sizes first."),
-        ("np.mean([gain[b == x][:, c[out] == y].mean()\n                              for x in range(b.max() + 1) for y in range(s)])",
+        (_MEANS,
          "np.mean([gain[:, c[out] == y].mean() for y in range(s)])", "Shards not by their number",
          "you averaged over the other shards at once: take their number into account, too."),
         ("u[:, out + (1 << i)] - u[:, out]", "u[:, out] - u[:, out + (1 << i)]", "The wrong sign",

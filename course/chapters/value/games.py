@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import permutations, product
 
 import numpy as np
+import pandas as pd
 
 
 @dataclass
@@ -59,6 +60,20 @@ def all_orders(game):
     found = [np.concatenate(parts) for shards in permutations(game.shards)
              for parts in product(*(map(np.array, permutations(d)) for d in shards))]
     return np.array(found)
+
+
+def every_order(n):
+    """All orders of n owners. -> (n!, n)"""
+    return np.array(list(permutations(range(n))))
+
+
+def by_order(orders, added):
+    """A table: what each owner adds, an order a line, the mean below."""
+    lines = [{"order": ", ".join(str(i + 1) for i in order)}
+             | {f"owner {i + 1}": a for i, a in enumerate(by)}
+             for order, by in zip(orders, added, strict=True)]
+    mean = {f"owner {i + 1}": a for i, a in enumerate(np.mean(added, 0))}
+    return pd.DataFrame([*lines, {"order": "mean"} | mean])
 
 
 def draw_orders(game, rng, count, free=False):

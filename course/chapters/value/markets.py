@@ -107,7 +107,8 @@ def make(pool, rng, owners=30, shards=5, each=4, judging=(300, 300), model="svm"
     held, kept = order[valid:valid + owners * each], order[:valid]
     return Market(pool.x, pool.y, np.split(held, owners), rng.permutation(owners) % shards,
                   np.concatenate([pool.x[kept], pool.x_test[asked]]),
-                  np.concatenate([pool.y[kept], pool.y_test[asked]]), valid, pool.k, model, (), order[valid + owners * each:])
+                  np.concatenate([pool.y[kept], pool.y_test[asked]]), valid, pool.k, model,
+                  spare=order[valid + owners * each:])
 
 
 def again(market, rng, shards):
