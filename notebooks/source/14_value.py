@@ -479,8 +479,8 @@ for s in lab.seeds(cfg.exits, "exits"):
 largest, usual = np.array(order).T
 lab.say(f"On that payday a stayer's value differs, by who left first, by {show(usual, None, 0)} % "
         f"of the mean size of a value on average, and by {show(largest, None, 0)} % for the one "
-        "who is hit most. Nobody has to cheat for that: a broker who pays at fixed dates decides who "
-        "counts as there.")
+        "who is hit most. Nobody has to cheat for that: a broker who pays at fixed dates decides "
+        "who counts as there.")
 
 # %% [markdown]
 # **Check yourself.** Plain Shapley values of one model on all rows: would copies pay there, too?
