@@ -37,12 +37,15 @@ ver-honest ver-adv-retrain ver-adv-keeps ver-forge ver-scale ver-audit
 def-gradient def-gradient-adaptive def-monitor def-noise def-prune-adaptive def-finetune def-dp
 sparse-ft sparse-l1 sparse-gap sparse-random sparse-bound sparse-cost sparse-backdoor sparse-network
 sparse-transfer sparse-mask-leak
+val-example val-properties val-sampling val-delta val-erratum val-removal val-shards val-sybil
+val-exit
 """.split()
 NOT_PUBLISHED = """
 basics-streisand req-label unc-over unc-under unc-beats-label unc-transfer unc-blackbox
 unc-estimators unc-defences req-sequential inv-float inv-label-blackbox inv-tabular
 leak-two-versions leak-fresh-seed leak-sisa leak-mitigation leak-unlearning-helps leak-quality
 ver-adv-keeps ver-forge def-gradient def-gradient-adaptive def-dp sparse-transfer
+val-removal val-shards val-sybil val-exit
 """.split()
 
 

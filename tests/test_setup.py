@@ -184,7 +184,7 @@ def test_every_project_has_a_rubric_of_four_criteria():
     page = (ROOT / "docs" / "lessons.md").read_text(encoding="utf-8")
     rubrics = {part[:2]: re.findall(r"(?m)^\| (it .+) \|$", part) for part in
                page.split("## Rubrics for the projects")[1].split("\n### ")[1:]}
-    assert {"01", "02", "03", "04", "05", "06", "09", "10", "11", "12"} <= set(rubrics)
+    assert {"01", "02", "03", "04", "05", "06", "09", "10", "11", "12", "14"} <= set(rubrics)
     projects = {e.id.split(".")[0].zfill(2) for e in EXERCISES.values() if e.difficulty == 5}
     assert projects <= set(rubrics), "a project (difficulty 5) without a rubric"
     for number, criteria in rubrics.items():

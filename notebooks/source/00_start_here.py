@@ -220,7 +220,7 @@ lab.say(f"The networks give the right label {show(met, **percent)} on the rows t
 # | 11 | release | what helps in what is let out? |
 # | 12 | sparsity | does a sparse model forget more easily? |
 # | 13 | *certified* | *planned: what does a certificate promise?* |
-# | 14 | *value* | *planned: what is a row worth?* |
+# | 14 | value | what is a row worth in a sharded market, and what when its owner leaves? |
 # | 15 | *assurance* | *planned: is a safety case still true after a deletion?* |
 # | 16 | *arena* | *planned: anyone's method against every attack* |
 

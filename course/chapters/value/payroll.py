@@ -39,9 +39,12 @@ def copy(owner):
 
 def register(market, name, shard, value):
     """The broker's desk: what both names together are paid, of the total. -> function"""
+    home = int(market.of[name])
+
     def pay(keep, give):
         changed = joined(holding(market, name, keep), give, shard)
-        changed = changed.fitted(sorted({int(market.of[name]), int(shard)}))
+        same = len(keep) == len(market.rows[name])  # then its own shard's models stay
+        changed = changed.fitted(sorted({int(shard)} | (set() if same else {home})))
         values = exact(changed.game(), value)
         return float((values[name] + values[-1]) / values.sum())
     return pay

@@ -28,4 +28,4 @@ def beyond(groups, bound=0.0):
 def ratio(above, below):
     """Ratio unit by unit, and as text. -> (array, text)"""
     found = np.asarray(above, float) / np.maximum(np.asarray(below, float), 1e-12)
-    return found, show_interval(found, 2, limits=(0, 1e6)) if len(found) > 1 else f"{found[0]:.2f}"
+    return found, show_interval(found, 2) if len(found) > 1 else f"{found[0]:.2f}"
