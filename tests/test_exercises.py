@@ -405,6 +405,32 @@ def test_the_solutions_of_12_agree_with_others():
                      {"UA": 100.0, "MIA": 100.0, "RA": 100.0, "TA": 94.83}) == pytest.approx(25.78)
 
 
+def test_the_solutions_of_14_agree_with_the_definition():
+    from itertools import permutations
+
+    scan, vote, value, _, change = (EXERCISES[f"14.{i}"].solution for i in range(1, 6))
+    r = np.random.default_rng(14)
+    for _ in range(20):
+        m, s = int(r.integers(1, 4)), int(r.integers(1, 4))
+        u = r.random((2 ** (m - 1), 2 ** s))
+        u[0, 0] = 0
+        total, orders = np.zeros(s), 0
+        for place in permutations(range(m)):  # shard 0 is the table's; the others are bits of rows
+            row = sum(1 << (j - 1) for j in place[:place.index(0)])
+            for own in permutations(range(s)):
+                columns = [sum(1 << i for i in own[:t]) for t in range(s + 1)]
+                total += scan(np.array(own), u[row, columns])
+                orders += 1
+        assert np.allclose(value(u), total / orders)
+        if s > 1:  # owner 0 leaves: its bit is the lowest
+            new = value(u[:, 0::2]) - value(u)[1:]
+            assert np.allclose(change(u[:, 0::2] - u[:, 1::2]), new)
+        votes, k = _draw_votes(r)
+        for column, found in zip(votes.T, vote(votes, k), strict=True):
+            counts = np.bincount(column[column >= 0], minlength=k)
+            assert counts[found] == counts.max() and (counts[:found] < counts.max()).all()
+
+
 def _gain(t, a, b):
     return (a > t).mean() - (b > t).mean()
 
@@ -810,6 +836,28 @@ def _draw_shadows(r):
     return torch.randn(m, generator=g), 2 * torch.randn(s, m, generator=g) + inside, inside
 
 
+def _draw_scan(r):
+    n = int(r.integers(2, 9))
+    return r.permutation(n), r.random(n + 1)
+
+
+def _draw_votes(r):
+    k = int(r.integers(2, 6))
+    return r.integers(-1, k, (int(r.integers(2, 7)), int(r.integers(8, 30)))), k
+
+
+def _draw_table(r):
+    return (r.random((2 ** int(r.integers(1, 4)), 2 ** int(r.integers(2, 4)))),)
+
+
+def _draw_cut(r):
+    of = np.repeat(np.arange(3), r.integers(2, 4, 3))
+    order = np.lexsort((r.random(len(of)), r.permutation(3)[of]))
+    inside = np.zeros(len(of), bool)
+    inside[order[:int(r.integers(1, len(of) + 1))]] = True
+    return inside, of
+
+
 DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _draw_batches,
         "1.4": _draw_model, "1.5": _draw_scores, "2.1": _draw_place,
         "2.2": _draw_request, "2.3": _draw_slices, "2.4": _draw_batch,
@@ -823,7 +871,9 @@ DRAW = {"0.1": _draw_logits, "1.1": _draw_logits, "1.2": _draw_rows, "1.3": _dra
         "9.1": _draw_step, "9.2": _draw_log, "9.3": _draw_replaced, "9.4": _draw_plan,
         "10.1": _draw_benign, "10.2": _draw_similarity, "10.3": _draw_stream, "10.4": _draw_places,
         "11.1": _draw_release, "11.2": _draw_privacy, "11.3": _draw_pruned, "11.4": _draw_climb,
-        "12.1": _draw_columns, "12.2": _draw_layers, "12.3": _draw_masked, "12.4": _draw_saliency}
+        "12.1": _draw_columns, "12.2": _draw_layers, "12.3": _draw_masked, "12.4": _draw_saliency,
+        "14.1": _draw_scan, "14.2": _draw_votes, "14.3": _draw_table, "14.4": _draw_cut,
+        "14.5": _draw_table}
 
 
 def equivalent(exercise, mutant):
