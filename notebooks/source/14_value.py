@@ -160,6 +160,10 @@ lab.say(f"{cfg.owners} owners of {cfg.each} rows each in {cfg.shards} shards of 
         f"{100 * np.abs(truth).mean():.1f}.")
 
 # %%
+# NBVAL_CHECK_OUTPUT
+print("fits, utilities; 30 owners, 5 shards:", *(int(n[0]) for n in here.growth([30], 5)[:2]))
+
+# %%
 sizes = [5, 10, 15, 20, 30, 40, 50, 100]
 lab.figure(here.drawing.growth(figures, sizes, here.growth(sizes, 5), 5),
            "Model fits, utilities of sharded values and of plain Shapley values by the number of "

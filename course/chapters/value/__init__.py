@@ -18,19 +18,16 @@ from .games import (
 )
 from .markets import make, pool
 from .payroll import Owner, schemes
+from .removing import area, biases, falls, removal
 from .telling import beyond, ratio, side
 from .trials import (
     BUDGETS,
-    area,
-    biases,
     errors,
-    falls,
     first_leaver,
     growth,
     leaving,
     plain_shapley,
     properties,
-    removal,
     some,
     summary,
 )

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from . import markets, sampling
-from .games import Game, all_orders, by_orders, draw_orders, exact, made_up, prefixes
+from . import sampling
+from .games import Game, all_orders, by_orders, draw_orders, exact, made_up
 
 BUDGETS = (3000, 15000, 60000)
 SAMPLERS = {"MCS": sampling.mcs, "US": sampling.us, "PUS": sampling.pus}
@@ -113,66 +113,6 @@ def some(rows):
     return rows[rows.any(1)]
 
 
-def every_cut(game):
-    """All pairs of an order and a place to cut it, as coalitions. -> bool (t, n)"""
-    orders = all_orders(game)
-    n = orders.shape[1]
-    return prefixes(game, np.repeat(orders, n, 0), np.tile(np.arange(1, n + 1), len(orders)))
-
-
-def biases(game, value):
-    """Largest bias of the printed and corrected forms, by enumeration. -> name -> float"""
-    p, gone, old = 0, [0, int(np.flatnonzero(game.of == 1)[0])], exact(game, value)
-    found = {}
-    for name, change, left in (
-            ("printed lemma", sampling.delta(game, p, every_cut(game.without([p])), True)[0], [p]),
-            ("corrected lemma", sampling.delta(game, p, every_cut(game.without([p])))[0], [p]),
-            ("without strata", sampling.without_strata(game, gone, every_cut(game)), gone),
-            ("with strata", sampling.bdelta(game, gone, every_cut(game))[0], gone)):
-        after = game.without(left)
-        truly = (exact(after, value) - old)[after.of >= 0]
-        found[name] = float(np.abs(change[after.of >= 0] - truly).max())
-    return found
-
-
-def curve(market, order, half):
-    """Test accuracy with the first 0, 1, … half of `order` removed. -> (half + 1,)"""
-    rows = np.ones((half + 1, len(market.of)), bool)
-    for step in range(half):
-        rows[step + 1:, order[step]] = False
-    return market.accuracy(rows, test=True)
-
-
-def removal(market, value, rng, orders, tries=10):
-    """Removal curves by four rules. -> (name -> curve, sharded values, estimated plain values)"""
-    game, n = market.game(), len(market.of)
-    values, plain = exact(game, value), plain_shapley(game, rng, orders)
-    less = np.ones((n, n), bool) & ~np.eye(n, dtype=bool)
-    alone = game.worth(everyone(game)) - game.worth(less)
-    curves = {name: curve(market, np.argsort(-v, kind="stable"), n // 2)
-              for name, v in (("sharded", values), ("Shapley", plain), ("leave-one-out", alone))}
-    curves["random"] = np.mean([curve(market, rng.permutation(n), n // 2)
-                                for _ in range(tries)], 0)
-    return curves, values, plain
-
-
-def area(curves, name):
-    """Area between a rule's curve and the sharded value's, mean over the steps."""
-    return float((curves[name] - curves["sharded"])[1:].mean())
-
-
-def falls(market, rng, counts, value):
-    """Fall of test accuracy with the better-paid half removed, by number of shards, and random."""
-    found, n = {}, len(market.of)
-    for m in counts:
-        dealt = markets.again(market, rng, m)
-        values = exact(dealt.game(), value)
-        best = curve(dealt, np.argsort(-values, kind="stable"), n // 2)
-        luck = np.mean([curve(dealt, rng.permutation(n), n // 2) for _ in range(10)], 0)
-        found[m] = (best[0] - best[-1], luck[0] - luck[-1], best[0])
-    return found
-
-
 def first_leaver(game, rng, value):
     """Two owners of two shards leave, in either order: the stayers' values between the exits.
     -> (largest change over the mean size, mean change, values with p gone, with q gone, p, q)
@@ -190,4 +130,3 @@ def growth(sizes, shards):
     """Fits, utilities of the exact value, and coalitions in all, by the number of owners."""
     d = np.array(sizes) / shards
     return shards * (2**d - 1), shards * 2**(shards - 1) * 2**d, 2.0**np.array(sizes)
-

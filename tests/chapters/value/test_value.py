@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from course.chapters.value import games, markets, payroll, sampling, trials
+from course.chapters.value import games, markets, payroll, removing, sampling, trials
 from course.exercises import find
 from labkit.base import LabError
 
@@ -50,7 +50,7 @@ def test_the_worked_example_and_plain_values():
 @pytest.mark.parametrize("sizes", SIZES)
 def test_strata_and_changes_are_exact_when_every_sample_is_listed(sizes):
     game = games.made_up(np.random.default_rng(2), sizes)
-    rows, old = trials.every_cut(game), games.exact(game, VALUE)
+    rows, old = removing.every_cut(game), games.exact(game, VALUE)
     np.testing.assert_allclose(sampling.means(game, rows, game.worth(rows)), old, atol=1e-12)
     for gone in ([0], [0, len(game.of) - 1], [1, 0]):
         after = game.without(gone)
@@ -68,14 +68,14 @@ def test_delta_is_exact_and_its_printed_form_only_for_a_whole_shard(sizes):
         after = game.without([p])
         want = games.exact(after, VALUE) - games.exact(game, VALUE)
         want[p] = 0
-        rows = trials.every_cut(after)
+        rows = removing.every_cut(after)
         np.testing.assert_allclose(sampling.delta(game, p, rows)[0], want, atol=1e-12)
         wrong = np.abs(sampling.delta(game, p, rows, printed=True)[0] - want).max()
         assert (wrong < 1e-12) == ((game.of == game.of[p]).sum() == 1)
 
 
 def test_a_sampler_without_strata_is_biased_and_the_two_lemmas_are_told_apart():
-    bias = trials.biases(games.made_up(np.random.default_rng(4)), VALUE)
+    bias = removing.biases(games.made_up(np.random.default_rng(4)), VALUE)
     assert bias["printed lemma"] > 0.01 and bias["without strata"] > 0.01
     assert bias["corrected lemma"] < 1e-9 and bias["with strata"] < 1e-9
 
@@ -101,7 +101,7 @@ def test_random_orders_keep_shards_together_and_are_uniform():
 
 def test_the_learners_functions_agree_with_the_fast_ones():
     game = games.made_up(np.random.default_rng(9), (3, 2, 2))
-    rows = trials.every_cut(game)
+    rows = removing.every_cut(game)
     side, b, c = sampling.strata(game, rows)
     for t in range(0, len(rows), 7):
         found = find("14.4").solution(rows[t], game.of)
@@ -191,12 +191,12 @@ def test_honest_pay_is_the_value_and_one_name_more_changes_two_shards_only():
 
 def test_removal_curves_are_retrainings_and_random_is_the_null():
     market = small_market().fitted()
-    curves, values, _ = trials.removal(market, VALUE, np.random.default_rng(2), 20)
+    curves, values, _ = removing.removal(market, VALUE, np.random.default_rng(2), 20)
     best = np.argsort(-values, kind="stable")
     left = np.ones((1, 9), bool)
     left[0, best[:3]] = False
     assert curves["sharded"][3] == market.accuracy(left, test=True)[0]
-    assert {len(c) for c in curves.values()} == {5} and trials.area(curves, "sharded") == 0
+    assert {len(c) for c in curves.values()} == {5} and removing.area(curves, "sharded") == 0
     assert len({c[0] for c in curves.values()} - {curves["sharded"][0]}) <= 1
 
 
