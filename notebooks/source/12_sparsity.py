@@ -827,5 +827,6 @@ lab.say_committed(
 # are a small copy; [Fan et al. 2024](https://arxiv.org/abs/2310.12508), who choose weights by their
 # gradient; [Xiao et al. 2025](https://arxiv.org/abs/2507.18725), on pruning anew after a deletion.
 #
-# **Next**: the scoreboard of the whole course, `labkit report`, and your own data:
+# **Next**: [notebook 14](14_value.ipynb) asks what rows are worth; then the scoreboard of the whole
+# course, `labkit report`, and your own data:
 # `dataset="folder:PATH"`.
