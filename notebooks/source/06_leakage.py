@@ -760,5 +760,5 @@ lab.say("In this run, AUC of an attacker who uses the label, and of section 2's:
 # of deletions; [Hayes et al. 2024](https://arxiv.org/abs/2403.01218), for U-LiRA at size; [Carlini
 # et al. 2022](https://arxiv.org/abs/2112.03570), for the attack on models that forgot nothing.
 #
-# **Next**: [notebook 09](09_verification.ipynb) asks how anyone could check that a provider has
-# unlearned at all. [Notebook 11](11_release.ipynb) is about defences in what is released.
+# **Next**: [notebook 08](08_unfair.ipynb) asks who else pays for a deletion. [Notebook
+# 11](11_release.ipynb) is about defences in what is released.
