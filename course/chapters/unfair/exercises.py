@@ -50,7 +50,7 @@ GAP = Exercise(
     difficulty=1, minutes=6, points=1, solution=signed_gap, cases=_applicant_cases,
     hints=("Look only at applicants who deserve a yes. What share of them is told yes in group 0, "
            "and what share in group 1? The difference keeps its sign.",
-           "gap = P(yes | deserved, group 0) − P(yes | deserved, group 1).",
+           "gap = P(yes given deserved, group 0) − P(yes given deserved, group 1).",
            "Give `MetricFrame` the metric `true_positive_rate`, the deserving as the truth, the "
            "decisions as the prediction and the groups as the sensitive feature. Take entry 0 of "
            "its `by_group` less entry 1, and make a float of it."),
