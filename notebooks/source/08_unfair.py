@@ -10,7 +10,7 @@
 # # 08 · Unfair: who else pays for a deletion?
 #
 # A deletion is asked for by one person, and the model changes for all. So far attackers wanted a
-# wrong answer for one input, or a secret. Here overall accuracy falls by about a point, and somebody
+# wrong answer for one input, or a secret. Here nobody aims at overall accuracy, and somebody
 # is worse off: a group of applicants, a class of pictures, the neighbours of one victim. **Who can
 # be harmed by deletions, and what would a provider have to watch?**
 #
